@@ -1,0 +1,272 @@
+"""The profile: what a run is, read from TOML, completed, checked as a whole, never changed."""
+
+import hashlib
+import os
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from m43.errors import FailureClass, Problem, ProblemsError
+from m43.typed_json import read_table, to_plain
+
+Kind = Literal["production", "rehearsal"]
+
+# Words that stand for something other than a path, a name or an address.
+SELF_VENV = "self"
+DEFAULT_ENDPOINT = "default"
+LOOPBACK_ENDPOINT = "loopback"
+TIME_IN_NAME = "@time"
+
+
+class ProfileError(ProblemsError):
+    """A profile that cannot be used, with everything that is wrong with it."""
+
+    failure_class = FailureClass.PROFILE_INVALID
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract:
+    """The thresholds that the promises refer to; nothing else reads them to decide."""
+
+    repo: str
+    revision: str
+    platform: Literal["cpu", "gpu"]
+    device_kind: str
+    optimizer_steps: int
+    epochs_at_most: float
+    train_minutes_at_most: float
+    eval_rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunTable:
+    """How the run folder is called."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubTable:
+    """Which hub is asked, and for which files of the pinned revision."""
+
+    endpoint: str
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VenvTable:
+    """The virtual environment that trains: a folder, or "self"."""
+
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataTable:
+    """The two files of rows."""
+
+    train: Path
+    evaluation: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemplateTable:
+    """How a row becomes text, and how an answer is taken out of a completion.
+
+    `prompt` may use {prompt}; `completion` may use {steps} and {final_answer}.
+    An empty `answer_marker` means that the whole completion is the answer.
+    """
+
+    prompt: str
+    completion: str
+    answer_marker: str
+    stop_text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingTable:
+    """How the model is trained; the number of steps stands in the contract."""
+
+    method: Literal["full"]
+    optimizer: Literal["adamw", "adafactor"]
+    batch_rows: int
+    sequence_tokens: int
+    learning_rate: float
+    warmup_steps: int
+    end_learning_rate_ratio: float
+    weight_decay: float
+    clip_norm: float
+    remat: bool
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationTable:
+    """How the rows are decoded."""
+
+    batch_rows: int
+    prompt_tokens: int
+    max_new_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadlineTable:
+    """How long each part may take, and how long a child may be silent."""
+
+    probe_s: float
+    download_s: float
+    train_s: float
+    evaluate_s: float
+    silence_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """A whole profile. Paths are absolute once `load` has returned it."""
+
+    kind: Kind
+    contract: Contract
+    run: RunTable
+    hub: HubTable
+    venv: VenvTable
+    data: DataTable
+    template: TemplateTable
+    training: TrainingTable
+    evaluation: EvaluationTable
+    deadlines: DeadlineTable
+
+
+def load(path: Path) -> Profile:
+    """Read a profile, make its paths absolute and check it as a whole.
+
+    Raises: ProfileError, with all problems at once.
+    """
+    profile, problems = read_table(Profile, _parse(path), str(path))
+    if profile is None:
+        raise ProfileError(problems)
+    problems = tuple(_problems(profile, str(path)))
+    if problems:
+        raise ProfileError(problems)
+    return _absolute(profile, path.resolve().parent)
+
+
+def digest(path: Path) -> str:
+    """Give the SHA-256 of a profile's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def differences(profile: Profile, other: Profile) -> tuple[str, ...]:
+    """List the keys in which two profiles differ, as `table.key: this instead of that`."""
+    mine, theirs = _flat(to_plain(profile)), _flat(to_plain(other))
+    return tuple(
+        f"{key}: {mine[key]!r} instead of {theirs[key]!r}"
+        for key in mine
+        if mine[key] != theirs[key]
+    )
+
+
+def _flat(table: dict[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _parse(path: Path) -> object:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        found, expected = "no file", "a profile in TOML"
+        action = "give the path of a profile, such as acceptance/production.toml"
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        found, expected = f"{type(error).__name__}: {error}", "readable TOML"
+        action = "correct the file"
+    raise ProfileError((Problem(found=found, expected=expected, where=str(path), action=action),))
+
+
+def _absolute(profile: Profile, folder: Path) -> Profile:
+    data = DataTable(
+        train=(folder / profile.data.train).resolve(),
+        evaluation=(folder / profile.data.evaluation).resolve(),
+    )
+    if profile.venv.path == SELF_VENV:
+        return replace(profile, data=data)
+    # Not resolved: a virtual environment may itself be a link, and a person knows it by its name.
+    venv = VenvTable(path=os.path.normpath(folder / profile.venv.path))
+    return replace(profile, data=data, venv=venv)
+
+
+def _problems(profile: Profile, source: str) -> list[Problem]:
+    problems = []
+    for key, found, holds, expected in _rules(profile):
+        if not holds:
+            problems.append(
+                Problem(
+                    found=repr(found),
+                    expected=expected,
+                    where=f"{source}, {key}",
+                    action="correct the value",
+                )
+            )
+    return problems
+
+
+def _rules(profile: Profile) -> list[tuple[str, object, bool, str]]:
+    contract, training = profile.contract, profile.training
+    steps, revision = contract.optimizer_steps, contract.revision
+    evaluation, deadlines = profile.evaluation, profile.deadlines
+    hexadecimal = len(revision) == 40 and set(revision) <= set("0123456789abcdef")
+    counts = {
+        "training.batch_rows": training.batch_rows,
+        "training.sequence_tokens": training.sequence_tokens,
+        "evaluation.batch_rows": evaluation.batch_rows,
+        "evaluation.prompt_tokens": evaluation.prompt_tokens,
+        "evaluation.max_new_tokens": evaluation.max_new_tokens,
+        "contract.eval_rows": contract.eval_rows,
+    }
+    amounts = {
+        "training.learning_rate": training.learning_rate,
+        "training.clip_norm": training.clip_norm,
+        "contract.epochs_at_most": contract.epochs_at_most,
+        "contract.train_minutes_at_most": contract.train_minutes_at_most,
+        **{f"deadlines.{name}": value for name, value in to_plain(deadlines).items()},
+    }
+    warmup, ratio = training.warmup_steps, training.end_learning_rate_ratio
+    name, files = profile.run.name, profile.hub.files
+    template = profile.template
+    return [
+        # Source: DESIGN, locked decisions (the contract admits 200 to 500 steps, one epoch).
+        ("contract.optimizer_steps", steps, 200 <= steps <= 500, "200 to 500"),
+        ("contract.epochs_at_most", contract.epochs_at_most, contract.epochs_at_most <= 1, "1"),
+        ("contract.revision", revision, hexadecimal, "a commit of 40 lower-case hex digits"),
+        ("contract.repo", contract.repo, contract.repo.count("/") == 1, "owner/name"),
+        *((key, value, value > 0, "a number above 0") for key, value in counts.items()),
+        *((key, value, value > 0, "a number above 0") for key, value in amounts.items()),
+        ("training.warmup_steps", warmup, 0 <= warmup < steps, "0 or more, below the steps"),
+        ("training.end_learning_rate_ratio", ratio, 0 <= ratio <= 1, "0 to 1"),
+        ("training.weight_decay", training.weight_decay, training.weight_decay >= 0, "0 or more"),
+        ("run.name", name, is_folder_name(name), "a plain folder name"),
+        ("hub.files", files, _weights_named(files), "config.json, tokenizer.json and safetensors"),
+        ("template.prompt", template.prompt, "{prompt}" in template.prompt, "text with {prompt}"),
+        (
+            "template.completion",
+            template.completion,
+            "{final_answer}" in template.completion,
+            "text with {final_answer}",
+        ),
+    ]
+
+
+def is_folder_name(name: str) -> bool:
+    """Tell whether a run's name is one plain folder name, so that it cannot leave its place."""
+    allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@")
+    return bool(name) and set(name) <= allowed and not name.startswith((".", "-"))
+
+
+def _weights_named(files: tuple[str, ...]) -> bool:
+    plain = all(is_folder_name(name) for name in files) and len(set(files)) == len(files)
+    weights = any(name.endswith(".safetensors") for name in files)
+    return plain and weights and {"config.json", "tokenizer.json"} <= set(files)

@@ -1,0 +1,97 @@
+"""Attention with grouped heads, as all three Gemma families do it."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from m43.core.gemma_config import GemmaConfig
+from m43.core.linear import linear, product
+from m43.core.norm import rms_norm
+from m43.core.rope import Rotation, rotate
+from m43.core.weight import normal, zeros
+
+MASKED_SCORE = -2.3819763e38
+"""Finite on purpose: a padding row, where every score is masked, must not become NaN.
+
+Source: google-deepmind/gemma, modules K_MASK.
+"""
+
+
+class Attention(nnx.Module):
+    """The four projections, and in Gemma 3 the norms of queries and keys.
+
+    Shapes: query [N*H, D], key and value [K*H, D], output [D, N*H]: [out, in], as in the files.
+    """
+
+    def __init__(
+        self,
+        config: GemmaConfig,
+        *,
+        rngs: nnx.Rngs,
+        param_dtype: jnp.dtype,
+        compute_dtype: jnp.dtype,
+    ) -> None:
+        queries, keys = config.q_heads * config.head_dim, config.kv_heads * config.head_dim
+        self.config = config
+        self.compute_dtype = compute_dtype
+        self.query = normal(rngs, (queries, config.d_model), param_dtype)
+        self.key = normal(rngs, (keys, config.d_model), param_dtype)
+        self.value = normal(rngs, (keys, config.d_model), param_dtype)
+        self.output = normal(rngs, (config.d_model, queries), param_dtype)
+        if config.qk_norm:
+            self.query_norm = zeros((config.head_dim,), param_dtype)
+            self.key_norm = zeros((config.head_dim,), param_dtype)
+
+    def heads(
+        self, inputs: Float[Array, "B L D"], by: Rotation
+    ) -> tuple[Float[Array, "B L N H"], Float[Array, "B L K H"], Float[Array, "B L K H"]]:
+        """Project to rotated queries, rotated keys and values, in the compute dtype."""
+        batch, length, _ = inputs.shape
+        split = (batch, length, -1, self.config.head_dim)
+        query = linear(inputs, self.query[...], self.compute_dtype).reshape(split)
+        key = linear(inputs, self.key[...], self.compute_dtype).reshape(split)
+        value = linear(inputs, self.value[...], self.compute_dtype).reshape(split)
+        if self.config.qk_norm:
+            query = rms_norm(query, self.query_norm[...], self.config.norm_eps)
+            key = rms_norm(key, self.key_norm[...], self.config.norm_eps)
+        return (
+            rotate(query, by).astype(self.compute_dtype),
+            rotate(key, by).astype(self.compute_dtype),
+            value.astype(self.compute_dtype),
+        )
+
+    def mix(
+        self,
+        query: Float[Array, "B L N H"],
+        key: Float[Array, "B S K H"],
+        value: Float[Array, "B S K H"],
+        mask: Bool[Array, "B L S"],
+    ) -> Float[Array, "B L D"]:
+        """Weigh the values by the softmax of the scores, and project back, in float32.
+
+        Query head n reads key head n // (N / K). The soft cap comes before the mask.
+
+        Shapes: B batch, L queries, S keys, N query heads, K key heads, G = N / K, H head size.
+        Source: transformers 5.23, eager_attention_forward of gemma, gemma2 and gemma3.
+        """
+        batch, length, heads, size = query.shape
+        groups = heads // key.shape[2]
+        grouped = query.reshape(batch, length, key.shape[2], groups, size)
+        scores = product("BLKGH,BSKH->BKGLS", grouped, key, self.compute_dtype)
+        scores = scores * self.config.query_scale
+        if self.config.attention_softcap is not None:
+            scores = soft_cap(scores, self.config.attention_softcap)
+        scores = jnp.where(mask[:, None, None, :, :], scores, MASKED_SCORE)
+        weights = jax.nn.softmax(scores, axis=-1)
+        mixed = product("BKGLS,BSKH->BLKGH", weights, value, self.compute_dtype)
+        mixed = mixed.reshape(batch, length, heads * size)
+        return linear(mixed, self.output[...], self.compute_dtype)
+
+
+def soft_cap(values: Float[Array, "..."], cap: float) -> Float[Array, "..."]:
+    """Bend values smoothly into (-cap, cap).
+
+    Source: Gemma 2 report, section 2.3.
+    """
+    return jnp.tanh(values / cap) * cap

@@ -1,0 +1,97 @@
+"""The keys and values of every layer, remembered while a completion is decoded."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from m43.core.gemma import Gemma, LayerView, Rotations
+from m43.core.layer import Layer
+from m43.core.masks import may_attend
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class Cache:
+    """S slots per row; a slot of segment 0 is empty.
+
+    Shapes: layers, B rows, S slots, K key heads, H head size.
+    """
+
+    keys: Float[Array, "layers B S K H"]
+    values: Float[Array, "layers B S K H"]
+    positions: Int[Array, "B S"]
+    segments: Int[Array, "B S"]
+
+
+def prefill(
+    model: Gemma,
+    tokens: Int[Array, "B P"],
+    lengths: Int[Array, " B"],
+    *,
+    slots: int,
+) -> tuple[Float[Array, "B D"], Cache]:
+    """Run right-padded prompts and return the hidden state of their last tokens, and the cache.
+
+    Shapes: B rows, P padded prompt length.
+    """
+    batch, width = tokens.shape
+    positions = jnp.broadcast_to(jnp.arange(width, dtype=jnp.int32)[None, :], (batch, width))
+    segments = (positions < lengths[:, None]).astype(jnp.int32)
+    rotations = Rotations.at(positions, model.config)
+
+    def body(layer: Layer, view: LayerView, stream: Array) -> tuple[Array, tuple[Array, Array]]:
+        query, key, value = layer.heads(stream, rotations.of(view))
+        mask = may_attend(positions, segments, positions, segments, view.window)
+        return layer.finish(stream, query, key, value, mask), (key, value)
+
+    stream, (keys, values) = model.fold(body, model.embed(tokens))
+    last = jnp.take_along_axis(stream, (lengths - 1)[:, None, None], axis=1)
+    empty = slots - width
+    cache = Cache(
+        keys=jnp.pad(keys, ((0, 0), (0, 0), (0, empty), (0, 0), (0, 0))),
+        values=jnp.pad(values, ((0, 0), (0, 0), (0, empty), (0, 0), (0, 0))),
+        positions=jnp.pad(positions, ((0, 0), (0, empty))),
+        segments=jnp.pad(segments, ((0, 0), (0, empty))),
+    )
+    return model.finish(last)[:, 0], cache
+
+
+def advance(
+    model: Gemma,
+    cache: Cache,
+    tokens: Int[Array, " B"],
+    positions: Int[Array, " B"],
+    slot: Int[Array, ""],
+) -> tuple[Float[Array, "B D"], Cache]:
+    """Run one token per row, write it into a slot, and return its hidden state.
+
+    All rows use one slot, whatever their lengths, so that the write is a slice: what a row sees
+    follows from the positions and segments of the slots, not from their order.
+    """
+    here = positions[:, None]
+    cached_positions = lax.dynamic_update_slice_in_dim(cache.positions, here, slot, axis=1)
+    cached_segments = lax.dynamic_update_slice_in_dim(
+        cache.segments, jnp.ones_like(here), slot, axis=1
+    )
+    rotations = Rotations.at(here, model.config)
+
+    def body(
+        layer: Layer, view: LayerView, carry: tuple[Array, Array, Array]
+    ) -> tuple[tuple[Array, Array, Array], None]:
+        stream, keys, values = carry
+        query, key, value = layer.heads(stream, rotations.of(view))
+        # Carried whole and written in place: scanned in and out, it would be copied each step.
+        where = (view.index, 0, slot, 0, 0)
+        keys = lax.dynamic_update_slice(keys, key[None], where)
+        values = lax.dynamic_update_slice(values, value[None], where)
+        mask = may_attend(here, jnp.ones_like(here), cached_positions, cached_segments, view.window)
+        stream = layer.finish(stream, query, keys[view.index], values[view.index], mask)
+        return (stream, keys, values), None
+
+    start = (model.embed(tokens[:, None]), cache.keys, cache.values)
+    (stream, keys, values), _ = model.fold(body, start)
+    grown = Cache(keys=keys, values=values, positions=cached_positions, segments=cached_segments)
+    return model.finish(stream)[:, 0], grown

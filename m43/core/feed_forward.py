@@ -1,0 +1,42 @@
+"""The gated feed-forward of a layer."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from m43.core.gemma_config import GemmaConfig
+from m43.core.linear import linear
+from m43.core.weight import normal
+
+
+class FeedForward(nnx.Module):
+    """Two projections up, one gating the other, and one down.
+
+    Shapes: gate and up [F, D], down [D, F]: [out, in], as in the files.
+    """
+
+    def __init__(
+        self,
+        config: GemmaConfig,
+        *,
+        rngs: nnx.Rngs,
+        param_dtype: jnp.dtype,
+        compute_dtype: jnp.dtype,
+    ) -> None:
+        self.compute_dtype = compute_dtype
+        self.gate = normal(rngs, (config.d_ff, config.d_model), param_dtype)
+        self.up = normal(rngs, (config.d_ff, config.d_model), param_dtype)
+        self.down = normal(rngs, (config.d_model, config.d_ff), param_dtype)
+
+    def __call__(self, inputs: Float[Array, "B L D"]) -> Float[Array, "B L D"]:
+        """Return down(gelu(gate(x)) * up(x)) in float32.
+
+        The tanh form of GELU, also where a config.json of Gemma 1 says "gelu".
+
+        Source: transformers 5.23, GemmaMLP and GemmaConfig.__post_init__.
+        """
+        gate = linear(inputs, self.gate[...], self.compute_dtype)
+        up = linear(inputs, self.up[...], self.compute_dtype)
+        gated = jax.nn.gelu(gate, approximate=True) * up
+        return linear(gated, self.down[...], self.compute_dtype)

@@ -1,0 +1,200 @@
+"""The Gemma decoder: one scanned stack of layers for Gemma 1, Gemma 2 and Gemma 3 text."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from m43.core.attention import soft_cap
+from m43.core.embedding import look_up
+from m43.core.gemma_config import GemmaConfig
+from m43.core.layer import Layer
+from m43.core.linear import linear
+from m43.core.masks import UNLIMITED, may_attend
+from m43.core.norm import rms_norm
+from m43.core.rope import Rotation, rotation
+from m43.core.weight import normal, zeros
+
+Carry = TypeVar("Carry")
+Output = TypeVar("Output")
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class LayerView:
+    """What one layer sees of the context, or with one axis more what each layer sees.
+
+    Arrays, so that the stack of layers can be scanned along with its weights.
+    """
+
+    index: Int[Array, "*layers"]
+    is_global: Bool[Array, "*layers"]
+    window: Int[Array, "*layers"]
+
+
+class Gemma(nnx.Module):
+    """A decoder with tied embeddings, described by a `GemmaConfig`.
+
+    Every weight of a layer is one array with a leading axis over the layers, and the layers run
+    in one `lax.scan`: the compiled step does not grow with depth, and local and global layers
+    share it because window and rotation are chosen by scanned values.
+
+    Attributes:
+        compute_dtype: of the residual stream and of the operands of every matrix product;
+            norms, softmax and sums are float32 whatever it is.
+        remat: whether the backward pass computes each layer again instead of keeping it.
+    """
+
+    def __init__(
+        self,
+        config: GemmaConfig,
+        *,
+        rngs: nnx.Rngs,
+        param_dtype: jnp.dtype | type = jnp.float32,
+        compute_dtype: jnp.dtype | type = jnp.bfloat16,
+        remat: bool = True,
+    ) -> None:
+        self.config = config
+        self.compute_dtype = jnp.dtype(compute_dtype)
+        self.remat = remat
+        param_dtype = jnp.dtype(param_dtype)
+
+        @nnx.split_rngs(splits=config.layers)
+        @nnx.vmap
+        def stack(rngs: nnx.Rngs) -> Layer:
+            return Layer(
+                config, rngs=rngs, param_dtype=param_dtype, compute_dtype=self.compute_dtype
+            )
+
+        self.embedding = normal(rngs, (config.vocab_size, config.d_model), param_dtype)
+        self.layers = stack(rngs)
+        self.final_norm = zeros((config.d_model,), param_dtype)
+
+    def hidden(
+        self,
+        tokens: Int[Array, "B L"],
+        positions: Int[Array, "B L"],
+        segments: Int[Array, "B L"],
+    ) -> Float[Array, "B L D"]:
+        """Return the normalised last hidden states, in the compute dtype.
+
+        Segment 0 is padding, which nothing looks at; tokens of one other segment see one another
+        causally by position. What comes out at padding is finite and means nothing.
+
+        Shapes: B batch, L length, D model.
+        """
+        rotations = Rotations.at(positions, self.config)
+
+        def body(
+            layer: Layer, view: LayerView, stream: Float[Array, "B L D"]
+        ) -> tuple[Float[Array, "B L D"], None]:
+            query, key, value = layer.heads(stream, rotations.of(view))
+            mask = may_attend(positions, segments, positions, segments, view.window)
+            return layer.finish(stream, query, key, value, mask), None
+
+        stream, _ = self.fold(body, self.embed(tokens))
+        return self.finish(stream)
+
+    def embed(self, tokens: Int[Array, "B L"]) -> Float[Array, "B L D"]:
+        """Look the tokens up and scale them by sqrt(d_model), rounded to the compute dtype.
+
+        Source: transformers 5.23, GemmaTextScaledWordEmbedding (bf16(sqrt 2048) = 45.25).
+        """
+        rows = look_up(self.embedding[...], tokens).astype(self.compute_dtype)
+        return rows * jnp.asarray(math.sqrt(self.config.d_model), self.compute_dtype)
+
+    def fold(
+        self, body: Callable[[Layer, LayerView, Carry], tuple[Carry, Output]], carry: Carry
+    ) -> tuple[Carry, Output]:
+        """Carry a value through the layers, first to last, and stack what each puts out."""
+        config = self.config
+        windows = [UNLIMITED if glob else config.sliding_window for glob in config.global_layers]
+        views = LayerView(
+            index=jnp.arange(config.layers),
+            is_global=jnp.asarray(config.global_layers),
+            window=jnp.asarray(windows, jnp.int32),
+        )
+        graphdef, weights = nnx.split(self.layers)
+
+        def step(carry: Carry, scanned: tuple[PyTree, LayerView]) -> tuple[Carry, Output]:
+            return body(nnx.merge(graphdef, scanned[0]), scanned[1], carry)
+
+        if self.remat:
+            # In a scan nothing can be merged across the recomputation, so no barrier is needed.
+            step = jax.checkpoint(step, prevent_cse=False)
+        return jax.lax.scan(step, carry, (weights, views))
+
+    def finish(self, stream: Float[Array, "B L D"]) -> Float[Array, "B L D"]:
+        """Normalise what the last layer left."""
+        normed = rms_norm(stream, self.final_norm[...], self.config.norm_eps)
+        return normed.astype(self.compute_dtype)
+
+    def logits(self, hidden: Float[Array, "B L D"]) -> Float[Array, "B L V"]:
+        """Score every token of the vocabulary, in float32, soft cap included.
+
+        The whole [B, L, V] array exists: for a loss over a large vocabulary use
+        `m43.core.loss.completion_loss`, which never makes it.
+        """
+        return head_logits(
+            hidden, self.embedding[...], self.config.final_softcap, self.compute_dtype
+        )
+
+
+def head_logits(
+    hidden: Float[Array, "B L D"],
+    embedding: Float[Array, "V D"],
+    final_softcap: float | None,
+    dtype: jnp.dtype,
+) -> Float[Array, "B L V"]:
+    """Multiply by the tied embedding and bend by the final soft cap, if there is one."""
+    scores = linear(hidden, embedding, dtype)
+    return scores if final_softcap is None else soft_cap(scores, final_softcap)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class Rotations:
+    """The rotations of global and of local layers, computed once for the whole stack."""
+
+    of_global: Rotation
+    of_local: Rotation
+
+    @classmethod
+    def at(cls, positions: Int[Array, "B L"], config: GemmaConfig) -> "Rotations":
+        """Compute both for these positions."""
+        return cls(
+            of_global=rotation(positions, config.head_dim, config.rope_theta_global),
+            of_local=rotation(positions, config.head_dim, config.rope_theta_local),
+        )
+
+    def of(self, view: LayerView) -> Rotation:
+        """Choose the one that a layer uses."""
+        return jax.tree.map(
+            lambda of_global, of_local: jnp.where(view.is_global, of_global, of_local),
+            self.of_global,
+            self.of_local,
+        )
+
+
+def abstract_gemma(
+    config: GemmaConfig,
+    param_dtype: jnp.dtype | type = jnp.float32,
+    *,
+    compute_dtype: jnp.dtype | type = jnp.bfloat16,
+    remat: bool = True,
+) -> Gemma:
+    """Build the model with shapes in place of weights; it costs no memory at any size."""
+    return nnx.eval_shape(
+        lambda: Gemma(
+            config,
+            rngs=nnx.Rngs(0),
+            param_dtype=param_dtype,
+            compute_dtype=compute_dtype,
+            remat=remat,
+        )
+    )

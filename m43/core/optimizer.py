@@ -1,0 +1,191 @@
+"""The optimizer: AdamW or Adafactor behind a clipped gradient, a warm-up and a cosine."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from m43.errors import FailureClass, M43Error, Problem, ProblemsError
+
+NAMES = ("adamw", "adafactor")
+
+
+class OptimizerSettingsError(ProblemsError):
+    """Settings that no sensible optimizer has."""
+
+    failure_class = FailureClass.PROFILE_INVALID
+
+
+class OptimizerStateError(M43Error):
+    """An optimizer state that does not tell its number of steps, or tells two."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSettings:
+    """Everything that an update depends on, apart from the gradient.
+
+    Attributes:
+        learning_rate: at the top, after the warm-up.
+        warmup_steps: the rate rises in equal parts over so many steps; none of them has rate 0.
+        total_steps: the cosine ends here.
+        end_learning_rate_ratio: the rate at the end, as a share of `learning_rate`.
+        weight_decay: per step and unit of learning rate, on matrices only.
+        beta1: decay of the mean gradient. Adafactor keeps none at 0.
+        beta2: AdamW: decay of the mean square. Adafactor: the exponent c of its decay
+            1 - step ** -c, 0.8 in the paper.
+        eps: AdamW: added to the root, 1e-8. Adafactor: added to the square, 1e-30.
+        clip_norm: the gradient's global norm is cut to this.
+
+    Raises:
+        OptimizerSettingsError: with everything that is out of range.
+    """
+
+    name: Literal["adamw", "adafactor"]
+    learning_rate: float
+    warmup_steps: int
+    total_steps: int
+    end_learning_rate_ratio: float
+    weight_decay: float
+    beta1: float
+    beta2: float
+    eps: float
+    clip_norm: float
+
+    def __post_init__(self) -> None:
+        problems = list(_problems(self))
+        if problems:
+            raise OptimizerSettingsError(problems)
+
+
+def _problems(settings: OptimizerSettings) -> Iterator[Problem]:
+    rules = (
+        ("name", settings.name in NAMES, f"one of {', '.join(NAMES)}"),
+        ("learning_rate", 0 < settings.learning_rate < math.inf, "more than 0"),
+        ("total_steps", settings.total_steps >= 1, "at least 1"),
+        ("warmup_steps", 0 <= settings.warmup_steps <= settings.total_steps, "0 to total_steps"),
+        ("end_learning_rate_ratio", 0 <= settings.end_learning_rate_ratio <= 1, "0 to 1"),
+        ("weight_decay", 0 <= settings.weight_decay < math.inf, "0 or more"),
+        ("beta1", 0 <= settings.beta1 < 1, "0 or more, less than 1"),
+        ("beta2", 0 <= settings.beta2 < 1, "0 or more, less than 1"),
+        ("eps", 0 < settings.eps < 1, "more than 0, less than 1"),
+        ("clip_norm", 0 < settings.clip_norm < math.inf, "more than 0"),
+    )
+    for field, kept, expected in rules:
+        if not kept:
+            yield Problem(
+                found=repr(getattr(settings, field)),
+                expected=expected,
+                where=f"optimizer.{field}",
+                action="correct the training table of the profile",
+            )
+
+
+def make_schedule(settings: OptimizerSettings) -> optax.Schedule:
+    """Return the learning rate of the step that follows `count` finished steps.
+
+    The first step has rate learning_rate / warmup_steps, not 0: a step that moves nothing would
+    be counted as one of the promised steps.
+
+    Source: Loshchilov and Hutter 2017, SGDR, equation 5, one cycle.
+
+    Example:
+        warmup_steps 2, total_steps 4, learning_rate 1, end ratio 0 give 0.5, 1, 1, 0.5.
+    """
+    peak, end = settings.learning_rate, settings.learning_rate * settings.end_learning_rate_ratio
+    warmup, total = settings.warmup_steps, settings.total_steps
+
+    def schedule(count: Int[Array, ""] | int) -> Float[Array, ""]:
+        step = jnp.asarray(count, jnp.float32)
+        rising = peak * (step + 1.0) / max(1, warmup)
+        progress = jnp.clip((step - warmup) / max(1, total - warmup), 0.0, 1.0)
+        falling = end + (peak - end) * 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
+        return jnp.where(step < warmup, rising, falling)
+
+    return schedule
+
+
+def make_optimizer(settings: OptimizerSettings) -> optax.GradientTransformation:
+    """Chain clipping, AdamW or Adafactor, weight decay and the schedule.
+
+    Adafactor here does not multiply the rate by the size of the weights, which optax does by
+    default and transformers does not: the same rate means the same step in both.
+
+    Source: optax 0.2.8, adamw and adafactor; Shazeer and Stern 2018, Adafactor.
+    """
+    if settings.name == "adamw":
+        scale = optax.scale_by_adam(b1=settings.beta1, b2=settings.beta2, eps=settings.eps)
+    else:
+        scale = optax.chain(
+            optax.scale_by_factored_rms(decay_rate=settings.beta2, epsilon=settings.eps),
+            optax.clip_by_block_rms(1.0),
+            optax.ema(settings.beta1, debias=False) if settings.beta1 else optax.identity(),
+        )
+    chained = optax.chain(
+        optax.clip_by_global_norm(settings.clip_norm),
+        scale,
+        optax.add_decayed_weights(settings.weight_decay, mask=decayed),
+        optax.scale_by_learning_rate(make_schedule(settings)),
+    )
+
+    def update(
+        updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, optax.OptState]:
+        # optax raises a Python float to an int32 array, which strict promotion refuses.
+        with jax.numpy_dtype_promotion("standard"):
+            return chained.update(updates, state, params)
+
+    return optax.GradientTransformation(chained.init, update)
+
+
+def decayed(params: optax.Params) -> optax.Params:
+    """Mark the matrices; norms are left alone, and Gemma has no biases.
+
+    Told by name: a stack of norms over the layers has two axes, like a matrix.
+    """
+
+    def is_matrix(path: tuple[object, ...], _: object) -> bool:
+        return not any(str(getattr(key, "key", "")).endswith("norm") for key in path)
+
+    return jax.tree_util.tree_map_with_path(is_matrix, params)
+
+
+def step_count(opt_state: optax.OptState) -> Int[Array, ""]:
+    """Return the optimizer's own counter of finished updates; works inside a compiled step.
+
+    Raises:
+        OptimizerStateError: if it keeps none.
+    """
+    counts = _counts(opt_state)
+    if not counts:
+        raise _counters_error("no step counter")
+    return counts[0]
+
+
+def optimizer_steps(opt_state: optax.OptState) -> int:
+    """Read how many updates the optimizer has made.
+
+    Raises:
+        OptimizerStateError: if it keeps no counter, or if two disagree.
+    """
+    counts = [int(count) for count in _counts(opt_state)]
+    if len(set(counts)) != 1:
+        raise _counters_error(f"step counters {counts}")
+    return counts[0]
+
+
+def _counts(opt_state: optax.OptState) -> list[Array]:
+    return [count for _, count in optax.tree_utils.tree_get_all_with_path(opt_state, "count")]
+
+
+def _counters_error(found: str) -> OptimizerStateError:
+    return OptimizerStateError(
+        found=found,
+        expected="at least one counter, all the same",
+        where="optimizer state",
+        action="pass the state that the step returned, whole",
+    )

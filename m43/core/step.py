@@ -1,0 +1,150 @@
+"""One optimizer step: loss, gradient, update, compiled once and with its state donated."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from m43.core.batch import Batch
+from m43.core.loss import DEFAULT_CHUNK, completion_loss
+from m43.core.optimizer import step_count
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class TrainState:
+    """What changes from step to step.
+
+    Attributes:
+        params: the trained weights, the masters: float32 unless the model was read otherwise.
+        opt_state: what the optimizer remembers, its count of steps included.
+        frozen: weights that no step changes; empty where all are trained.
+    """
+
+    params: PyTree
+    opt_state: PyTree
+    frozen: PyTree
+
+    @classmethod
+    def start(
+        cls,
+        model: nnx.Module,
+        optimizer: optax.GradientTransformation,
+        *,
+        trained: nnx.filterlib.Filter = nnx.Param,
+    ) -> tuple[nnx.GraphDef, "TrainState"]:
+        """Split a model into its structure and a state before the first step."""
+        graphdef, *states = nnx.split(model, trained, ...)
+        params, frozen = states
+        return graphdef, cls(params=params, opt_state=optimizer.init(params), frozen=frozen)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class StepMetrics:
+    """What one step measured. Units: nats, tokens.
+
+    Attributes:
+        gradient_norm: global, of the mean loss, before clipping.
+        finite: are loss and gradient norm finite? If not, the weights are spoilt.
+    """
+
+    loss_sum_nats: Float[Array, ""]
+    supervised_tokens: Int[Array, ""]
+    learning_rate: Float[Array, ""]
+    gradient_norm: Float[Array, ""]
+    finite: Bool[Array, ""]
+
+
+Step = Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]
+
+
+def make_step(
+    graphdef: nnx.GraphDef,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    *,
+    chunk: int = DEFAULT_CHUNK,
+    accumulate: int = 1,
+) -> Step:
+    """Compile a step that takes the gradient of the mean loss over supervised tokens.
+
+    The state that goes in is donated: only the state that comes out may be used afterwards.
+
+    Args:
+        graphdef: the model without its weights, from `TrainState.start`.
+        optimizer: from `make_optimizer`.
+        schedule: the one inside the optimizer; it is asked again only to report the rate.
+        chunk: rows of logits that exist at once.
+        accumulate: cut the rows of the batch into so many parts and add up their gradients;
+            the result is the same, the activations of one part exist at a time.
+    """
+
+    def summed(params: PyTree, frozen: PyTree, batch: Batch) -> tuple[Array, Array]:
+        return completion_loss(nnx.merge(graphdef, params, frozen), batch, chunk=chunk)
+
+    def gradient_of_sum(state: TrainState, batch: Batch) -> tuple[Array, Array, PyTree]:
+        (loss, count), gradient = jax.value_and_grad(summed, has_aux=True)(
+            state.params, state.frozen, batch
+        )
+        return loss, count, gradient
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
+        if accumulate == 1:
+            loss, count, gradient = gradient_of_sum(state, batch)
+        else:
+            loss, count, gradient = _accumulated(gradient_of_sum, state, batch, accumulate)
+        gradient = jax.tree.map(lambda part: part / count.astype(part.dtype), gradient)
+        norm = optax.tree.norm(gradient)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        metrics = StepMetrics(
+            loss_sum_nats=loss,
+            supervised_tokens=count,
+            learning_rate=schedule(step_count(state.opt_state)),
+            gradient_norm=norm,
+            finite=jnp.isfinite(loss) & jnp.isfinite(norm),
+        )
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(params=params, opt_state=opt_state, frozen=state.frozen), metrics
+
+    return jax.jit(step, donate_argnames="state")
+
+
+def _accumulated(
+    gradient_of_sum: Callable[[TrainState, Batch], tuple[Array, Array, PyTree]],
+    state: TrainState,
+    batch: Batch,
+    parts: int,
+) -> tuple[Array, Array, PyTree]:
+    """Add up loss, count and gradient over the parts of a batch, the gradients in float32."""
+    cut = jax.tree.map(lambda rows: rows.reshape(parts, -1, *rows.shape[1:]), batch)
+    start = (
+        jnp.float32(0.0),
+        jnp.int32(0),
+        jax.tree.map(lambda weight: jnp.zeros(weight.shape, jnp.float32), state.params),
+    )
+
+    def add(
+        total: tuple[Array, Array, PyTree], part: Batch
+    ) -> tuple[tuple[Array, Array, PyTree], None]:
+        found = gradient_of_sum(state, part)
+        return jax.tree.map(lambda one, two: one + two.astype(one.dtype), total, found), None
+
+    (loss, count, gradient), _ = jax.lax.scan(add, start, cut)
+    return loss, count, gradient
+
+
+def share_moved(before: PyTree, after: PyTree) -> float:
+    """Return the share of single weights that differ between two states.
+
+    A plain bfloat16 update at 1e-5 is mostly lost to rounding; this tells how much was.
+    Cast both states first to ask the question for another dtype.
+    """
+    moved = jax.tree.map(lambda one, two: jnp.sum(one != two), before, after)
+    # Python integers: the count of a 2B model does not fit int32.
+    total = sum(leaf.size for leaf in jax.tree.leaves(before))
+    return sum(int(count) for count in jax.tree.leaves(moved)) / total

@@ -1,0 +1,91 @@
+"""The errors of m43: each says what was found, what was expected, where, and what to do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+
+class FailureClass(StrEnum):
+    """The named ways in which a run can fail; `failure_analysis.md` opens with one of them."""
+
+    NO_TOKEN = "no token"
+    TOKEN_REFUSED = "token refused"
+    LICENCE_NOT_ACCEPTED = "licence not accepted"
+    TOKEN_WITHOUT_GATED_ACCESS = "fine-grained token without gated access"
+    WRONG_REVISION = "wrong revision"
+    FILES_MISSING = "pinned file missing at the hub"
+    HUB_UNREACHABLE = "hub unreachable"
+    RATE_LIMITED = "rate limited"
+    HUB_ERROR = "hub error"
+    DOWNLOAD_CORRUPT = "downloaded file differs from the pinned one"
+    NO_VENV = "no venv"
+    BROKEN_VENV = "broken venv"
+    PACKAGE_MISMATCH = "package missing or mismatched"
+    WRONG_DEVICE = "wrong device or CPU fallback"
+    DRIVER_TOO_OLD = "driver too old"
+    NATIVE_WINDOWS = "native Windows"
+    NUMERIC_CANARY = "wrong numbers from the device"
+    PLAN_DOES_NOT_FIT = "plan does not fit memory or disk"
+    DATA_INVALID = "data missing or malformed"
+    MODEL_INVALID = "model files missing or malformed"
+    OUT_OF_DEVICE_MEMORY = "out of device memory"
+    OUT_OF_HOST_MEMORY = "out of host memory"
+    KILLED = "killed"
+    NON_FINITE_LOSS = "non-finite loss"
+    DIVERGED = "diverged"
+    TIMED_OUT = "timed out"
+    HUNG = "hung"
+    DISK_FULL = "disk full"
+    INTERRUPTED = "interrupted"
+    EVALUATION_INCOMPLETE = "evaluation incomplete"
+    ENVIRONMENT_CHANGED = "environment changed during the run"
+    TREE_CHANGED = "working tree changed during the run"
+    PROMISE_BROKEN = "promise broken"
+    PROFILE_INVALID = "profile invalid"
+    HARNESS_ERROR = "harness error"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing that is wrong, in the four parts that a person needs to mend it."""
+
+    found: str
+    expected: str
+    where: str
+    action: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: found {self.found}, expected {self.expected}; {self.action}"
+
+
+class M43Error(Exception):
+    """The root of every error that m43 raises on purpose."""
+
+    failure_class: ClassVar[FailureClass] = FailureClass.HARNESS_ERROR
+
+    def __init__(self, *, found: str, expected: str, where: str, action: str) -> None:
+        self.problems: tuple[Problem, ...] = (
+            Problem(found=found, expected=expected, where=where, action=action),
+        )
+        super().__init__(str(self.problems[0]))
+
+
+class ProblemsError(M43Error):
+    """Several problems found in one pass, told together so that one correction suffices."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        if not problems:
+            raise ValueError("ProblemsError needs at least one problem")
+        Exception.__init__(self, "\n".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+
+
+class GateStoppedError(M43Error):
+    """A gate could not finish; the class says why and the record beside it holds the facts."""
+
+    def __init__(
+        self, failure_class: FailureClass, *, found: str, expected: str, where: str, action: str
+    ) -> None:
+        super().__init__(found=found, expected=expected, where=where, action=action)
+        self.failure_class = failure_class  # type: ignore[misc]  # narrower than the class's default

@@ -1,0 +1,1 @@
+"""Reads a run folder back: journal, contract, verdict, manifest, documents, verification."""

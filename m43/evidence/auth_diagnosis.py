@@ -1,0 +1,94 @@
+"""Why the auth gate failed: what the hub's answers establish, and what they only suggest."""
+
+from m43.errors import FailureClass
+from m43.evidence.checks import response_class
+from m43.evidence.claim import Claim, Standing
+from m43.records import AuthRecord
+
+_FILE = ("auth.json",)
+
+# What an answer suggests about its cause; the answer itself is established.
+_CAUSES: dict[FailureClass, tuple[Standing, str]] = {
+    FailureClass.TOKEN_REFUSED: (
+        "hypothesis",
+        "The token is mistyped, expired or revoked; the hub does not say which.",
+    ),
+    FailureClass.LICENCE_NOT_ACCEPTED: (
+        "supported",
+        "The account that the token belongs to has not accepted the model's licence, or its "
+        "request has not been granted yet.",
+    ),
+    FailureClass.TOKEN_WITHOUT_GATED_ACCESS: (
+        "supported",
+        "The token is fine-grained and lacks the permission for gated repositories. Licence and "
+        "token scope are two independent gates: the licence may well be accepted.",
+    ),
+    FailureClass.WRONG_REVISION: (
+        "supported",
+        "The repository or the commit in the profile does not exist at this hub.",
+    ),
+    FailureClass.FILES_MISSING: (
+        "supported",
+        "The list of files in the profile is not the list of files of that revision.",
+    ),
+    FailureClass.RATE_LIMITED: (
+        "supported",
+        "This address or account asked the hub too often of late; m43 itself asks at most 4 times.",
+    ),
+    FailureClass.HUB_ERROR: ("unknown", "Why the hub failed is known to the hub only."),
+    FailureClass.HUB_UNREACHABLE: (
+        "hypothesis",
+        "There is no network, a proxy is in the way, or the endpoint is wrong.",
+    ),
+}
+
+
+def auth_claims(record: AuthRecord, failure_class: FailureClass) -> tuple[Claim, ...]:
+    """State what the auth gate's record shows about a failure."""
+    claims = [*_token_claims(record)]
+    for response in record.responses:
+        if response_class(response) is None:
+            continue
+        answer = f"answered {response.status}" if response.status else "gave no answer"
+        detail = f": {response.error}" if response.error else ""
+        text = f"The hub at {record.endpoint} {answer} to {response.step}{detail}"
+        claims.append(_claim(text.rstrip(".") + ".", "established"))
+    claims += [
+        _claim(f"The revision has no file {name}.", "established") for name in record.missing_files
+    ]
+    if failure_class in _CAUSES:
+        standing, text = _CAUSES[failure_class]
+        claims.append(_claim(text, standing))
+    if failure_class is FailureClass.HUB_UNREACHABLE:
+        claims += [*_variable_claims(record)]
+    return tuple(claims)
+
+
+def _token_claims(record: AuthRecord) -> list[Claim]:
+    if record.token_source == "absent":
+        return (
+            [
+                _claim("HF_TOKEN was not set (or empty) when the run began.", "established"),
+                _claim("No request was sent to the hub.", "established"),
+            ]
+            if not record.responses
+            else [_claim("HF_TOKEN was not set.", "established")]
+        )
+    if record.token_source != "HF_TOKEN":
+        text = f"A token was found, but in {record.token_source} and not in HF_TOKEN."
+        return [_claim(text, "established")]
+    return []
+
+
+def _variable_claims(record: AuthRecord) -> list[Claim]:
+    causes = {
+        "HF_HUB_OFFLINE": "HF_HUB_OFFLINE was set, which forbids huggingface_hub every request.",
+        "HF_ENDPOINT": "HF_ENDPOINT was set, so another address than the usual one was asked.",
+    }
+    return [
+        _claim(text, "supported") for name, text in causes.items() if name in record.hub_variables
+    ]
+
+
+def _claim(text: str, standing: Standing) -> Claim:
+    return Claim(text=text, standing=standing, evidence=() if standing == "unknown" else _FILE)

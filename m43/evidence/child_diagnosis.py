@@ -1,0 +1,139 @@
+"""Why a child failed: its own error, how its process ended, and what was seen before."""
+
+import signal
+from collections.abc import Sequence
+
+from m43.errors import FailureClass
+from m43.evidence.claim import Claim, Standing
+from m43.evidence.dossier import Child
+from m43.records import ChildError, ProcessRecord, StepMetrics
+
+_SIGKILL = int(signal.SIGKILL)
+_BY_PARENT = {
+    "deadline": FailureClass.TIMED_OUT,
+    "silence": FailureClass.HUNG,
+    "interrupt": FailureClass.INTERRUPTED,
+}
+
+
+def process_class(process: ProcessRecord | None, error: ChildError | None) -> FailureClass | None:
+    """Name how a child failed; None when it did not.
+
+    The parent's own act comes first: what a child writes while it is being ended explains nothing.
+    """
+    if process is not None and process.ended_by_parent != "no":
+        return _BY_PARENT[process.ended_by_parent]
+    if error is not None:
+        return error.failure_class
+    if process is None or process.exit_status == 0:
+        return None
+    if process.exit_status == -_SIGKILL and process.oom_kills > 0:
+        return FailureClass.OUT_OF_HOST_MEMORY
+    return FailureClass.KILLED if process.exit_status < 0 else FailureClass.HARNESS_ERROR
+
+
+def ending(process: ProcessRecord) -> str:
+    """Say how a process ended, in words."""
+    status = process.exit_status
+    if status >= 0:
+        return f"exit status {status}"
+    known = {int(member): member.name for member in signal.Signals}
+    return f"signal {known.get(-status, -status)}"
+
+
+def child_claims(
+    child: Child, name: str, failure_class: FailureClass, metrics: Sequence[StepMetrics]
+) -> tuple[Claim, ...]:
+    """State what a child's traces show about its failure."""
+    claims: list[Claim] = []
+    if child.process:
+        file = f"{name}.process.json"
+        claims.append(_claim(_process_text(child.process, name), "established", file))
+        claims += _kill_claims(child.process, file)
+    if child.error:
+        file = f"{name}.error.json"
+        step = f" at step {child.error.step}" if child.error.step else " before its first step"
+        where = step if name == "train" else ""
+        text = f"The child itself reported '{child.error.failure_class}'{where}"
+        claims.append(_claim(f"{text}: {'; '.join(child.error.problems)}", "established", file))
+    claims += _causes(failure_class, metrics)
+    return tuple(claims)
+
+
+def _process_text(process: ProcessRecord, name: str) -> str:
+    what = "step" if name == "train" else "row"
+    by_parent = {
+        "no": "m43 did not end it",
+        "deadline": "m43 ended it at its deadline",
+        "silence": "m43 ended it because its heartbeat had stopped",
+        "interrupt": "m43 ended it because the run was interrupted",
+    }
+    return (
+        f"The process ended with {ending(process)} after {process.duration_s:.1f} s, in phase "
+        f"'{process.last_phase}', with {process.steps_seen} {what}s seen; "
+        f"{by_parent[process.ended_by_parent]}."
+    )
+
+
+def _kill_claims(process: ProcessRecord, file: str) -> list[Claim]:
+    if process.exit_status != -_SIGKILL or process.ended_by_parent != "no":
+        return []
+    if process.oom_kills > 0:
+        text = (
+            f"The kernel ended it for lack of memory: its count of out-of-memory kills rose by "
+            f"{process.oom_kills} meanwhile (it does not name the process), peak "
+            f"{process.peak_bytes / 1e9:.2f} GB."
+        )
+        return [_claim(text, "supported", file)]
+    text = "The kernel counted no out-of-memory kill meanwhile."
+    return [
+        _claim(text, "established", file),
+        _claim("Who sent SIGKILL is not recorded.", "unknown"),
+    ]
+
+
+def _causes(failure_class: FailureClass, metrics: Sequence[StepMetrics]) -> list[Claim]:
+    """Add what the steps suggest; a class that they say nothing about gets nothing."""
+    if failure_class in (FailureClass.NON_FINITE_LOSS, FailureClass.DIVERGED):
+        return _loss_claims(metrics)
+    texts: dict[FailureClass, tuple[Standing, str]] = {
+        FailureClass.HUNG: ("unknown", "What the child waited for is not recorded."),
+        FailureClass.TIMED_OUT: (
+            "hypothesis",
+            "The device is slower than the plan, or something else used it.",
+        ),
+        FailureClass.OUT_OF_DEVICE_MEMORY: (
+            "hypothesis",
+            "Another program held memory of the device, or the batch is too large for it.",
+        ),
+    }
+    return (
+        [_claim(text, standing) for standing, text in [texts[failure_class]]]
+        if (failure_class in texts)
+        else []
+    )
+
+
+def _loss_claims(metrics: Sequence[StepMetrics]) -> list[Claim]:
+    if not metrics:
+        text = "It happened at the first step: a weight or a row is already not finite."
+        return [_claim(text, "hypothesis")]
+    last = metrics[-1]
+    file = "training_metrics.jsonl"
+    text = (
+        f"The last recorded step is {last.step}: loss {last.loss_nats:.4f} nats, gradient norm "
+        f"{last.gradient_norm:.3g}, learning rate {last.learning_rate:.3g}."
+    )
+    claims = [_claim(text, "established", file)]
+    median = sorted(step.gradient_norm for step in metrics)[len(metrics) // 2]
+    if last.gradient_norm > 10 * median:
+        text = (
+            f"The gradient grew before it: ten times its median ({median:.3g}). "
+            "A lower learning rate may hold."
+        )
+        claims.append(_claim(text, "hypothesis", file))
+    return claims
+
+
+def _claim(text: str, standing: Standing, *evidence: str) -> Claim:
+    return Claim(text=text, standing=standing, evidence=evidence)

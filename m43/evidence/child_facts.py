@@ -1,0 +1,47 @@
+"""The facts of training and evaluation: a child's record together with what was seen around it."""
+
+from dataclasses import dataclass, field
+
+from m43.records import (
+    DownloadRecord,
+    EvaluationRecord,
+    EvaluationResults,
+    Prediction,
+    ProcessRecord,
+    StepMetrics,
+    TrainRecord,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainFacts(TrainRecord):
+    """What the promises about training compare: `train` in the contract."""
+
+    process: ProcessRecord
+    download: DownloadRecord = field(repr=False)
+    metrics: tuple[StepMetrics, ...] = field(repr=False)
+
+    @property
+    def losses_nats(self) -> tuple[float, ...]:
+        """The loss of every step, in order."""
+        return tuple(step.loss_nats for step in self.metrics)
+
+    @property
+    def supervised_tokens(self) -> tuple[int, ...]:
+        """How many tokens each step learned from, in order."""
+        return tuple(step.supervised_tokens for step in self.metrics)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationFacts(EvaluationRecord):
+    """What the promises about evaluation compare: `evaluation` in the contract."""
+
+    process: ProcessRecord
+    predictions: tuple[Prediction, ...] = field(repr=False)
+    results: EvaluationResults
+    recomputed_results: EvaluationResults = field(repr=False)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The id of every answered row, in order."""
+        return tuple(row.id for row in self.predictions)

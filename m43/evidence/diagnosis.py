@@ -1,0 +1,170 @@
+"""The diagnosis: why a run failed, claim by claim, each with what supports it."""
+
+from collections.abc import Mapping
+
+from m43.errors import FailureClass
+from m43.evidence.auth_diagnosis import auth_claims
+from m43.evidence.checks import auth_checks, failing, venv_checks
+from m43.evidence.child_diagnosis import child_claims, process_class
+from m43.evidence.claim import Claim, Diagnosis
+from m43.evidence.dossier import Child, Dossier, read_dossier
+from m43.evidence.explanations import SENTENCES, words
+from m43.evidence.promise import CLOSING
+from m43.evidence.stop import Stop, find_stop
+from m43.evidence.venv_diagnosis import venv_claims
+from m43.run_dir import RunDir
+
+__all__ = ["Claim", "Diagnosis", "diagnose", "diagnose_dossier", "process_class"]
+
+# What it means that one of these is broken, where the records behind it do not say more.
+CLASS_OF_PROMISE: Mapping[str, FailureClass] = {
+    "test_auth_belongs_to_the_only_attempt_under_this_name": FailureClass.HARNESS_ERROR,
+    "test_train_uses_jax_on_the_device_of_the_environment": FailureClass.WRONG_DEVICE,
+    "test_train_starts_from_the_pinned_files": FailureClass.DOWNLOAD_CORRUPT,
+    "test_train_learns_from_answers_at_every_step": FailureClass.DATA_INVALID,
+    "test_train_uses_the_rows_that_were_given": FailureClass.TREE_CHANGED,
+    "test_train_stays_within_its_time": FailureClass.TIMED_OUT,
+    "test_eval_runs_where_training_ran": FailureClass.WRONG_DEVICE,
+    "test_eval_reads_the_evaluation_file_that_was_given": FailureClass.TREE_CHANGED,
+    "test_eval_answers_every_row_once": FailureClass.EVALUATION_INCOMPLETE,
+    "test_eval_scores_every_row": FailureClass.EVALUATION_INCOMPLETE,
+    "test_closing_finds_the_environment_unchanged": FailureClass.ENVIRONMENT_CHANGED,
+    "test_closing_finds_the_working_tree_unchanged": FailureClass.TREE_CHANGED,
+    "test_closing_finds_the_trained_model_unchanged": FailureClass.TREE_CHANGED,
+}
+
+
+def diagnose(run: RunDir) -> Diagnosis:
+    """Say why a run failed, from its folder alone."""
+    return diagnose_dossier(read_dossier(run))
+
+
+def diagnose_dossier(dossier: Dossier) -> Diagnosis:
+    """Say why a run failed, from what its folder holds."""
+    stop = find_stop(dossier.entries)
+    failure_class = class_of(dossier, stop)
+    return Diagnosis(
+        failure_class=failure_class,
+        gate=stop.gate,
+        place=stop.place,
+        sentence=_sentence(dossier, stop, failure_class),
+        claims=(*_problem_claims(stop), *_claims(dossier, stop, failure_class)),
+    )
+
+
+def class_of(dossier: Dossier, stop: Stop) -> FailureClass:
+    """Name the failure: as the journal does, else as the records of the gate show it."""
+    if stop.failure_class is not None:
+        return stop.failure_class
+    if stop.how in ("interrupted", "no closing record"):
+        return FailureClass.INTERRUPTED
+    if stop.how == "sealed":
+        return FailureClass.HARNESS_ERROR
+    named = next((CLASS_OF_PROMISE[name] for name in stop.broken if name in CLASS_OF_PROMISE), None)
+    return _class_of_records(dossier, stop.gate) or named or FailureClass.PROMISE_BROKEN
+
+
+def _class_of_records(dossier: Dossier, gate: str) -> FailureClass | None:
+    profile = dossier.profile
+    if gate == "auth" and dossier.auth and profile:
+        checks = failing(auth_checks(dossier.auth, profile))
+        return checks[0].failure_class if checks else None
+    if gate == "venv" and dossier.venv and profile:
+        checks = failing(venv_checks(dossier.venv, profile))
+        return checks[0].failure_class if checks else None
+    child = child_of(dossier, gate)
+    return process_class(child.process, child.error) if child else None
+
+
+def child_of(dossier: Dossier, gate: str) -> Child | None:
+    """Give the child that a gate starts, if it starts one that keeps records."""
+    return {"train-300": dossier.train_child, "eval": dossier.eval_child}.get(gate)
+
+
+def _sentence(dossier: Dossier, stop: Stop, failure_class: FailureClass) -> str:
+    if stop.how == "no closing record":
+        return (
+            "The run has no closing record. Either it is still running, or it was ended from "
+            "outside (SIGKILL, power loss) before it could say why; what is unknown is called so."
+        )
+    if stop.how == "sealed":
+        return (
+            "Every gate ended, and yet the journal is not that of an accepted run; "
+            "the reasons stand below."
+        )
+    return SENTENCES[failure_class].format_map(words(dossier, stop))
+
+
+def _problem_claims(stop: Stop) -> tuple[Claim, ...]:
+    place = f"journal.jsonl, entry {stop.entry.seq}" if stop.entry else "journal.jsonl"
+    return tuple(
+        Claim(
+            text=f"{problem.where}: found {problem.found}, expected {problem.expected}.",
+            standing="established",
+            evidence=(place,),
+        )
+        for problem in stop.problems
+    )
+
+
+def _claims(dossier: Dossier, stop: Stop, failure_class: FailureClass) -> tuple[Claim, ...]:
+    if stop.how == "no closing record":
+        return _silent_end(dossier, stop)
+    claims: tuple[Claim, ...] = ()
+    child, profile = child_of(dossier, stop.gate), dossier.profile
+    if stop.gate == "auth" and dossier.auth:
+        claims = auth_claims(dossier.auth, failure_class)
+    elif stop.gate == "venv" and dossier.venv and profile:
+        claims = venv_claims(dossier.venv, profile, failure_class)
+    elif stop.gate == CLOSING and dossier.closing:
+        claims = _closing_claims(dossier)
+    elif child is not None:
+        name = "train" if stop.gate == "train-300" else "eval"
+        claims = child_claims(child, name, failure_class, dossier.metrics)
+    broken = tuple(
+        Claim(
+            text=f"The promise {name} is broken.",
+            standing="established",
+            evidence=("journal.jsonl",),
+        )
+        for name in (stop.broken if stop.how == "broken" else ())
+    )
+    return (*broken, *claims) or (
+        Claim(text="Why this happened was not measured.", standing="unknown", evidence=()),
+    )
+
+
+def _silent_end(dossier: Dossier, stop: Stop) -> tuple[Claim, ...]:
+    last = dossier.entries[-1] if dossier.entries else None
+    known = (
+        f"The last thing that the run wrote is '{last.event}' {last.gate or last.name}".rstrip()
+        + f" at {last.time_utc}."
+        if last
+        else "The run wrote nothing into its journal that can be read."
+    )
+    claims = [Claim(text=known, standing="established", evidence=("journal.jsonl",))]
+    child = child_of(dossier, stop.gate)
+    if child and child.heartbeat:
+        beat, name = child.heartbeat, "train" if stop.gate == "train-300" else "eval"
+        claims.append(
+            Claim(
+                text=f"The child was last seen at '{beat.phase}', {beat.done} of {beat.total}.",
+                standing="established",
+                evidence=(f"{name}.heartbeat.json",),
+            )
+        )
+    unknown = "What ended the run, if it ended, is not recorded."
+    return (*claims, Claim(text=unknown, standing="unknown", evidence=()))
+
+
+def _closing_claims(dossier: Dossier) -> tuple[Claim, ...]:
+    closing = dossier.closing
+    if closing is None:
+        return ()
+    changed = [f"The file {path} changed during the run." for path in closing.changed_paths]
+    changed += [f"The package {name} changed during the run." for name in closing.changed_packages]
+    established = tuple(
+        Claim(text=text, standing="established", evidence=("closing.json",)) for text in changed
+    )
+    unknown = "Who or what changed it is not recorded; m43 writes only into the run folder."
+    return (*established, Claim(text=unknown, standing="unknown", evidence=()))

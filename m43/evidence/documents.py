@@ -1,0 +1,121 @@
+"""The closing documents: exactly one lies in a run folder, and success alone replaces failure."""
+
+import html
+from pathlib import Path
+
+from m43.evidence.dossier import Dossier, read_dossier
+from m43.evidence.failure_analysis import render_failure
+from m43.evidence.plots import description, drawn_by, loss_curve_svg
+from m43.evidence.redaction import redact
+from m43.evidence.sections import judged, watermark
+from m43.evidence.summary import Complete, complete, render_summary
+from m43.evidence.verdict import Verdict, judge
+from m43.run_dir import RunDir, write_atomically
+
+
+def write_opening_analysis(run: RunDir) -> None:
+    """Write a true failure analysis of the run as it stands: the dead-man's switch.
+
+    It may be called again at every gate; nothing here can write a summary.
+    """
+    dossier = read_dossier(run)
+    text = _clean(render_failure(dossier, verdict_of(dossier)))
+    write_atomically(run.failure_analysis, text.encode())
+
+
+def write_documents(run: RunDir) -> Verdict:
+    """Judge the journal as it lies on disk and leave the one document that the verdict allows.
+
+    This is the only function that writes `m43_summary.md`.
+    """
+    dossier = read_dossier(run)
+    verdict = verdict_of(dossier)
+    if dossier.metrics:
+        svg = loss_curve_svg(dossier.metrics, watermark(dossier))
+        write_atomically(run.loss_curve, svg.encode())
+    name, text = expected_document(dossier)
+    document = run.path / name
+    other = run.failure_analysis if document == run.summary else run.summary
+    _replace(document, text, other)
+    return verdict
+
+
+def render(run: RunDir) -> tuple[Path, ...]:
+    """Write a run's documents again from its records, and name them."""
+    verdict = write_documents(run)
+    document = run.summary if verdict.accepted else run.failure_analysis
+    return tuple(path for path in (document, run.loss_curve) if path.exists())
+
+
+def _replace(path: Path, text: str, other: Path) -> None:
+    """Put one document in the place of the other: at no moment is there none."""
+    write_atomically(path, text.encode())
+    other.unlink(missing_ok=True)
+
+
+def expected_document(dossier: Dossier) -> tuple[str, str]:
+    """Give the name and the text of the one document that a folder should hold."""
+    verdict = verdict_of(dossier)
+    facts = complete(dossier)
+    if verdict.accepted and facts is not None:
+        return "m43_summary.md", _clean(render_summary(facts))
+    return "failure_analysis.md", _clean(render_failure(dossier, verdict))
+
+
+def expected_loss_curve(dossier: Dossier, found: str) -> bool:
+    """Tell whether a picture is that of the steps, as far as it can be told here.
+
+    Where matplotlib is absent, or another version than the one that drew it, the picture's
+    description is compared, which says how many steps there were and what they began and ended
+    with.
+    """
+    mark = watermark(dossier)
+    try:
+        svg = loss_curve_svg(dossier.metrics, mark)
+        import matplotlib as mpl
+
+        same_version = drawn_by(mpl.__version__) in found
+    except ModuleNotFoundError:
+        svg, same_version = "", False
+    return (
+        found == svg if same_version else html.escape(description(dossier.metrics, mark)) in found
+    )
+
+
+def _clean(text: str) -> str:
+    """Take out what is shaped like a token: the last of several places that see to it."""
+    return redact(text, ())
+
+
+def verdict_of(dossier: Dossier) -> Verdict:
+    """Judge what a dossier holds: the journal, and the records that it speaks of.
+
+    A journal alone can be accepted by `judge`. A summary also needs every record, the very
+    contract that the run was opened under, and measurements that keep the promises once more.
+    """
+    promises = dossier.contract.promises if dossier.contract else ()
+    reasons = list(judge(dossier.entries, promises).reasons)
+    reasons += [str(problem) for problem in dossier.problems]
+    facts = complete(dossier)
+    if facts is None:
+        reasons.append("a record is missing: opening, profile, auth, venv, train, eval or closing")
+    else:
+        reasons += _contract_reasons(facts)
+    reasons += [
+        f"promise {item.promise.name} does not hold over the records"
+        for item in judged(dossier)
+        if item.holds is False
+    ]
+    return Verdict(accepted=not reasons, reasons=tuple(reasons))
+
+
+def _contract_reasons(facts: Complete) -> list[str]:
+    contract, opening = facts.dossier.contract, facts.opening
+    if contract is None:
+        return ["contract.txt is missing: the run does not say what it promised"]
+    reasons = []
+    if contract.text_sha256 != opening.contract_sha256:
+        reasons.append("contract.txt is not the contract that opening.json names by its digest")
+    if contract.names != opening.promises:
+        reasons.append("contract.txt does not hold the promises that opening.json names")
+    return reasons

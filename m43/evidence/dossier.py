@@ -1,0 +1,234 @@
+"""The dossier: everything that a run folder holds, read as far as it is there.
+
+A failure analysis must be possible over any folder, also one that a power cut left behind. So a
+file that is missing is None, and a file that is there and cannot be read is None with a problem.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from m43 import typed_json
+from m43.config import Profile
+from m43.errors import M43Error, Problem
+from m43.evidence import chain, facts, journal
+from m43.evidence.child_facts import EvaluationFacts, TrainFacts
+from m43.evidence.contract import read_kept
+from m43.evidence.digests import file_sha256
+from m43.evidence.entry import Entry
+from m43.evidence.manifest import sealed_names
+from m43.evidence.promise import ContractText
+from m43.evidence.redaction import redact
+from m43.records import (
+    AuthRecord,
+    ChildError,
+    ClosingRecord,
+    DownloadRecord,
+    EvaluationResults,
+    Heartbeat,
+    OpeningRecord,
+    ProcessRecord,
+    StepMetrics,
+    VenvRecord,
+)
+from m43.run_dir import RunDir, read_record
+
+T = TypeVar("T")
+
+LOG_TAIL_LINES = 40
+_LOG_TAIL_BYTES = 1 << 16
+# The weights are in the manifest; digesting gigabytes again for a document takes minutes.
+_MODEL_PREFIX = "model/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Child:
+    """What a child left behind, besides its record."""
+
+    process: ProcessRecord | None
+    error: ChildError | None
+    heartbeat: Heartbeat | None
+    log_tail: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvidenceFile:
+    """A file of the run folder and its digest."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dossier:
+    """All that a document may say; every field is None or empty where nothing was found."""
+
+    name: str
+    entries: tuple[Entry, ...] = field(repr=False)
+    contract: ContractText | None
+    opening: OpeningRecord | None
+    profile: Profile | None
+    auth: AuthRecord | None
+    venv: VenvRecord | None
+    download: DownloadRecord | None
+    train: TrainFacts | None
+    train_child: Child
+    metrics: tuple[StepMetrics, ...] = field(repr=False)
+    metrics_cut: bool  # the line after the last readable step is damaged, as a kill leaves it
+    evaluation: EvaluationFacts | None
+    eval_child: Child
+    results: EvaluationResults | None
+    closing: ClosingRecord | None
+    files: tuple[EvidenceFile, ...] = field(repr=False)
+    problems: tuple[Problem, ...]
+
+    @property
+    def kind(self) -> str:
+        """Production or rehearsal; a folder that does not say is treated as a rehearsal."""
+        # Never the other way round: nothing may be taken for production by losing a file.
+        return self.opening.kind if self.opening else "rehearsal"
+
+    @property
+    def records(self) -> Mapping[str, object]:
+        """The records under the names by which the contract's promises ask for them."""
+        named: dict[str, object | None] = {
+            "opening": self.opening,
+            "contract": self.profile.contract if self.profile else None,
+            "auth": self.auth,
+            "venv": self.venv,
+            "train": self.train,
+            "evaluation": self.evaluation,
+            "closing": self.closing,
+        }
+        return {name: record for name, record in named.items() if record is not None}
+
+    @property
+    def started(self) -> datetime | None:
+        """The time of the first entry of the journal."""
+        return moment(self.entries[0].time_utc) if self.entries else None
+
+
+def moment(text: str) -> datetime | None:
+    """Read a time as the journal writes it; None when it is something else."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+class _Reading:
+    """Reads what is there and collects what cannot be read."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def take(self, paths: tuple[Path, ...], read: Callable[[], T]) -> T | None:
+        """Read a record if all its files are there."""
+        if not all(path.exists() for path in paths):
+            return None
+        try:
+            return read()
+        except M43Error as error:
+            self.problems.extend(error.problems)
+        except (OSError, UnicodeDecodeError) as error:
+            self.problems.append(_unreadable(paths[0], error))
+        return None
+
+
+def read_dossier(run: RunDir) -> Dossier:
+    """Read a run folder, whatever state it is in."""
+    reading = _Reading()
+    take = reading.take
+    train_files = (run.train, run.process("train"), run.download, run.metrics)
+    eval_files = (run.evaluation, run.process("eval"), run.predictions, run.results)
+    metrics, metrics_cut = _metrics(run, reading)
+    return Dossier(
+        name=run.path.name,
+        entries=_entries(run, reading),
+        contract=take((run.contract_text,), lambda: read_kept(run)),
+        opening=take((run.opening,), lambda: facts.read_opening(run)),
+        profile=take((run.profile,), run.read_profile),
+        auth=take((run.auth,), lambda: facts.read_auth(run)),
+        venv=take((run.venv,), lambda: facts.read_venv(run)),
+        download=take((run.download,), lambda: read_record(run.download, DownloadRecord)),
+        train=take(train_files, lambda: facts.read_train(run)),
+        train_child=_child(run, "train", reading),
+        metrics=metrics,
+        metrics_cut=metrics_cut,
+        evaluation=take(eval_files, lambda: facts.read_evaluation(run)),
+        eval_child=_child(run, "eval", reading),
+        results=take((run.results,), lambda: read_record(run.results, EvaluationResults)),
+        closing=take((run.closing,), lambda: facts.read_closing(run)),
+        files=tuple(
+            EvidenceFile(name=name, sha256=file_sha256(run.path / name))
+            for name in sealed_names(run)
+            if not name.startswith(_MODEL_PREFIX) and not (run.path / name).is_symlink()
+        ),
+        problems=tuple(_portable(problem, run) for problem in dict.fromkeys(reading.problems)),
+    )
+
+
+def _portable(problem: Problem, run: RunDir) -> Problem:
+    """Name files from the run folder on: a document reads the same wherever the folder lies."""
+    here = f"{run.path}/"
+    return replace(
+        problem, where=problem.where.replace(here, ""), found=problem.found.replace(here, "")
+    )
+
+
+def _entries(run: RunDir, reading: _Reading) -> tuple[Entry, ...]:
+    try:
+        return journal.read(run.journal)
+    except chain.CutChainError as cut:
+        reading.problems.extend(cut.problems)
+        return cut.good
+    except M43Error as error:
+        reading.problems.extend(error.problems)
+    except OSError as error:
+        reading.problems.append(_unreadable(run.journal, error))
+    return ()
+
+
+def _child(run: RunDir, name: str, reading: _Reading) -> Child:
+    process, error, heartbeat = run.process(name), run.error(name), run.heartbeat(name)
+    return Child(
+        process=reading.take((process,), lambda: read_record(process, ProcessRecord)),
+        error=reading.take((error,), lambda: read_record(error, ChildError)),
+        heartbeat=reading.take((heartbeat,), lambda: read_record(heartbeat, Heartbeat)),
+        log_tail=reading.take((run.log(name),), lambda: _tail(run.log(name))) or (),
+    )
+
+
+def _metrics(run: RunDir, reading: _Reading) -> tuple[tuple[StepMetrics, ...], bool]:
+    """Read the steps up to the first line that cannot be read, and tell whether there is one.
+
+    A kill leaves the last line cut. Where training ended well, reading its facts refuses that.
+    """
+    text = reading.take((run.metrics,), lambda: run.metrics.read_text(encoding="utf-8")) or ""
+    steps: list[StepMetrics] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        step, _ = typed_json.parse(StepMetrics, line, f"{run.metrics}:{number}")
+        if step is None:
+            return tuple(steps), True
+        steps.append(step)
+    return tuple(steps), False
+
+
+def _tail(path: Path) -> tuple[str, ...]:
+    with path.open("rb") as file:
+        file.seek(0, 2)
+        file.seek(max(0, file.tell() - _LOG_TAIL_BYTES))
+        text = file.read().decode(errors="replace")
+    # The log was redacted when it was written; what is only shaped like a token goes here too.
+    return tuple(redact(text, ()).splitlines()[-LOG_TAIL_LINES:])
+
+
+def _unreadable(path: Path, error: Exception) -> Problem:
+    return Problem(
+        found=f"{type(error).__name__}: {error}",
+        expected="a readable file",
+        where=str(path),
+        action="look at the file",
+    )

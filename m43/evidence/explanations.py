@@ -1,0 +1,119 @@
+"""What each failure class means in plain words, with the run's own facts filled in."""
+
+from collections.abc import Mapping
+
+from m43.errors import FailureClass as F
+from m43.evidence.checks import failing, venv_checks
+from m43.evidence.child_diagnosis import ending
+from m43.evidence.dossier import Child, Dossier
+from m43.evidence.stop import Stop
+
+SENTENCES: Mapping[F, str] = {
+    F.NO_TOKEN: "There is no token in HF_TOKEN, where it has to be.",
+    F.TOKEN_REFUSED: "The hub at {endpoint} refused the token.",
+    F.LICENCE_NOT_ACCEPTED: "The hub knows the token, but its account may not read {repo}: "
+    "the licence is not accepted.",
+    F.TOKEN_WITHOUT_GATED_ACCESS: "The hub knows the token, but the token itself may not read "
+    "gated repositories such as {repo}.",
+    F.WRONG_REVISION: "The hub does not have {repo} at revision {revision}.",
+    F.FILES_MISSING: "The pinned revision of {repo} lacks files that the profile names.",
+    F.HUB_UNREACHABLE: "The hub at {endpoint} gave no answer.",
+    F.RATE_LIMITED: "The hub at {endpoint} takes no more requests for now.",
+    F.HUB_ERROR: "The hub at {endpoint} answered with an error of its own.",
+    F.DOWNLOAD_CORRUPT: "The downloaded files of {repo} are not, byte for byte, the pinned ones.",
+    F.NO_VENV: "There is no virtual environment at {venv}.",
+    F.BROKEN_VENV: "The virtual environment at {venv} does not work.",
+    F.PACKAGE_MISMATCH: "The environment at {venv} lacks packages that training needs, or holds "
+    "other versions of them.",
+    F.WRONG_DEVICE: "Training was promised on {promised_device}; what computes here is "
+    "{device}. There is no fallback.",
+    F.DRIVER_TOO_OLD: "The NVIDIA driver {driver} is too old for the installed CUDA packages.",
+    F.NATIVE_WINDOWS: "This is native Windows, where JAX has no CUDA support.",
+    F.NUMERIC_CANARY: "The device computes wrong numbers, so nothing trained on it would mean "
+    "anything.",
+    F.PLAN_DOES_NOT_FIT: "The planned training does not fit the memory or the disk.",
+    F.DATA_INVALID: "The rows to train on or to evaluate are missing or malformed.",
+    F.MODEL_INVALID: "The model's files are missing or malformed.",
+    F.OUT_OF_DEVICE_MEMORY: "The device ran out of memory after {progress}.",
+    F.OUT_OF_HOST_MEMORY: "The machine ran out of memory after {progress}, and the kernel ended "
+    "the child process.",
+    F.KILLED: "The child process was ended from outside ({ending}) after {progress}.",
+    F.NON_FINITE_LOSS: "The loss was no longer a number after {progress}; training stopped at "
+    "once.",
+    F.DIVERGED: "The loss grew instead of falling; training stopped after {progress}.",
+    F.TIMED_OUT: "The time was over after {progress}.",
+    F.HUNG: "The child process gave no sign of life for {silence_s} s after {progress}, and was "
+    "ended.",
+    F.DISK_FULL: "The disk was full after {progress}.",
+    F.INTERRUPTED: "The run was interrupted after {progress}.",
+    F.EVALUATION_INCOMPLETE: "The evaluation did not answer and score every row.",
+    F.ENVIRONMENT_CHANGED: "Packages of the environment changed while the run was on.",
+    F.TREE_CHANGED: "Files outside the run folder, or sealed ones, changed while the run was on.",
+    F.PROMISE_BROKEN: "The gate ended, but what it measured is not what was promised.",
+    F.PROFILE_INVALID: "The profile cannot be used.",
+    F.HARNESS_ERROR: "m43 itself met something that it did not foresee; this says nothing about "
+    "the model or the machine.",
+}
+
+
+def words(dossier: Dossier, stop: Stop) -> Mapping[str, str]:
+    """Give the run's facts that the sentences and the actions name."""
+    profile, auth, venv = dossier.profile, dossier.auth, dossier.venv
+    contract = profile.contract if profile else None
+    child = dossier.eval_child if stop.gate == "eval" else dossier.train_child
+    facts = {
+        "run": dossier.name,
+        "kind": dossier.kind,
+        "endpoint": auth.endpoint if auth else "the profile's endpoint",
+        "account": (auth.account if auth else "") or "the token's account",
+        "repo": contract.repo if contract else "the model",
+        "revision": contract.revision if contract else "the pinned revision",
+        "venv": (venv.path if venv else "") or (profile.venv.path if profile else "(not known)"),
+        "interpreter": venv.interpreter if venv else "the environment's python",
+        "promised_device": (
+            f"{contract.platform}:{contract.device_kind}" if contract else "the contract's device"
+        ),
+        "device": (venv.device if venv else "") or "nothing",
+        "driver": venv.probe.driver_version if venv else "(not measured)",
+        "requirements": _requirements(dossier),
+        "ending": ending(child.process) if child.process else "not recorded",
+        "progress": progress(dossier, stop, child),
+        "silence_s": f"{profile.deadlines.silence_s:.0f}" if profile else "too many",
+        "train_rows": str(profile.data.train) if profile else "the training rows",
+        "eval_rows": str(profile.data.evaluation) if profile else "the evaluation rows",
+        "batch_rows": str(profile.training.batch_rows) if profile else "(not known)",
+        "log": "evaluation_log.txt" if stop.gate == "eval" else "training_log.txt",
+        "profile": dossier.opening.profile if dossier.opening else "the profile",
+        "commit": dossier.opening.commit if dossier.opening else "(not known)",
+        "next_run": _next_name(dossier.name),
+    }
+    # In these texts backticks mean code; a value from outside must not open or close it.
+    return {name: " ".join(value.replace("`", "'").split()) for name, value in facts.items()}
+
+
+def progress(dossier: Dossier, stop: Stop, child: Child) -> str:
+    """Say how far the run had come, in the words of the gate that it stopped in."""
+    if stop.gate == "train-300":
+        promised = dossier.profile.contract.optimizer_steps if dossier.profile else 0
+        return f"{len(dossier.metrics)} of {promised} recorded steps"
+    if stop.gate == "eval":
+        beat = child.heartbeat
+        return f"{beat.done} of {beat.total} evaluation rows" if beat else "no evaluation row"
+    return f"the beginning of gate {stop.gate}" if stop.gate else "the opening of the run"
+
+
+def _requirements(dossier: Dossier) -> str:
+    if dossier.venv is None or dossier.profile is None:
+        return "the packages named above"
+    unmet = [
+        check.expected
+        for check in failing(venv_checks(dossier.venv, dossier.profile))
+        if check.failure_class is F.PACKAGE_MISMATCH
+    ]
+    return ", ".join(unmet) or "the packages named above"
+
+
+def _next_name(name: str) -> str:
+    """Suggest the name of a further run: m43_v1 gives m43_v2."""
+    head, _, number = name.rpartition("_v")
+    return f"{head}_v{int(number) + 1}" if head and number.isdigit() else f"{name}_2"

@@ -1,0 +1,71 @@
+"""Markdown from text that may be hostile: a model's answer must not become markup."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+_SPECIAL = re.compile(r"([\\`*\[\]<>&#~])")
+_PIPE = re.compile(r"(\\*)\|")
+# Inside a word an underscore is harmless, and file names stay readable.
+_OUTER_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    """Replace what steers a terminal or turns the writing direction; keep tabs and line feeds."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
+
+
+def prose(text: str) -> str:
+    """Write text so that it reads as it is, on one line."""
+    line = " ".join(visible(text).split())
+    return _OUTER_UNDERSCORE.sub(r"\\_", _SPECIAL.sub(r"\\\1", line))
+
+
+def code(text: str) -> str:
+    """Write text as a code span, on one line."""
+    line = " ".join(visible(text).split())
+    if not line:
+        return "(empty)"
+    fence = "`" * (1 + max((len(run) for run in re.findall(r"`+", line)), default=0))
+    pad = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{pad}{line}{pad}{fence}"
+
+
+def rich(text: str) -> str:
+    """Write text in which backticks mean code, as the sentences and actions do."""
+    parts = text.split("`")
+    return "".join(
+        (code(part) if index % 2 else _spaced_prose(part)) for index, part in enumerate(parts)
+    )
+
+
+def _spaced_prose(part: str) -> str:
+    head = " " if part[:1].isspace() else ""
+    tail = " " if part[-1:].isspace() and part.strip() else ""
+    return f"{head}{prose(part)}{tail}"
+
+
+def block(lines: Sequence[str]) -> str:
+    """Write lines as a fenced block that no line can end."""
+    text = "\n".join(visible(line) for line in lines)
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", text)), default=0))
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table; the cells are Markdown already."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """Keep a pipe from ending its cell, which it does even inside a code span.
+
+    It is escaped by an odd number of backslashes before it.
+    """
+    return _PIPE.sub(lambda match: f"{match[1]}{'' if len(match[1]) % 2 else chr(92)}|", text)
+
+
+def document(parts: Iterable[str]) -> str:
+    """Join the parts of a document, an empty line between them."""
+    return "\n\n".join(part for part in parts if part) + "\n"

@@ -1,0 +1,298 @@
+"""`m43_summary.md`: what an accepted run did, every number with the file that it comes from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from m43.config import Profile
+from m43.evidence import sections
+from m43.evidence.child_facts import EvaluationFacts, TrainFacts
+from m43.evidence.dossier import Dossier
+from m43.evidence.markdown import code, document, prose, table
+from m43.evidence.verdict import verdict_words
+from m43.records import AuthRecord, OpeningRecord, Phase, Tally, VenvRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Complete:
+    """A dossier in which nothing is missing; a summary of less cannot be asked for."""
+
+    dossier: Dossier
+    opening: OpeningRecord
+    profile: Profile
+    auth: AuthRecord
+    venv: VenvRecord
+    train: TrainFacts
+    evaluation: EvaluationFacts
+
+
+def complete(dossier: Dossier) -> Complete | None:
+    """Give the dossier with all its records, or None."""
+    opening, profile, auth = dossier.opening, dossier.profile, dossier.auth
+    venv, train, evaluation = dossier.venv, dossier.train, dossier.evaluation
+    if not (opening and profile and auth and venv and train and evaluation and dossier.closing):
+        return None
+    return Complete(
+        dossier=dossier,
+        opening=opening,
+        profile=profile,
+        auth=auth,
+        venv=venv,
+        train=train,
+        evaluation=evaluation,
+    )
+
+
+def acceptance_words(kind: str, own_profile: bool) -> str:
+    """Give the verdict; a profile of one's own is never silently the locked decisions."""
+    words = verdict_words(True, kind)
+    return f"{words} under a profile of its own" if own_profile else words
+
+
+def render_summary(facts: Complete) -> str:
+    """Write the summary. `documents.write_documents` alone decides whether it may be written."""
+    dossier, opening = facts.dossier, facts.opening
+    watermark = sections.watermark(dossier)
+    differences = opening.profile_differences
+    states = sections.promise_states(dossier)
+    return document(
+        (
+            "# M43 summary" + (f": {watermark}" if watermark else ""),
+            sections.banner(dossier),
+            f"**{acceptance_words(opening.kind, bool(differences))}**: every promise of the "
+            f"contract was kept ({len(opening.promises)} of {len(opening.promises)}, "
+            "journal.jsonl).",
+            _differences(differences),
+            "## In short",
+            _in_short(facts),
+            "## What was attempted",
+            _attempted(facts),
+            "## What happened",
+            _phases(facts),
+            "## Loss",
+            _loss(facts),
+            "## Evaluation",
+            _evaluation(facts),
+            "## Promises",
+            sections.promise_table(sections.judged(dossier), states),
+            "## Versions",
+            _versions(facts),
+            "## Timeline",
+            sections.timeline(dossier),
+            "## Environment difference",
+            sections.environment_difference(dossier),
+            "## Earlier attempts",
+            sections.attempts(dossier),
+            "## How to verify",
+            _how_to_verify(facts),
+            "## What this does not establish",
+            _limits(facts),
+            "## Impact on M42",
+            sections.impact_on_m42(dossier),
+            "## Evidence index",
+            sections.evidence_index(dossier),
+        )
+    )
+
+
+def _differences(differences: Sequence[str]) -> str:
+    if not differences:
+        return ""
+    lines = "\n".join(f"- {code(line)}" for line in differences)
+    return f"Differences from the locked decisions of its kind (opening.json):\n\n{lines}"
+
+
+def _in_short(facts: Complete) -> str:
+    train, results = facts.train, facts.evaluation.results.overall
+    lines = (
+        f"{code(facts.auth.repo)} at revision {code(facts.auth.revision)} (auth.json), "
+        f"{train.parameters:,} parameters, all of them trained, in JAX on {code(train.device)} "
+        "(train.json).",
+        f"{train.optimizer_steps} optimizer steps in {_minutes(train.process.duration_s)} "
+        f"(train.json, train.process.json); loss {train.losses_nats[0]:.4f} at the first step, "
+        f"{train.losses_nats[-1]:.4f} at the last (training_metrics.jsonl).",
+        f"{results.rows} evaluation rows: {results.base_correct} right before training, "
+        f"{results.tuned_correct} after (evaluation_results.json).",
+    )
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _attempted(facts: Complete) -> str:
+    opening, profile, train = facts.opening, facts.profile, facts.train
+    contract, training = profile.contract, profile.training
+    rows = [
+        ("run", code(facts.dossier.name), "opening.json"),
+        ("began", prose(opening.started_utc), "opening.json"),
+        ("commit", code(opening.commit), "opening.json"),
+        ("command", code(" ".join(opening.command)), "opening.json"),
+        ("profile", code(opening.profile), "opening.json"),
+        ("model", code(f"{contract.repo}@{contract.revision}"), "contract.lock.json"),
+        ("hub", code(facts.auth.endpoint), "auth.json"),
+        ("device", code(f"{contract.platform}:{contract.device_kind}"), "contract.lock.json"),
+        ("environment", code(facts.venv.path), "venv.json"),
+        ("steps promised", str(contract.optimizer_steps), "contract.lock.json"),
+        (
+            "training",
+            prose(
+                f"{training.method}, {training.optimizer}, {training.batch_rows} rows of at most "
+                f"{training.sequence_tokens} tokens, learning rate {training.learning_rate:g}, "
+                f"{training.warmup_steps} warm-up steps, seed {training.seed}"
+            ),
+            "contract.lock.json",
+        ),
+        (
+            "training rows",
+            f"{train.rows_used} used of {train.rows_in_file} ({train.epochs:.4g} epochs)",
+            "train.json",
+        ),
+        ("training rows, SHA-256", code(train.train_rows_sha256), "train.json"),
+        ("evaluation rows, SHA-256", code(facts.evaluation.eval_rows_sha256), "eval.json"),
+        ("base weights, SHA-256", code(train.base_weights_sha256), "train.json"),
+        ("trained weights, SHA-256", code(train.model_sha256), "train.json"),
+    ]
+    return table(("what", "value", "file"), rows)
+
+
+def _phases(facts: Complete) -> str:
+    train, evaluation = facts.train, facts.evaluation
+    tokens = (
+        sum(step.supervised_tokens for step in train.metrics),
+        sum(step.real_tokens for step in train.metrics),
+        sum(step.padded_tokens for step in train.metrics),
+    )
+    rows = [
+        *_phase_rows("train-300", train.phases, "train.json"),
+        *_phase_rows("eval", evaluation.phases, "eval.json"),
+    ]
+    moved = 100 * train.parameters_moved / train.parameters
+    return "\n\n".join(
+        (
+            table(("gate", "phase", "duration", "file"), rows),
+            f"- Tokens: {tokens[0]:,} supervised, {tokens[1]:,} real, {tokens[2]:,} computed with "
+            "padding (training_metrics.jsonl).\n"
+            f"- Weights that moved: {train.parameters_moved:,} of {train.parameters:,} "
+            f"({moved:.1f} %) (train.json).\n"
+            f"- Peak host memory: {train.process.peak_bytes / 1e9:.2f} GB in training "
+            f"(train.process.json), {evaluation.process.peak_bytes / 1e9:.2f} GB in evaluation "
+            "(eval.process.json).\n"
+            f"- Downloaded: {facts.train.download.bytes_moved:,} bytes; the rest lay in the cache "
+            "(download.json).",
+        )
+    )
+
+
+def _phase_rows(gate: str, phases: Sequence[Phase], file: str) -> list[tuple[str, ...]]:
+    return [(gate, prose(phase.name), f"{phase.duration_s:.1f} s", file) for phase in phases]
+
+
+def _loss(facts: Complete) -> str:
+    losses = facts.train.losses_nats
+    text = (
+        f"{losses[0]:.4f} nats per supervised token at step 1, {losses[-1]:.4f} at step "
+        f"{len(losses)}, lowest {min(losses):.4f} (training_metrics.jsonl)."
+    )
+    return f"![Training loss by optimizer step](loss_curve.svg)\n\n{text}"
+
+
+def _evaluation(facts: Complete) -> str:
+    evaluation = facts.evaluation
+    results = evaluation.results
+    groups = [tally for tally in results.groups if not tally.group.startswith("category:")]
+    shown = [results.overall, *sorted(groups, key=_reading_order)]
+    text = table(
+        (
+            "rows (evaluation_results.json)",
+            "rows",
+            "base right",
+            "tuned right",
+            "change",
+            "no answer: base, tuned",
+        ),
+        [_tally_row(tally) for tally in shown],
+    )
+    overlap = evaluation.prompts_also_in_training
+    return "\n\n".join(
+        (
+            text,
+            "An answer is right when it equals the expected one after the normalisation that "
+            "m43/answers.py states. Every row with both answers: predictions.jsonl; scores by "
+            "category: evaluation_results.json.",
+            "Evaluation prompts that also occur among the training prompts: "
+            f"{overlap} (eval.json).",
+        )
+    )
+
+
+def _reading_order(tally: Tally) -> tuple[bool, int]:
+    """Sections first, then difficulties from easy to hard; else as the results have them."""
+    difficulties = ("difficulty: easy", "difficulty: medium", "difficulty: hard")
+    known = tally.group in difficulties
+    is_difficulty = tally.group.startswith("difficulty:")
+    return is_difficulty, difficulties.index(tally.group) if known else len(difficulties)
+
+
+def _tally_row(tally: Tally) -> tuple[str, ...]:
+    return (
+        prose(tally.group),
+        str(tally.rows),
+        _share(tally.base_correct, tally.rows),
+        _share(tally.tuned_correct, tally.rows),
+        f"{tally.tuned_correct - tally.base_correct:+d}",
+        f"{tally.base_unanswered}, {tally.tuned_unanswered}",
+    )
+
+
+def _share(count: int, rows: int) -> str:
+    return f"{count} ({100 * count / rows:.0f} %)" if rows else str(count)
+
+
+def _versions(facts: Complete) -> str:
+    probe, train = facts.venv.probe, facts.train
+    rows = [
+        ("m43", code(facts.opening.m43_version), "opening.json"),
+        ("Python", code(probe.python_version), "venv.json"),
+        ("system", code(f"{probe.system} {probe.release}"), "venv.json"),
+        ("NVIDIA driver", code(probe.driver_version), "venv.json"),
+        ("JAX, as loaded", code(train.jax_version), "train.json"),
+        ("Flax, as loaded", code(train.flax_version), "train.json"),
+        *(
+            (code(item.requirement), code(item.installed), "venv.json")
+            for item in facts.venv.requirements
+        ),
+    ]
+    every = f"All {len(probe.packages)} packages: env_snapshot.txt (venv.json)."
+    return f"{table(('what', 'version', 'file'), rows)}\n\n{every}"
+
+
+def _how_to_verify(facts: Complete) -> str:
+    name, commit = facts.dossier.name, facts.opening.commit
+    checkout = "" if commit == "none" else f"git checkout {commit}\n"
+    return (
+        "On any machine with this repository and Python 3.11 or newer, without JAX:\n\n"
+        "```sh\n"
+        f"{checkout}"
+        f"python -m m43 verify submission_runs/{name}\n"
+        f"(cd submission_runs/{name} && sha256sum -c MANIFEST.sha256)\n"
+        "```\n\n"
+        "`verify` checks the journal's chain, judges every promise again with the contract of the "
+        "repository, counts the scores again from predictions.jsonl, checks the manifest, and "
+        "writes this document again to compare it."
+    )
+
+
+def _limits(facts: Complete) -> str:
+    lines = [
+        "The folder is not signed: its files agree with each other, and that does not prove who "
+        "made them, when, or on which machine.",
+        f"What the hub said is as recorded in auth.json; the hub that was asked is "
+        f"{code(facts.auth.endpoint)}.",
+        "The scores are those of the answers after the stated normalisation, on these rows; they "
+        "say nothing about other rows.",
+        "One run with one seed: how much the result varies between runs was not measured.",
+    ]
+    if facts.opening.kind == "rehearsal":
+        lines.insert(0, "It is a rehearsal: a toy model, not Gemma 2B, and a hub of its own.")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min" if seconds >= 120 else f"{seconds:.1f} s"

@@ -1,0 +1,205 @@
+"""The attempt: one run from its first line to its last, gate by gate, with its journal."""
+
+import errno
+import json
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from m43 import typed_json
+from m43.errors import FailureClass, M43Error, Problem
+from m43.evidence import contract, documents, ledger, manifest, secrets
+from m43.evidence.digests import gate_digest
+from m43.evidence.journal import Journal, stamp
+from m43.evidence.promise import CLOSING, Promise
+from m43.evidence.verdict import Verdict, verdict_words
+from m43.harness import tree
+from m43.harness.opening import Plan, git_commit, opening_record
+from m43.harness.packages import Packages
+from m43.harness.tree import Tree
+from m43.harness.world import World
+from m43.records import GATES
+from m43.run_dir import RunDir, write_record
+
+T = TypeVar("T")
+
+STAGES: tuple[str, ...] = (*GATES, CLOSING)
+_LONGEST_DETAIL = 4000
+
+
+class StoppedError(Exception):
+    """A gate that did not finish, in the words that the terminal and the report show."""
+
+
+@dataclass(kw_only=True)
+class Attempt:
+    """A run that has begun."""
+
+    plan: Plan
+    run: RunDir
+    journal: Journal
+    tree_before: Tree
+    world: World | None = None
+    packages_before: Packages | None = None
+    site_packages: tuple[str, ...] = ()
+    stage: str = ""
+    stopped: FailureClass | None = None
+    closed: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    not_run: list[str] = field(default_factory=list)
+    interrupted: str = ""
+    verdict: Verdict | None = None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What may appear in nothing that is written."""
+        return self.world.secrets if self.world is not None else ()
+
+    def promise(self, name: str) -> Promise:
+        """Look a promise of the contract up."""
+        return next(promise for promise in self.plan.contract.promises if promise.name == name)
+
+    # --- gates ---------------------------------------------------------------------------------
+
+    def pass_gate(self, stage: str, measure: Callable[[], None], read: Callable[[RunDir], T]) -> T:
+        """Do a gate: let it measure, read what it wrote back from disk, seal that, close it.
+
+        Raises: StoppedError, when the gate could not finish; the journal then says why.
+        """
+        self.stage = stage
+        self.journal.append("gate_opened", gate=stage)
+        try:
+            measure()
+            facts = read(self.run)
+            self.journal.append("gate_closed", gate=stage, detail=gate_digest(self.run, stage))
+        except M43Error as error:
+            raise StoppedError(self.stop(error.failure_class, error.problems)) from None
+        except Exception as error:  # noqa: BLE001 (whatever it is, the run must say so and end)
+            failure_class, problem = self._unforeseen(error)
+            raise StoppedError(self.stop(failure_class, (problem,))) from None
+        self.closed.append(stage)
+        documents.write_opening_analysis(self.run)
+        return facts
+
+    def stop(self, failure_class: FailureClass, problems: Sequence[Problem]) -> str:
+        """Write down that the open gate stopped, and give the text that people are shown."""
+        self.stopped = failure_class
+        tables = [typed_json.to_plain(problem) for problem in problems]
+        detail = self._clean(json.dumps(tables, ensure_ascii=False))
+        self.journal.append(
+            "gate_stopped", gate=self.stage, failure_class=failure_class, detail=detail
+        )
+        documents.write_opening_analysis(self.run)
+        lines = [f"gate {self.stage} stopped: {failure_class}"]
+        for problem in problems:
+            lines += [
+                f"  found     {problem.found}",
+                f"  expected  {problem.expected}",
+                f"  where     {problem.where}",
+                f"  to do     {problem.action}",
+            ]
+        return self._clean("\n".join(lines))
+
+    def _unforeseen(self, error: Exception) -> tuple[FailureClass, Problem]:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            failure_class, action = FailureClass.DISK_FULL, "free space; then a new run"
+        else:
+            failure_class, action = FailureClass.HARNESS_ERROR, "report this as an error of m43"
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        problem = Problem(
+            found=self._clean(f"{type(error).__name__}: {error}"),
+            expected="a gate that measures and ends",
+            where=f"{frame.name} ({frame.filename.rsplit('/', 1)[-1]}:{frame.lineno})",
+            action=action,
+        )
+        return failure_class, problem
+
+    # --- promises ------------------------------------------------------------------------------
+
+    def blocked(self, name: str) -> str:
+        """Say why a promise cannot be judged any more; empty when it can."""
+        stage = self.promise(name).gate
+        if self.interrupted:
+            return f"the run was interrupted ({self.interrupted})"
+        if self.stopped is not None and (self.broken or self.kept):
+            behind = STAGES.index(stage) >= STAGES.index(self.stage)
+            # The gate's first promise carries the reason; it is judged before anything is blocked.
+            if behind and any(self.promise(other).gate == self.stage for other in self.broken):
+                return f"gate {self.stage} stopped: {self.stopped}"
+        for other in self.broken:
+            if STAGES.index(stage) > STAGES.index(self.promise(other).gate):
+                return f"gate {self.promise(other).gate} did not keep its promises"
+        return ""
+
+    def judge(self, name: str, broken: str | None) -> None:
+        """Write down whether a promise was kept; `broken` is the text of its assertion."""
+        gate = self.promise(name).gate
+        if broken is None:
+            self.kept.append(name)
+            self.journal.append("promise_kept", gate=gate, name=name)
+        else:
+            self.broken.append(name)
+            self.journal.append("promise_broken", gate=gate, name=name, detail=self._clean(broken))
+
+    def pass_over(self, name: str, reason: str) -> None:
+        """Write down that a promise was not judged, and why."""
+        self.not_run.append(name)
+        gate = self.promise(name).gate
+        self.journal.append("promise_not_run", gate=gate, name=name, detail=reason)
+
+    def interrupt(self, cause: str) -> None:
+        """Write down that somebody ended the run."""
+        self.interrupted = cause
+        self.journal.append(
+            "interrupted", gate=self.stage, failure_class=FailureClass.INTERRUPTED, detail=cause
+        )
+
+    # --- the end -------------------------------------------------------------------------------
+
+    def finish(self, measure_closing: Callable[[], None]) -> Verdict:
+        """Close the run: what is left is measured, sealed, judged and written up."""
+        judged = {*self.kept, *self.broken, *self.not_run}
+        for promise in self.plan.contract.promises:
+            if promise.name not in judged:
+                reason = self.blocked(promise.name) or "the run ended before it"
+                self.pass_over(promise.name, reason)
+        if CLOSING not in self.closed and self.stage != CLOSING:
+            measure_closing()
+        leaks = secrets.search(self.run.path, self.secrets)
+        if leaks:
+            self.journal.append(
+                "interrupted",
+                failure_class=FailureClass.HARNESS_ERROR,
+                detail="a token was found in " + ", ".join(path.name for path in leaks),
+            )
+        digest = manifest.seal(self.run)
+        self.journal.append("sealed", detail=digest)
+        self.verdict = documents.write_documents(self.run)
+        words = verdict_words(self.verdict.accepted, self.plan.profile.kind)
+        self.journal.append("closed", detail=words)
+        return self.verdict
+
+    def _clean(self, text: str) -> str:
+        return secrets.redact(text, self.secrets)[:_LONGEST_DETAIL]
+
+
+def begin(plan: Plan) -> Attempt:
+    """Begin a run: its folder, its locked profile, its opening, and the dead-man's document.
+
+    Raises: RunExistsError, BrokenChainError; nothing is written then.
+    """
+    before = tree.measure(plan.repository, plan.folder)
+    # A ledger that was tampered with is noticed before the run leaves its first trace.
+    ledger.read(plan.ledger)
+    run = RunDir.create(plan.folder)
+    kind, name = plan.profile.kind, plan.profile.run.name
+    ledger.append(plan.ledger, run=name, kind=kind, started_utc=stamp(plan.started))
+    write_record(run.profile, plan.profile)
+    contract.keep(run, plan.repository / "acceptance" / "test_production.py")
+    write_record(run.opening, opening_record(plan, before, git_commit))
+    journal = Journal.create(run.journal)
+    journal.append("opened")
+    documents.write_opening_analysis(run)
+    return Attempt(plan=plan, run=run, journal=journal, tree_before=before)

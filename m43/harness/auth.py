@@ -1,0 +1,152 @@
+"""The auth gate: what the hub says to this token, in at most four requests and no weights."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from m43.config import Profile
+from m43.evidence.secrets import redact
+from m43.harness.hub_session import default_endpoint, hub_session
+from m43.harness.hub_token import ACCEPTED_SOURCE
+from m43.harness.world import World
+from m43.records import AuthRecord, HubResponse, PinnedFile
+
+TIMEOUT_S = 15.0
+_LONGEST_ERROR = 600
+
+Step = Literal["whoami", "auth_check", "revision", "weights_head"]
+T = TypeVar("T")
+
+
+def measure(world: World, profile: Profile) -> AuthRecord:
+    """Ask the hub, and record every answer.
+
+    Without a token in HF_TOKEN nothing is asked: another token may be anybody's.
+    """
+    begun = time.monotonic()
+    if world.token.source != ACCEPTED_SOURCE:
+        return _record(world, profile, _Ladder(world=world, profile=profile), begun)
+    ladder = _Ladder(world=world, profile=profile, endpoint=world.endpoint or default_endpoint())
+    with hub_session(ladder.endpoint, timeout_s=TIMEOUT_S, on_response=ladder.see):
+        ladder.climb()
+    return _record(world, profile, ladder, begun)
+
+
+def _record(world: World, profile: Profile, ladder: "_Ladder", begun: float) -> AuthRecord:
+    files = {file.name: file for file in ladder.files}
+    asked = any(response.step == "revision" for response in ladder.responses)
+    wanted = profile.hub.files
+    return AuthRecord(
+        token_source=world.token.source,
+        endpoint=ladder.endpoint or world.endpoint or profile.hub.endpoint,
+        account=ladder.account,
+        repo=profile.contract.repo,
+        revision=ladder.revision,
+        responses=tuple(ladder.responses),
+        files=tuple(files[name] for name in wanted if name in files),
+        missing_files=tuple(name for name in wanted if name not in files) if asked else (),
+        weight_bytes=ladder.weight_bytes,
+        hub_variables=world.hub_variables,
+        duration_s=time.monotonic() - begun,
+    )
+
+
+@dataclass(kw_only=True)
+class _Ladder:
+    """The four steps, and what they brought."""
+
+    world: World
+    profile: Profile
+    endpoint: str = ""
+    responses: list[HubResponse] = field(default_factory=list)
+    account: str = ""
+    revision: str = ""
+    files: tuple[PinnedFile, ...] = ()
+    weight_bytes: int = 0
+    # The answers of the step that is being made: a redirect makes several.
+    seen: list[Any] = field(default_factory=list)
+
+    def see(self, response: Any) -> None:
+        self.seen.append(response)
+
+    def climb(self) -> None:
+        """Ask until an answer makes the next question pointless; a refusal by one gate does not."""
+        from huggingface_hub import HfApi
+
+        api = HfApi(endpoint=self.endpoint, token=self.world.token.value)
+        contract = self.profile.contract
+        who = self.ask("whoami", api.whoami)
+        self.account = str(who.get("name", "")) if isinstance(who, dict) else ""
+        # A token that is refused, a hub that does not answer or has enough of us: stop here.
+        if self.responses[-1].status in (0, 401, 403, 429):
+            return
+        self.ask("auth_check", lambda: api.auth_check(contract.repo))
+        if self.responses[-1].status in (0, 429):
+            return
+        info = self.ask(
+            "revision",
+            lambda: api.model_info(
+                contract.repo, revision=contract.revision, files_metadata=True, timeout=TIMEOUT_S
+            ),
+        )
+        if info is not None:
+            self.revision = str(info.sha or "")
+            self.files = tuple(
+                pinned for sibling in info.siblings or () if (pinned := pin(sibling)) is not None
+            )
+        if self.responses[-1].status in (0, 429):
+            return
+        self.ask("weights_head", self._head)
+
+    def _head(self) -> object:
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+        contract = self.profile.contract
+        name = next(name for name in self.profile.hub.files if name.endswith(".safetensors"))
+        url = hf_hub_url(contract.repo, name, revision=contract.revision, endpoint=self.endpoint)
+        # retry_on_errors=False is the library's default; it is what keeps this one request.
+        return get_hf_file_metadata(
+            url, token=self.world.token.value, timeout=TIMEOUT_S, endpoint=self.endpoint
+        )
+
+    def ask(self, step: Step, question: Callable[[], T]) -> T | None:
+        """Make one step, and record what came of it whatever that is."""
+        self.seen.clear()
+        answer, error = None, ""
+        try:
+            answer = question()
+        except Exception as problem:  # noqa: BLE001 (a hub may answer with anything at all)
+            error = self._text(problem)
+        status = int(self.seen[-1].status_code) if self.seen else 0
+        if step == "weights_head":
+            self.weight_bytes = sum(response.num_bytes_downloaded for response in self.seen)
+            if answer is not None and self.seen[-1].is_redirect:
+                # A large file lies elsewhere: the hub grants it by a redirect that carries its
+                # digest and a signed address, which is as far as huggingface_hub follows it here.
+                status = 200
+        # A redirect that was followed is a request too, and four is the limit.
+        self.responses += [
+            HubResponse(step=step, status=int(response.status_code), error="redirected")
+            for response in self.seen[:-1]
+        ]
+        self.responses.append(HubResponse(step=step, status=status, error=error))
+        return answer
+
+    def _text(self, problem: Exception) -> str:
+        text = " ".join(f"{type(problem).__name__}: {problem}".split())
+        return redact(text, self.world.secrets)[:_LONGEST_ERROR]
+
+
+def pin(sibling: Any) -> PinnedFile | None:
+    """Describe a file of the revision; None where the hub gives no size or no digest."""
+    lfs = sibling.lfs
+    digest = lfs.sha256 if lfs is not None else sibling.blob_id
+    if sibling.size is None or not digest:
+        return None
+    return PinnedFile(
+        name=sibling.rfilename,
+        size_bytes=int(sibling.size),
+        digest_kind="sha256" if lfs is not None else "git-sha1",
+        digest=str(digest),
+    )

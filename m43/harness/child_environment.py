@@ -1,0 +1,84 @@
+"""The child's environment: made from a list of what is needed, never from what happens to be set.
+
+A variable that is not named here does not reach a child: no token, no proxy, no XLA_FLAGS that
+somebody exported a month ago.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+_NAMES = frozenset(
+    {
+        "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH",
+        "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE",
+    }
+)  # fmt: skip
+_PREFIXES = ("LC_", "CUDA_", "NVIDIA_")
+
+# Source: FACTS, speed on the CPU: glibc told to keep its memory and to use huge pages; the
+# settings are read when a process starts, so only its parent can make them.
+_ALLOCATOR: Mapping[str, str] = {
+    "MALLOC_MMAP_THRESHOLD_": "4294967296",
+    "MALLOC_TRIM_THRESHOLD_": "17179869184",
+    "MALLOC_TOP_PAD_": "67108864",
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+}
+
+_OFFLINE: Mapping[str, str] = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    # Otherwise a token file in the home folder would be found.
+    "HF_TOKEN_PATH": os.devnull,
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+# Source: FACTS, versions: JAX takes 75 % unless told; to set both of its variables is an error.
+_GPU: Mapping[str, str] = {"JAX_PLATFORMS": "cuda", "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.9"}
+_CPU: Mapping[str, str] = {"JAX_PLATFORMS": "cpu"}
+
+
+def child_environment(
+    environment: Mapping[str, str],
+    *,
+    repository: Path,
+    platform: Literal["cpu", "gpu"],
+    system: str,
+    parent_pid: int,
+    secrets: Sequence[str],
+) -> dict[str, str]:
+    """Make the environment of a child process.
+
+    Args:
+        environment: The engineer's variables, from which those on the list are kept.
+        repository: The folder that holds m43; nothing of it is installed in the child's venv.
+        platform: Where JAX shall compute; it is told this one and so cannot fall back.
+        system: The operating system, as `sys.platform` names it.
+        parent_pid: The process whose end the child shall not survive.
+        secrets: Texts that no variable may contain, whatever its name.
+    """
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if name in _NAMES or name.startswith(_PREFIXES)
+    }
+    made = {
+        **kept,
+        **_OFFLINE,
+        **(_GPU if platform == "gpu" else _CPU),
+        **(_ALLOCATOR if system == "linux" else {}),
+        "PYTHONPATH": str(repository),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONNOUSERSITE": "1",
+        "M43_PARENT_PID": str(parent_pid),
+    }
+    return {
+        name: value
+        for name, value in made.items()
+        if not any(secret in value for secret in secrets if secret)
+    }

@@ -1,0 +1,87 @@
+"""The gates: what each of them measures and writes into the run folder."""
+
+import functools
+from pathlib import Path
+
+from m43.evidence import facts
+from m43.evidence.child_facts import EvaluationFacts, TrainFacts
+from m43.evidence.promise import CLOSING
+from m43.harness import auth, closing, download, job, snapshots, venv
+from m43.harness.attempt import Attempt
+from m43.harness.progress import Progress
+from m43.harness.world import World
+from m43.records import AuthRecord, ClosingRecord, VenvRecord
+from m43.run_dir import write_atomically, write_record
+
+
+def pass_auth(attempt: Attempt) -> AuthRecord:
+    """Do gate 1: what the hub says to the token."""
+
+    def measure() -> None:
+        write_record(attempt.run.auth, auth.measure(_world(attempt), attempt.plan.profile))
+
+    return attempt.pass_gate("auth", measure, facts.read_auth)
+
+
+def pass_venv(attempt: Attempt) -> VenvRecord:
+    """Do gate 2: the environment that trains."""
+    run, plan = attempt.run, attempt.plan
+
+    def measure() -> None:
+        found = venv.measure(_world(attempt), plan.profile, plan.repository)
+        attempt.packages_before = found.packages
+        attempt.site_packages = found.record.probe.site_packages
+        write_atomically(run.env_snapshot, snapshots.env_snapshot(found.record).encode())
+        text = snapshots.gpu_snapshot(found.record, snapshots.nvidia_smi)
+        write_atomically(run.gpu_snapshot, text.encode())
+        write_record(run.venv, found.record)
+
+    return attempt.pass_gate("venv", measure, facts.read_venv)
+
+
+def pass_train(attempt: Attempt, progress: Progress) -> TrainFacts:
+    """Do gate 3: the download by this process, the training by a child without a token."""
+    run, plan, world = attempt.run, attempt.plan, _world(attempt)
+
+    def measure() -> None:
+        record = facts.read_auth(run)
+        with progress.shown("train-300"):
+            write_record(run.download, download.fetch(world, plan.profile, record, progress.file))
+            job.run_job("train", run, world, plan.profile, plan.repository, progress.child)
+
+    return attempt.pass_gate("train-300", measure, facts.read_train)
+
+
+def pass_evaluation(attempt: Attempt, progress: Progress) -> EvaluationFacts:
+    """Do gate 4: every row, base against tuned, in a child."""
+    run, plan, world = attempt.run, attempt.plan, _world(attempt)
+
+    def measure() -> None:
+        with progress.shown("eval"):
+            job.run_job("eval", run, world, plan.profile, plan.repository, progress.child)
+
+    return attempt.pass_gate("eval", measure, facts.read_evaluation)
+
+
+def pass_closing(attempt: Attempt) -> ClosingRecord:
+    """Measure what is true after the last gate."""
+    measure = functools.partial(measure_closing, attempt)
+    return attempt.pass_gate(CLOSING, measure, facts.read_closing)
+
+
+def measure_closing(attempt: Attempt) -> None:
+    """Write the closing record, also for a run that ended early."""
+    record = closing.closing_record(
+        attempt.run,
+        attempt.plan.repository,
+        tree_before=attempt.tree_before,
+        packages_before=attempt.packages_before,
+        site_packages=[Path(folder) for folder in attempt.site_packages],
+    )
+    write_record(attempt.run.closing, record)
+
+
+def _world(attempt: Attempt) -> World:
+    if attempt.world is None:
+        raise RuntimeError("a gate was opened before the world was known")
+    return attempt.world

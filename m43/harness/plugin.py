@@ -1,0 +1,125 @@
+"""The pytest plugin: it decides whether a call concerns the contract, and if so whether it may run.
+
+For every other call of pytest it does nothing at all.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from m43 import config as profiles
+from m43.config import LOOPBACK_ENDPOINT, Profile, is_folder_name
+from m43.errors import M43Error
+from m43.evidence.contract import read_contract
+from m43.harness import command_line, selection
+from m43.harness.opening import Plan, contract_path, named, own_command
+from m43.harness.selection import Asked
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the two options of a run."""
+    group = parser.getgroup("m43", "m43: the acceptance run")
+    group.addoption(
+        "--m43-profile",
+        metavar="FILE",
+        help="a profile of your own; its kind must agree with -m "
+        "(default: acceptance/production.toml or acceptance/rehearsal.toml)",
+    )
+    group.addoption(
+        "--m43-run",
+        metavar="NAME",
+        help="the name of the run folder below submission_runs/ (default: the profile's)",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Look at the call before anything else does; refuse it, or make ready for it."""
+    asked = command_line.read(config)
+    if not selection.concerns_acceptance(asked, REPOSITORY):
+        return
+    # Here and not above: unit tests need none of this.
+    from m43.harness import reporting, stages
+
+    config.pluginmanager.register(stages, "m43-stages")
+    config.pluginmanager.register(_Marker(asked.marker), "m43-marker")
+    if asked.passive:
+        return
+    problems = selection.option_problems(asked, REPOSITORY)
+    if problems:
+        raise pytest.UsageError(selection.refusal(problems))
+    plan = _plan(config, asked)
+    config.pluginmanager.register(reporting.Metadata(), "m43-metadata")
+    config.pluginmanager.register(reporting.Reporting(plan), "m43-reporting")
+
+
+class _Marker:
+    """Puts the asked marker on the contract's tests, which themselves have none."""
+
+    def __init__(self, marker: str) -> None:
+        self._marker = marker
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Mark a test of the contract."""
+        if self._marker in selection.KINDS and item.path == contract_path(REPOSITORY):
+            item.add_marker(self._marker)
+
+
+def _plan(config: pytest.Config, asked: Asked) -> Plan:
+    """Read the profile and the contract, and name the run.
+
+    Raises: pytest.UsageError, with everything that is wrong.
+    """
+    now = datetime.now(UTC)
+    chosen = config.getoption("m43_profile")
+    bundled = REPOSITORY / "acceptance" / f"{asked.marker}.toml"
+    path = asked.folder / Path(chosen).expanduser() if chosen else bundled
+    try:
+        profile = named(profiles.load(path), config.getoption("m43_run") or "", now)
+        contract = read_contract(contract_path(REPOSITORY))
+    except M43Error as error:
+        problems = tuple(str(problem) for problem in error.problems)
+        raise pytest.UsageError(selection.refusal(problems)) from None
+    problems = profile_problems(profile, path, asked.marker)
+    plan = Plan(
+        repository=REPOSITORY,
+        profile_path=path.resolve(),
+        profile=profile,
+        contract=contract,
+        command=own_command(),
+        started=now,
+    )
+    if plan.folder.exists():
+        problems = (
+            *problems,
+            f"{plan.folder}: found an earlier attempt, expected none: one attempt per run folder; "
+            "read its failure_analysis.md or m43_summary.md, and name a new run with "
+            "--m43-run NAME to try again",
+        )
+    if problems:
+        raise pytest.UsageError(selection.refusal(problems))
+    return plan
+
+
+def profile_problems(profile: Profile, path: Path, marker: str) -> tuple[str, ...]:
+    """List where a good profile is the wrong one for this call."""
+    problems = []
+    if profile.kind != marker:
+        problems.append(
+            f"{path}: found kind {profile.kind!r}, expected {marker!r}: "
+            f"the profile must agree with -m {marker}"
+        )
+    if profile.kind == "production" and profile.hub.endpoint == LOOPBACK_ENDPOINT:
+        problems.append(
+            f"{path}, hub.endpoint: found 'loopback', expected a real hub: "
+            "only a rehearsal has a hub of its own"
+        )
+    if not is_folder_name(profile.run.name) or "@" in profile.run.name:
+        problems.append(
+            f"--m43-run: found {profile.run.name!r}, expected one plain folder name: "
+            "use letters, digits, dots, hyphens and underscores"
+        )
+    return tuple(problems)

@@ -1,0 +1,206 @@
+"""The reporting: what a run tells pytest, its terminal, its HTML report and the journal."""
+
+from html import escape
+from typing import Any
+
+import pytest
+
+from m43.errors import M43Error
+from m43.evidence.diagnosis import diagnose
+from m43.evidence.report import summary_html
+from m43.evidence.verdict import verdict_words
+from m43.harness import gates, not_run, selection
+from m43.harness.attempt import Attempt, begin
+from m43.harness.interruption import Interruption
+from m43.harness.opening import Plan, version
+from m43.harness.report_files import open_reports
+from m43.harness.stages import ATTEMPT
+
+# Beyond the sum of the deadlines: everything that has none of its own.
+_MARGIN_S = 900.0
+_WATERMARK = "REHEARSAL \N{EN DASH} not production"
+
+
+class Reporting:
+    """The pytest plugin of one run; it is registered only for a call that was found in order."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.attempt: Attempt | None = None
+        self.interruption = Interruption()
+        self.trouble = ""
+
+    # --- before the first gate -----------------------------------------------------------------
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Put the contract's order back, and a backstop behind every promise."""
+        order = {name: index for index, name in enumerate(self.plan.contract.names)}
+        items.sort(key=lambda item: order.get(item.name, len(order)))
+        deadlines = self.plan.profile.deadlines
+        seconds = (
+            deadlines.probe_s + deadlines.download_s + deadlines.train_s + deadlines.evaluate_s
+        )
+        for item in items:
+            item.add_marker(pytest.mark.timeout(seconds + _MARGIN_S, method="signal"))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Refuse whatever was collected if it is not the contract, whole and once."""
+        mine = {self.plan.profile.kind, "timeout"}
+        marks = [
+            mark.name
+            for item in session.items
+            for mark in item.iter_markers()
+            if mark.name not in mine
+        ]
+        names = [item.name for item in session.items]
+        problems = selection.item_problems(names, self.plan.contract.names, marks)
+        if problems:
+            raise pytest.UsageError(selection.refusal(problems))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Any:
+        """Begin the run; from here on it leaves traces."""
+        if session.testsfailed:
+            # Errors of collection: pytest itself says so and runs nothing.
+            return (yield)
+        try:
+            self.attempt = begin(self.plan)
+        except M43Error as error:
+            problems = [str(problem) for problem in error.problems]
+            raise pytest.UsageError(selection.refusal(problems)) from None
+        session.config.stash[ATTEMPT] = self.attempt
+        # Each promise is a line of its own: a person watches this run. Not sooner, because then
+        # other plugins would load themselves to fill pytest's header.
+        session.config.option.verbose = max(session.config.option.verbose, 1)
+        self.interruption.listen()
+        open_reports(session.config, session, self.attempt.run)
+        return (yield)
+
+    # --- each promise --------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        """Report a promise as NOT RUN when a gate before it stopped."""
+        assert self.attempt is not None
+        reason = self.attempt.blocked(item.name)
+        if not reason:
+            return None
+        self.attempt.pass_over(item.name, reason)
+        not_run.report_not_run(item, reason)
+        return True
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+        """Write each judgement into the journal as it falls."""
+        report: pytest.TestReport = yield
+        assert self.attempt is not None
+        if report.when == "setup" and report.failed:
+            # A gate that stopped is a promise that failed, not an accident of the test.
+            report.when = "call"
+        if report.when == "call":
+            kept = report.passed
+            self.attempt.judge(item.name, None if kept else _assertion(report))
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: Any) -> tuple[str, str, str] | None:
+        """Give NOT RUN a word of its own."""
+        return not_run.status(report) if not_run.is_not_run(report) else None
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """Write down that somebody ended the run."""
+        if self.attempt is not None:
+            self.attempt.interrupt(self.interruption.cause)
+
+    # --- the end -------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Seal the run and let the journal decide; pytest's own count can only make it worse."""
+        attempt = self.attempt
+        if attempt is None:
+            return
+        self.interruption.ignore()
+        try:
+            verdict = attempt.finish(lambda: gates.measure_closing(attempt))
+            accepted = verdict.accepted
+        except Exception as error:  # noqa: BLE001 (the dead-man's document stands, and is true)
+            self.trouble = f"{type(error).__name__}: {error}"
+            accepted = False
+        if not accepted and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_unconfigure(self) -> None:
+        """Leave the signals as they were found."""
+        self.interruption.restore()
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Say the verdict, where its reasons stand, and what to do next."""
+        if self.attempt is None:
+            return
+        for line in self._last_words(self.attempt):
+            terminalreporter.write_line(line)
+
+    def _last_words(self, attempt: Attempt) -> list[str]:
+        run, verdict = attempt.run, attempt.verdict
+        kind = self.plan.profile.kind
+        words = verdict_words(bool(verdict and verdict.accepted), kind)
+        lines = ["", f"m43 {kind} {run.path.name}: {words}"]
+        if verdict is not None and not verdict.accepted:
+            found = diagnose(run)
+            lines += [f"  {found.place}: {found.failure_class}", f"  {found.sentence}"]
+        if self.trouble:
+            lines.append(f"  the run could not be closed: {self.trouble}")
+        document = run.summary if run.summary.exists() else run.failure_analysis
+        lines += [f"  read      {document}", f"  report    {run.report}"]
+        shown = run.path.relative_to(self.plan.repository)
+        return [*lines, f"  check     python -m m43 verify {shown}"]
+
+    # --- the HTML report -----------------------------------------------------------------------
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_html_report_title(self, report: Any) -> None:
+        """Name the run, and a rehearsal as one."""
+        kind, name = self.plan.profile.kind, self.plan.profile.run.name
+        mark = "" if kind == "production" else f" ({_WATERMARK})"
+        report.title = f"m43 {kind} {name}{mark}"
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_html_results_summary(self, prefix: list[str]) -> None:
+        """Put the verdict, the gates and the curve where they need no JavaScript."""
+        if self.attempt is not None:
+            prefix.append(summary_html(self.attempt.run))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_html_results_table_header(self, cells: list[str]) -> None:
+        """Make room for each promise's clause."""
+        cells.insert(2, "<th>Promise</th>")
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_html_results_table_row(self, report: Any, cells: list[str]) -> None:
+        """Say the promise in its own words, and NOT RUN where it was not judged."""
+        name = report.nodeid.rsplit("::", 1)[-1]
+        clauses = {promise.name: promise.clause for promise in self.plan.contract.promises}
+        cells[1] = f'<td class="col-testId">{escape(name)}</td>'
+        cells.insert(2, f"<td>{escape(clauses.get(name, ''))}</td>")
+        if not_run.is_not_run(report):
+            cells[2] = f"<td><b>{not_run.WORDS}</b> {escape(clauses.get(name, ''))}</td>"
+
+
+class Metadata:
+    """Keeps the report's table of the environment to harmless facts."""
+
+    @pytest.hookimpl(optionalhook=True, trylast=True)
+    def pytest_metadata(self, metadata: dict[str, Any]) -> None:
+        """Take out what other plugins put there: values of environment variables."""
+        kept = {name: metadata[name] for name in ("Python", "Platform") if name in metadata}
+        metadata.clear()
+        metadata.update(kept | {"m43": version(), "pytest": pytest.__version__})
+
+
+def _assertion(report: pytest.TestReport) -> str:
+    """Give the sentence of a failed assert, without the source around it."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message if crash is not None else report.longrepr)

@@ -1,0 +1,123 @@
+"""The selection: what pytest was asked to run, and why that is not the whole contract once."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+KINDS = ("production", "rehearsal")
+COMMANDS = (
+    "pytest acceptance -m rehearsal     all four gates on a toy Gemma, on this machine's CPU",
+    "pytest acceptance -m production    the run itself, once",
+)
+# Without one of these a run would leave no report, or wait for ever.
+REQUIRED_PLUGINS = ("html", "timeout", "junitxml", "terminalreporter")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the command line, the ini file and the installed plugins ask of pytest.
+
+    Attributes:
+        marker: The expression after -m.
+        arguments: The paths and node ids, as they were given.
+        switches: Options that were given and that have no place in a run, as a person types them.
+        missing_plugins: Those of `REQUIRED_PLUGINS` that were switched off.
+        passive: The call only looks: --collect-only, --fixtures, --markers and their like.
+        optimized: Python runs without asserts (-O).
+        rewritten: pytest explains asserts (anything but --assert=plain).
+        inifile: The ini file that pytest read.
+    """
+
+    marker: str
+    arguments: tuple[str, ...]
+    switches: tuple[str, ...] = ()
+    missing_plugins: tuple[str, ...] = ()
+    passive: bool = False
+    optimized: bool = False
+    rewritten: bool = True
+    inifile: Path | None = None
+    folder: Path = field(default_factory=Path.cwd)
+
+
+def concerns_acceptance(asked: Asked, repository: Path) -> bool:
+    """Tell whether the contract would be collected, or was meant to be."""
+    acceptance = repository / "acceptance"
+    paths = [_path(argument, asked.folder) for argument in asked.arguments]
+    inside = any(
+        path == acceptance or acceptance in path.parents or path in acceptance.parents
+        for path in paths
+    )
+    return inside or asked.marker in KINDS
+
+
+def option_problems(asked: Asked, repository: Path) -> tuple[str, ...]:
+    """List everything that makes a call something other than the whole contract, once, in order."""
+    return tuple(_option_problems(asked, repository))
+
+
+def _option_problems(asked: Asked, repository: Path) -> Iterator[str]:
+    if asked.marker not in KINDS:
+        found = f"-m {asked.marker!r}" if asked.marker else "no -m"
+        commands = "".join(f"\n      {command}" for command in COMMANDS)
+        yield f"found {found}, expected one of the two commands:{commands}"
+    yield from _argument_problems(asked, repository)
+    for switch in asked.switches:
+        yield (
+            f"found {switch}, expected none: a run is the whole contract, once, in order; "
+            "leave it away"
+        )
+    for name in asked.missing_plugins:
+        yield f"found the plugin {name!r} switched off, expected it: remove -p no:{name}"
+    if asked.optimized:
+        yield "found Python without asserts (-O or PYTHONOPTIMIZE), expected asserts: run without"
+    if not asked.rewritten:
+        yield "found --assert=plain, expected asserts that explain themselves: leave it away"
+    expected = repository / "pytest.ini"
+    if asked.inifile != expected:
+        yield f"found the ini file {asked.inifile}, expected {expected}: leave -c, --rootdir away"
+
+
+def _argument_problems(asked: Asked, repository: Path) -> Iterator[str]:
+    acceptance = repository / "acceptance"
+    whole = (acceptance, acceptance / "test_production.py")
+    for argument in asked.arguments:
+        if "::" in argument:
+            yield f"found the node id {argument}, expected the whole contract: name the folder"
+        elif _path(argument, asked.folder) not in whole:
+            yield f"found {argument}, expected acceptance alone: pytest acceptance -m {KINDS[0]}"
+
+
+def _path(argument: str, folder: Path) -> Path:
+    return (folder / argument.split("::", 1)[0]).resolve()
+
+
+def item_problems(
+    collected: Sequence[str], promises: Sequence[str], marks: Sequence[str]
+) -> tuple[str, ...]:
+    """Compare the collected tests with the promises that the contract's text makes.
+
+    Args:
+        collected: The names of the collected tests, in order.
+        promises: The names of the promises, in order.
+        marks: Marks on the collected tests that m43 did not put there.
+    """
+    problems = []
+    for name in promises:
+        count = collected.count(name)
+        if count != 1:
+            problems.append(f"found {name} {count} times, expected it once")
+    problems += [
+        f"found {name}, expected only the contract's promises"
+        for name in dict.fromkeys(collected)
+        if name not in promises
+    ]
+    if not problems and list(collected) != list(promises):
+        problems.append("found the promises in another order, expected the contract's")
+    problems += [f"found the mark {mark!r}, expected none" for mark in dict.fromkeys(marks)]
+    return tuple(problems)
+
+
+def refusal(problems: Sequence[str]) -> str:
+    """Write the one message of a refusal."""
+    lines = "".join(f"\n  - {problem}" for problem in problems)
+    return f"m43 does not begin this run; nothing was run and nothing was written.{lines}"

@@ -1,0 +1,120 @@
+"""The stages: the contract's fixtures, a chain in which each gate needs the one before it.
+
+A fixture returns what stands on disk. The gate of a promise is passed before the promise is
+judged, and no gate is passed twice: session fixtures are made once, failures included.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+
+from m43.config import Contract, Profile
+from m43.errors import FailureClass, Problem
+from m43.evidence import facts
+from m43.evidence.child_facts import EvaluationFacts, TrainFacts
+from m43.evidence.promise import CLOSING, gate_of
+from m43.harness import gates
+from m43.harness.attempt import Attempt, StoppedError
+from m43.harness.progress import Progress
+from m43.harness.world import World
+from m43.records import AuthRecord, ClosingRecord, OpeningRecord, VenvRecord
+
+T = TypeVar("T")
+
+ATTEMPT = pytest.StashKey[Attempt]()
+
+FIXTURE_OF_STAGE = {
+    "auth": "auth",
+    "venv": "venv",
+    "train-300": "train",
+    "eval": "evaluation",
+    CLOSING: "closing",
+}
+
+
+def _passed(attempt: Attempt, gate: Callable[[], T]) -> T:
+    """Pass a gate, or fail the promise that asked for it with the reason and no traceback."""
+    try:
+        return gate()
+    except StoppedError as stopped:
+        pytest.fail(str(stopped), pytrace=False)
+    except pytest.fail.Exception as late:
+        # The backstop: pytest-timeout raises this inside whatever was running.
+        problem = Problem(
+            found=str(late),
+            expected="a gate that ends",
+            where="the backstop behind the deadlines of the profile",
+            action="report this as an error of m43: a deadline of its own should have come first",
+        )
+        text = attempt.stop(FailureClass.TIMED_OUT, (problem,))
+        pytest.fail(text, pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def attempt(pytestconfig: pytest.Config) -> Attempt:
+    """The run that has begun."""
+    return pytestconfig.stash[ATTEMPT]
+
+
+@pytest.fixture(scope="session")
+def profile(attempt: Attempt) -> Profile:
+    """The locked profile, as it stands in the run folder."""
+    return attempt.run.read_profile()
+
+
+@pytest.fixture(scope="session")
+def progress(pytestconfig: pytest.Config) -> Progress:
+    """What shows a person where a long gate is."""
+    return Progress(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def contract(profile: Profile) -> Contract:
+    """The thresholds that the promises refer to."""
+    return profile.contract
+
+
+@pytest.fixture(scope="session")
+def opening(attempt: Attempt) -> OpeningRecord:
+    """What was true before the first gate."""
+    return facts.read_opening(attempt.run)
+
+
+@pytest.fixture(scope="session")
+def auth(attempt: Attempt, opening: OpeningRecord, world: World) -> AuthRecord:
+    """Gate 1: what the hub said to the token."""
+    attempt.world = world
+    return _passed(attempt, lambda: gates.pass_auth(attempt))
+
+
+@pytest.fixture(scope="session")
+def venv(attempt: Attempt, auth: AuthRecord) -> VenvRecord:
+    """Gate 2: the environment that trains."""
+    return _passed(attempt, lambda: gates.pass_venv(attempt))
+
+
+@pytest.fixture(scope="session")
+def train(attempt: Attempt, venv: VenvRecord, progress: Progress) -> TrainFacts:
+    """Gate 3: the training that happened."""
+    return _passed(attempt, lambda: gates.pass_train(attempt, progress))
+
+
+@pytest.fixture(scope="session")
+def evaluation(attempt: Attempt, train: TrainFacts, progress: Progress) -> EvaluationFacts:
+    """Gate 4: every row, both models."""
+    return _passed(attempt, lambda: gates.pass_evaluation(attempt, progress))
+
+
+@pytest.fixture(scope="session")
+def closing(attempt: Attempt, evaluation: EvaluationFacts) -> ClosingRecord:
+    """What is true after the last gate."""
+    return _passed(attempt, lambda: gates.pass_closing(attempt))
+
+
+@pytest.fixture(autouse=True)
+def gate_of_promise(request: pytest.FixtureRequest) -> None:
+    """Pass the gate that a promise is about, whatever records the promise itself asks for."""
+    stage = gate_of(request.function.__name__)
+    if stage is not None:
+        request.getfixturevalue(FIXTURE_OF_STAGE[stage])

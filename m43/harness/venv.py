@@ -1,0 +1,150 @@
+"""The venv gate: the environment that trains, looked at from outside; nothing is installed."""
+
+import os
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from m43 import typed_json
+from m43.config import SELF_VENV, Profile
+from m43.errors import FailureClass, GateStoppedError
+from m43.harness import packages, requirements
+from m43.harness.child_environment import child_environment
+from m43.harness.packages import Packages
+from m43.harness.process import Child, Outcome, run_child
+from m43.harness.world import World
+from m43.records import ProbeRecord, VenvRecord
+
+_TAIL_LINES = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class VenvMeasurement:
+    """The gate's record, and the packages file by file for the comparison at the end."""
+
+    record: VenvRecord
+    packages: Packages = field(repr=False)
+
+
+def measure(world: World, profile: Profile, repository: Path) -> VenvMeasurement:
+    """Look at the environment and let a child report what it is.
+
+    Raises: GateStoppedError, when there is no environment that could report anything.
+    """
+    begun = time.monotonic()
+    folder = venv_folder(profile)
+    interpreter = find_interpreter(folder, own=profile.venv.path == SELF_VENV)
+    outcome = _probe(world, profile, repository, interpreter)
+    probe = read_probe(outcome, interpreter)
+    found = packages.measure(Path(text) for text in probe.site_packages)
+    record = VenvRecord(
+        path=str(folder),
+        interpreter=str(interpreter),
+        probe=probe,
+        requirements=requirements.compare(repository / "pyproject.toml", probe),
+        packages_sha256=found.sha256,
+        duration_s=time.monotonic() - begun,
+    )
+    return VenvMeasurement(record=record, packages=found)
+
+
+def venv_folder(profile: Profile) -> Path:
+    """Give the folder that the profile names; "self" is the one that runs this."""
+    return Path(sys.prefix if profile.venv.path == SELF_VENV else profile.venv.path)
+
+
+def find_interpreter(folder: Path, *, own: bool = False, system: str = sys.platform) -> Path:
+    """Find the environment's interpreter.
+
+    Raises: GateStoppedError, for native Windows, a missing folder, or one without interpreter.
+    """
+    if system == "win32":
+        raise GateStoppedError(
+            FailureClass.NATIVE_WINDOWS,
+            found="native Windows",
+            expected="Linux, or Linux inside WSL2",
+            where="the machine that runs pytest",
+            action="run it in WSL2: JAX has no CUDA wheels for native Windows",
+        )
+    if not folder.is_dir():
+        raise GateStoppedError(
+            FailureClass.NO_VENV,
+            found="a file" if folder.exists() else "no folder",
+            expected="the virtual environment that trains",
+            where=str(folder),
+            action="make it yourself, with m43's extra cuda12 or cuda13, or correct [venv] path; "
+            "m43 installs nothing",
+        )
+    interpreter = folder / "bin" / "python"
+    if own and not interpreter.exists():
+        # An interpreter that was installed by the system may be called python3 only.
+        return Path(sys.executable)
+    if not interpreter.exists():
+        found = "a link to nothing" if interpreter.is_symlink() else "no interpreter"
+        raise _broken(interpreter, found, "the interpreter of the environment")
+    if not os.access(interpreter, os.X_OK):
+        raise _broken(interpreter, "a file that may not be executed", "an interpreter")
+    return interpreter
+
+
+def _probe(world: World, profile: Profile, repository: Path, interpreter: Path) -> Outcome:
+    contract, deadlines = profile.contract, profile.deadlines
+    environment = child_environment(
+        world.environment,
+        repository=repository,
+        platform=contract.platform,
+        system=sys.platform,
+        parent_pid=os.getpid(),
+        secrets=world.secrets,
+    )
+    with tempfile.TemporaryDirectory(prefix="m43-probe-") as folder:
+        child = Child(
+            command=(str(interpreter), "-m", "m43.training", "probe"),
+            folder=repository,
+            environment=environment,
+            log=Path(folder) / "probe.log",
+            deadline_s=deadlines.probe_s,
+            secrets=world.secrets,
+        )
+        try:
+            return run_child(child, lambda sight: None)
+        except OSError as error:
+            found = f"{type(error).__name__}: {error.strerror or error}"
+            raise _broken(interpreter, found, "an interpreter that starts") from error
+
+
+def read_probe(outcome: Outcome, interpreter: Path) -> ProbeRecord:
+    """Take the probe's report out of what it printed.
+
+    Raises: GateStoppedError, when the probe was ended, failed, or printed something else.
+    """
+    record = outcome.record
+    tail = " | ".join(line for line in outcome.stderr[-_TAIL_LINES:] if line.strip())
+    if record.ended_by_parent != "no":
+        found = f"no report after {record.duration_s:.0f} s{_and(tail)}"
+        raise _broken(interpreter, found, "a probe that ends")
+    if record.exit_status != 0:
+        found = f"exit status {record.exit_status}{_and(tail)}"
+        raise _broken(interpreter, found, "a probe that ends with status 0")
+    last = next((line for line in reversed(outcome.stdout) if line.strip()), "")
+    probe, problems = typed_json.parse(ProbeRecord, last, "the probe's last line")
+    if probe is None:
+        found = f"{problems[0].found} in the probe's last line, {last[:120]!r}{_and(tail)}"
+        raise _broken(interpreter, found, "the probe's report")
+    return probe
+
+
+def _and(tail: str) -> str:
+    return f"; it said: {tail}" if tail else ""
+
+
+def _broken(interpreter: Path, found: str, expected: str) -> GateStoppedError:
+    return GateStoppedError(
+        FailureClass.BROKEN_VENV,
+        found=found,
+        expected=expected,
+        where=str(interpreter),
+        action="make the environment again yourself; m43 repairs and installs nothing",
+    )

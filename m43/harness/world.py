@@ -1,0 +1,59 @@
+"""The world: which hub a run asks, with which token, and where the downloads go."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from m43.config import DEFAULT_ENDPOINT, LOOPBACK_ENDPOINT, Profile
+from m43.harness.hub_token import HubToken, every_token, find_token
+
+_HUB_PREFIXES = ("HF_", "HUGGING_FACE_", "HUGGINGFACE_")
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Everything outside the repository that the gates may touch.
+
+    Attributes:
+        environment: The variables as the engineer set them; a rehearsal gets its own.
+        endpoint: The hub's address; empty means the one that huggingface_hub itself uses.
+        cache_dir: The Hugging Face cache; None means the one that huggingface_hub itself uses.
+    """
+
+    environment: Mapping[str, str] = field(repr=False)
+    endpoint: str
+    cache_dir: Path | None
+
+    @property
+    def token(self) -> HubToken:
+        """The token that huggingface_hub would use."""
+        return find_token(self.environment)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every text that may appear in nothing that m43 writes."""
+        return tuple(token.value for token in every_token(self.environment))
+
+    @property
+    def hub_variables(self) -> tuple[str, ...]:
+        """The names of the variables by which huggingface_hub can be told to behave otherwise."""
+        return tuple(sorted(name for name in self.environment if name.startswith(_HUB_PREFIXES)))
+
+
+def outside_world(profile: Profile, environment: Mapping[str, str]) -> World:
+    """Give the world that a profile names: the real hub, or one at an address."""
+    if profile.hub.endpoint == LOOPBACK_ENDPOINT:
+        raise ValueError("the loopback hub lives in the rehearsal's own world")
+    named = profile.hub.endpoint
+    endpoint = environment.get("HF_ENDPOINT", "") if named == DEFAULT_ENDPOINT else named
+    return World(environment=environment, endpoint=endpoint.rstrip("/"), cache_dir=None)
+
+
+def rehearsal_world(
+    environment: Mapping[str, str], *, endpoint: str, token: str, cache_dir: Path
+) -> World:
+    """Give a world around a loopback hub, in which no token of the engineer's exists."""
+    hidden = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HOME", "HF_ENDPOINT")
+    mine = {name: value for name, value in environment.items() if name not in hidden}
+    mine |= {"HF_TOKEN": token, "HF_HOME": str(cache_dir.parent / "home")}
+    return World(environment=mine, endpoint=endpoint, cache_dir=cache_dir)

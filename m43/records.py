@@ -1,0 +1,344 @@
+"""The records: what each gate measured, as it stands on disk. Measurements only, no verdicts."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from m43.errors import FailureClass, ProblemsError
+
+GateName = Literal["auth", "venv", "train-300", "eval"]
+GATES: tuple[GateName, ...] = ("auth", "venv", "train-300", "eval")
+
+
+class MalformedRecordError(ProblemsError):
+    """A record that is missing, unreadable or not of its type."""
+
+    failure_class = FailureClass.HARNESS_ERROR
+
+
+# --- before the first gate ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlierAttempt:
+    """One line of the ledger: an attempt that came before this one."""
+
+    run: str
+    kind: str
+    started_utc: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpeningRecord:
+    """What was true before the first gate. `opening.json`."""
+
+    run: str
+    kind: Literal["production", "rehearsal"]
+    started_utc: str
+    m43_version: str
+    commit: str  # "none" outside a git checkout
+    profile: str
+    profile_sha256: str
+    # How the profile differs from the bundled one of its kind; empty means the locked decisions.
+    profile_differences: tuple[str, ...]
+    contract_sha256: str
+    promises: tuple[str, ...] = field(repr=False)
+    train_rows_sha256: str
+    eval_rows_sha256: str
+    tree_sha256: str
+    tree_files: int
+    attempts_of_this_run: int  # lines of the ledger under this run's name, this one included
+    earlier_attempts: tuple[EarlierAttempt, ...] = field(repr=False)
+    command: tuple[str, ...] = field(repr=False)
+
+
+# --- auth --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubResponse:
+    """One request to the hub and what came of it; status 0 means that no answer came."""
+
+    step: Literal["whoami", "auth_check", "revision", "weights_head"]
+    status: int
+    error: str  # empty, or the redacted message
+
+
+@dataclass(frozen=True, kw_only=True)
+class PinnedFile:
+    """A file of the pinned revision as the hub describes it."""
+
+    name: str
+    size_bytes: int
+    # Large files are pinned by SHA-256, small ones by the SHA-1 of their git blob.
+    digest_kind: Literal["sha256", "git-sha1"]
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuthRecord:
+    """What the hub said to this token. `auth.json`."""
+
+    # "absent" when there is none; m43 asks for HF_TOKEN and reports anything else.
+    token_source: Literal["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "token file", "absent"]
+    endpoint: str
+    account: str  # empty when the hub named none
+    repo: str
+    revision: str  # what the hub resolved; empty when it resolved nothing
+    responses: tuple[HubResponse, ...]
+    files: tuple[PinnedFile, ...] = field(repr=False)
+    missing_files: tuple[str, ...]
+    weight_bytes: int  # bytes of weights that this gate moved
+    hub_variables: tuple[str, ...]  # names of HF_* variables that were set
+    duration_s: float
+
+    @property
+    def statuses(self) -> tuple[int, ...]:
+        """The HTTP status of each request, in order."""
+        return tuple(response.status for response in self.responses)
+
+
+# --- venv --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Package:
+    """An installed distribution."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requirement:
+    """A requirement of m43's training and what the environment holds; "absent" if nothing."""
+
+    requirement: str
+    installed: str
+    satisfied: bool  # by packaging's SpecifierSet over the installed version
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """An accelerator (or CPU) as JAX sees it."""
+
+    platform: str
+    kind: str
+    memory_bytes: int  # for a CPU: the host's memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeRecord:
+    """What the probe child printed about the interpreter that ran it."""
+
+    executable: str
+    prefix: str
+    python_version: str
+    system: str  # platform.system(): "Linux", "Windows", ...
+    release: str
+    packages: tuple[Package, ...] = field(repr=False)
+    site_packages: tuple[str, ...]  # the folders in which the packages lie
+    import_error: str  # empty, or why JAX could not be imported or started
+    devices: tuple[Device, ...]
+    default_device: str  # "platform:kind" that a computation really ran on; empty if none ran
+    # The canary: relative errors against float64, of a product of bfloat16 matrices
+    # with float32 result, and of a float32 softmax. -1 if it did not run.
+    product_relative_error: float
+    softmax_relative_error: float
+    driver_version: str  # "none" without an NVIDIA driver
+    host_memory_bytes: int
+    disk_free_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class VenvRecord:
+    """The environment that trains. `venv.json`."""
+
+    path: str
+    interpreter: str
+    probe: ProbeRecord
+    requirements: tuple[Requirement, ...] = field(repr=False)
+    packages_sha256: str
+    duration_s: float
+
+    @property
+    def device(self) -> str:
+        """Where a computation really ran, as platform:kind."""
+        return self.probe.default_device
+
+    @property
+    def unsatisfied(self) -> tuple[str, ...]:
+        """The requirements that the environment does not meet, with what it holds."""
+        return tuple(
+            f"{item.requirement} (installed: {item.installed})"
+            for item in self.requirements
+            if not item.satisfied
+        )
+
+
+# --- train-300 ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownloadRecord:
+    """The pinned files as they lie in the Hugging Face cache. `download.json`."""
+
+    folder: Path
+    revision: str
+    files: tuple[PinnedFile, ...] = field(repr=False)  # digests recomputed from the bytes on disk
+    bytes_moved: int  # 0 when the cache had everything
+    duration_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepMetrics:
+    """One optimizer step. A line of `training_metrics.jsonl`."""
+
+    step: int  # from 1
+    loss_nats: float  # mean over the supervised tokens of the step
+    learning_rate: float
+    gradient_norm: float  # before clipping
+    padded_tokens: int  # positions computed
+    real_tokens: int  # positions that are not padding
+    supervised_tokens: int
+    duration_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A named stretch of time in a child."""
+
+    name: str
+    duration_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRecord:
+    """What the training child did. `train.json`, written by the child at its end."""
+
+    backend: Literal["jax"]
+    device: str  # platform:kind that holds the trained parameters
+    jax_version: str
+    flax_version: str
+    repo_config_sha256: str  # of the config.json that was read
+    base_weights_sha256: str
+    model_sha256: str  # of the weights as saved
+    reloaded_sha256: str  # of the weights read back from the saved folder and digested again
+    parameters: int
+    parameters_moved: int  # how many differ from the base, bit for bit
+    optimizer_steps: int  # the counter in the optimizer's own state
+    train_rows_sha256: str
+    rows_in_file: int
+    rows_used: int
+    epochs: float  # rows_used / rows_in_file
+    phases: tuple[Phase, ...] = field(repr=False)
+    peak_host_bytes: int
+    peak_device_bytes: int  # 0 where the backend does not count
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessRecord:
+    """How a child ended, as its parent saw it. `train.process.json`, `eval.process.json`."""
+
+    command: tuple[str, ...] = field(repr=False)
+    exit_status: int  # negative: the signal that ended it
+    duration_s: float
+    peak_bytes: int  # ru_maxrss of the child
+    ended_by_parent: Literal["no", "deadline", "silence", "interrupt"]
+    oom_kills: int  # rise of the kernel's counter while the child ran
+    last_phase: str
+    steps_seen: int  # optimizer steps, or evaluation rows, that the parent watched go by
+    variables: tuple[str, ...] = field(repr=False)  # names in the child's environment
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChildError:
+    """Why a child stopped by itself. `train.error.json`, `eval.error.json`."""
+
+    failure_class: FailureClass
+    problems: tuple[str, ...]
+    step: int  # 0: before the first step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heartbeat:
+    """Where a child is now. `train.heartbeat.json`, `eval.heartbeat.json`, replaced as it goes."""
+
+    phase: str
+    done: int
+    total: int
+    loss_nats: float  # 0 before the first step
+    tokens_per_s: float
+    beat: int  # rises by one each time, so that silence can be told from a stopped clock
+
+
+# --- eval --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """One evaluation row with both models' answers. A line of `predictions.jsonl`."""
+
+    id: str
+    section: str
+    category: str
+    difficulty: str
+    prompt: str
+    expected: str
+    base_output: str
+    tuned_output: str
+    base_answer: str
+    tuned_answer: str
+    base_correct: bool
+    tuned_correct: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationRecord:
+    """What the evaluation child did. `eval.json`, written by the child at its end."""
+
+    device: str
+    base_weights_sha256: str  # of the base model that was decoded
+    model_sha256: str  # of the tuned model that was decoded
+    eval_rows_sha256: str
+    rows_in_file: int
+    prompts_also_in_training: int  # evaluation prompts that occur among the training prompts
+    generated_tokens: int
+    phases: tuple[Phase, ...] = field(repr=False)
+    peak_host_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """Counts of a group of evaluation rows. Part of `evaluation_results.json`."""
+
+    group: str  # "overall", "section: core", "difficulty: easy", ...
+    rows: int
+    base_correct: int
+    tuned_correct: int
+    base_unanswered: int  # nothing could be taken out of the output
+    tuned_unanswered: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationResults:
+    """The scores. `evaluation_results.json`, computed from `predictions.jsonl`."""
+
+    overall: Tally
+    groups: tuple[Tally, ...] = field(repr=False)
+
+
+# --- after the last gate -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClosingRecord:
+    """What is true after the last gate that ran. `closing.json`."""
+
+    packages_sha256: str
+    tree_sha256: str
+    tree_files: int
+    changed_paths: tuple[str, ...]  # of the working tree outside the run folder
+    changed_packages: tuple[str, ...]
+    model_sha256: str
+    documents: tuple[str, ...]  # closing documents that lie in the run folder at that moment

@@ -1,0 +1,231 @@
+"""The loopback hub: a real HTTP server on 127.0.0.1 that serves one gated model repository."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+from m43.rehearsal.faults import NO_FAULT, Fault, FaultKind
+from m43.rehearsal.reply import FileSlice, Reply, Request, reply_to
+from m43.rehearsal.repository import ServedRepository
+
+CHUNK_BYTES = 2**20
+# How long `requests` waits for answers that are still on their way.
+SETTLE_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedRequest:
+    """A request that the hub has answered; `body_bytes` is what went out, headers not counted."""
+
+    method: str
+    path: str
+    status: int
+    body_bytes: int
+
+
+class LoopbackHub:
+    """A hub for one repository, behind one token, with at most one fault.
+
+    Example:
+        with LoopbackHub(repository=repository, token=token) as hub:
+            HfApi(endpoint=hub.endpoint, token=token).whoami()
+    """
+
+    def __init__(
+        self,
+        *,
+        repository: ServedRepository,
+        token: str,
+        fault: Fault = NO_FAULT,
+        port: int = 0,
+    ) -> None:
+        self.repository = repository
+        self._token = token
+        self._fault = fault
+        self._fault_count = 0
+        self._answered: list[ServedRequest] = []
+        self._pending = 0
+        self._changed = threading.Condition()
+        self.closing = threading.Event()
+        self._server = _Server(("127.0.0.1", port), self)
+        # A short poll, because closing waits for one.
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), name="m43-loopback-hub"
+        )
+
+    @property
+    def endpoint(self) -> str:
+        """The address to give to huggingface_hub."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def requests(self) -> tuple[ServedRequest, ...]:
+        """Every request so far, in the order of their answers."""
+        with self._changed:
+            # A client can have read an answer before the thread that sent it has noted it.
+            self._changed.wait_for(lambda: self._pending == 0, timeout=SETTLE_S)
+            return tuple(self._answered)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closing.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.hang_up()
+        self._server.server_close()
+
+    def begin(self, request: Request) -> Fault:
+        """Note that a request is being answered, and tell which fault it meets."""
+        with self._changed:
+            self._pending += 1
+            met = self._meets_fault(request)
+            self._fault_count += met
+        return self._fault if met else NO_FAULT
+
+    def reply(self, request: Request, fault: Fault) -> Reply:
+        """Decide the answer to a request."""
+        return reply_to(request, self.repository, self._token, fault)
+
+    def end(self, request: Request, status: int, body_bytes: int) -> None:
+        """Note that a request was answered."""
+        answered = ServedRequest(
+            method=request.method, path=request.target, status=status, body_bytes=body_bytes
+        )
+        with self._changed:
+            self._answered.append(answered)
+            self._pending -= 1
+            self._changed.notify_all()
+
+    def _meets_fault(self, request: Request) -> bool:
+        fault = self._fault
+        if fault.kind is FaultKind.NONE or (fault.times and self._fault_count >= fault.times):
+            return False
+        if fault.kind is FaultKind.MISSING_FILE:
+            # It is missing from the listing as well.
+            return True
+        # These two befall bodies of files, so that `times` counts what a client notices.
+        spoils_bodies = fault.kind in (FaultKind.CUT, FaultKind.WRONG_BYTES)
+        has_file = request.method == "GET" and "/resolve/" in request.target
+        return fault.where in request.target and (has_file or not spoils_bodies)
+
+
+class _Server(ThreadingHTTPServer):
+    """The listening socket and its connections, all of which end with the hub."""
+
+    # Waited for when the server closes: a thread that outlives its hub would answer for it.
+    daemon_threads = False
+    block_on_close = True
+
+    def __init__(self, address: tuple[str, int], hub: LoopbackHub) -> None:
+        self.hub = hub
+        self._connections: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        super().__init__(address, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that went away; they know."""
+
+    def hang_up(self) -> None:
+        """End the connections that clients keep open for later."""
+        with self._lock:
+            for connection in self._connections:
+                # Some have ended by themselves in the meantime.
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One connection: reads requests, sends the hub's replies."""
+
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    def do_HEAD(self) -> None:
+        self._serve()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keep standard error for what matters; `LoopbackHub.requests` has it all."""
+
+    def _serve(self) -> None:
+        hub = self.server.hub
+        request = Request(
+            method=self.command,
+            target=self.path,
+            authorization=self.headers.get("Authorization", ""),
+            range=self.headers.get("Range", ""),
+        )
+        fault = hub.begin(request)
+        reply = hub.reply(request, fault)
+        sent = 0
+        try:
+            if fault.kind is FaultKind.SLOW:
+                hub.closing.wait(fault.delay_s)
+            self._send_head(reply)
+            if request.method != "HEAD":
+                for piece in _pieces(reply, fault):
+                    self.wfile.write(piece)
+                    sent += len(piece)
+            if fault.kind is FaultKind.CUT:
+                self.close_connection = True
+        except OSError:
+            # The client went away; what it was sent is counted.
+            self.close_connection = True
+        finally:
+            hub.end(request, reply.status, sent)
+
+    def _send_head(self, reply: Reply) -> None:
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(reply.length))
+        self.end_headers()
+
+
+def _pieces(reply: Reply, fault: Fault) -> Iterator[bytes]:
+    """Cut a body into pieces to send, spoilt where the fault says so."""
+    if reply.file is None:
+        yield reply.body
+        return
+    left = reply.length
+    if fault.kind is FaultKind.CUT:
+        left = min(left, fault.after_bytes)
+    spoilt = reply.file.file.size_bytes // 2 if fault.kind is FaultKind.WRONG_BYTES else -1
+    for start, piece in _read(reply.file, left):
+        if start <= spoilt < start + len(piece):
+            at = spoilt - start
+            yield piece[:at] + bytes([piece[at] ^ 0xFF]) + piece[at + 1 :]
+        else:
+            yield piece
+
+
+def _read(part: FileSlice, length: int) -> Iterator[tuple[int, bytes]]:
+    position, end = part.start, part.start + length
+    with part.file.path.open("rb") as file:
+        file.seek(position)
+        while position < end:
+            piece = file.read(min(CHUNK_BYTES, end - position))
+            if not piece:
+                # Somebody shortened the file after it was described.
+                return
+            yield position, piece
+            position += len(piece)

@@ -1,0 +1,243 @@
+"""A reply: what the hub answers to one request, decided without touching a socket or a file.
+
+Source: the statuses, headers and bodies that huggingface_hub 2.4.0 turns into its exceptions
+(utils/_http.py, hf_raise_for_status) and its file metadata (file_download.py).
+"""
+
+import json
+import re
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from m43.rehearsal.faults import Fault, FaultKind
+from m43.rehearsal.repository import ServedFile, ServedRepository
+
+ACCOUNT = "rehearsal"
+# The name under which the hub also knows its newest commit.
+MAIN = "main"
+
+_RANGE = re.compile(r"bytes=(\d+)-(\d*)$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What of a request matters to the answer."""
+
+    method: str
+    target: str
+    authorization: str = field(repr=False)
+    range: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSlice:
+    """A stretch of a served file, from `start` to before `end`."""
+
+    file: ServedFile
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """A status, headers, and a body that is either text or a stretch of a file."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes = field(default=b"", repr=False)
+    file: FileSlice | None = None
+
+    @property
+    def length(self) -> int:
+        """The bytes of the body."""
+        return self.file.end - self.file.start if self.file else len(self.body)
+
+
+def reply_to(request: Request, repository: ServedRepository, token: str, fault: Fault) -> Reply:
+    """Answer a request as the real hub would, with the fault in force.
+
+    Stricter than the real hub in one thing: without a token there is nothing to read at all.
+    """
+    if (trouble := _outage(fault.kind)) is not None:
+        return trouble
+    if fault.kind is FaultKind.MISSING_FILE:
+        repository = repository.without(fault.where)
+    path = unquote(urlsplit(request.target).path).strip("/")
+    refusal = _refusal(request, path, token, fault.kind)
+    if refusal is not None:
+        return refusal
+    if path == "api/whoami-v2":
+        return _json(_whoami(fault.kind))
+    for prefix in (f"api/models/{repository.name}", f"{repository.name}/resolve"):
+        # With a slash behind it: m43/toy is not m43/toy-gemma.
+        if f"{path}/".startswith(f"{prefix}/") and fault.kind is not FaultKind.UNKNOWN_REPOSITORY:
+            rest = path.removeprefix(prefix).strip("/")
+            if prefix.startswith("api/"):
+                return _api(request, rest, repository, fault.kind)
+            return _resolve(request, rest, repository, fault.kind)
+    return _error(HTTPStatus.NOT_FOUND, "Repository not found", code="RepoNotFound")
+
+
+def _outage(kind: FaultKind) -> Reply | None:
+    if kind is FaultKind.SERVER_ERROR:
+        return _error(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Error - We're working hard!")
+    if kind is FaultKind.RATE_LIMITED:
+        message = "We had to rate limit you. Retry later, or upgrade your account."
+        headers = {"RateLimit": '"api";r=0;t=1', "RateLimit-Policy": '"fixed window";"api";q=1;w=1'}
+        return _error(HTTPStatus.TOO_MANY_REQUESTS, message, headers=headers)
+    return None
+
+
+def _refusal(request: Request, path: str, token: str, kind: FaultKind) -> Reply | None:
+    if not request.authorization:
+        if path == "api/whoami-v2":
+            return _error(HTTPStatus.UNAUTHORIZED, "Invalid username or password.")
+        message = (
+            "Access to this model is restricted. You must have access to it and be authenticated "
+            "to access it. Please log in."
+        )
+        return _error(HTTPStatus.UNAUTHORIZED, message, code="GatedRepo")
+    if kind is FaultKind.TOKEN_REFUSED or request.authorization != f"Bearer {token}":
+        return _error(HTTPStatus.UNAUTHORIZED, "Invalid credentials in Authorization header")
+    return None
+
+
+def _closed_gate(repository: ServedRepository, kind: FaultKind) -> Reply | None:
+    if kind is FaultKind.LICENCE_NOT_ACCEPTED:
+        message = (
+            f"Access to model {repository.name} is restricted and you are not in the authorized "
+            f"list. Visit the page of {repository.name} to ask for access."
+        )
+        return _error(HTTPStatus.FORBIDDEN, message, code="GatedRepo")
+    if kind is FaultKind.TOKEN_WITHOUT_GATED_ACCESS:
+        message = (
+            "Please enable access to public gated repositories in your fine-grained token settings "
+            "to view this repository."
+        )
+        # The real hub gives no X-Error-Code here: it is a plain 403.
+        return _error(HTTPStatus.FORBIDDEN, message)
+    return None
+
+
+def _api(request: Request, rest: str, repository: ServedRepository, kind: FaultKind) -> Reply:
+    if rest == "auth-check":
+        return _closed_gate(repository, kind) or Reply(
+            status=HTTPStatus.OK, headers={"Content-Type": "text/plain"}, body=b"OK"
+        )
+    # What a repository holds is public even where its files are gated.
+    name, _, revision = rest.partition("/")
+    if rest and name != "revision":
+        return _error(HTTPStatus.NOT_FOUND, "Sorry, we can't find the page you are looking for.")
+    if rest and not _knows(repository, revision, kind):
+        return _unknown_revision(revision)
+    query = parse_qs(urlsplit(request.target).query)
+    # huggingface_hub sends True, which httpx writes as "true".
+    return _json(_model_info(repository, blobs=query.get("blobs") == ["true"]))
+
+
+def _resolve(request: Request, rest: str, repository: ServedRepository, kind: FaultKind) -> Reply:
+    closed = _closed_gate(repository, kind)
+    if closed is not None:
+        return closed
+    revision, _, name = rest.partition("/")
+    if not _knows(repository, revision, kind):
+        return _unknown_revision(revision)
+    file = repository.find(name)
+    commit = {"X-Repo-Commit": repository.revision}
+    if file is None:
+        message = "Entry not found"
+        return _error(HTTPStatus.NOT_FOUND, message, code="EntryNotFound", headers=commit)
+    return _file(request, file, commit)
+
+
+def _file(request: Request, file: ServedFile, headers: dict[str, str]) -> Reply:
+    headers = headers | {
+        "Accept-Ranges": "bytes",
+        "Content-Type": "application/octet-stream",
+        "ETag": f'"{file.etag}"',
+    }
+    if file.sha256:
+        headers |= {"X-Linked-ETag": f'"{file.sha256}"', "X-Linked-Size": str(file.size_bytes)}
+    whole = FileSlice(file=file, start=0, end=file.size_bytes)
+    match = _RANGE.match(request.range)
+    # A range in a form that is not understood may be ignored: RFC 9110, section 14.2.
+    if match is None or request.method == "HEAD":
+        return Reply(status=HTTPStatus.OK, headers=headers, file=whole)
+    start, last = int(match[1]), int(match[2] or file.size_bytes - 1)
+    end = min(last + 1, file.size_bytes)
+    if start >= end:
+        headers["Content-Range"] = f"bytes */{file.size_bytes}"
+        return Reply(status=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, headers=headers)
+    headers["Content-Range"] = f"bytes {start}-{end - 1}/{file.size_bytes}"
+    part = FileSlice(file=file, start=start, end=end)
+    return Reply(status=HTTPStatus.PARTIAL_CONTENT, headers=headers, file=part)
+
+
+def _knows(repository: ServedRepository, revision: str, kind: FaultKind) -> bool:
+    return kind is not FaultKind.UNKNOWN_REVISION and revision in (repository.revision, MAIN)
+
+
+def _unknown_revision(revision: str) -> Reply:
+    message = f"Invalid rev id: {revision}"
+    return _error(HTTPStatus.NOT_FOUND, message, code="RevisionNotFound")
+
+
+def _whoami(kind: FaultKind) -> dict[str, Any]:
+    fine_grained = kind is FaultKind.TOKEN_WITHOUT_GATED_ACCESS
+    role = "fineGrained" if fine_grained else "read"
+    return {
+        "type": "user",
+        "id": "0" * 24,
+        "name": ACCOUNT,
+        "fullname": "Rehearsal",
+        "isPro": False,
+        "orgs": [],
+        "auth": {"type": "access_token", "accessToken": {"displayName": "m43", "role": role}},
+    }
+
+
+def _model_info(repository: ServedRepository, *, blobs: bool) -> dict[str, Any]:
+    return {
+        "id": repository.name,
+        "modelId": repository.name,
+        "author": repository.name.split("/", maxsplit=1)[0],
+        "sha": repository.revision,
+        "private": False,
+        "gated": "manual",
+        "disabled": False,
+        "downloads": 0,
+        "likes": 0,
+        "tags": ["safetensors", "gemma"],
+        "siblings": [_sibling(file, blobs=blobs) for file in repository.files],
+    }
+
+
+def _sibling(file: ServedFile, *, blobs: bool) -> dict[str, Any]:
+    sibling: dict[str, Any] = {"rfilename": file.name}
+    if not blobs:
+        return sibling
+    sibling |= {"blobId": file.blob_id, "size": file.size_bytes}
+    if file.sha256:
+        sibling["lfs"] = {
+            "sha256": file.sha256,
+            "size": file.size_bytes,
+            "pointerSize": file.pointer_bytes,
+        }
+    return sibling
+
+
+def _json(value: dict[str, Any]) -> Reply:
+    headers = {"Content-Type": "application/json; charset=utf-8"}
+    return Reply(status=HTTPStatus.OK, headers=headers, body=json.dumps(value).encode())
+
+
+def _error(
+    status: HTTPStatus, message: str, *, code: str = "", headers: dict[str, str] | None = None
+) -> Reply:
+    told = {"X-Error-Message": message, "Content-Type": "application/json; charset=utf-8"}
+    if code:
+        told["X-Error-Code"] = code
+    body = json.dumps({"error": message}).encode()
+    return Reply(status=status, headers=told | (headers or {}), body=body)

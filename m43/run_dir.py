@@ -1,0 +1,239 @@
+"""The run folder: where each fact of a run lies, written once and read back."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from m43 import records, typed_json
+from m43.config import Profile
+from m43.errors import FailureClass, M43Error, Problem
+from m43.records import MalformedRecordError
+
+T = TypeVar("T")
+
+
+class RunExistsError(M43Error):
+    """A second attempt under the name of an earlier one."""
+
+    failure_class = FailureClass.HARNESS_ERROR
+
+
+class RunDir:
+    """A run folder. Everything after its creation takes this one argument."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path) -> "RunDir":
+        """Make a new, empty run folder.
+
+        Raises: RunExistsError, because one folder holds one attempt.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir()
+        except FileExistsError:
+            raise RunExistsError(
+                found="an earlier attempt",
+                expected="no folder of this name: one attempt per run folder, never a second",
+                where=str(path),
+                action="read its failure_analysis.md or m43_summary.md; "
+                "to try again, name a new run with --m43-run NAME",
+            ) from None
+        return cls(path)
+
+    # One name for each fact, here and nowhere else.
+    @property
+    def profile(self) -> Path:
+        """The resolved profile."""
+        return self.path / "contract.lock.json"
+
+    @property
+    def contract_text(self) -> Path:
+        """The contract's file, copied before the first gate; read as text, never run."""
+        return self.path / "contract.txt"
+
+    @property
+    def opening(self) -> Path:
+        return self.path / "opening.json"
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.jsonl"
+
+    @property
+    def auth(self) -> Path:
+        return self.path / "auth.json"
+
+    @property
+    def venv(self) -> Path:
+        return self.path / "venv.json"
+
+    @property
+    def download(self) -> Path:
+        return self.path / "download.json"
+
+    @property
+    def train(self) -> Path:
+        return self.path / "train.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "training_metrics.jsonl"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "eval.json"
+
+    @property
+    def predictions(self) -> Path:
+        return self.path / "predictions.jsonl"
+
+    @property
+    def results(self) -> Path:
+        return self.path / "evaluation_results.json"
+
+    @property
+    def closing(self) -> Path:
+        return self.path / "closing.json"
+
+    @property
+    def manifest(self) -> Path:
+        return self.path / "MANIFEST.sha256"
+
+    @property
+    def summary(self) -> Path:
+        return self.path / "m43_summary.md"
+
+    @property
+    def failure_analysis(self) -> Path:
+        return self.path / "failure_analysis.md"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def junit(self) -> Path:
+        return self.path / "junit.xml"
+
+    @property
+    def loss_curve(self) -> Path:
+        return self.path / "loss_curve.svg"
+
+    @property
+    def env_snapshot(self) -> Path:
+        return self.path / "env_snapshot.txt"
+
+    @property
+    def gpu_snapshot(self) -> Path:
+        return self.path / "gpu_snapshot.txt"
+
+    def process(self, child: str) -> Path:
+        """How a child ("train" or "eval") ended."""
+        return self.path / f"{child}.process.json"
+
+    def error(self, child: str) -> Path:
+        """Why a child stopped by itself."""
+        return self.path / f"{child}.error.json"
+
+    def heartbeat(self, child: str) -> Path:
+        """Where a child is now."""
+        return self.path / f"{child}.heartbeat.json"
+
+    def log(self, child: str) -> Path:
+        """Everything a child printed."""
+        return self.path / {"train": "training_log.txt", "eval": "evaluation_log.txt"}[child]
+
+    def read_profile(self) -> Profile:
+        """Read the locked profile back."""
+        return read_record(self.profile, Profile)
+
+    def read_metrics(self) -> tuple[records.StepMetrics, ...]:
+        """Read every step's line."""
+        return tuple(read_lines(self.metrics, records.StepMetrics))
+
+    def read_predictions(self) -> tuple[records.Prediction, ...]:
+        """Read every evaluated row."""
+        return tuple(read_lines(self.predictions, records.Prediction))
+
+
+def read_record(path: Path, cls: type[T]) -> T:
+    """Read one JSON record.
+
+    Raises: MalformedRecordError, when it is missing, unreadable or not of its type.
+    """
+    value, problems = typed_json.parse(cls, _text(path), str(path))
+    if value is None:
+        raise MalformedRecordError(problems)
+    return value
+
+
+def read_lines(path: Path, cls: type[T]) -> Iterator[T]:
+    """Read a file of JSON Lines, each a record.
+
+    Raises: MalformedRecordError, with every bad line at once.
+    """
+    values: list[T | None] = []
+    problems: list[Problem] = []
+    # Only \n ends a line: a model's output may hold the other separators of str.splitlines.
+    lines = _text(path).split("\n")
+    if not lines[-1]:
+        lines.pop()
+    for number, line in enumerate(lines, start=1):
+        value, found = typed_json.parse(cls, line, f"{path}:{number}")
+        problems.extend(found)
+        values.append(value)
+    if problems:
+        raise MalformedRecordError(problems)
+    return (value for value in values if value is not None)
+
+
+def write_record(path: Path, value: object) -> None:
+    """Write one JSON record, whole or not at all."""
+    write_atomically(path, typed_json.dump(value).encode())
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that under its name there is never half of it, also after a power cut."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files only their owner can read; evidence is for everybody.
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problem = Problem(
+            found=f"{type(error).__name__}: {error}",
+            expected="a readable file",
+            where=str(path),
+            action="look at the run folder: the run did not get as far, or the file was taken away",
+        )
+        raise MalformedRecordError((problem,)) from error

@@ -1,0 +1,65 @@
+"""The device: where arrays really lie, in the one spelling that every record uses."""
+
+import os
+import resource
+
+import jax
+
+from m43.errors import FailureClass, M43Error
+
+
+class WrongDeviceError(M43Error):
+    """Arrays on another device than the one that was promised."""
+
+    failure_class = FailureClass.WRONG_DEVICE
+
+
+def device_name(device: jax.Device) -> str:
+    """Write a device as platform:kind, such as "cpu:cpu" or "gpu:NVIDIA GeForce RTX 5090"."""
+    return f"{device.platform}:{device.device_kind}"
+
+
+def device_of(array: jax.Array) -> str:
+    """Name the one kind of device that holds an array.
+
+    Taken from a result rather than from `jax.devices()`: a list of devices proves nothing about
+    where a computation ran.
+    """
+    (name,) = {device_name(device) for device in array.devices()}
+    return name
+
+
+def memory_bytes(device: jax.Device) -> int:
+    """Give what a device lets JAX use; for a CPU, the host's memory."""
+    stats = device.memory_stats()
+    return int(stats["bytes_limit"]) if stats and "bytes_limit" in stats else host_memory_bytes()
+
+
+def peak_bytes(device: jax.Device) -> int:
+    """Give the most memory that was in use on a device; 0 where the backend does not count."""
+    return int((device.memory_stats() or {}).get("peak_bytes_in_use", 0))
+
+
+def host_memory_bytes() -> int:
+    """Give the host's physical memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def peak_host_bytes() -> int:
+    """Give the most memory that this process ever held; Linux counts it in kibibytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def require_device(found: str, promised: str) -> None:
+    """Refuse any other device than the promised one; there is no fallback.
+
+    Raises:
+        WrongDeviceError: if they differ.
+    """
+    if found != promised:
+        raise WrongDeviceError(
+            found=f"a computation on {found}",
+            expected=promised,
+            where="the default device of JAX in the training environment",
+            action="repair the driver or the JAX installation; nothing falls back",
+        )

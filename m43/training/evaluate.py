@@ -1,0 +1,213 @@
+"""The evaluation run: every row answered by the base and the tuned model, and scored."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from m43 import answers, scoring, typed_json
+from m43.config import Profile, TemplateTable
+from m43.core.decode import greedy_decode
+from m43.core.gemma_config import GemmaConfig
+from m43.records import DownloadRecord, EvaluationRecord, Prediction
+from m43.run_dir import RunDir, read_record, write_atomically, write_record
+from m43.training.batches import LENGTH_MULTIPLE
+from m43.training.device import device_of, peak_host_bytes, require_device
+from m43.training.heartbeat import Heartbeats
+from m43.training.model_config import read_model_config
+from m43.training.questions import (
+    Question,
+    QuestionsFile,
+    count_known,
+    plain_prompt,
+    read_questions,
+)
+from m43.training.rows import read_rows
+from m43.training.tokenizer import Tokenizer, read_tokenizer
+from m43.training.weight_checks import require_finite, stored_dtype
+from m43.training.weights import read_weights, weights_digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Candidate:
+    """A model that is to answer, checked but not yet in memory."""
+
+    name: str
+    folder: Path
+    config: GemmaConfig
+    weights_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answers:
+    """What one model said to every question."""
+
+    weights_sha256: str
+    device: str
+    outputs: tuple[str, ...] = field(repr=False)
+    generated_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PromptBatch:
+    """Prompts of one decoding, padded to one shape; only the first `rows` are questions."""
+
+    tokens: np.ndarray
+    lengths: np.ndarray
+    rows: int
+
+
+def run(run: RunDir, beats: Heartbeats) -> None:
+    """Evaluate as the locked profile says; `eval.json` is written last."""
+    profile = run.read_profile()
+    base_folder = read_record(run.download, DownloadRecord).folder
+    with beats.phase("check models"):
+        # Both before either is decoded: a model that is missing should not cost the other's time.
+        base, tuned = _candidate("base", base_folder), _candidate("tuned", run.model)
+    with beats.phase("rows"):
+        tokenizer = read_tokenizer(base.folder, base.config)
+        file = read_questions(
+            profile.data.evaluation,
+            profile.template,
+            tokenizer,
+            base.config,
+            profile.evaluation.prompt_tokens,
+            run.path,
+        )
+        known = count_known(file.questions, _training_prompts(profile.data.train))
+    of_base, of_tuned = (
+        _answer(candidate, profile, tokenizer, file, beats) for candidate in (base, tuned)
+    )
+    with beats.phase("score"):
+        predictions = _predictions(file, of_base, of_tuned, profile.template)
+        lines = "".join(typed_json.dump_line(prediction) for prediction in predictions)
+        write_atomically(run.predictions, lines.encode())
+        write_record(run.results, scoring.tally(predictions))
+    write_record(run.evaluation, _record(file, of_base, of_tuned, known, beats))
+
+
+def cut(output: str, stop_text: str) -> str:
+    """End an output where the template says that answers end.
+
+    Example:
+        >>> cut(" 42; and now?", ";")
+        ' 42'
+    """
+    return output.split(stop_text, 1)[0] if stop_text else output
+
+
+def _training_prompts(path: Path) -> frozenset[str]:
+    rows = read_rows(path).rows
+    return frozenset(plain_prompt(str(row.fields.get("prompt", ""))) for row in rows)
+
+
+def _candidate(name: str, folder: Path) -> _Candidate:
+    config = read_model_config(folder)
+    require_finite(folder, config)
+    return _Candidate(
+        name=name, folder=folder, config=config, weights_sha256=weights_digest(folder)
+    )
+
+
+def _answer(
+    candidate: _Candidate,
+    profile: Profile,
+    tokenizer: Tokenizer,
+    file: QuestionsFile,
+    beats: Heartbeats,
+) -> _Answers:
+    """Decode all questions with one model; it leaves memory before the next is read."""
+    table, contract, config = profile.evaluation, profile.contract, candidate.config
+    with beats.phase(f"read {candidate.name} model"):
+        dtype = stored_dtype(candidate.folder, config)
+        model = read_weights(candidate.folder, config, dtype, remat=False)
+        device = device_of(jax.tree.leaves(nnx.state(model))[0])
+        require_device(device, f"{contract.platform}:{contract.device_kind}")
+    outputs: list[str] = []
+    generated = 0
+    with beats.phase(f"decode {candidate.name} model", total=len(file.questions)):
+        for batch in _prompt_batches(file.questions, table.batch_rows, table.prompt_tokens, config):
+            tokens, counts = greedy_decode(
+                model,
+                jnp.asarray(batch.tokens),
+                jnp.asarray(batch.lengths),
+                max_new_tokens=table.max_new_tokens,
+                stop_ids=config.eos_ids,
+            )
+            device = device_of(tokens)
+            for ids, count in zip(
+                np.asarray(tokens)[: batch.rows], np.asarray(counts)[: batch.rows], strict=True
+            ):
+                text = tokenizer.decode([int(token) for token in ids[:count]])
+                outputs.append(cut(text, profile.template.stop_text))
+                generated += int(count)
+            beats.progress(len(outputs))
+    return _Answers(
+        weights_sha256=candidate.weights_sha256,
+        device=device,
+        outputs=tuple(outputs),
+        generated_tokens=generated,
+    )
+
+
+def _prompt_batches(
+    questions: tuple[Question, ...], batch_rows: int, longest: int, config: GemmaConfig
+) -> Iterator[_PromptBatch]:
+    """Lay prompts out in batches of one shape, so that decoding is compiled once."""
+    needed = max(len(question.tokens) for question in questions)
+    width = min(longest, -(-needed // LENGTH_MULTIPLE) * LENGTH_MULTIPLE)
+    for start in range(0, len(questions), batch_rows):
+        group = questions[start : start + batch_rows]
+        tokens = np.full((batch_rows, width), config.pad_id, np.int32)
+        # A row without a question decodes a lone BOS and is thrown away.
+        tokens[:, 0] = config.bos_id
+        lengths = np.ones(batch_rows, np.int32)
+        for row, question in enumerate(group):
+            lengths[row] = len(question.tokens)
+            tokens[row, : lengths[row]] = question.tokens
+        yield _PromptBatch(tokens=tokens, lengths=lengths, rows=len(group))
+
+
+def _predictions(
+    file: QuestionsFile, base: _Answers, tuned: _Answers, template: TemplateTable
+) -> list[Prediction]:
+    rows = zip(file.questions, base.outputs, tuned.outputs, strict=True)
+    return [_prediction(*row, template.answer_marker) for row in rows]
+
+
+def _prediction(question: Question, base: str, tuned: str, marker: str) -> Prediction:
+    base_answer, tuned_answer = (answers.extract(output, marker) for output in (base, tuned))
+    return Prediction(
+        id=question.id,
+        section=question.section,
+        category=question.category,
+        difficulty=question.difficulty,
+        prompt=question.prompt,
+        expected=question.expected,
+        base_output=base,
+        tuned_output=tuned,
+        base_answer=base_answer,
+        tuned_answer=tuned_answer,
+        base_correct=answers.agree(question.expected, base_answer),
+        tuned_correct=answers.agree(question.expected, tuned_answer),
+    )
+
+
+def _record(
+    file: QuestionsFile, base: _Answers, tuned: _Answers, known: int, beats: Heartbeats
+) -> EvaluationRecord:
+    return EvaluationRecord(
+        device=tuned.device if tuned.device == base.device else f"{base.device}, {tuned.device}",
+        base_weights_sha256=base.weights_sha256,
+        model_sha256=tuned.weights_sha256,
+        eval_rows_sha256=file.sha256,
+        rows_in_file=len(file.questions),
+        prompts_also_in_training=known,
+        generated_tokens=base.generated_tokens + tuned.generated_tokens,
+        phases=beats.phases,
+        peak_host_bytes=peak_host_bytes(),
+    )

@@ -1,0 +1,251 @@
+"""A model folder's config.json, read as a `GemmaConfig`, and refused where m43 would differ."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from m43.core.gemma_config import GemmaConfig, GemmaFamily
+from m43.errors import FailureClass, Problem, ProblemsError
+
+ARCHITECTURES: Mapping[str, str] = {
+    "gemma": "GemmaForCausalLM",
+    "gemma2": "Gemma2ForCausalLM",
+    "gemma3_text": "Gemma3ForCausalLM",
+}
+LOCAL, GLOBAL = "sliding_attention", "full_attention"
+
+
+class ModelConfigError(ProblemsError):
+    """A config.json that describes something which m43 does not compute."""
+
+    failure_class = FailureClass.MODEL_INVALID
+
+
+def read_model_config(folder: Path) -> GemmaConfig:
+    """Read config.json in the spelling of transformers 4 or 5.
+
+    Every key that changes the arithmetic is read or refused; none is guessed.
+
+    Raises:
+        ModelConfigError: with everything that is missing, malformed or not implemented.
+    """
+    path = folder / "config.json"
+    reader = _Keys(path=path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        reader.refuse("", f"{type(error).__name__}: {error}", "a readable JSON object")
+        raise ModelConfigError(reader.problems) from error
+    if not isinstance(data, dict):
+        reader.refuse("", type(data).__name__, "a JSON object")
+        raise ModelConfigError(reader.problems)
+    reader.data = data
+    config = _read(reader)
+    if config is None or reader.problems:
+        raise ModelConfigError(reader.problems)
+    return config
+
+
+@dataclass(kw_only=True)
+class _Keys:
+    """Takes typed values out of config.json and collects what does not fit.
+
+    After a problem a stand-in of the right type is returned, so that reading goes on.
+    """
+
+    path: Path
+    data: Mapping[str, object] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def refuse(self, key: str, found: str, expected: str) -> None:
+        self.problems.append(
+            Problem(
+                found=found,
+                expected=expected,
+                where=f"{self.path}, {key}" if key else str(self.path),
+                action="use a Gemma 1, Gemma 2 or Gemma 3 text model as it was published",
+            )
+        )
+
+    def shown(self, key: str) -> str:
+        return repr(self.data[key]) if key in self.data else "nothing"
+
+    def integer(self, key: str, least: int) -> int:
+        value = self.data.get(key)
+        if type(value) is not int or value < least:
+            self.refuse(key, self.shown(key), f"a whole number of at least {least}")
+            return max(least, 1)
+        return value
+
+    def number(self, key: str) -> float:
+        return self.positive(key, self.data.get(key), self.shown(key))
+
+    def positive(self, key: str, value: object, shown: str) -> float:
+        if type(value) not in (int, float) or not 0 < cast("float", value) < math.inf:
+            self.refuse(key, shown, "a number above 0")
+            return 1.0
+        return float(cast("float", value))
+
+    def optional_number(self, key: str) -> float | None:
+        return None if self.data.get(key) is None else self.number(key)
+
+    def only(self, key: str, allowed: tuple[object, ...], why: str) -> None:
+        """Refuse a key that is there with another value; that it is absent is fine."""
+        value = self.data.get(key)
+        # By type too: 0 == False in Python, and a config may well say 0.0 for a dropout.
+        if value is not None and value not in allowed:
+            self.refuse(key, repr(value), f"{' or '.join(map(repr, allowed))}, {why}")
+
+    def ids(self, key: str) -> tuple[int, ...]:
+        value = self.data.get(key)
+        ids = value if isinstance(value, list) else [value]
+        if not ids or any(type(one) is not int or one < 0 for one in ids):
+            self.refuse(key, self.shown(key), "a token id or a list of them")
+            return (0,)
+        return tuple(ids)
+
+
+def _read(keys: _Keys) -> GemmaConfig | None:
+    family = keys.data.get("model_type")
+    if family not in ARCHITECTURES:
+        keys.refuse("model_type", keys.shown("model_type"), " or ".join(map(repr, ARCHITECTURES)))
+        return None
+    family = cast("GemmaFamily", family)
+    _refuse_what_is_not_implemented(keys, family)
+    layers, q_heads = keys.integer("num_hidden_layers", 1), keys.integer("num_attention_heads", 1)
+    kv_heads, head_dim = keys.integer("num_key_value_heads", 1), keys.integer("head_dim", 2)
+    if q_heads % kv_heads:
+        keys.refuse("num_key_value_heads", str(kv_heads), f"a divisor of {q_heads} query heads")
+    if head_dim % 2:
+        keys.refuse("head_dim", str(head_dim), "an even number: rotation works on pairs")
+    global_layers = _global_layers(keys, family, layers)
+    theta_global, theta_local = _rope_thetas(keys, family)
+    first = family == "gemma"
+    if family == "gemma2":
+        for key in ("attn_logit_softcapping", "final_logit_softcapping"):
+            if key not in keys.data:
+                keys.refuse(key, "nothing", "a number above 0, or null for no soft cap")
+    vocab_size = keys.integer("vocab_size", 1)
+    config = GemmaConfig(
+        family=family,
+        layers=layers,
+        d_model=keys.integer("hidden_size", 1),
+        d_ff=keys.integer("intermediate_size", 1),
+        q_heads=q_heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        vocab_size=vocab_size,
+        norm_eps=keys.number("rms_norm_eps"),
+        query_scale=(head_dim if first else keys.number("query_pre_attn_scalar")) ** -0.5,
+        rope_theta_global=theta_global,
+        rope_theta_local=theta_local,
+        sliding_window=None if all(global_layers) else keys.integer("sliding_window", 1),
+        global_layers=global_layers,
+        attention_softcap=keys.optional_number("attn_logit_softcapping"),
+        final_softcap=keys.optional_number("final_logit_softcapping"),
+        qk_norm=family == "gemma3_text",
+        post_norms=not first,
+        max_positions=keys.integer("max_position_embeddings", 1),
+        pad_id=keys.integer("pad_token_id", 0),
+        bos_id=keys.integer("bos_token_id", 0),
+        eos_ids=keys.ids("eos_token_id"),
+    )
+    for key, ids in (
+        ("pad_token_id", (config.pad_id,)),
+        ("bos_token_id", (config.bos_id,)),
+        ("eos_token_id", config.eos_ids),
+    ):
+        if max(ids) >= vocab_size:
+            keys.refuse(key, keys.shown(key), f"below the vocabulary's size, {vocab_size}")
+    return config
+
+
+def _refuse_what_is_not_implemented(keys: _Keys, family: GemmaFamily) -> None:
+    """Refuse keys that would change the arithmetic.
+
+    Source: transformers 5.23, configuration and modeling files of gemma, gemma2 and gemma3.
+    """
+    architecture = ARCHITECTURES[family]
+    keys.only("architectures", ([architecture],), "the decoder with its head")
+    keys.only("attention_bias", (False,), "m43 has no biases")
+    keys.only("attention_dropout", (0, 0.0), "m43 has no dropout")
+    keys.only("tie_word_embeddings", (True,), "m43's head is the embedding")
+    keys.only("use_bidirectional_attention", (False,), "m43's attention is causal")
+    keys.only("rope_scaling", (), "null: m43 does not stretch positions")
+    keys.only("quantization_config", (), "null: m43 reads plain weights")
+    keys.only("vision_config", (), "null: m43 reads text models")
+    tanh = "gelu_pytorch_tanh"
+    # Gemma 1 was published with "gelu" and means the tanh form all the same.
+    activations = ("gelu", tanh) if family == "gemma" else (tanh,)
+    for key in ("hidden_act", "hidden_activation"):
+        keys.only(key, activations, "the activation that Gemma was trained with")
+    if keys.data.get("hidden_act") is None and keys.data.get("hidden_activation") is None:
+        keys.refuse("hidden_activation", "nothing", tanh)
+    if family != "gemma2":
+        # transformers reads this key for Gemma 3 and never applies it.
+        keys.only("attn_logit_softcapping", (), "null: only Gemma 2 caps attention scores")
+    if family == "gemma":
+        keys.only("final_logit_softcapping", (), "null: Gemma 1 has no soft cap")
+        keys.only("query_pre_attn_scalar", (keys.data.get("head_dim"),), "Gemma 1 uses head_dim")
+        keys.only("sliding_window", (), "null: every layer of Gemma 1 is global")
+
+
+def _global_layers(keys: _Keys, family: GemmaFamily, layers: int) -> tuple[bool, ...]:
+    """Read which layers see everything: layer_types, or before it the pattern's length.
+
+    Source: transformers 5.23, Gemma2Config and Gemma3TextConfig.__post_init__.
+    """
+    types = keys.data.get("layer_types")
+    pattern_keys = ("sliding_window_pattern", "_sliding_window_pattern")
+    if types is not None:
+        allowed = (GLOBAL,) if family == "gemma" else (LOCAL, GLOBAL)
+        if not isinstance(types, list) or any(one not in allowed for one in types):
+            keys.refuse("layer_types", repr(types), f"a list of {' or '.join(allowed)}")
+        elif len(types) != layers:
+            keys.refuse("layer_types", f"{len(types)} entries", f"one per layer, {layers}")
+        else:
+            return tuple(one == GLOBAL for one in types)
+    elif family == "gemma3_text":
+        for key in pattern_keys:
+            if key in keys.data:
+                period = keys.integer(key, 1)
+                return tuple((number + 1) % period == 0 for number in range(layers))
+        keys.refuse("layer_types", "nothing", "layer_types or sliding_window_pattern")
+    elif family == "gemma2":
+        return tuple(number % 2 == 1 for number in range(layers))
+    return (True,) * layers
+
+
+def _rope_thetas(keys: _Keys, family: GemmaFamily) -> tuple[float, float]:
+    """Read the base of the rotation in global and in local layers.
+
+    Source: transformers 5.23, Gemma3TextConfig.convert_rope_params_to_dict; 4.57, the same file's
+    rope_theta and rope_local_base_freq.
+    """
+    parameters = keys.data.get("rope_parameters")
+    if parameters is None:
+        base = keys.number("rope_theta")
+        return base, keys.number("rope_local_base_freq") if family == "gemma3_text" else base
+    if "rope_theta" in keys.data:
+        keys.refuse("rope_theta", keys.shown("rope_theta"), "only one of it and rope_parameters")
+    if family == "gemma3_text":
+        of_global = _rope_theta(keys, parameters, GLOBAL)
+        return of_global, _rope_theta(keys, parameters, LOCAL)
+    base = _rope_theta(keys, {"rope_parameters": parameters}, "rope_parameters")
+    return base, base
+
+
+def _rope_theta(keys: _Keys, parent: object, key: str) -> float:
+    where = key if key == "rope_parameters" else f"rope_parameters.{key}"
+    table = parent.get(key) if isinstance(parent, dict) else None
+    if not isinstance(table, dict):
+        keys.refuse(where, repr(table), "a table with rope_theta")
+        return 1.0
+    for name, value in table.items():
+        if name not in ("rope_theta", "rope_type") or (name == "rope_type" and value != "default"):
+            keys.refuse(f"{where}.{name}", repr(value), "no stretching of positions")
+    theta = table.get("rope_theta")
+    return keys.positive(f"{where}.rope_theta", theta, repr(theta))

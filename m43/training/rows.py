@@ -1,0 +1,171 @@
+"""Rows: a JSONL file, every line of it checked before the first one is used."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from m43.errors import FailureClass, Problem, ProblemsError
+
+# The rest is counted: a file of another schema is wrong in every line.
+_MOST_SHOWN = 20
+
+
+class RowsError(ProblemsError):
+    """A file with bad rows; `problems` holds all of them, the message the first and the count."""
+
+    failure_class = FailureClass.DATA_INVALID
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        # In the order of the file, whichever check found them.
+        problems = sorted(problems, key=lambda problem: _line_number(problem.where))
+        super().__init__(problems)
+        rows = len({problem.where for problem in problems})
+        text = "\n".join(str(problem) for problem in problems[:_MOST_SHOWN])
+        more = len(problems) - _MOST_SHOWN
+        self.args = (f"{rows} bad rows\n{text}" + (f"\nand {more} more" if more > 0 else ""),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of a file, parsed; `where` is file:line."""
+
+    where: str
+    fields: Mapping[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowsFile:
+    """A file of rows, or what is left of it beside its problems."""
+
+    rows: tuple[Row, ...]
+    lines: int
+    sha256: str
+    problems: tuple[Problem, ...]
+
+
+class _BadLineError(ValueError):
+    """A line that is not one JSON object."""
+
+
+def read_rows(path: Path) -> RowsFile:
+    """Read every line as a JSON object and collect the lines that are none.
+
+    Raises:
+        RowsError: if the file cannot be read or is empty.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RowsError([bad_row(str(path), f"{type(error).__name__}: {error}", "rows")]) from error
+    if not data.strip():
+        raise RowsError([bad_row(str(path), "an empty file", "one JSON object per line")])
+    rows: list[Row] = []
+    problems: list[Problem] = []
+    # Only \n ends a line: text may hold the other separators that str.splitlines knows.
+    lines = data.removesuffix(b"\n").split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        where = f"{path}:{number}"
+        try:
+            rows.append(Row(where=where, fields=_parse(line)))
+        except (ValueError, RecursionError) as error:
+            problems.append(bad_row(where, str(error), "one JSON object"))
+    return RowsFile(
+        rows=tuple(rows),
+        lines=len(lines),
+        sha256=hashlib.sha256(data).hexdigest(),
+        problems=tuple(problems),
+    )
+
+
+def load_fields(path: Path, scratch: Path) -> Iterator[Mapping[str, object]]:
+    """Read the rows of a checked file through `datasets`, whose cache goes into `scratch`.
+
+    As lines of text: its JSON reader guesses types, and a column of dates comes back as
+    timestamps (2024-01-05 as "2024-01-05 00:00:00", seen in datasets 5.2).
+    """
+    # Here because the import takes a second and is of no use to a file that was refused.
+    import datasets
+
+    datasets.disable_progress_bars()
+    # It always writes a cache: here, so that nothing is left in the person's home.
+    with tempfile.TemporaryDirectory(prefix=".rows-", dir=scratch) as cache:
+        lines = datasets.load_dataset(
+            "text",
+            data_files=str(path),
+            split="train",
+            cache_dir=cache,
+            keep_in_memory=True,
+            encoding="utf-8",
+        )["text"]
+        for line in lines:
+            yield _parse(line.encode())
+
+
+def _line_number(where: str) -> int:
+    number = where.rpartition(":")[2]
+    return int(number) if number.isdecimal() else 0
+
+
+def bad_row(where: str, found: str, expected: str) -> Problem:
+    """Tell of one thing that is wrong with a row."""
+    return Problem(
+        found=found, expected=expected, where=where, action="correct the row or take it out"
+    )
+
+
+def text_field(row: Row, name: str) -> tuple[str, list[Problem]]:
+    """Take a text that must be there and say something."""
+    if name not in row.fields:
+        return "", [bad_row(row.where, f"no {name}", f"the field {name}")]
+    return text_value(row.where, name, row.fields[name])
+
+
+def text_value(where: str, name: str, value: object) -> tuple[str, list[Problem]]:
+    """Accept a value only if it is a text that says something."""
+    if not isinstance(value, str):
+        return "", [bad_row(where, f"{name} of type {_json_type(value)}", f"{name} as text")]
+    if not value.strip():
+        return "", [bad_row(where, f"an empty {name}", f"{name} with content")]
+    return value, []
+
+
+def _parse(line: bytes) -> dict[str, object]:
+    if not line.strip():
+        raise _BadLineError("an empty line")
+    if b"\r" in line.removesuffix(b"\r"):
+        raise _BadLineError("a carriage return inside the line")
+    try:
+        value = json.loads(
+            line.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_distinct
+        )
+    except UnicodeDecodeError as error:
+        raise _BadLineError(f"bytes that are not UTF-8 ({error.reason})") from error
+    except json.JSONDecodeError as error:
+        raise _BadLineError(f"bad JSON: {error.msg} at column {error.colno}") from error
+    if not isinstance(value, dict):
+        raise _BadLineError(f"{_json_type(value)} instead of an object")
+    try:
+        # An escape such as \ud800 is JSON but no text: no tokenizer can encode it.
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise _BadLineError("a lone surrogate, which is not text") from error
+    return value
+
+
+def _refuse(name: str) -> float:
+    raise _BadLineError(f"bad JSON: the number {name}")
+
+
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise _BadLineError("bad JSON: a key that occurs twice")
+    return table
+
+
+def _json_type(value: object) -> str:
+    names = {bool: "boolean", int: "number", float: "number", str: "text", list: "list"}
+    return "null" if value is None else names.get(type(value), "object")

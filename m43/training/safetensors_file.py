@@ -1,0 +1,165 @@
+"""One safetensors file: its header, checked, and the bytes of its tensors."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+
+from m43.errors import Problem
+
+LENGTH_BYTES = 8
+MAX_HEADER_BYTES = 100_000_000
+"""Source: safetensors 0.8, the format's own limit on a header."""
+ALIGNMENT = 64
+"""JAX takes over a NumPy array on the CPU without a copy if it is aligned like this."""
+
+DTYPES = {"BF16": np.dtype(ml_dtypes.bfloat16), "F32": np.dtype(np.float32)}
+"""What m43 reads. Not F16: Gemma's activations overflow it, so no good folder has it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredTensor:
+    """One tensor in a file. `start_byte` counts from the beginning of the file."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start_byte: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SafetensorsFile:
+    """A file whose header is sound; the tensors in the order of their bytes."""
+
+    path: Path
+    header: bytes = field(repr=False)
+    metadata: tuple[tuple[str, str], ...]
+    tensors: tuple[StoredTensor, ...] = field(repr=False)
+
+
+def open_safetensors(path: Path) -> tuple[SafetensorsFile | None, list[Problem]]:
+    """Read and check the header: length, JSON, names, offsets, and that no byte is missing.
+
+    Source: the safetensors format, huggingface/safetensors README, section Format.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(LENGTH_BYTES), "little")
+            too_long = length > min(MAX_HEADER_BYTES, size - LENGTH_BYTES)
+            header = b"" if too_long else file.read(length)
+    except OSError as error:
+        return None, [_problem(path, f"{type(error).__name__}: {error}", "a readable file")]
+    if size < LENGTH_BYTES or too_long:
+        found = f"{size} bytes, of which the header claims {length}"
+        return None, [_problem(path, found, "a whole safetensors file, not cut off")]
+    try:
+        table = json.loads(header.decode("utf-8"), object_pairs_hook=_unique)
+        metadata, tensors = _entries(table, LENGTH_BYTES + length)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return None, [_problem(path, f"a header with {error}", "a safetensors header")]
+    file = SafetensorsFile(path=path, header=header, metadata=metadata, tensors=tensors)
+    return file, list(_layout_problems(file, LENGTH_BYTES + length, size))
+
+
+def _problem(path: Path, found: str, expected: str) -> Problem:
+    return Problem(
+        found=found, expected=expected, where=str(path), action="fetch the file again, whole"
+    )
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError("a name that is there twice")
+    return table
+
+
+def _entries(
+    table: dict[str, dict], data_start: int
+) -> tuple[tuple[tuple[str, str], ...], tuple[StoredTensor, ...]]:
+    metadata = tuple((str(key), str(value)) for key, value in table.pop("__metadata__", {}).items())
+    tensors = []
+    for name, entry in table.items():
+        start, stop = entry["data_offsets"]
+        shape = tuple(entry["shape"])
+        if any(type(number) is not int or number < 0 for number in (start, stop, *shape)):
+            raise ValueError(f"{name} of shape {shape} at {start} to {stop}")
+        tensors.append(
+            StoredTensor(
+                name=name,
+                dtype=str(entry["dtype"]),
+                shape=shape,
+                start_byte=data_start + start,
+                size_bytes=stop - start,
+            )
+        )
+    return metadata, tuple(sorted(tensors, key=lambda tensor: tensor.start_byte))
+
+
+def _layout_problems(file: SafetensorsFile, data_start: int, size: int) -> Iterator[Problem]:
+    """Tell of tensors that overlap, leave gaps, or do not fill their shape, and of a cut end."""
+    end = data_start
+    for tensor in file.tensors:
+        where = f"{tensor.dtype} {list(tensor.shape)} in {tensor.size_bytes} bytes"
+        if tensor.start_byte != end:
+            found = f"{tensor.name} at byte {tensor.start_byte}"
+            yield _problem(file.path, found, f"it at byte {end}, after the one before")
+        dtype = DTYPES.get(tensor.dtype)
+        if dtype is None:
+            yield _problem(file.path, f"{tensor.name}: {where}", " or ".join(DTYPES))
+        elif math.prod(tensor.shape) * dtype.itemsize != tensor.size_bytes:
+            expected = f"{math.prod(tensor.shape) * dtype.itemsize} bytes"
+            yield _problem(file.path, f"{tensor.name}: {where}", expected)
+        end = tensor.start_byte + tensor.size_bytes
+    if end != size:
+        yield _problem(file.path, f"{size} bytes", f"{end} bytes, as the header says")
+
+
+def read_into(target: np.ndarray, file: SafetensorsFile, tensor: StoredTensor) -> None:
+    """Read a tensor into an array of its shape, through a conversion where the dtypes differ.
+
+    Raises:
+        EOFError: if the file became shorter since its header was read.
+    """
+    stored = DTYPES[tensor.dtype]
+    direct = target.dtype == stored and target.flags.c_contiguous
+    buffer = target if direct else np.empty(tensor.shape, stored)
+    with file.path.open("rb") as opened:
+        opened.seek(tensor.start_byte)
+        # As bytes: NumPy gives bfloat16 no buffer of its own.
+        if opened.readinto(buffer.reshape(-1).view(np.uint8)) != tensor.size_bytes:
+            raise EOFError(f"{file.path} ended inside {tensor.name}")
+    if not direct:
+        target[...] = buffer.astype(target.dtype)
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Make an array that JAX can take over on the CPU as it is."""
+    size = math.prod(shape) * dtype.itemsize
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def make_header(
+    tensors: tuple[StoredTensor, ...], dtype: str, metadata: tuple[tuple[str, str], ...]
+) -> bytes:
+    """Write the header of the same tensors, in the same order, stored in another dtype."""
+    table: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
+    start = 0
+    for tensor in tensors:
+        stop = start + math.prod(tensor.shape) * DTYPES[dtype].itemsize
+        table[tensor.name] = {
+            "dtype": dtype,
+            "shape": list(tensor.shape),
+            "data_offsets": [start, stop],
+        }
+        start = stop
+    text = json.dumps(table, separators=(",", ":")).encode()
+    return text + b" " * (-len(text) % LENGTH_BYTES)

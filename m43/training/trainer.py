@@ -1,0 +1,97 @@
+"""The trainer: a model, its optimizer and one compiled step for each padded length."""
+
+from collections.abc import Iterable
+from typing import cast
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from m43.config import TrainingTable
+from m43.core.batch import Batch
+from m43.core.gemma import Gemma
+from m43.core.optimizer import (
+    OptimizerSettings,
+    make_optimizer,
+    make_schedule,
+    optimizer_steps,
+)
+from m43.core.step import StepMetrics, TrainState, make_step
+from m43.training.device import device_of
+
+# Rows of logits that exist at once. Completions are short: a batch seldom has more supervised
+# tokens than this, and what the last chunk lacks is computed in vain.
+_CHUNK = 128
+
+
+def optimizer_settings(table: TrainingTable, steps: int) -> OptimizerSettings:
+    """Complete the profile's optimizer with what the papers that made it recommend.
+
+    Source: Kingma and Ba 2014, Adam (beta1 0.9, eps 1e-8), with beta2 0.95 as is usual for
+    language models (Touvron et al. 2023, Llama 2), since 300 steps are too few for a mean
+    over 1000; Shazeer and Stern 2018, Adafactor (no momentum, decay 0.8, eps 1e-30).
+    """
+    adam = table.optimizer == "adamw"
+    return OptimizerSettings(
+        name=table.optimizer,
+        learning_rate=table.learning_rate,
+        warmup_steps=table.warmup_steps,
+        total_steps=steps,
+        end_learning_rate_ratio=table.end_learning_rate_ratio,
+        weight_decay=table.weight_decay,
+        beta1=0.9 if adam else 0.0,
+        beta2=0.95 if adam else 0.8,
+        eps=1e-8 if adam else 1e-30,
+        clip_norm=table.clip_norm,
+    )
+
+
+class Trainer:
+    """Owns the only copy of the state: a step gives its memory away to the next."""
+
+    def __init__(self, model: Gemma, settings: OptimizerSettings) -> None:
+        optimizer = make_optimizer(settings)
+        self._graphdef, self._state = TrainState.start(model, optimizer)
+        step = make_step(self._graphdef, optimizer, make_schedule(settings), chunk=_CHUNK)
+        # It is compiled here, shape by shape, rather than at its first call: the plan of a run
+        # and the time of a step must not contain a compilation.
+        self._step = cast("jax.stages.Wrapped", step)
+        self._compiled: dict[int, jax.stages.Compiled] = {}
+
+    def compile(self, batch: Batch) -> None:
+        """Compile the step for batches of this shape, without taking it."""
+        self._compiled[batch.tokens.shape[1]] = self._step.lower(self._state, batch).compile()
+
+    def step(self, batch: Batch) -> StepMetrics:
+        """Take one optimizer step; what it measured may still be under way on the device."""
+        compiled = self._compiled[batch.tokens.shape[1]]
+        self._state, metrics = compiled(self._state, batch)
+        return metrics
+
+    @property
+    def steps(self) -> int:
+        """The optimizer's own count of its updates."""
+        return optimizer_steps(self._state.opt_state)
+
+    @property
+    def parameters(self) -> int:
+        """How many single weights are trained."""
+        return sum(leaf.size for leaf in self._leaves())
+
+    @property
+    def device(self) -> str:
+        """Where the trained weights lie, as platform:kind; all of them."""
+        return ", ".join(sorted({device_of(leaf) for leaf in self._leaves()}))
+
+    def model(self) -> Gemma:
+        """The model with the weights as they are now."""
+        model: Gemma = nnx.merge(self._graphdef, self._state.params, self._state.frozen)
+        return model
+
+    def _leaves(self) -> Iterable[jax.Array]:
+        return jax.tree.leaves(self._state.params)
+
+
+def computing_device() -> str:
+    """Run a computation where JAX runs them by default, and name that device."""
+    return device_of(jax.jit(jnp.sum)(jnp.ones((8, 8))))

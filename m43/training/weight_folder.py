@@ -1,0 +1,149 @@
+"""A folder's safetensors files together: which are read, and which tensor is in which."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from m43.errors import FailureClass, Problem, ProblemsError
+from m43.training.safetensors_file import SafetensorsFile, StoredTensor, open_safetensors
+from m43.training.weight_names import EMBEDDING, HEAD, TensorPlace
+
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+class WeightsError(ProblemsError):
+    """A folder whose weights are not those of its config."""
+
+    failure_class = FailureClass.MODEL_INVALID
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredWeights:
+    """Every tensor of a folder, and the files in the order of their names."""
+
+    files: tuple[SafetensorsFile, ...]
+    tensors: dict[str, tuple[SafetensorsFile, StoredTensor]] = field(repr=False)
+
+
+def open_weight_folder(folder: Path, places: tuple[TensorPlace, ...]) -> StoredWeights:
+    """Open every file and account for every tensor before one byte of weights is read.
+
+    Raises:
+        WeightsError: with every file and tensor that is missing, unexpected, misshapen,
+            cut off or of an unknown dtype.
+    """
+    names, problems = _file_names(folder)
+    files = []
+    for name in names:
+        file, found = open_safetensors(folder / name)
+        problems += found
+        files += [file] if file is not None else []
+    tensors: dict[str, tuple[SafetensorsFile, StoredTensor]] = {}
+    for file in files:
+        for tensor in file.tensors:
+            if tensor.name in tensors:
+                where = f"{file.path.name} and {tensors[tensor.name][0].path.name}"
+                problems.append(_problem(folder, f"{tensor.name} in {where}", "it once"))
+            tensors[tensor.name] = (file, tensor)
+    stored = StoredWeights(files=tuple(files), tensors=tensors)
+    # A file that cannot be opened explains its missing tensors; a list of them would bury it.
+    if not problems:
+        problems += _tensor_problems(folder, stored, places)
+    if problems:
+        raise WeightsError(problems)
+    return stored
+
+
+def _problem(folder: Path, found: str, expected: str) -> Problem:
+    return Problem(
+        found=found,
+        expected=expected,
+        where=str(folder),
+        action="fetch the model again at its pinned revision",
+    )
+
+
+def _file_names(folder: Path) -> tuple[list[str], list[Problem]]:
+    present = {path.name for path in folder.glob("*.safetensors")}
+    if (folder / INDEX).exists():
+        named, problems = _index_names(folder)
+    elif SINGLE in present:
+        named, problems = {SINGLE}, []
+    else:
+        found = ", ".join(sorted(present)) or "no *.safetensors"
+        return [], [_problem(folder, found, f"{SINGLE}, or shards and {INDEX}")]
+    problems += [
+        _problem(folder, f"{name}, which no index names", "only files that are read")
+        for name in sorted(present - named)
+    ]
+    problems += [
+        _problem(folder, f"no {name}", f"every file that {INDEX} names")
+        for name in sorted(named - present)
+    ]
+    return sorted(named & present), problems
+
+
+def _index_names(folder: Path) -> tuple[set[str], list[Problem]]:
+    where = folder / INDEX
+    try:
+        table = json.loads(where.read_text(encoding="utf-8"))["weight_map"]
+        names = set(table.values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        found = f"{type(error).__name__}: {error}"
+        return set(), [_problem(where, found, "a JSON object with a weight_map")]
+    # A name from a file is input: it must not lead out of the folder.
+    good = {
+        name
+        for name in names
+        if isinstance(name, str) and Path(name).name == name and name.endswith(".safetensors")
+    }
+    problems = [
+        _problem(where, f"the file name {name!r}", "the name of a .safetensors file beside it")
+        for name in sorted(map(str, names - good))
+    ]
+    for name in sorted(good):
+        file, _ = open_safetensors(folder / name)
+        if file is None:
+            continue
+        inside = {tensor.name for tensor in file.tensors}
+        listed = {tensor for tensor, shard in table.items() if shard == name}
+        problems += [
+            _problem(where, f"{tensor} listed in {name}", "tensors listed where they are")
+            for tensor in sorted(listed - inside)
+        ]
+        problems += [
+            _problem(where, f"{tensor} in {name} but not listed", "every tensor listed")
+            for tensor in sorted(inside - listed)
+        ]
+    return good, problems
+
+
+def _tensor_problems(
+    folder: Path, stored: StoredWeights, places: tuple[TensorPlace, ...]
+) -> Iterator[Problem]:
+    expected = {place.name: place.shape for place in places}
+    for name, shape in expected.items():
+        if name not in stored.tensors:
+            yield _problem(folder, f"no {name}", f"it, with shape {list(shape)}")
+        elif stored.tensors[name][1].shape != shape:
+            found = f"{name} of shape {list(stored.tensors[name][1].shape)}"
+            yield _problem(folder, found, f"shape {list(shape)}, as config.json says")
+    for name in sorted(stored.tensors.keys() - expected.keys() - {HEAD}):
+        yield _problem(folder, name, "no tensor of that name in this family")
+    if HEAD in stored.tensors and EMBEDDING in stored.tensors:
+        head, embedding = (_digest_of(*stored.tensors[name]) for name in (HEAD, EMBEDDING))
+        if head != embedding:
+            found = f"a {HEAD} that differs from {EMBEDDING}"
+            yield _problem(folder, found, "one tied matrix: m43 does not train an untied head")
+
+
+def _digest_of(file: SafetensorsFile, tensor: StoredTensor) -> tuple[str, str]:
+    digest, left = hashlib.sha256(), tensor.size_bytes
+    with file.path.open("rb") as opened:
+        opened.seek(tensor.start_byte)
+        while left and (block := opened.read(min(left, 1 << 20))):
+            digest.update(block)
+            left -= len(block)
+    return tensor.dtype, digest.hexdigest()

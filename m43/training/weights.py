@@ -1,0 +1,209 @@
+"""A model's weights as a Hugging Face folder of safetensors: read, written, and identified."""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from m43.core.gemma import Gemma, abstract_gemma
+from m43.core.gemma_config import GemmaConfig
+from m43.errors import FailureClass, M43Error
+from m43.training.safetensors_file import (
+    DTYPES,
+    LENGTH_BYTES,
+    SafetensorsFile,
+    aligned_empty,
+    make_header,
+    read_into,
+)
+from m43.training.weight_folder import INDEX, StoredWeights, WeightsError, open_weight_folder
+from m43.training.weight_names import EMBEDDING, HEAD, TensorPlace, tensor_places
+
+__all__ = ["ModelFolderError", "WeightsError", "read_weights", "weights_digest", "write_weights"]
+
+COMPANIONS = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+)
+"""What makes a folder of weights a model that others can load; copied where it is there."""
+
+Leaf = tuple[Any, ...]
+"""The path of a parameter in the model."""
+
+
+class ModelFolderError(M43Error):
+    """A model that cannot be written where it was asked for."""
+
+    failure_class = FailureClass.HARNESS_ERROR
+
+
+def read_weights(
+    folder: Path,
+    config: GemmaConfig,
+    dtype: jnp.dtype | type,
+    *,
+    compute_dtype: jnp.dtype | type = jnp.bfloat16,
+    remat: bool = True,
+) -> Gemma:
+    """Read a single or sharded safetensors folder straight into the stacked parameters.
+
+    One parameter is in host memory at a time: it is filled tensor by tensor and handed over.
+    A `lm_head.weight` is accepted if its bits equal the embedding's, as they must when tied.
+
+    Raises:
+        WeightsError: with every file and tensor that is missing, unexpected, misshapen,
+            cut off or of an unknown dtype.
+    """
+    places = tuple(tensor_places(config))
+    stored = open_weight_folder(folder, places)
+    by_leaf: dict[Leaf, list[TensorPlace]] = defaultdict(list)
+    for place in places:
+        by_leaf[place.leaf].append(place)
+    model = abstract_gemma(config, dtype, compute_dtype=compute_dtype, remat=remat)
+    graphdef, state = nnx.split(model)
+    filled = [
+        (path, variable.replace(_read_leaf(stored, by_leaf[path], variable)))
+        for path, variable in nnx.to_flat_state(state)
+    ]
+    return nnx.merge(graphdef, nnx.from_flat_state(filled))
+
+
+def _read_leaf(stored: StoredWeights, places: list[TensorPlace], like: nnx.Variable) -> jax.Array:
+    buffer = aligned_empty(like.shape, np.dtype(like.dtype))
+    for place in places:
+        file, tensor = stored.tensors[place.name]
+        read_into(buffer if place.layer is None else buffer[place.layer], file, tensor)
+    return jax.device_put(buffer)
+
+
+def write_weights(model: Gemma, folder: Path, *, source: Path, dtype: jnp.dtype | type) -> None:
+    """Write a model as the folder it was read from is written: same files, names and order.
+
+    Untouched weights in the dtype they came in give the same bytes. The tokenizer files and
+    config.json are copied; only the dtype in config.json changes, and only if it does. The
+    folder is written under another name and renamed when it is whole and on the disk.
+
+    Raises:
+        ModelFolderError: if the folder is there already, or the dtype is not one to store.
+        WeightsError: if the source is not a folder of this model.
+    """
+    code = {numpy_dtype: name for name, numpy_dtype in DTYPES.items()}.get(np.dtype(dtype))
+    if code is None or (folder.exists() and any(folder.iterdir())):
+        raise ModelFolderError(
+            found=f"dtype {np.dtype(dtype)}" if code is None else "a folder with files in it",
+            expected=" or ".join(DTYPES) if code is None else "no folder, or an empty one",
+            where=str(folder),
+            action="name another dtype" if code is None else "name a folder that is not there",
+        )
+    stored = open_weight_folder(source, tuple(tensor_places(model.config)))
+    partial = folder.with_name(f".{folder.name}.partial")
+    if partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    leaves = dict(nnx.to_flat_state(nnx.state(model, nnx.Param)))
+    places = {place.name: place for place in tensor_places(model.config)}
+    places[HEAD] = places[EMBEDDING]
+    for file in stored.files:
+        with (partial / file.path.name).open("wb") as out:
+            _write_file(out, file, code, leaves, places)
+    _write_companions(source, partial, stored, code)
+    for path in (*partial.iterdir(), partial):
+        _flush(path)
+    partial.replace(folder)
+    _flush(folder.parent)
+
+
+def _write_file(
+    out: BinaryIO,
+    file: SafetensorsFile,
+    code: str,
+    leaves: dict[Leaf, nnx.Variable],
+    places: dict[str, TensorPlace],
+) -> None:
+    same = all(tensor.dtype == code for tensor in file.tensors)
+    # The source's own header where it still holds: other writers pad and order differently.
+    header = file.header if same else make_header(file.tensors, code, file.metadata)
+    out.write(len(header).to_bytes(LENGTH_BYTES, "little") + header)
+    for tensor in file.tensors:
+        place = places[tensor.name]
+        leaf = leaves[place.leaf][...]
+        values = np.asarray(leaf if place.layer is None else leaf[place.layer])
+        # As bytes: NumPy gives bfloat16 no buffer of its own.
+        values = np.ascontiguousarray(values.astype(DTYPES[code], copy=False))
+        out.write(values.reshape(-1).view(np.uint8).data)
+
+
+def _write_companions(source: Path, partial: Path, stored: StoredWeights, code: str) -> None:
+    for name in COMPANIONS:
+        if (source / name).exists():
+            shutil.copyfile(source / name, partial / name)
+    changed = any(tensor.dtype != code for file in stored.files for tensor in file.tensors)
+    if changed:
+        config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+        keys = [key for key in ("dtype", "torch_dtype") if key in config] or ["torch_dtype"]
+        config.update(dict.fromkeys(keys, DTYPES[code].name))
+        _write_json(partial / "config.json", config)
+    if (source / INDEX).exists():
+        shutil.copyfile(source / INDEX, partial / INDEX)
+        if changed:
+            index = json.loads((source / INDEX).read_text(encoding="utf-8"))
+            shapes = [tensor.shape for file in stored.files for tensor in file.tensors]
+            size_bytes = sum(math.prod(shape) for shape in shapes) * DTYPES[code].itemsize
+            index["metadata"] = index.get("metadata", {}) | {"total_size": size_bytes}
+            _write_json(partial / INDEX, index)
+
+
+def _write_json(path: Path, table: dict[str, object]) -> None:
+    path.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk and not in a cache."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def weights_digest(folder: Path) -> str:
+    """Identify the weights of a folder by one SHA-256, in hexadecimal.
+
+    It is the digest of the text that `sha256sum` prints for the safetensors files of the folder
+    in the order of their names, so that anybody can check it without m43:
+
+        cd FOLDER && LC_ALL=C sha256sum *.safetensors | sha256sum
+
+    Raises:
+        ModelFolderError: if there is no safetensors file to digest.
+    """
+    paths = sorted(folder.glob("*.safetensors"), key=lambda path: path.name)
+    if not paths:
+        raise ModelFolderError(
+            found="no *.safetensors file",
+            expected="at least one",
+            where=str(folder),
+            action="name the folder that holds the model",
+        )
+    lines = []
+    for path in paths:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        lines.append(f"{digest}  {path.name}\n")
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

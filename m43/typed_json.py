@@ -1,0 +1,206 @@
+"""Typed JSON: frozen dataclasses to JSON-like tables and back, with every problem told at once.
+
+One mechanism for profiles (TOML tables) and for records (JSON files). Standard library only,
+because `m43 verify` must run anywhere.
+"""
+
+import dataclasses
+import difflib
+import json
+import math
+import re
+import types
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from m43.errors import Problem
+
+T = TypeVar("T")
+
+
+class _Reader:
+    """Builds values of a type from plain data and collects what does not fit."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.problems: list[Problem] = []
+
+    def refuse(self, key: str, found: object, expected: str, action: str) -> None:
+        self.problems.append(
+            Problem(
+                found=str(found),
+                expected=expected,
+                where=f"{self.source}, {key}" if key else self.source,
+                action=action,
+            )
+        )
+
+    def table(self, cls: type, data: object, key: str) -> Any:
+        if not isinstance(data, Mapping):
+            self.refuse(key, describe(data), "a table", f"write it as a table of {cls.__name__}")
+            return None
+        hints = get_type_hints(cls)
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        self._refuse_unknown(data, tuple(fields), key)
+        before = len(self.problems)
+        values = {}
+        for name, field in fields.items():
+            path = f"{key}.{name}" if key else name
+            if name in data:
+                values[name] = self.value(hints[name], data[name], path)
+            elif not _has_default(field):
+                self.refuse(path, "nothing", type_name(hints[name]), "add it")
+        return None if len(self.problems) > before else cls(**values)
+
+    def _refuse_unknown(self, data: Mapping[str, object], known: tuple[str, ...], key: str) -> None:
+        for name in data:
+            if name in known:
+                continue
+            nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)
+            hint = f"did you mean {nearest[0]!r}? Rename it" if nearest else "remove it"
+            path = f"{key}.{name}" if key else str(name)
+            self.refuse(path, f"the unknown key {name!r}", "one of " + ", ".join(known), hint)
+
+    def value(self, hint: Any, data: object, key: str) -> Any:
+        origin = get_origin(hint)
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            return self.table(hint, data, key)
+        if origin in (Union, types.UnionType):
+            return self._optional(hint, data, key)
+        if origin is tuple:
+            return self._sequence(get_args(hint)[0], data, key)
+        if origin is Literal:
+            return self._one_of(get_args(hint), data, key)
+        if isinstance(hint, type) and issubclass(hint, StrEnum):
+            known = self._one_of(tuple(str(member) for member in hint), data, key)
+            return None if known is None else hint(known)
+        return self._scalar(hint, data, key)
+
+    def _optional(self, hint: Any, data: object, key: str) -> Any:
+        (inner,) = (arg for arg in get_args(hint) if arg is not type(None))
+        return None if data is None else self.value(inner, data, key)
+
+    def _sequence(self, inner: Any, data: object, key: str) -> Any:
+        if not isinstance(data, list | tuple):
+            self.refuse(key, describe(data), "a list", "write it as a list")
+            return None
+        return tuple(self.value(inner, item, f"{key}[{index}]") for index, item in enumerate(data))
+
+    def _one_of(self, choices: tuple[Any, ...], data: object, key: str) -> Any:
+        if data in choices and isinstance(data, str):
+            return data
+        names = [str(choice) for choice in choices]
+        nearest = difflib.get_close_matches(str(data), names, n=1, cutoff=0.0)
+        expected = "one of " + ", ".join(repr(name) for name in names)
+        self.refuse(key, describe(data), expected, f"did you mean {nearest[0]!r}?")
+        return None
+
+    def _scalar(self, hint: Any, data: object, key: str) -> Any:
+        accepts, convert = _SCALARS[hint]
+        if accepts(data):
+            return convert(data)
+        self.refuse(key, describe(data), type_name(hint), f"give {type_name(hint)}")
+        return None
+
+
+def _is_number(data: object) -> bool:
+    return isinstance(data, int | float) and not isinstance(data, bool) and math.isfinite(data)
+
+
+# bool is an int in Python; a profile that says `steps = true` must not run one step.
+_SCALARS: dict[Any, tuple[Callable[[Any], bool], Callable[[Any], Any]]] = {
+    bool: (lambda data: isinstance(data, bool), bool),
+    int: (lambda data: isinstance(data, int) and not isinstance(data, bool), int),
+    float: (_is_number, float),
+    str: (lambda data: isinstance(data, str), str),
+    Path: (lambda data: isinstance(data, str) and data != "", Path),
+}
+
+
+def describe(data: object) -> str:
+    """Name a value and its type, briefly enough for an error message."""
+    text = repr(data)
+    return f"{text if len(text) <= 80 else text[:77] + '...'} ({type(data).__name__})"
+
+
+def type_name(hint: Any) -> str:
+    """Name a type as a person would who writes the file by hand."""
+    names: dict[Any, str] = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a finite number",
+        str: "text",
+        Path: "a path",
+    }
+    if hint in names:
+        return names[hint]
+    if get_origin(hint) is tuple:
+        return "a list"
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(repr(choice) for choice in get_args(hint))
+    return "a table" if dataclasses.is_dataclass(hint) else str(hint)
+
+
+def _has_default(field: dataclasses.Field[Any]) -> bool:
+    missing = dataclasses.MISSING
+    return field.default is not missing or field.default_factory is not missing
+
+
+def read_table(cls: type[T], data: object, source: str) -> tuple[T | None, tuple[Problem, ...]]:
+    """Build a dataclass from plain data; return it, or None with everything that does not fit."""
+    reader = _Reader(source)
+    value = reader.table(cls, data, "")
+    return (None if reader.problems else value), tuple(reader.problems)
+
+
+def to_plain(value: Any) -> Any:
+    """Turn a dataclass into what JSON can hold."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return {field.name: to_plain(getattr(value, field.name)) for field in fields}
+    if isinstance(value, tuple | list):
+        return [to_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+# Legal in JSON, but these break lines, turn text round, or cannot be encoded (lone surrogates).
+_UNSAFE = re.compile("[\x85\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def dump(value: Any) -> str:
+    """Write a dataclass as readable JSON, the same bytes for the same value."""
+    return _escaped(json.dumps(to_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def dump_line(value: Any) -> str:
+    """Write a dataclass as one line of JSON Lines."""
+    return _escaped(json.dumps(to_plain(value), ensure_ascii=False, allow_nan=False))
+
+
+def _escaped(text: str) -> str:
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
+
+
+def parse(cls: type[T], text: str, source: str) -> tuple[T | None, tuple[Problem, ...]]:
+    """Read a dataclass from JSON text; return it, or None with everything that does not fit."""
+    try:
+        data = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_distinct)
+    except ValueError as error:
+        found = f"{error}"
+        return None, (
+            Problem(found=found, expected="JSON", where=source, action="correct the file"),
+        )
+    return read_table(cls, data, source)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"the number {name}, which JSON does not have")
+
+
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError("a key that occurs twice")
+    return table

@@ -1,0 +1,232 @@
+"""Every failure class is told from the records, in words, with claims and with what to do."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from m43.errors import FailureClass as F
+from m43.evidence import documents
+from m43.evidence.contract import read_contract
+from m43.evidence.diagnosis import CLASS_OF_PROMISE, diagnose, process_class
+from m43.evidence.explanations import SENTENCES
+from m43.evidence.next_actions import ACTIONS
+from m43.records import ChildError, Heartbeat, HubResponse
+from m43.run_dir import RunDir, write_record
+from tests.unit.evidence.good_run import (
+    CONTRACT,
+    auth_record,
+    break_gate,
+    closing_record,
+    probe_record,
+    process_record,
+    stop_at,
+    venv_record,
+    write_gate_files,
+    write_opening,
+)
+
+Write = Callable[[RunDir], None]
+
+
+def auth(step: str, status: int, error: str) -> Write:
+    """Leave an auth record in which one answer was no."""
+
+    def write(run: RunDir) -> None:
+        responses = (HubResponse(step=step, status=status, error=error),)  # type: ignore[arg-type]
+        changes = {"responses": responses, "revision": "", "files": ()}
+        write_record(run.auth, auth_record(run.read_profile(), **changes))
+
+    return write
+
+
+def venv(**changes: object) -> Write:
+    """Leave a venv record in which the probe saw something else."""
+    return lambda run: write_record(run.venv, venv_record(probe_record(**changes)))
+
+
+def child(name: str, error: F | None = None, **process: object) -> Write:
+    """Leave what a child leaves that ended badly."""
+
+    def write(run: RunDir) -> None:
+        values = {"exit_status": 3, "steps_seen": 137, **process}
+        write_record(run.process(name), process_record(**values))
+        beat = Heartbeat(
+            phase="steps", done=137, total=300, loss_nats=0.7, tokens_per_s=9.0, beat=138
+        )
+        write_record(run.heartbeat(name), beat)
+        run.log(name).write_text("the last line of the log\n")
+        if error is not None:
+            problems = ("train.jsonl:7: found a hole",)
+            write_record(
+                run.error(name), ChildError(failure_class=error, problems=problems, step=8)
+            )
+
+    return write
+
+
+GONE = {"exit_status": -9, "ended_by_parent": "no"}
+
+# gate, what it left, the class that the records must give, and a word of its claims.
+RECORDED: list[tuple[str, Write, F, str]] = [
+    ("auth", auth("whoami", 401, "HfHubHTTPError: x"), F.TOKEN_REFUSED, "expired or revoked"),
+    ("auth", auth("auth_check", 403, "GatedRepoError: x"), F.LICENCE_NOT_ACCEPTED, "licence"),
+    (
+        "auth",
+        auth("auth_check", 403, "HfHubHTTPError: x"),
+        F.TOKEN_WITHOUT_GATED_ACCESS,
+        "fine-grained",
+    ),
+    ("auth", auth("revision", 404, "RevisionNotFoundError: x"), F.WRONG_REVISION, "commit"),
+    ("auth", auth("weights_head", 404, ""), F.FILES_MISSING, "list of files"),
+    ("auth", auth("whoami", 0, "ConnectError: x"), F.HUB_UNREACHABLE, "no network"),
+    ("auth", auth("whoami", 429, ""), F.RATE_LIMITED, "too often"),
+    ("auth", auth("whoami", 503, ""), F.HUB_ERROR, "known to the hub"),
+    ("venv", venv(import_error="ImportError: x"), F.BROKEN_VENV, "do not fit together"),
+    ("venv", venv(default_device="gpu:x"), F.WRONG_DEVICE, "found gpu:x"),
+    ("venv", venv(system="Windows"), F.NATIVE_WINDOWS, "expected Linux"),
+    ("venv", venv(product_relative_error=0.5), F.NUMERIC_CANARY, "computes wrongly"),
+    ("train-300", child("train", **GONE, oom_kills=1), F.OUT_OF_HOST_MEMORY, "out-of-memory kills"),
+    ("train-300", child("train", **GONE), F.KILLED, "not recorded"),
+    ("train-300", child("train", exit_status=1), F.HARNESS_ERROR, "exit status 1"),
+    ("train-300", child("train", ended_by_parent="deadline"), F.TIMED_OUT, "slower than the plan"),
+    ("train-300", child("train", ended_by_parent="silence"), F.HUNG, "waited for"),
+    ("train-300", child("train", ended_by_parent="interrupt"), F.INTERRUPTED, "interrupted"),
+    ("train-300", child("train", F.DATA_INVALID), F.DATA_INVALID, "train.jsonl:7"),
+    ("train-300", child("train", F.MODEL_INVALID), F.MODEL_INVALID, "at step 8"),
+    ("train-300", child("train", F.OUT_OF_DEVICE_MEMORY), F.OUT_OF_DEVICE_MEMORY, "held memory"),
+    ("train-300", child("train", F.NON_FINITE_LOSS), F.NON_FINITE_LOSS, "first step"),
+    ("train-300", child("train", F.DIVERGED), F.DIVERGED, "first step"),
+    ("train-300", child("train", F.DISK_FULL), F.DISK_FULL, "disk full"),
+    ("train-300", child("train", F.PLAN_DOES_NOT_FIT), F.PLAN_DOES_NOT_FIT, "does not fit"),
+    ("eval", child("eval", F.EVALUATION_INCOMPLETE), F.EVALUATION_INCOMPLETE, "incomplete"),
+]
+
+
+@pytest.mark.parametrize(
+    ("gate", "write", "expected", "word"), RECORDED, ids=[f"{r[0]}-{r[2].name}" for r in RECORDED]
+)
+def test_the_records_of_a_gate_tell_the_class(
+    tmp_path: Path, gate: str, write: Write, expected: F, word: str
+) -> None:
+    """Where the journal says only that a gate ended badly, its records name the failure."""
+    run = stop_at(tmp_path, gate, write)
+
+    diagnosis = diagnose(run)
+
+    assert diagnosis.failure_class is expected
+    assert diagnosis.gate == gate
+    assert any(word in claim.text for claim in diagnosis.claims), diagnosis.claims
+    assert all(
+        claim.evidence or claim.standing in ("unknown", "hypothesis") for claim in diagnosis.claims
+    )
+
+
+@pytest.mark.parametrize("failure_class", list(F))
+def test_every_class_that_a_gate_stops_with_has_words_and_actions(
+    tmp_path: Path, failure_class: F
+) -> None:
+    """No class leaves a person without a sentence and without something to do."""
+    detail = json.dumps(
+        [{"found": "a hole", "expected": "none", "where": "here", "action": "mend it"}]
+    )
+    run = stop_at(tmp_path, "venv", lambda run: None, failure_class=failure_class, detail=detail)
+
+    diagnosis = diagnose(run)
+    text = run.failure_analysis.read_text(encoding="utf-8")
+
+    assert diagnosis.failure_class is failure_class
+    assert f"at gate 2 of 4 (venv): **{failure_class}**" in text
+    assert "here: found a hole, expected none." in diagnosis.claims[0].text
+    assert "1. " in text.split("## Next actions for a person")[1]
+    assert "{" not in text.split("## Timeline")[0].split("## What happened")[1]
+
+
+def test_sentences_and_actions_cover_every_class() -> None:
+    """A class added later must be explained before it can be used."""
+    assert set(SENTENCES) == set(F)
+    assert set(ACTIONS) == set(F)
+    assert all(ACTIONS.values())
+
+
+def test_the_named_promises_are_promises_of_the_contract() -> None:
+    """A promise that is renamed must be renamed here as well."""
+    assert set(CLASS_OF_PROMISE) <= set(read_contract(CONTRACT).names)
+
+
+@pytest.mark.parametrize(
+    ("gate", "name", "expected"),
+    [
+        ("closing", "test_closing_finds_the_environment_unchanged", F.ENVIRONMENT_CHANGED),
+        ("closing", "test_closing_finds_the_working_tree_unchanged", F.TREE_CHANGED),
+        ("eval", "test_eval_answers_every_row_once", F.EVALUATION_INCOMPLETE),
+        ("train-300", "test_train_moves_the_weights", F.PROMISE_BROKEN),
+        ("train-300", "test_train_stays_within_its_time", F.TIMED_OUT),
+    ],
+)
+def test_a_broken_promise_has_a_class(tmp_path: Path, gate: str, name: str, expected: F) -> None:
+    """A gate that ended and did not keep its word is named after the promise."""
+    run = break_gate(tmp_path, gate, name)
+
+    diagnosis = diagnose(run)
+
+    assert diagnosis.failure_class is expected
+    assert diagnosis.claims[0].text == f"The promise {name} is broken."
+
+
+def test_no_token_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """The likeliest failure names the variable, the page of the model and the next command."""
+
+    def write(run: RunDir) -> None:
+        changes = {"token_source": "absent", "responses": (), "files": (), "revision": ""}
+        write_record(run.auth, auth_record(run.read_profile(), **changes))
+
+    run = break_gate(tmp_path, "auth", "test_auth_finds_the_token_in_hf_token", write)
+
+    assert diagnose(run).failure_class is F.NO_TOKEN
+    text = run.failure_analysis.read_text(encoding="utf-8")
+    assert "export HF_TOKEN" in text
+    assert run.read_profile().contract.repo in text
+    assert "test_auth_finds_the_token_in_hf_token" in text
+
+
+def test_changed_files_are_named(tmp_path: Path) -> None:
+    """What changed beside the run is established; who did it is not."""
+
+    def write(run: RunDir) -> None:
+        changes = {"changed_paths": ("README.md",), "tree_sha256": "00" * 32}
+        write_record(run.closing, closing_record(**changes))
+
+    run = break_gate(tmp_path, "closing", "test_closing_finds_the_working_tree_unchanged", write)
+
+    claims = {claim.text: claim.standing for claim in diagnose(run).claims}
+    assert claims["The file README.md changed during the run."] == "established"
+    assert "unknown" in claims.values()
+    text = run.failure_analysis.read_text(encoding="utf-8")
+    assert "must be looked at before it is submitted" in text
+
+
+def test_what_ended_a_run_silently_is_called_unknown(tmp_path: Path) -> None:
+    """After SIGKILL of m43 itself nothing is invented."""
+    run = RunDir.create(tmp_path / "rehearsal-1")
+    journal = write_opening(run)
+    journal.append("gate_opened", gate="auth")
+    write_gate_files(run, "auth")
+    documents.write_opening_analysis(run)
+
+    diagnosis = diagnose(run)
+
+    assert diagnosis.failure_class is F.INTERRUPTED
+    assert "no closing record" in diagnosis.sentence
+    assert [claim.standing for claim in diagnosis.claims] == ["established", "unknown"]
+
+
+def test_the_parents_act_explains_what_the_child_wrote_while_it_was_ended() -> None:
+    """A child that is ended at its deadline may still write an error; it is not the cause."""
+    error = ChildError(failure_class=F.HARNESS_ERROR, problems=("KeyboardInterrupt",), step=5)
+
+    assert process_class(process_record(ended_by_parent="deadline"), error) is F.TIMED_OUT
+    assert process_class(process_record(), None) is None
+    assert process_class(None, None) is None
+    assert process_class(None, error) is F.HARNESS_ERROR

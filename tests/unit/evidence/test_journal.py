@@ -1,0 +1,141 @@
+"""The journal is append-only and chained: what was changed afterwards does not read back."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from m43.evidence import chain, journal
+from m43.evidence.chain import BrokenChainError, CutChainError
+from m43.evidence.journal import Journal
+from tests.unit.evidence.good_run import ticking
+
+
+def written(path: Path, count: int = 5) -> list[bytes]:
+    """Write a journal of some entries and give its lines."""
+    writer = Journal.create(path, now=ticking())
+    writer.append("opened", detail="m43_v1")
+    for index in range(count - 1):
+        writer.append("promise_kept", gate="auth", name=f"test_auth_{index}")
+    return path.read_bytes().splitlines(keepends=True)
+
+
+def test_entries_read_back_as_they_were_written(tmp_path: Path) -> None:
+    """What `append` returns is what `read` gives."""
+    path = tmp_path / "journal.jsonl"
+    writer = Journal.create(path, now=ticking())
+    entries = (
+        writer.append("opened"),
+        writer.append(
+            "gate_stopped", gate="auth", failure_class="no token", detail='a "line"\nand ü'
+        ),
+    )
+
+    assert journal.read(path) == entries
+    assert [entry.seq for entry in entries] == [1, 2]
+    assert entries[0].time_utc == "2026-01-02T03:04:05.000Z"
+    assert entries[0].previous_sha256 == chain.FIRST_PREVIOUS
+    assert entries[1].previous_sha256 == entries[0].sha256
+
+
+def test_an_opened_journal_goes_on_where_it_ended(tmp_path: Path) -> None:
+    """A second process continues the numbers and the chain."""
+    path = tmp_path / "journal.jsonl"
+    written(path)
+
+    Journal.open(path, now=ticking()).append("sealed")
+
+    assert [entry.seq for entry in journal.read(path)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_second_journal_under_the_same_name_is_refused(tmp_path: Path) -> None:
+    """A journal is begun once."""
+    written(tmp_path / "journal.jsonl")
+
+    with pytest.raises(FileExistsError):
+        Journal.create(tmp_path / "journal.jsonl")
+
+
+def test_a_token_does_not_reach_the_journal(tmp_path: Path) -> None:
+    """What is shaped like a hub token is redacted before it is sealed."""
+    path = tmp_path / "journal.jsonl"
+
+    Journal.create(path).append("interrupted", detail="Bearer hf_" + "a1" * 17)
+
+    assert "hf_" not in path.read_text()
+
+
+def remake(line: bytes, **changes: object) -> bytes:
+    """Change an entry and seal it again, as a forger would."""
+    fields = {**json.loads(line), **changes}
+    return (chain.canonical({**fields, "sha256": chain.seal(fields)}) + "\n").encode()
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        pytest.param(lambda lines: lines[:2] + lines[3:], id="drop"),
+        pytest.param(lambda lines: lines[:3] + lines[2:], id="duplicate"),
+        pytest.param(lambda lines: [lines[1], lines[0], *lines[2:]], id="swap"),
+        pytest.param(lambda lines: lines[1:], id="drop the first"),
+        pytest.param(
+            lambda lines: [lines[0].replace(b"m43_v1", b"m43_v2"), *lines[1:]], id="change"
+        ),
+        pytest.param(
+            lambda lines: [lines[0], remake(lines[1], name="other"), *lines[2:]], id="forge one"
+        ),
+        pytest.param(lambda lines: [*lines[:-1], remake(lines[-1], seq=9)], id="renumber"),
+        pytest.param(lambda lines: [*lines, b"{}\n"], id="add"),
+        pytest.param(lambda lines: [*lines, b"\n"], id="empty line"),
+        pytest.param(lambda lines: [lines[0][:-5] + b"\n", *lines[1:]], id="cut in the middle"),
+        pytest.param(lambda lines: [b"\xff" + lines[0], *lines[1:]], id="not UTF-8"),
+    ],
+)
+def test_a_tampered_journal_is_refused(tmp_path: Path, tamper: object) -> None:
+    """Every change to a line that was written breaks the chain."""
+    path = tmp_path / "journal.jsonl"
+    lines = written(path)
+    path.write_bytes(b"".join(tamper(lines)))  # type: ignore[operator]
+
+    with pytest.raises(BrokenChainError):
+        journal.read(path)
+
+
+def test_every_cut_of_the_last_line_is_told_apart_from_tampering(tmp_path: Path) -> None:
+    """A power cut in the last write is a distinct error that carries the whole lines before it."""
+    path = tmp_path / "journal.jsonl"
+    lines = written(path, 3)
+    whole = journal.read(path)
+
+    for kept in range(1, len(lines[-1])):
+        path.write_bytes(b"".join(lines[:-1]) + lines[-1][:kept])
+        with pytest.raises(CutChainError) as caught:
+            journal.read(path)
+        assert caught.value.good == whole[:2]
+        assert caught.value.cut_bytes == kept
+
+
+def test_recovery_removes_the_cut_line_and_says_so(tmp_path: Path) -> None:
+    """After a power cut the journal goes on, and tells that it was cut."""
+    path = tmp_path / "journal.jsonl"
+    lines = written(path, 3)
+    path.write_bytes(b"".join(lines)[:-7])
+
+    Journal.recover(path, now=ticking())
+
+    entries = journal.read(path)
+    assert [entry.event for entry in entries] == ["opened", "promise_kept", "interrupted"]
+    assert "unfinished" in entries[-1].detail
+
+
+def test_only_the_edges_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries at gate edges are synced; promises within a gate are written and not waited for."""
+    writer = Journal.create(tmp_path / "journal.jsonl")
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+
+    writer.append("gate_opened", gate="auth")
+    writer.append("promise_kept", gate="auth", name="test_auth_x")
+
+    assert len(synced) == 1

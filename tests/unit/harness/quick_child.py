@@ -1,0 +1,201 @@
+"""The quick child: stands where m43.training stands and writes what it would write, at once.
+
+It trains nothing. What the harness, the contract and the documents do with a child can so be
+tested in seconds; what a child does is tested with the real one.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from importlib import metadata
+from pathlib import Path
+
+from m43 import scoring, typed_json
+from m43.errors import FailureClass
+from m43.records import (
+    ChildError,
+    Device,
+    DownloadRecord,
+    EvaluationRecord,
+    Heartbeat,
+    Package,
+    Phase,
+    Prediction,
+    ProbeRecord,
+    StepMetrics,
+    TrainRecord,
+)
+from m43.run_dir import RunDir, read_record, write_atomically, write_record
+
+HOW = Path(__file__).with_name("misbehaviour")
+
+
+def main() -> int:
+    """Do what the real child's command line does."""
+    how = HOW.read_text() if HOW.exists() else ""
+    job, *rest = sys.argv[1:]
+    if job == "probe":
+        return probe(how)
+    run = RunDir(Path(rest[0]))
+    return train(run, how) if job == "train" else evaluate(run, how)
+
+
+def probe(how: str) -> int:
+    """Report this interpreter, with a device that is claimed."""
+    purelib = sysconfig.get_paths()["purelib"]
+    distributions = metadata.distributions(path=[purelib])
+    packages = {item.metadata["Name"]: item.version for item in distributions}
+    if how == "package missing":
+        del packages["optax"]
+    print("a line that is not the report")
+    report = ProbeRecord(
+        executable=sys.executable,
+        prefix=sys.prefix,
+        python_version=platform.python_version(),
+        system=platform.system(),
+        release=platform.release(),
+        packages=tuple(Package(name=name, version=packages[name]) for name in sorted(packages)),
+        site_packages=(purelib,),
+        import_error="",
+        devices=(Device(platform="cpu", kind="cpu", memory_bytes=1),),
+        default_device="gpu:other" if how == "wrong device" else "cpu:cpu",
+        product_relative_error=0.0,
+        softmax_relative_error=0.0,
+        driver_version="none",
+        host_memory_bytes=1,
+        disk_free_bytes=1,
+    )
+    print(typed_json.dump_line(report), end="")
+    return 0
+
+
+def train(run: RunDir, how: str) -> int:
+    """Write a training that went well, or the wished failure."""
+    profile = run.read_profile()
+    folder = read_record(run.download, DownloadRecord).folder
+    beat(run, "train", "train", 300)
+    if how == "hang":
+        # A grandchild of the same group, which must not outlive the run either.
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+        time.sleep(300)
+    if how == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "non-finite":
+        error = ChildError(
+            failure_class=FailureClass.NON_FINITE_LOSS, problems=("loss nan",), step=7
+        )
+        write_record(run.error("train"), error)
+        return 3
+    if how == "touch":
+        Path("acceptance", "left-behind.txt").write_text("by the child")
+    steps = [step(number) for number in range(1, 301 - (how == "299"))]
+    write_atomically(run.metrics, "".join(map(typed_json.dump_line, steps)).encode())
+    run.model.mkdir()
+    (run.model / "model.safetensors").write_bytes(b"trained")
+    record = TrainRecord(
+        backend="jax",
+        device="cpu:cpu",
+        jax_version="0",
+        flax_version="0",
+        repo_config_sha256=sha256(folder / "config.json"),
+        base_weights_sha256=weights(folder),
+        model_sha256=weights(run.model),
+        reloaded_sha256=weights(run.model),
+        parameters=7,
+        parameters_moved=7,
+        optimizer_steps=300,
+        train_rows_sha256=sha256(profile.data.train),
+        rows_in_file=2400,
+        rows_used=2400,
+        epochs=1.0,
+        phases=(Phase(name="train", duration_s=0.1),),
+        peak_host_bytes=1,
+        peak_device_bytes=0,
+    )
+    write_record(run.train, record)
+    return 0
+
+
+def evaluate(run: RunDir, how: str) -> int:
+    """Write an evaluation of every row, or of one less."""
+    profile = run.read_profile()
+    lines = profile.data.evaluation.read_text().splitlines()
+    rows = [json.loads(line) for line in lines[: 99 if how == "99 rows" else 100]]
+    predictions = [
+        Prediction(
+            id=row["id"],
+            section=row["section"],
+            category=row["category"],
+            difficulty=row["difficulty"],
+            prompt=row["prompt"],
+            expected=row["expected_answer"],
+            base_output="",
+            tuned_output=row["expected_answer"],
+            base_answer="",
+            tuned_answer=row["expected_answer"],
+            base_correct=False,
+            tuned_correct=True,
+        )
+        for row in rows
+    ]
+    write_atomically(run.predictions, "".join(map(typed_json.dump_line, predictions)).encode())
+    write_record(run.results, scoring.tally(predictions))
+    beat(run, "eval", "decode", len(rows))
+    training = read_record(run.train, TrainRecord)
+    record = EvaluationRecord(
+        device="cpu:cpu",
+        base_weights_sha256=training.base_weights_sha256,
+        model_sha256=weights(run.model),
+        eval_rows_sha256=sha256(profile.data.evaluation),
+        rows_in_file=len(lines),
+        prompts_also_in_training=0,
+        generated_tokens=1,
+        phases=(Phase(name="decode", duration_s=0.1),),
+        peak_host_bytes=1,
+    )
+    write_record(run.evaluation, record)
+    return 0
+
+
+def beat(run: RunDir, child: str, phase: str, done: int) -> None:
+    """Say once where the child is."""
+    heartbeat = Heartbeat(
+        phase=phase, done=done, total=done, loss_nats=1.0, tokens_per_s=1.0, beat=1
+    )
+    write_record(run.heartbeat(child), heartbeat)
+
+
+def step(number: int) -> StepMetrics:
+    """Make up a step."""
+    return StepMetrics(
+        step=number,
+        loss_nats=8.0 / number,
+        learning_rate=0.001,
+        gradient_norm=1.0,
+        padded_tokens=64,
+        real_tokens=32,
+        supervised_tokens=8,
+        duration_s=0.01,
+    )
+
+
+def sha256(path: Path) -> str:
+    """Digest a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def weights(folder: Path) -> str:
+    """Digest a model's weights as m43 does."""
+    paths = sorted(folder.glob("*.safetensors"))
+    lines = "".join(f"{sha256(path)}  {path.name}\n" for path in paths)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

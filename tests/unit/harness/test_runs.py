@@ -1,0 +1,213 @@
+"""Whole runs of pytest in a copy of the repository, with a child that takes a moment."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from tests.unit.harness.copied_tree import CopiedTree
+
+
+def the_run(tree: CopiedTree) -> Path:
+    """Give the one run folder that there is."""
+    (run,) = (path for path in tree.runs.iterdir() if path.is_dir())
+    return run
+
+
+def events(run: Path) -> list[tuple[str, str, str]]:
+    """Read event, gate and failure class of every entry of the journal."""
+    entries = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    return [(entry["event"], entry["gate"], entry["failure_class"]) for entry in entries]
+
+
+def test_a_good_rehearsal_is_accepted_and_leaves_the_summary(copied_tree: CopiedTree) -> None:
+    """Every promise kept, one closing document, both reports, exit status 0."""
+    result = copied_tree.pytest("acceptance", "-m", "rehearsal")
+    run = the_run(copied_tree)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "ACCEPTED (rehearsal)" in result.stdout
+    assert "33 passed" in result.stdout
+    assert (run / "m43_summary.md").exists()
+    assert not (run / "failure_analysis.md").exists()
+    assert events(run)[-1][0] == "closed"
+    page = (run / "report.html").read_text()
+    assert "REHEARSAL" in page
+    assert "<svg" in page
+    suite = ET.parse(run / "junit.xml").getroot().find("testsuite")
+    assert suite is not None
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("33", "0", "0")
+
+
+def test_a_run_without_a_token_stops_at_auth_and_says_so_everywhere(
+    copied_tree: CopiedTree,
+) -> None:
+    """Exit status 1; the other gates are NOT RUN in the terminal, in HTML and in JUnit."""
+    result = copied_tree.pytest("acceptance", "-m", "production")
+    run = the_run(copied_tree)
+    assert run.name == "m43_v1"
+    assert result.returncode == 1
+    assert "NOT ACCEPTED" in result.stdout
+    assert "27 not run" in result.stdout
+    assert "no token" in (run / "failure_analysis.md").read_text()
+    assert not (run / "m43_summary.md").exists()
+    # The rows of the table are JSON inside the page.
+    assert (run / "report.html").read_text().count("NOT RUN: ") == 27
+    skipped = ET.parse(run / "junit.xml").getroot().findall(".//skipped")
+    assert len(skipped) == 27
+    assert all(str(node.get("message")).startswith("NOT RUN: ") for node in skipped)
+
+
+def test_a_run_without_a_token_loads_neither_jax_nor_the_hub_and_is_quick(
+    copied_tree: CopiedTree,
+) -> None:
+    """What is not needed is not imported; the whole process takes under three seconds."""
+    arguments = copied_tree.command("acceptance", "-m", "production")
+    copied_tree.pytest("acceptance", "--collect-only", "-q")  # compiles the copy's modules
+    begun = time.monotonic()
+    result = subprocess.run(
+        [arguments[0], "-X", "importtime", *arguments[1:]],
+        cwd=copied_tree.root,
+        env=copied_tree.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    duration_s = time.monotonic() - begun
+    loaded = set(re.findall(r"\| +([\w.]+)$", result.stderr, flags=re.MULTILINE))
+    assert result.returncode == 1
+    assert "m43.harness.reporting" in loaded
+    assert not loaded & {"jax", "flax", "huggingface_hub", "transformers", "matplotlib", "rich"}
+    # Twice the promised time: these tests share their machine with others.
+    assert duration_s < 6
+
+
+def test_a_second_run_under_the_same_name_is_refused(copied_tree: CopiedTree) -> None:
+    """One attempt per folder: the second call says why, and changes nothing."""
+    copied_tree.pytest("acceptance", "-m", "production")
+    before = {path: path.read_bytes() for path in copied_tree.runs.rglob("*") if path.is_file()}
+    result = copied_tree.pytest("acceptance", "-m", "production")
+    after = {path: path.read_bytes() for path in copied_tree.runs.rglob("*") if path.is_file()}
+    assert result.returncode == 4
+    assert "an earlier attempt" in result.stderr
+    assert "--m43-run NAME" in result.stderr
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("how", "gate", "failure_class", "not_run"),
+    [
+        ("package missing", "venv", "", 22),
+        ("wrong device", "venv", "", 22),
+        ("killed", "train-300", "killed", 21),
+        ("non-finite", "train-300", "non-finite loss", 21),
+        ("299", "train-300", "", 10),
+        ("99 rows", "eval", "", 4),
+        ("touch", "closing", "", 0),
+    ],
+)
+def test_one_thing_wrong_stops_at_its_gate(
+    copied_tree: CopiedTree, how: str, gate: str, failure_class: str, not_run: int
+) -> None:
+    """The first bad entry of the journal names the gate, and what lies behind it is NOT RUN."""
+    copied_tree.misbehave(how)
+    result = copied_tree.pytest("acceptance", "-m", "rehearsal")
+    run = the_run(copied_tree)
+    bad = [event for event in events(run) if event[0] in ("gate_stopped", "promise_broken")]
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert bad[0][1:] == (gate, failure_class)
+    assert len([event for event in events(run) if event[0] == "promise_not_run"]) == not_run
+    assert (run / "failure_analysis.md").exists()
+    assert not (run / "m43_summary.md").exists()
+    assert (run / "MANIFEST.sha256").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_the_run_in_order(copied_tree: CopiedTree, number: signal.Signals) -> None:
+    """The child's group dies, the journal says what came, the document is written."""
+    copied_tree.misbehave("hang")
+    process = subprocess.Popen(
+        copied_tree.command("acceptance", "-m", "rehearsal"),
+        cwd=copied_tree.root,
+        env=copied_tree.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        beat = wait_for_beat(copied_tree)
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=40)
+    finally:
+        process.kill()
+    run = beat.parent
+    record = json.loads((run / "train.process.json").read_text())
+    entries = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    (interrupted,) = (entry for entry in entries if entry["event"] == "interrupted")
+    assert process.returncode == 2, output
+    assert record["ended_by_parent"] == "interrupt"
+    assert interrupted["detail"] == number.name
+    assert entries[-1]["event"] == "closed"
+    assert "interrupted" in (run / "failure_analysis.md").read_text()
+    assert not survivors(run)
+
+
+def wait_for_beat(tree: CopiedTree) -> Path:
+    """Wait until the training child is at work."""
+    deadline = time.monotonic() + 40
+    while time.monotonic() < deadline:
+        beats = list(tree.runs.glob("*/train.heartbeat.json"))
+        if beats:
+            time.sleep(0.3)
+            return beats[0]
+        time.sleep(0.05)
+    raise AssertionError("the child never began")
+
+
+def survivors(run: Path) -> list[str]:
+    """List the processes that still have this run's folder in their command line."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit() or int(folder.name) == os.getpid():
+            continue
+        try:
+            command = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if str(run).encode() in command:
+            found.append(folder.name)
+    return found
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("acceptance",),
+        ("acceptance", "-m", "production", "-k", "auth"),
+        ("acceptance/test_production.py::test_auth_moves_no_weights", "-m", "rehearsal"),
+        ("acceptance", "-m", "rehearsal", "-p", "no:html"),
+        ("acceptance", "-m", "rehearsal", "-o", "python_functions=test_auth_*"),
+    ],
+)
+def test_a_call_that_is_not_the_contract_is_refused_without_a_trace(
+    copied_tree: CopiedTree, arguments: tuple[str, ...]
+) -> None:
+    """Usage error before the first gate; submission_runs does not even come to be."""
+    result = copied_tree.pytest(*arguments)
+    assert result.returncode == 4, result.stdout + result.stderr
+    assert "m43 does not begin this run" in result.stderr
+    assert not copied_tree.runs.exists()
+
+
+@pytest.mark.parametrize("option", ["--collect-only", "--fixtures", "--setup-plan"])
+def test_a_call_that_only_looks_leaves_no_trace(copied_tree: CopiedTree, option: str) -> None:
+    """Looking is free: no folder, no ledger, no refusal."""
+    result = copied_tree.pytest("acceptance", option, "-q")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert not copied_tree.runs.exists()

@@ -1,0 +1,130 @@
+"""The profile: read, completed, and refused with everything that is wrong with it."""
+
+from pathlib import Path
+
+import pytest
+
+from m43 import config
+
+ACCEPTANCE = Path(__file__).parents[2] / "acceptance"
+PRODUCTION = ACCEPTANCE / "production.toml"
+
+
+def changed(tmp_path: Path, *changes: tuple[str, str]) -> Path:
+    """Write a copy of the production profile with some text replaced."""
+    text = PRODUCTION.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "profile.toml"
+    path.write_text(text)
+    return path
+
+
+def test_production_holds_the_locked_decisions() -> None:
+    """The bundled profile is the run that was agreed, to the letter."""
+    contract = config.load(PRODUCTION).contract
+    assert contract == config.Contract(
+        repo="google/gemma-2b",
+        revision="9cf48e52b224239de00d483ec8eb84fb8d0f3a3a",
+        platform="gpu",
+        device_kind="NVIDIA GeForce RTX 5090",
+        optimizer_steps=300,
+        epochs_at_most=1.0,
+        train_minutes_at_most=60.0,
+        eval_rows=100,
+    )
+
+
+def test_rehearsal_differs_in_the_world_but_not_in_the_promises() -> None:
+    """Steps, epochs, minutes and evaluation rows are production's."""
+    production, rehearsal = config.load(PRODUCTION), config.load(ACCEPTANCE / "rehearsal.toml")
+    ours, theirs = rehearsal.contract, production.contract
+    assert (rehearsal.kind, production.kind) == ("rehearsal", "production")
+    assert ours.optimizer_steps == theirs.optimizer_steps
+    assert ours.epochs_at_most == theirs.epochs_at_most
+    assert ours.train_minutes_at_most == theirs.train_minutes_at_most
+    assert ours.eval_rows == theirs.eval_rows
+    assert rehearsal.data == production.data
+    assert rehearsal.template == production.template
+
+
+def test_paths_are_relative_to_the_profile(tmp_path: Path) -> None:
+    """A profile may lie anywhere; its paths start where it lies."""
+    profile = config.load(changed(tmp_path))
+    assert profile.data.train == tmp_path / "data" / "train.jsonl"
+    assert profile.venv.path == str(tmp_path.parent / ".venv-gpu")
+
+
+def test_the_interpreters_own_environment_is_no_path(tmp_path: Path) -> None:
+    """The word "self" stays a word."""
+    profile = config.load(changed(tmp_path, ('"../.venv-gpu"', '"self"')))
+    assert profile.venv.path == config.SELF_VENV
+
+
+def test_all_problems_of_form_are_told_at_once(tmp_path: Path) -> None:
+    """A wrong type, an unknown key, a missing key and a wrong word come in one error."""
+    path = changed(
+        tmp_path, ("seed = 43", "sede = 43"), ("= 300\n", '= "300"\n'), ('"full"', '"fool"')
+    )
+    with pytest.raises(config.ProfileError) as caught:
+        config.load(path)
+    assert [problem.where.removeprefix(f"{path}, ") for problem in caught.value.problems] == [
+        "contract.optimizer_steps",
+        "training.sede",
+        "training.method",
+        "training.seed",
+    ]
+    assert "did you mean 'seed'?" in caught.value.problems[1].action
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("optimizer_steps = 300", "optimizer_steps = 199", "contract.optimizer_steps"),
+        ("optimizer_steps = 300", "optimizer_steps = 501", "contract.optimizer_steps"),
+        ("epochs_at_most = 1.0", "epochs_at_most = 1.1", "contract.epochs_at_most"),
+        ("epochs_at_most = 1.0", "epochs_at_most = 0.0", "contract.epochs_at_most"),
+        ('"9cf48e52b224239de00d483ec8eb84fb8d0f3a3a"', '"main"', "contract.revision"),
+        ('"google/gemma-2b"', '"gemma-2b"', "contract.repo"),
+        ("eval_rows = 100", "eval_rows = 0", "contract.eval_rows"),
+        ("train_minutes_at_most = 60.0", "train_minutes_at_most = 0", "contract.train_minutes"),
+        ("batch_rows = 8", "batch_rows = 0", "training.batch_rows"),
+        ("learning_rate = 1e-5", "learning_rate = -1", "training.learning_rate"),
+        ("warmup_steps = 30", "warmup_steps = 300", "training.warmup_steps"),
+        ("end_learning_rate_ratio = 0.1", "end_learning_rate_ratio = 2", "training.end_learning"),
+        ("weight_decay = 0.0", "weight_decay = -0.1", "training.weight_decay"),
+        ('name = "m43_v1"', 'name = "../m42"', "run.name"),
+        ('name = "m43_v1"', 'name = ".."', "run.name"),
+        ('"config.json"', '"a/config.json"', "hub.files"),
+        ('"tokenizer.json"', '"tokenizer.model"', "hub.files"),
+        ("Question: {prompt}", "Question:", "template.prompt"),
+        ('" {final_answer}"', '" 42"', "template.completion"),
+        ("silence_s = 600.0", "silence_s = 0", "deadlines.silence_s"),
+    ],
+)
+def test_a_value_outside_its_range_is_refused_by_name(
+    tmp_path: Path, old: str, new: str, key: str
+) -> None:
+    """Each rule refuses exactly the key that breaks it."""
+    with pytest.raises(config.ProfileError) as caught:
+        config.load(changed(tmp_path, (old, new)))
+    assert all(key in problem.where for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize(("content", "found"), [("kind =", "TOMLDecodeError"), (None, "no file")])
+def test_an_unreadable_profile_is_refused(tmp_path: Path, content: str | None, found: str) -> None:
+    """No file and no TOML are told apart."""
+    path = tmp_path / "profile.toml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(config.ProfileError, match=found):
+        config.load(path)
+
+
+def test_differences_name_each_changed_key(tmp_path: Path) -> None:
+    """A profile of one's own cannot hide in what it differs."""
+    mine = config.load(changed(tmp_path, ("optimizer_steps = 300", "optimizer_steps = 200")))
+    locked = config.load(PRODUCTION)
+    assert "contract.optimizer_steps: 200 instead of 300" in config.differences(mine, locked)
+    assert config.differences(locked, locked) == ()

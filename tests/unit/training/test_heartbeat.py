@@ -1,0 +1,99 @@
+"""The heartbeat says what goes on, often enough and not too often."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from m43.records import Heartbeat
+from m43.run_dir import read_record
+from m43.training.heartbeat import Heartbeats
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        """Say what the time is."""
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    """Start at zero."""
+    return Clock()
+
+
+def test_a_phase_beats_at_its_start_and_is_measured(tmp_path: Path, clock: Clock) -> None:
+    """The parent learns of a phase at once; its length is known when it has ended."""
+    path = tmp_path / "train.heartbeat.json"
+    beats = Heartbeats(path, io.StringIO(), clock)
+
+    with beats.phase("compile"):
+        said = read_record(path, Heartbeat)
+        clock.now = 2.5
+
+    assert (said.phase, said.beat) == ("compile", 1)
+    assert [(phase.name, phase.duration_s) for phase in beats.phases] == [("compile", 2.5)]
+
+
+def test_a_phase_that_fails_is_not_counted_as_ended(tmp_path: Path, clock: Clock) -> None:
+    """Only what was finished has a length; where it stopped is still on disk."""
+    path = tmp_path / "beat.json"
+    beats = Heartbeats(path, io.StringIO(), clock)
+
+    with pytest.raises(ValueError, match="boom"), beats.phase("save"):
+        raise ValueError("boom")
+
+    assert beats.phases == ()
+    assert read_record(path, Heartbeat).phase == "save"
+
+
+def test_progress_is_written_twice_a_second_and_at_the_end(tmp_path: Path, clock: Clock) -> None:
+    """Steps of 1/8 s are told every half second; the last of them always."""
+    path = tmp_path / "beat.json"
+    beats = Heartbeats(path, io.StringIO(), clock)
+    seen = []
+
+    with beats.phase("train", total=13):
+        for done in range(1, 14):
+            clock.now += 0.125
+            beats.progress(done, loss_nats=2.0, tokens_per_s=50.0)
+            seen.append(read_record(path, Heartbeat))
+
+    assert [beat.done for beat in seen] == [0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 13]
+    assert [beat.beat for beat in seen] == sorted(beat.beat for beat in seen)
+    assert seen[-1].loss_nats == 2.0
+
+
+def test_finished_steps_stay_visible_in_later_phases(tmp_path: Path, clock: Clock) -> None:
+    """A parent that looks while the model is saved still sees all steps."""
+    path = tmp_path / "beat.json"
+    beats = Heartbeats(path, io.StringIO(), clock)
+    with beats.phase("train", total=3):
+        beats.progress(3)
+
+    with beats.phase("save"):
+        said = read_record(path, Heartbeat)
+
+    assert (said.phase, said.done, said.total) == ("save", 3, 3)
+
+
+def test_a_log_line_comes_every_few_seconds(tmp_path: Path, clock: Clock) -> None:
+    """Long work can be followed in a log without drowning it."""
+    log = io.StringIO()
+    beats = Heartbeats(tmp_path / "beat.json", log, clock)
+
+    with beats.phase("train", total=80):
+        for done in range(1, 81):
+            clock.now += 0.125
+            beats.progress(done, loss_nats=1.5)
+
+    lines = log.getvalue().splitlines()
+    assert lines[0] == "train: 1 of 80, loss 1.5000"
+    assert lines[-2:] == ["train: 80 of 80, loss 1.5000", "train: 10.0 s"]
+    assert len(lines) == 4

@@ -1,0 +1,82 @@
+"""Evaluation rows are checked as strictly as training rows."""
+
+from pathlib import Path
+
+import pytest
+
+from m43.config import TemplateTable
+from m43.training.model_config import read_model_config
+from m43.training.questions import QuestionsFile, count_known, plain_prompt, read_questions
+from m43.training.rows import RowsError
+from m43.training.tokenizer import read_tokenizer
+
+from .conftest import WriteRows
+
+GOOD = {
+    "id": "row-1",
+    "prompt": "2+2?",
+    "expected_answer": "4",
+    "section": "core",
+    "category": "arithmetic",
+    "difficulty": "easy",
+}
+
+
+def read(folder: Path, path: Path, template: TemplateTable, longest: int = 64) -> QuestionsFile:
+    """Read questions with the tiny model's tokenizer."""
+    config = read_model_config(folder)
+    tokenizer = read_tokenizer(folder, config)
+    return read_questions(path, template, tokenizer, config, longest, path.parent)
+
+
+def test_a_question_is_read_whole(
+    tiny_gemma: Path, write_rows: WriteRows, template: TemplateTable
+) -> None:
+    """Every field arrives, and the prompt is tokenised with BOS once."""
+    tokenizer = read_tokenizer(tiny_gemma, read_model_config(tiny_gemma))
+
+    (question,) = read(tiny_gemma, write_rows([GOOD]), template).questions
+
+    assert (question.id, question.expected, question.difficulty) == ("row-1", "4", "easy")
+    assert question.tokens == (2, *tokenizer.encode("Q: 2+2?\nA:"))
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+@pytest.mark.parametrize("value", [None, "", 3])
+def test_every_field_must_be_text_with_content(
+    tiny_gemma: Path, write_rows: WriteRows, template: TemplateTable, name: str, value: object
+) -> None:
+    """Each field of each row is checked, none is guessed."""
+    with pytest.raises(RowsError, match=name):
+        read(tiny_gemma, write_rows([GOOD | {name: value}]), template)
+
+
+def test_an_id_that_occurs_twice_is_refused_at_both_places(
+    tiny_gemma: Path, write_rows: WriteRows, template: TemplateTable
+) -> None:
+    """Two rows under one id cannot both be counted."""
+    path = write_rows([GOOD, GOOD | {"id": "row-2"}, GOOD])
+
+    with pytest.raises(RowsError) as caught:
+        read(tiny_gemma, path, template)
+
+    assert [problem.where for problem in caught.value.problems] == [f"{path}:1", f"{path}:3"]
+
+
+def test_a_prompt_that_is_too_long_is_refused(
+    tiny_gemma: Path, write_rows: WriteRows, template: TemplateTable
+) -> None:
+    """No prompt is cut: it would be another question."""
+    with pytest.raises(RowsError, match="a prompt of 11 tokens"):
+        read(tiny_gemma, write_rows([GOOD]), template, longest=10)
+
+
+def test_prompts_are_compared_without_case_and_spacing(
+    tiny_gemma: Path, write_rows: WriteRows, template: TemplateTable
+) -> None:
+    """A training prompt that differs only in what nobody notices counts as known."""
+    path = write_rows([GOOD, GOOD | {"id": "b", "prompt": "WHO  is it?"}])
+    questions = read(tiny_gemma, path, template).questions
+
+    assert count_known(questions, frozenset({plain_prompt("who is\nIt? ")})) == 1
+    assert count_known(questions, frozenset()) == 0

@@ -1,0 +1,342 @@
+"""A whole training and evaluation run, and what each broken thing does to it."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import jax
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from m43 import config, scoring
+from m43.config import Profile
+from m43.errors import FailureClass
+from m43.records import (
+    ChildError,
+    DownloadRecord,
+    EvaluationRecord,
+    EvaluationResults,
+    Heartbeat,
+    TrainRecord,
+)
+from m43.run_dir import RunDir, read_record, write_record
+from m43.training import child
+from m43.training.weights import weights_digest
+
+STEPS, BATCH_ROWS, ROWS, QUESTIONS = 6, 4, 30, 7
+PROFILE = Path(__file__).parents[3] / "acceptance" / "rehearsal.toml"
+
+MakeRun = Callable[..., RunDir]
+ChangeProfile = Callable[[Profile], Profile]
+
+
+def unchanged(profile: Profile) -> Profile:
+    """Leave the profile as it is."""
+    return profile
+
+
+def small(profile: Profile, folder: Path) -> Profile:
+    """Shrink the bundled rehearsal to a few steps of the tiny model."""
+    return replace(
+        profile,
+        contract=replace(profile.contract, optimizer_steps=STEPS, eval_rows=QUESTIONS),
+        data=replace(
+            profile.data, train=folder / "train.jsonl", evaluation=folder / "eval_v2.jsonl"
+        ),
+        training=replace(
+            profile.training, batch_rows=BATCH_ROWS, sequence_tokens=64, warmup_steps=2
+        ),
+        evaluation=replace(profile.evaluation, batch_rows=4, prompt_tokens=40, max_new_tokens=5),
+    )
+
+
+def write_data(folder: Path) -> None:
+    """Write training rows, and questions of which two are known from training."""
+    rows = [
+        {"prompt": f"{n}+1?", "final_answer": str(n + 1), "steps": [{"content": "add"}]}
+        for n in range(ROWS)
+    ]
+    questions = [
+        {
+            "id": f"row-{n}",
+            "prompt": f"{n}+1?" if n < 2 else f"{n}+2?",
+            "expected_answer": str(n),
+            "section": "core",
+            "category": "arithmetic",
+            "difficulty": "easy",
+        }
+        for n in range(QUESTIONS)
+    ]
+    for name, content in (("train.jsonl", rows), ("eval_v2.jsonl", questions)):
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in content))
+
+
+@pytest.fixture(scope="module")
+def bundled(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    """The rehearsal's profile, its revision replaced by one that the loader accepts."""
+    path = tmp_path_factory.mktemp("profile") / "rehearsal.toml"
+    text = PROFILE.read_text(encoding="utf-8")
+    lines = [
+        f'revision = "{"0" * 40}"' if line.startswith("revision") else line
+        for line in text.splitlines()
+    ]
+    path.write_text("\n".join(lines))
+    return config.load(path)
+
+
+def make_run(path: Path, profile: Profile, model: Path, data: Path) -> RunDir:
+    """Make a run folder as the earlier gates leave it."""
+    run = RunDir.create(path)
+    write_record(run.profile, small(profile, data))
+    write_record(
+        run.download,
+        DownloadRecord(folder=model, revision="0" * 40, files=(), bytes_moved=0, duration_s=0.0),
+    )
+    return run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A run folder after both children, and the model that they began with."""
+
+    run: RunDir
+    base: Path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what is compiled: every run of this file takes the same step, at seconds each."""
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_compilation_cache_dir", before)
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="module")
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, tiny_gemma: Path, bundled: Profile
+) -> Finished:
+    """Train and evaluate once, in this process, for all tests that only look."""
+    folder = tmp_path_factory.mktemp("run")
+    write_data(folder)
+    run = make_run(folder / "run", bundled, tiny_gemma, folder)
+    assert child.run_job("train", run) == child.FINISHED
+    assert child.run_job("evaluate", run) == child.FINISHED
+    return Finished(run=run, base=tiny_gemma)
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, tiny_gemma: Path, bundled: Profile) -> RunDir:
+    """A run folder of its own, with a model of its own, for a test that breaks something."""
+    write_data(tmp_path)
+    model = shutil.copytree(tiny_gemma, tmp_path / "base")
+    return make_run(tmp_path / "run", bundled, model, tmp_path)
+
+
+def test_training_takes_exactly_its_steps(finished: Finished) -> None:
+    """The optimizer, the metrics and the heartbeat count the same."""
+    record = read_record(finished.run.train, TrainRecord)
+    metrics = finished.run.read_metrics()
+
+    assert record.optimizer_steps == STEPS
+    assert [line.step for line in metrics] == list(range(1, STEPS + 1))
+    assert read_record(finished.run.heartbeat("train"), Heartbeat).done == STEPS
+
+
+def test_training_counts_tokens_apart(finished: Finished) -> None:
+    """Supervised tokens are among the real ones, those among the padded."""
+    for line in finished.run.read_metrics():
+        assert 2 * BATCH_ROWS <= line.supervised_tokens < line.real_tokens < line.padded_tokens
+
+
+def test_training_moves_and_saves_the_weights(finished: Finished) -> None:
+    """The digests are those of the folders, and almost every weight moved."""
+    record = read_record(finished.run.train, TrainRecord)
+
+    assert record.base_weights_sha256 == weights_digest(finished.base)
+    assert record.model_sha256 == weights_digest(finished.run.model)
+    assert record.reloaded_sha256 == record.model_sha256 != record.base_weights_sha256
+    assert 0 < record.parameters_moved <= record.parameters
+    assert record.device == "cpu:cpu"
+
+
+def test_training_uses_each_row_at_most_once(finished: Finished) -> None:
+    """24 of 30 rows are 0.8 epochs."""
+    record = read_record(finished.run.train, TrainRecord)
+
+    assert (record.rows_used, record.rows_in_file, record.epochs) == (24, 30, 0.8)
+
+
+def test_training_learns(finished: Finished) -> None:
+    """The loss of the last step is below the first."""
+    losses = [line.loss_nats for line in finished.run.read_metrics()]
+
+    assert losses[-1] < losses[0]
+
+
+def test_training_gives_the_same_again(finished: Finished, prepared: RunDir) -> None:
+    """The same rows, model and profile give the same weights, bit for bit."""
+    assert child.run_job("train", prepared) == child.FINISHED
+
+    assert weights_digest(prepared.model) == weights_digest(finished.run.model)
+
+
+def test_nothing_but_evidence_is_left_in_the_run_folder(finished: Finished) -> None:
+    """No caches, no half-written files."""
+    assert sorted(path.name for path in finished.run.path.iterdir()) == [
+        "contract.lock.json",
+        "download.json",
+        "eval.heartbeat.json",
+        "eval.json",
+        "evaluation_results.json",
+        "model",
+        "predictions.jsonl",
+        "train.heartbeat.json",
+        "train.json",
+        "training_metrics.jsonl",
+    ]
+
+
+def test_evaluation_answers_every_row_with_both_models(finished: Finished) -> None:
+    """Rows in the file's order, outputs of at most five tokens, scores that follow."""
+    predictions = finished.run.read_predictions()
+    record = read_record(finished.run.evaluation, EvaluationRecord)
+
+    assert [row.id for row in predictions] == [f"row-{n}" for n in range(QUESTIONS)]
+    assert any(row.base_output != row.tuned_output for row in predictions)
+    assert record.rows_in_file == QUESTIONS
+    assert record.prompts_also_in_training == 2
+    assert 2 * QUESTIONS <= record.generated_tokens <= 2 * QUESTIONS * 5
+    assert scoring.disagreements(predictions, "") == ()
+    assert read_record(finished.run.results, EvaluationResults) == scoring.tally(predictions)
+
+
+def test_evaluation_names_the_models_that_it_decoded(finished: Finished) -> None:
+    """The digests tie the scores to the training record."""
+    trained = read_record(finished.run.train, TrainRecord)
+    record = read_record(finished.run.evaluation, EvaluationRecord)
+
+    assert record.base_weights_sha256 == trained.base_weights_sha256
+    assert record.model_sha256 == trained.model_sha256
+    assert record.device == trained.device
+
+
+def change(run: RunDir, changed: ChangeProfile) -> None:
+    """Replace the locked profile before a child reads it."""
+    write_record(run.profile, changed(run.read_profile()))
+
+
+def stopped(run: RunDir, job: child.Job) -> ChildError:
+    """Run a job that must stop, and read why it did."""
+    assert child.run_job(job, run) == child.STOPPED
+    assert not run.train.exists()
+    assert not run.evaluation.exists()
+    return read_record(run.error(child.CHILD_OF_JOB[job]), ChildError)
+
+
+def test_another_device_stops_training(prepared: RunDir) -> None:
+    """No fallback: the CPU is not the promised card."""
+    change(
+        prepared,
+        lambda profile: replace(
+            profile, contract=replace(profile.contract, platform="gpu", device_kind="A Card")
+        ),
+    )
+
+    error = stopped(prepared, "train")
+
+    assert error.failure_class is FailureClass.WRONG_DEVICE
+    assert "found a computation on cpu:cpu, expected gpu:A Card" in error.problems[0]
+
+
+def test_a_nan_in_a_weight_stops_training_before_the_first_step(prepared: RunDir) -> None:
+    """The tensor is named, and nothing was trained."""
+    weights = read_record(prepared.download, DownloadRecord).folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-3000:-2998] = b"\xc0\x7f"
+    weights.write_bytes(data)
+
+    error = stopped(prepared, "train")
+
+    assert error.failure_class is FailureClass.MODEL_INVALID
+    assert error.step == 0
+    assert not prepared.metrics.exists()
+
+
+def test_a_bad_row_stops_training_before_the_first_step(prepared: RunDir) -> None:
+    """The row is named by file and line."""
+    path = prepared.read_profile().data.train
+    path.write_text(path.read_text() + "{bad\n")
+
+    error = stopped(prepared, "train")
+
+    assert error.failure_class is FailureClass.DATA_INVALID
+    assert error.problems[0].startswith(f"{path}:{ROWS + 1}: found bad JSON")
+
+
+def test_too_few_rows_stop_training(prepared: RunDir) -> None:
+    """No row is used twice to fill the steps."""
+    path = prepared.read_profile().data.train
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:20]))
+
+    error = stopped(prepared, "train")
+
+    assert error.failure_class is FailureClass.DATA_INVALID
+    assert "found 20 rows, expected at least 24" in error.problems[0]
+
+
+def test_a_loss_that_is_not_finite_stops_training_with_its_step(prepared: RunDir) -> None:
+    """Finite weights can give a loss that is none; no line is made up, no model saved."""
+    weights = read_record(prepared.download, DownloadRecord).folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-20_000:-14_000] = b"\x7f\x7f" * 3000
+    weights.write_bytes(data)
+
+    error = stopped(prepared, "train")
+
+    assert error.failure_class is FailureClass.NON_FINITE_LOSS
+    assert error.step == 1
+    assert prepared.read_metrics() == ()
+    assert not prepared.model.exists()
+
+
+def test_a_bad_question_stops_evaluation(prepared: RunDir) -> None:
+    """A row that cannot be asked is refused before any is answered."""
+    shutil.copytree(read_record(prepared.download, DownloadRecord).folder, prepared.model)
+    path = prepared.read_profile().data.evaluation
+    path.write_text(path.read_text() + '{"id": "x"}\n')
+
+    error = stopped(prepared, "evaluate")
+
+    assert error.failure_class is FailureClass.DATA_INVALID
+    assert not prepared.predictions.exists()
+
+
+def test_evaluation_without_a_trained_model_stops(prepared: RunDir) -> None:
+    """The base model is not evaluated twice in the place of a tuned one that is missing."""
+    error = stopped(prepared, "evaluate")
+
+    assert error.failure_class is FailureClass.MODEL_INVALID
+    assert str(prepared.model) in error.problems[0]
+
+
+def test_a_failure_that_nobody_foresaw_leaves_a_record_and_a_traceback(
+    prepared: RunDir, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bug of m43 is a harness error with exit status 1."""
+
+    def broken(*_: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("m43.training.train.run", broken)
+
+    assert child.run_job("train", prepared) == child.CRASHED
+
+    error = read_record(prepared.error("train"), ChildError)
+    assert error.failure_class is FailureClass.HARNESS_ERROR
+    assert error.problems == ("ValueError: a bug",)
+    assert "Traceback" in capsys.readouterr().err
