@@ -22,9 +22,14 @@ def test_auth_finds_the_token_in_hf_token(auth):
     assert auth.token_source == "HF_TOKEN"
 
 
-def test_auth_is_granted_at_every_request(auth):
-    """The hub accepts the token, grants the model, knows the revision and offers the weights."""
-    assert auth.statuses == (200, 200, 200, 200)
+def test_auth_is_granted_access_to_the_model(auth):
+    """The hub accepts the token, grants it the model and knows the revision."""
+    assert auth.access_statuses == (200, 200, 200)
+
+
+def test_auth_is_offered_the_weights(auth):
+    """Asked for the weights once, the hub offers them or sends to where they lie (302)."""
+    assert auth.weights_statuses in ((200,), (302,))
 
 
 def test_auth_resolves_the_pinned_revision_of_the_model(auth, contract):

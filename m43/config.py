@@ -75,8 +75,13 @@ class TemplateTable:
 
     `prompt` may use {prompt}; `completion` may use {steps} and {final_answer}.
     An empty `answer_marker` means that the whole completion is the answer.
+
+    Attributes:
+        style: "plain": BOS, prompt, completion, EOS. "chat": the two are the turns of user and
+            model in the chat template of the model's folder.
     """
 
+    style: Literal["plain", "chat"]
     prompt: str
     completion: str
     answer_marker: str
@@ -85,12 +90,19 @@ class TemplateTable:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingTable:
-    """How the model is trained; the number of steps stands in the contract."""
+    """How the model is trained; the number of steps stands in the contract.
+
+    Attributes:
+        batch_rows: of a step; with packing each holds as many examples as fit.
+        sequence_tokens: what no row is longer than.
+        packing: whether several examples share a row; none sees another.
+    """
 
     method: Literal["full"]
     optimizer: Literal["adamw", "adafactor"]
     batch_rows: int
     sequence_tokens: int
+    packing: bool
     learning_rate: float
     warmup_steps: int
     end_learning_rate_ratio: float

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from m43.errors import FailureClass, ProblemsError
+from m43.intervals import Interval
 
 GateName = Literal["auth", "venv", "train-300", "eval"]
 GATES: tuple[GateName, ...] = ("auth", "venv", "train-300", "eval")
@@ -96,6 +97,16 @@ class AuthRecord:
     def statuses(self) -> tuple[int, ...]:
         """The HTTP status of each request, in order."""
         return tuple(response.status for response in self.responses)
+
+    @property
+    def access_statuses(self) -> tuple[int, ...]:
+        """The statuses of the questions: who am I, may I, is the revision there."""
+        return tuple(item.status for item in self.responses if item.step != "weights_head")
+
+    @property
+    def weights_statuses(self) -> tuple[int, ...]:
+        """The statuses of asking for the head of the weights: 302 sends to where they lie."""
+        return tuple(item.status for item in self.responses if item.step == "weights_head")
 
 
 # --- venv --------------------------------------------------------------------------------------
@@ -291,6 +302,10 @@ class Prediction:
     tuned_answer: str
     base_correct: bool
     tuned_correct: bool
+    # Whether the training file has the same prompt, up to case and spacing; and one of the same
+    # template, as m43/prompt_template.py says. The same prompt is of the same template.
+    in_training_text: bool
+    in_training_template: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,7 +317,7 @@ class EvaluationRecord:
     model_sha256: str  # of the tuned model that was decoded
     eval_rows_sha256: str
     rows_in_file: int
-    prompts_also_in_training: int  # evaluation prompts that occur among the training prompts
+    train_rows_sha256: str  # of the training file that the prompts were looked for in
     generated_tokens: int
     phases: tuple[Phase, ...] = field(repr=False)
     peak_host_bytes: int
@@ -312,11 +327,14 @@ class EvaluationRecord:
 class Tally:
     """Counts of a group of evaluation rows. Part of `evaluation_results.json`."""
 
-    group: str  # "overall", "section: core", "difficulty: easy", ...
+    group: str  # "overall", "section: core", "template: in training", ...
     rows: int
     base_correct: int
     tuned_correct: int
-    base_unanswered: int  # nothing could be taken out of the output
+    base_interval: Interval  # Wilson's, 95 %, of the share of rows that are right
+    tuned_interval: Interval
+    # Rows that are wrong because no answer of the kind that was asked for could be taken out.
+    base_unanswered: int
     tuned_unanswered: int
 
 
@@ -325,6 +343,11 @@ class EvaluationResults:
     """The scores. `evaluation_results.json`, computed from `predictions.jsonl`."""
 
     overall: Tally
+    gained: int  # rows that the tuned model has right and the base model has not
+    lost: int  # rows that the base model has right and the tuned model has not
+    mcnemar_p: float  # exact, two-sided, of gained against lost
+    in_training_text: int  # rows whose prompt is in the training file
+    in_training_template: int  # rows whose template is
     groups: tuple[Tally, ...] = field(repr=False)
 
 

@@ -1,10 +1,25 @@
 """Scores: counted from the predictions, so that anybody can count them again."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from m43 import answers
 from m43.errors import FailureClass, M43Error
+from m43.intervals import wilson_interval
+from m43.mcnemar import mcnemar_p
 from m43.records import EvaluationResults, Prediction, Tally
+
+
+def _place(in_training: bool) -> str:
+    return "in training" if in_training else "not in training"
+
+
+_KINDS: Mapping[str, Callable[[Prediction], str]] = {
+    "section": lambda row: row.section,
+    "category": lambda row: row.category,
+    "difficulty": lambda row: row.difficulty,
+    "text": lambda row: _place(row.in_training_text),
+    "template": lambda row: _place(row.in_training_template),
+}
 
 
 class NoPredictionsError(M43Error):
@@ -14,9 +29,10 @@ class NoPredictionsError(M43Error):
 
 
 def tally(predictions: Sequence[Prediction]) -> EvaluationResults:
-    """Count the right and the missing answers, overall and by section, category, difficulty.
+    """Count the right and the missing answers, overall and in groups, and what changed.
 
-    Groups of a kind stand in the order of their names.
+    Groups are made by section, category and difficulty, and by whether the prompt or its template
+    occurs in the training file. Those of a kind stand in the order of their names.
 
     Raises:
         NoPredictionsError: if there is nothing to count.
@@ -29,11 +45,21 @@ def tally(predictions: Sequence[Prediction]) -> EvaluationResults:
             action="look why the evaluation child wrote none",
         )
     groups = []
-    for kind in ("section", "category", "difficulty"):
-        for name in sorted({getattr(row, kind) for row in predictions}):
-            rows = [row for row in predictions if getattr(row, kind) == name]
+    for kind, name_of in _KINDS.items():
+        for name in sorted({name_of(row) for row in predictions}):
+            rows = [row for row in predictions if name_of(row) == name]
             groups.append(_count(f"{kind}: {name}", rows))
-    return EvaluationResults(overall=_count("overall", predictions), groups=tuple(groups))
+    gained = sum(row.tuned_correct and not row.base_correct for row in predictions)
+    lost = sum(row.base_correct and not row.tuned_correct for row in predictions)
+    return EvaluationResults(
+        overall=_count("overall", predictions),
+        gained=gained,
+        lost=lost,
+        mcnemar_p=mcnemar_p(gained, lost),
+        in_training_text=sum(row.in_training_text for row in predictions),
+        in_training_template=sum(row.in_training_template for row in predictions),
+        groups=tuple(groups),
+    )
 
 
 def disagreements(predictions: Sequence[Prediction], answer_marker: str) -> tuple[str, ...]:
@@ -56,11 +82,15 @@ def _follows(row: Prediction, marker: str) -> bool:
 
 
 def _count(group: str, rows: Sequence[Prediction]) -> Tally:
+    base = sum(row.base_correct for row in rows)
+    tuned = sum(row.tuned_correct for row in rows)
     return Tally(
         group=group,
         rows=len(rows),
-        base_correct=sum(row.base_correct for row in rows),
-        tuned_correct=sum(row.tuned_correct for row in rows),
-        base_unanswered=sum(not row.base_answer for row in rows),
-        tuned_unanswered=sum(not row.tuned_answer for row in rows),
+        base_correct=base,
+        tuned_correct=tuned,
+        base_interval=wilson_interval(base, len(rows)),
+        tuned_interval=wilson_interval(tuned, len(rows)),
+        base_unanswered=sum(not answers.is_answer(row.expected, row.base_answer) for row in rows),
+        tuned_unanswered=sum(not answers.is_answer(row.expected, row.tuned_answer) for row in rows),
     )

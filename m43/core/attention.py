@@ -6,10 +6,11 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from m43.core.gemma_config import GemmaConfig
-from m43.core.linear import linear, product
+from m43.core.linear import product
 from m43.core.norm import rms_norm
+from m43.core.projection import Projection
 from m43.core.rope import Rotation, rotate
-from m43.core.weight import normal, zeros
+from m43.core.weight import zeros
 
 MASKED_SCORE = -2.3819763e38
 """Finite on purpose: a padding row, where every score is masked, must not become NaN.
@@ -35,10 +36,11 @@ class Attention(nnx.Module):
         queries, keys = config.q_heads * config.head_dim, config.kv_heads * config.head_dim
         self.config = config
         self.compute_dtype = compute_dtype
-        self.query = normal(rngs, (queries, config.d_model), param_dtype)
-        self.key = normal(rngs, (keys, config.d_model), param_dtype)
-        self.value = normal(rngs, (keys, config.d_model), param_dtype)
-        self.output = normal(rngs, (config.d_model, queries), param_dtype)
+        dtypes = {"param_dtype": param_dtype, "compute_dtype": compute_dtype}
+        self.query = Projection(queries, config.d_model, rngs=rngs, **dtypes)
+        self.key = Projection(keys, config.d_model, rngs=rngs, **dtypes)
+        self.value = Projection(keys, config.d_model, rngs=rngs, **dtypes)
+        self.output = Projection(config.d_model, queries, rngs=rngs, **dtypes)
         if config.qk_norm:
             self.query_norm = zeros((config.head_dim,), param_dtype)
             self.key_norm = zeros((config.head_dim,), param_dtype)
@@ -49,9 +51,9 @@ class Attention(nnx.Module):
         """Project to rotated queries, rotated keys and values, in the compute dtype."""
         batch, length, _ = inputs.shape
         split = (batch, length, -1, self.config.head_dim)
-        query = linear(inputs, self.query[...], self.compute_dtype).reshape(split)
-        key = linear(inputs, self.key[...], self.compute_dtype).reshape(split)
-        value = linear(inputs, self.value[...], self.compute_dtype).reshape(split)
+        query = self.query(inputs).reshape(split)
+        key = self.key(inputs).reshape(split)
+        value = self.value(inputs).reshape(split)
         if self.config.qk_norm:
             query = rms_norm(query, self.query_norm[...], self.config.norm_eps)
             key = rms_norm(key, self.key_norm[...], self.config.norm_eps)
@@ -86,7 +88,7 @@ class Attention(nnx.Module):
         weights = jax.nn.softmax(scores, axis=-1)
         mixed = product("BKGLS,BSKH->BLKGH", weights, value, self.compute_dtype)
         mixed = mixed.reshape(batch, length, heads * size)
-        return linear(mixed, self.output[...], self.compute_dtype)
+        return self.output(mixed)
 
 
 def soft_cap(values: Float[Array, "..."], cap: float) -> Float[Array, "..."]:

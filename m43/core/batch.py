@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import jax
 import numpy as np
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Bool, Int
 
+from m43.core.pytree import ArrayLike, register_pytree
 from m43.errors import FailureClass, Problem, ProblemsError
 
 
@@ -16,7 +16,7 @@ class BatchError(ProblemsError):
     failure_class = FailureClass.DATA_INVALID
 
 
-@jax.tree_util.register_dataclass
+@register_pytree
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """What one step, or one of its accumulated parts, reads.
@@ -35,10 +35,10 @@ class Batch:
         tokens 2 7 9 1 0, positions 0 1 2 3 0, segments 1 1 1 1 0, supervised 0 0 1 1 0.
     """
 
-    tokens: Int[Array, "B L"]
-    positions: Int[Array, "B L"]
-    segments: Int[Array, "B L"]
-    supervised: Bool[Array, "B L"]
+    tokens: Int[ArrayLike, "B L"]
+    positions: Int[ArrayLike, "B L"]
+    segments: Int[ArrayLike, "B L"]
+    supervised: Bool[ArrayLike, "B L"]
 
 
 def check_batch(batch: Batch, *, vocab_size: int) -> None:

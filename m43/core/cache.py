@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
@@ -10,9 +9,10 @@ from jaxtyping import Array, Float, Int
 from m43.core.gemma import Gemma, LayerView, Rotations
 from m43.core.layer import Layer
 from m43.core.masks import may_attend
+from m43.core.pytree import register_pytree
 
 
-@jax.tree_util.register_dataclass
+@register_pytree
 @dataclass(frozen=True, kw_only=True)
 class Cache:
     """S slots per row; a slot of segment 0 is empty.
@@ -47,7 +47,7 @@ def prefill(
         mask = may_attend(positions, segments, positions, segments, view.window)
         return layer.finish(stream, query, key, value, mask), (key, value)
 
-    stream, (keys, values) = model.fold(body, model.embed(tokens))
+    stream, (keys, values) = model.fold(body, model.embed(tokens)[0])
     last = jnp.take_along_axis(stream, (lengths - 1)[:, None, None], axis=1)
     empty = slots - width
     cache = Cache(
@@ -91,7 +91,7 @@ def advance(
         stream = layer.finish(stream, query, keys[view.index], values[view.index], mask)
         return (stream, keys, values), None
 
-    start = (model.embed(tokens[:, None]), cache.keys, cache.values)
+    start = (model.embed(tokens[:, None])[0], cache.keys, cache.values)
     (stream, keys, values), _ = model.fold(body, start)
     grown = Cache(keys=keys, values=values, positions=cached_positions, segments=cached_segments)
     return model.finish(stream)[:, 0], grown

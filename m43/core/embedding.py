@@ -1,4 +1,4 @@
-"""Looking tokens up in the embedding table, with a gradient that adds up in float32."""
+"""Looking tokens up in the embedding table, which the head uses a second time."""
 
 import jax
 import jax.numpy as jnp
@@ -6,28 +6,30 @@ from jaxtyping import Array, Float, Int
 
 
 @jax.custom_vjp
-def look_up(table: Float[Array, "V D"], tokens: Int[Array, "B L"]) -> Float[Array, "B L D"]:
-    """Take the row of every token, in the table's dtype.
+def look_up(
+    table: Float[Array, "V D"], tokens: Int[Array, "B L"]
+) -> tuple[Float[Array, "B L D"], Float[Array, "V D"]]:
+    """Take the row of every token, and hand the table on to its other use.
 
-    Plain autodiff adds the gradients of a repeated token in the dtype of the table; in
-    bfloat16 the 300th addition of a frequent token no longer changes the sum.
+    The table comes out so that both gradients meet here: those of the tokens are added into the
+    array that the head made. Autodiff would make a second array of [V, D], mostly zeros, and add
+    the two: 2 GB more at 256 000 x 2048.
+
+    They add up in float32: in bfloat16 the 300th addition of a frequent token changes nothing.
 
     Shapes: V vocabulary, D model, B batch, L length.
     """
-    return jnp.take(table, tokens, axis=0)
+    return jnp.take(table, tokens, axis=0), table
 
 
-def _look_up_forward(table: Array, tokens: Array) -> tuple[Array, tuple[Array, Array]]:
-    return look_up(table, tokens), (tokens, jnp.zeros((table.shape[0], 0), table.dtype))
+def _forward(table: Array, tokens: Array) -> tuple[tuple[Array, Array], Array]:
+    return look_up(table, tokens), tokens
 
 
-def _look_up_backward(
-    residuals: tuple[Array, Array], cotangent: Array
-) -> tuple[Float[Array, "V D"], None]:
-    tokens, like = residuals
-    total = jnp.zeros((like.shape[0], cotangent.shape[-1]), jnp.float32)
-    total = total.at[tokens].add(cotangent.astype(jnp.float32))
-    return total.astype(like.dtype), None
+def _backward(tokens: Array, cotangents: tuple[Array, Array]) -> tuple[Float[Array, "V D"], None]:
+    d_rows, d_table = cotangents
+    total = d_table.astype(jnp.float32).at[tokens].add(d_rows.astype(jnp.float32))
+    return total.astype(d_table.dtype), None
 
 
-look_up.defvjp(_look_up_forward, _look_up_backward)
+look_up.defvjp(_forward, _backward)

@@ -6,8 +6,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from m43.core.gemma_config import GemmaConfig
-from m43.core.linear import linear
-from m43.core.weight import normal
+from m43.core.projection import Projection
 
 
 class FeedForward(nnx.Module):
@@ -24,10 +23,10 @@ class FeedForward(nnx.Module):
         param_dtype: jnp.dtype,
         compute_dtype: jnp.dtype,
     ) -> None:
-        self.compute_dtype = compute_dtype
-        self.gate = normal(rngs, (config.d_ff, config.d_model), param_dtype)
-        self.up = normal(rngs, (config.d_ff, config.d_model), param_dtype)
-        self.down = normal(rngs, (config.d_model, config.d_ff), param_dtype)
+        dtypes = {"param_dtype": param_dtype, "compute_dtype": compute_dtype}
+        self.gate = Projection(config.d_ff, config.d_model, rngs=rngs, **dtypes)
+        self.up = Projection(config.d_ff, config.d_model, rngs=rngs, **dtypes)
+        self.down = Projection(config.d_model, config.d_ff, rngs=rngs, **dtypes)
 
     def __call__(self, inputs: Float[Array, "B L D"]) -> Float[Array, "B L D"]:
         """Return down(gelu(gate(x)) * up(x)) in float32.
@@ -36,7 +35,5 @@ class FeedForward(nnx.Module):
 
         Source: transformers 5.23, GemmaMLP and GemmaConfig.__post_init__.
         """
-        gate = linear(inputs, self.gate[...], self.compute_dtype)
-        up = linear(inputs, self.up[...], self.compute_dtype)
-        gated = jax.nn.gelu(gate, approximate=True) * up
-        return linear(gated, self.down[...], self.compute_dtype)
+        gated = jax.nn.gelu(self.gate(inputs), approximate=True) * self.up(inputs)
+        return self.down(gated)

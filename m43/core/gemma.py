@@ -17,6 +17,7 @@ from m43.core.layer import Layer
 from m43.core.linear import linear
 from m43.core.masks import UNLIMITED, may_attend
 from m43.core.norm import rms_norm
+from m43.core.pytree import register_pytree
 from m43.core.rope import Rotation, rotation
 from m43.core.weight import normal, zeros
 
@@ -24,7 +25,7 @@ Carry = TypeVar("Carry")
 Output = TypeVar("Output")
 
 
-@jax.tree_util.register_dataclass
+@register_pytree
 @dataclass(frozen=True, kw_only=True)
 class LayerView:
     """What one layer sees of the context, or with one axis more what each layer sees.
@@ -88,6 +89,18 @@ class Gemma(nnx.Module):
 
         Shapes: B batch, L length, D model.
         """
+        return self.hidden_and_table(tokens, positions, segments)[0]
+
+    def hidden_and_table(
+        self,
+        tokens: Int[Array, "B L"],
+        positions: Int[Array, "B L"],
+        segments: Int[Array, "B L"],
+    ) -> tuple[Float[Array, "B L D"], Float[Array, "V D"]]:
+        """Return the hidden states, and the embedding for a head whose gradient is wanted too.
+
+        See `look_up` for why the embedding comes out again.
+        """
         rotations = Rotations.at(positions, self.config)
 
         def body(
@@ -97,16 +110,18 @@ class Gemma(nnx.Module):
             mask = may_attend(positions, segments, positions, segments, view.window)
             return layer.finish(stream, query, key, value, mask), None
 
-        stream, _ = self.fold(body, self.embed(tokens))
-        return self.finish(stream)
+        rows, table = self.embed(tokens)
+        stream, _ = self.fold(body, rows)
+        return self.finish(stream), table
 
-    def embed(self, tokens: Int[Array, "B L"]) -> Float[Array, "B L D"]:
+    def embed(self, tokens: Int[Array, "B L"]) -> tuple[Float[Array, "B L D"], Float[Array, "V D"]]:
         """Look the tokens up and scale them by sqrt(d_model), rounded to the compute dtype.
 
         Source: transformers 5.23, GemmaTextScaledWordEmbedding (bf16(sqrt 2048) = 45.25).
         """
-        rows = look_up(self.embedding[...], tokens).astype(self.compute_dtype)
-        return rows * jnp.asarray(math.sqrt(self.config.d_model), self.compute_dtype)
+        rows, table = look_up(self.embedding[...], tokens)
+        scale = jnp.asarray(math.sqrt(self.config.d_model), self.compute_dtype)
+        return rows.astype(self.compute_dtype) * scale, table
 
     def fold(
         self, body: Callable[[Layer, LayerView, Carry], tuple[Carry, Output]], carry: Carry
@@ -156,7 +171,7 @@ def head_logits(
     return scores if final_softcap is None else soft_cap(scores, final_softcap)
 
 
-@jax.tree_util.register_dataclass
+@register_pytree
 @dataclass(frozen=True, kw_only=True)
 class Rotations:
     """The rotations of global and of local layers, computed once for the whole stack."""

@@ -1,11 +1,12 @@
 """The loss on completions, without ever holding the logits of a whole batch."""
 
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from m43.core.batch import Batch
-from m43.core.chunked_head import HeadSettings, summed_loss
+from m43.core.chunked_head import HeadSettings, weighted_loss
 from m43.core.gemma import Gemma
 
 DEFAULT_CHUNK = 512
@@ -29,7 +30,11 @@ def next_token_loss(
 
 
 def completion_loss(
-    model: Gemma, batch: Batch, *, chunk: int = DEFAULT_CHUNK
+    model: Gemma,
+    batch: Batch,
+    *,
+    chunk: int = DEFAULT_CHUNK,
+    weight: Float[Array, ""] | float = 1.0,
 ) -> tuple[Float[Array, ""], Int[Array, ""]]:
     """Sum the loss of every supervised token of a batch, and count them.
 
@@ -41,12 +46,15 @@ def completion_loss(
         model: as trained, or with any part of it frozen.
         batch: rows of examples.
         chunk: how many rows of logits exist at once.
+        weight: what the sum is multiplied by. To differentiate a mean, give 1 / count here
+            rather than divide by it: that spares a pass over the gradient of the embedding.
 
     Units: nats, tokens.
     """
-    hidden = model.hidden(batch.tokens, batch.positions, batch.segments)
-    targets = batch.tokens[:, 1:].reshape(-1)
-    counted = batch.supervised[:, 1:].reshape(-1)
+    arrays = jax.tree.map(jnp.asarray, batch)
+    hidden, table = model.hidden_and_table(arrays.tokens, arrays.positions, arrays.segments)
+    targets = arrays.tokens[:, 1:].reshape(-1)
+    counted = arrays.supervised[:, 1:].reshape(-1)
     count = jnp.sum(counted)
     # Rounded up to whole chunks; places past the end gather zeros and scatter nowhere.
     size = -(-targets.size // chunk) * chunk
@@ -56,4 +64,5 @@ def completion_loss(
     head = HeadSettings(
         final_softcap=model.config.final_softcap, compute_dtype=model.compute_dtype, chunk=chunk
     )
-    return summed_loss(head, rows, model.embedding[...], chosen, count), count
+    loss = weighted_loss(head, rows, table, chosen, count, jnp.asarray(weight, jnp.float32))
+    return loss, count

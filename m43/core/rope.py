@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from m43.core.pytree import register_pytree
 
-@jax.tree_util.register_dataclass
+
+@register_pytree
 @dataclass(frozen=True, kw_only=True)
 class Rotation:
     """The sine and cosine of every angle of every position. Shapes: H/2 angles per head."""

@@ -1,5 +1,6 @@
 """One optimizer step: loss, gradient, update, compiled once and with its state donated."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,9 +13,10 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from m43.core.batch import Batch
 from m43.core.loss import DEFAULT_CHUNK, completion_loss
 from m43.core.optimizer import step_count
+from m43.core.pytree import register_pytree
 
 
-@jax.tree_util.register_dataclass
+@register_pytree
 @dataclass(frozen=True, kw_only=True)
 class TrainState:
     """What changes from step to step.
@@ -43,7 +45,7 @@ class TrainState:
         return graphdef, cls(params=params, opt_state=optimizer.init(params), frozen=frozen)
 
 
-@jax.tree_util.register_dataclass
+@register_pytree
 @dataclass(frozen=True, kw_only=True)
 class StepMetrics:
     """What one step measured. Units: nats, tokens.
@@ -84,25 +86,24 @@ def make_step(
             the result is the same, the activations of one part exist at a time.
     """
 
-    def summed(params: PyTree, frozen: PyTree, batch: Batch) -> tuple[Array, Array]:
-        return completion_loss(nnx.merge(graphdef, params, frozen), batch, chunk=chunk)
-
-    def gradient_of_sum(state: TrainState, batch: Batch) -> tuple[Array, Array, PyTree]:
-        (loss, count), gradient = jax.value_and_grad(summed, has_aux=True)(
-            state.params, state.frozen, batch
-        )
-        return loss, count, gradient
+    def mean_part(params: PyTree, frozen: PyTree, batch: Batch, weight: Array) -> Array:
+        model = nnx.merge(graphdef, params, frozen)
+        return completion_loss(model, batch, chunk=chunk, weight=weight)[0]
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
+        count = jnp.sum(jnp.asarray(batch.supervised)[:, 1:])
+        tokens = count.astype(jnp.float32)
+        differentiate = functools.partial(
+            jax.value_and_grad(mean_part), state.params, state.frozen, weight=1.0 / tokens
+        )
         if accumulate == 1:
-            loss, count, gradient = gradient_of_sum(state, batch)
+            loss, gradient = differentiate(batch)
         else:
-            loss, count, gradient = _accumulated(gradient_of_sum, state, batch, accumulate)
-        gradient = jax.tree.map(lambda part: part / count.astype(part.dtype), gradient)
+            loss, gradient = _accumulated(differentiate, state.params, batch, accumulate)
         norm = optax.tree.norm(gradient)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         metrics = StepMetrics(
-            loss_sum_nats=loss,
+            loss_sum_nats=loss * tokens,
             supervised_tokens=count,
             learning_rate=schedule(step_count(state.opt_state)),
             gradient_norm=norm,
@@ -115,27 +116,21 @@ def make_step(
 
 
 def _accumulated(
-    gradient_of_sum: Callable[[TrainState, Batch], tuple[Array, Array, PyTree]],
-    state: TrainState,
+    differentiate: Callable[[Batch], tuple[Array, PyTree]],
+    params: PyTree,
     batch: Batch,
     parts: int,
-) -> tuple[Array, Array, PyTree]:
-    """Add up loss, count and gradient over the parts of a batch, the gradients in float32."""
+) -> tuple[Array, PyTree]:
+    """Add up loss and gradient over the parts of a batch, the gradients in float32."""
     cut = jax.tree.map(lambda rows: rows.reshape(parts, -1, *rows.shape[1:]), batch)
-    start = (
-        jnp.float32(0.0),
-        jnp.int32(0),
-        jax.tree.map(lambda weight: jnp.zeros(weight.shape, jnp.float32), state.params),
-    )
+    zeros = jax.tree.map(lambda weight: jnp.zeros(weight.shape, jnp.float32), params)
 
-    def add(
-        total: tuple[Array, Array, PyTree], part: Batch
-    ) -> tuple[tuple[Array, Array, PyTree], None]:
-        found = gradient_of_sum(state, part)
+    def add(total: tuple[Array, PyTree], part: Batch) -> tuple[tuple[Array, PyTree], None]:
+        found = differentiate(part)
         return jax.tree.map(lambda one, two: one + two.astype(one.dtype), total, found), None
 
-    (loss, count, gradient), _ = jax.lax.scan(add, start, cut)
-    return loss, count, gradient
+    total, _ = jax.lax.scan(add, (jnp.float32(0.0), zeros), cut)
+    return total
 
 
 def share_moved(before: PyTree, after: PyTree) -> float:

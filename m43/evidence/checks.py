@@ -110,11 +110,16 @@ def _response_check(
     return Check(
         name=f"{_STEPS[step]} ({step})",
         found=found,
-        expected="200",
-        holds=response is not None and response.status == 200,
+        expected=" or ".join(str(status) for status in _granting(step)),
+        holds=response is not None and response.status in _granting(step),
         action=_action(cause, repo),
         failure_class=cause,
     )
+
+
+def _granting(step: str) -> tuple[int, ...]:
+    # 302: large files lie in a storage, and the hub sends there whom it grants them.
+    return (200, 302) if step == "weights_head" else (200,)
 
 
 def _action(failure_class: FailureClass, repo: str) -> str:
@@ -165,7 +170,7 @@ def response_class(response: HubResponse) -> FailureClass | None:
         404: not_found,
         429: FailureClass.RATE_LIMITED,
     }
-    if status == 200:
+    if status in _granting(response.step):
         return None
     return by_name.get(name) or by_status.get(status, FailureClass.HUB_ERROR)
 

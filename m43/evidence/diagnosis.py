@@ -129,9 +129,17 @@ def _claims(dossier: Dossier, stop: Stop, failure_class: FailureClass) -> tuple[
         )
         for name in (stop.broken if stop.how == "broken" else ())
     )
-    return (*broken, *claims) or (
+    return (*_interruption(stop), *claims, *broken) or (
         Claim(text="Why this happened was not measured.", standing="unknown", evidence=()),
     )
+
+
+def _interruption(stop: Stop) -> tuple[Claim, ...]:
+    if stop.how != "interrupted" or stop.entry is None:
+        return ()
+    cause = stop.entry.detail or "no cause is given"
+    evidence = (f"journal.jsonl, entry {stop.entry.seq}",)
+    return (Claim(text=f"Interrupted: {cause}.", standing="established", evidence=evidence),)
 
 
 def _silent_end(dossier: Dossier, stop: Stop) -> tuple[Claim, ...]:

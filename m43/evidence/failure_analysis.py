@@ -8,7 +8,8 @@ from m43.evidence.child_diagnosis import ending
 from m43.evidence.claim import Diagnosis
 from m43.evidence.diagnosis import child_of, diagnose_dossier
 from m43.evidence.dossier import Dossier
-from m43.evidence.markdown import block, code, document, prose, rich, table
+from m43.evidence.failure_facts import error_excerpt, progress_at_failure, resources_then
+from m43.evidence.markdown import code, document, prose, rich, table
 from m43.evidence.next_actions import next_actions
 from m43.evidence.promise import CLOSING
 from m43.evidence.sections import NOT_MEASURED
@@ -43,11 +44,11 @@ def render_failure(dossier: Dossier, verdict: Verdict) -> str:
             "## Gates not run",
             _not_run(dossier, stop),
             "## Progress at failure",
-            _progress(dossier, stop),
+            progress_at_failure(dossier),
             "## Resources then",
-            _resources(dossier, stop),
+            resources_then(dossier),
             "## Error excerpt",
-            _excerpt(dossier, stop),
+            error_excerpt(dossier, stop),
             "## Timeline",
             sections.timeline(dossier),
             "## Environment difference",
@@ -79,7 +80,7 @@ def _facts(dossier: Dossier, stop: Stop, diagnosis: Diagnosis) -> str:
     silent = stop.how == "no closing record"
     child = child_of(dossier, stop.gate)
     process = child.process if child else None
-    ended = ending(process) if process else "no child process had ended at this gate"
+    ended = ending(process) if process else "none ended at this gate"
     rows = [
         ("run", code(dossier.name)),
         ("class", "none: there is no closing record" if silent else prose(diagnosis.failure_class)),
@@ -216,68 +217,3 @@ def _not_run(dossier: Dossier, stop: Stop) -> str:
     if not rows:
         return "None: every gate ran."
     return table(("gate", "state", "promises not judged (contract.txt)"), rows)
-
-
-def _progress(dossier: Dossier, stop: Stop) -> str:
-    child = child_of(dossier, stop.gate)
-    if child is None:
-        return f"No child process works at this gate; training and evaluation: {NOT_MEASURED}."
-    name = "train" if stop.gate == "train-300" else "eval"
-    lines = []
-    if child.heartbeat:
-        beat = child.heartbeat
-        lines.append(
-            f"Last heartbeat: phase {code(beat.phase)}, {beat.done} of {beat.total}, "
-            f"{beat.tokens_per_s:.0f} tokens/s ({name}.heartbeat.json)."
-        )
-    if dossier.metrics:
-        last = dossier.metrics[-1]
-        lines.append(
-            f"Last recorded step: {last.step}, loss {last.loss_nats:.4f} nats, gradient norm "
-            f"{last.gradient_norm:.4g} (training_metrics.jsonl); curve: loss_curve.svg."
-        )
-        if dossier.metrics_cut:
-            lines.append("The line after it cannot be read; it was being written at the end.")
-    else:
-        lines.append("No optimizer step was recorded (training_metrics.jsonl).")
-    return "\n".join(f"- {line}" for line in lines)
-
-
-def _resources(dossier: Dossier, stop: Stop) -> str:
-    lines = []
-    child = child_of(dossier, stop.gate)
-    if child and child.process:
-        name = "train" if stop.gate == "train-300" else "eval"
-        process = child.process
-        lines.append(
-            f"Child: {process.duration_s:.1f} s, peak host memory "
-            f"{process.peak_bytes / 1e9:.2f} GB, out-of-memory kills of the kernel meanwhile: "
-            f"{process.oom_kills} ({name}.process.json)."
-        )
-    if dossier.venv:
-        probe = dossier.venv.probe
-        lines.append(
-            f"Machine at the venv gate: {probe.host_memory_bytes / 1e9:.1f} GB memory, "
-            f"{probe.disk_free_bytes / 1e9:.1f} GB free on the disk, NVIDIA driver "
-            f"{prose(probe.driver_version)} (venv.json)."
-        )
-        lines += [
-            f"Device: {prose(device.platform)} {prose(device.kind)}, "
-            f"{device.memory_bytes / 1e9:.1f} GB (venv.json)."
-            for device in probe.devices
-        ]
-    return "\n".join(f"- {line}" for line in lines) or f"{NOT_MEASURED.capitalize()}."
-
-
-def _excerpt(dossier: Dossier, stop: Stop) -> str:
-    child = child_of(dossier, stop.gate)
-    parts = []
-    if child and child.error:
-        parts += ["What the child reported:", block(child.error.problems)]
-    if child and child.log_tail:
-        name = "evaluation_log.txt" if stop.gate == "eval" else "training_log.txt"
-        parts += [f"The last {len(child.log_tail)} lines of {name}:", block(child.log_tail)]
-    if stop.gate == "venv" and dossier.venv and dossier.venv.probe.import_error:
-        error = dossier.venv.probe.import_error.splitlines()
-        parts += ["What importing JAX said (venv.json):", block(error)]
-    return "\n\n".join(parts) or "None: nothing printed an error beyond what stands above."

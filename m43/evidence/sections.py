@@ -151,12 +151,13 @@ def environment_difference(dossier: Dossier) -> str:
     lines = []
     if venv is None:
         lines.append(f"Packages: {NOT_MEASURED} (venv.json).")
-    elif closing.packages_sha256 == venv.packages_sha256:
+    elif closing.packages_sha256 == venv.packages_sha256 and not closing.changed_packages:
         lines.append("Packages: no difference (venv.json, closing.json).")
     else:
         names = ", ".join(code(name) for name in closing.changed_packages) or "not named"
         lines.append(f"Packages: **changed**: {names} (venv.json, closing.json).")
-    if opening is not None and closing.tree_sha256 == opening.tree_sha256:
+    same = opening is not None and closing.tree_sha256 == opening.tree_sha256
+    if same and not closing.changed_paths:
         count = f"{closing.tree_files} files have the same digest"
         lines.append(f"Working tree: no difference; {count} (opening.json, closing.json).")
     else:

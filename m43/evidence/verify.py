@@ -284,7 +284,10 @@ def _no_secrets(run: RunDir) -> Iterator[Problem]:
 
 _MISSING = "the run did not get as far, or the file was taken away"
 _ALTERED = "do not rely on this folder: it was changed after the run"
-_RENDER = "look at the difference first; `python -m m43 render RUN_DIR` writes it from the records"
+_RENDER = (
+    "look at the difference first: another version of m43 may word it otherwise (the run's commit "
+    "stands in opening.json); `python -m m43 render RUN_DIR` writes it from the records"
+)
 
 
 def _problem(found: str, expected: str, where: str, action: str) -> Problem:

@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 STAGES: tuple[str, ...] = (*GATES, CLOSING)
 _LONGEST_DETAIL = 4000
+_MOST_PROBLEMS = 20
 
 
 class StoppedError(Exception):
@@ -70,6 +71,8 @@ class Attempt:
         """
         self.stage = stage
         self.journal.append("gate_opened", gate=stage)
+        # Now, too: a power cut in the middle of a gate leaves a document that names the gate.
+        documents.write_opening_analysis(self.run)
         try:
             measure()
             facts = read(self.run)
@@ -86,8 +89,12 @@ class Attempt:
     def stop(self, failure_class: FailureClass, problems: Sequence[Problem]) -> str:
         """Write down that the open gate stopped, and give the text that people are shown."""
         self.stopped = failure_class
-        tables = [typed_json.to_plain(problem) for problem in problems]
-        detail = self._clean(json.dumps(tables, ensure_ascii=False))
+        # Cut before it is JSON: a cut JSON is none.
+        tables = [
+            {name: self._clean(text) for name, text in typed_json.to_plain(problem).items()}
+            for problem in problems[:_MOST_PROBLEMS]
+        ]
+        detail = json.dumps(tables, ensure_ascii=False)
         self.journal.append(
             "gate_stopped", gate=self.stage, failure_class=failure_class, detail=detail
         )

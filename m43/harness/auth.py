@@ -121,10 +121,6 @@ class _Ladder:
         status = int(self.seen[-1].status_code) if self.seen else 0
         if step == "weights_head":
             self.weight_bytes = sum(response.num_bytes_downloaded for response in self.seen)
-            if answer is not None and self.seen[-1].is_redirect:
-                # A large file lies elsewhere: the hub grants it by a redirect that carries its
-                # digest and a signed address, which is as far as huggingface_hub follows it here.
-                status = 200
         # A redirect that was followed is a request too, and four is the limit.
         self.responses += [
             HubResponse(step=step, status=int(response.status_code), error="redirected")

@@ -52,7 +52,7 @@ def read(config: pytest.Config) -> Asked:
         arguments=tuple(config.args),
         switches=tuple(_given(config)),
         missing_plugins=tuple(
-            name for name in REQUIRED_PLUGINS if config.pluginmanager.is_blocked(name)
+            name for name in REQUIRED_PLUGINS if not config.pluginmanager.hasplugin(name)
         ),
         passive=any(config.getoption(name, False) for name in _PASSIVE),
         optimized=sys.flags.optimize > 0,

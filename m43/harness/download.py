@@ -92,14 +92,23 @@ def _refuse(response: Any) -> None:
 def _arrive(
     world: World, profile: Profile, endpoint: str, pinned: PinnedFile, meter: type
 ) -> Arrival:
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import (
+        get_hf_file_metadata,
+        hf_hub_download,
+        hf_hub_url,
+        try_to_load_from_cache,
+    )
 
     contract = profile.contract
     cache = str(world.cache_dir) if world.cache_dir is not None else None
     known = try_to_load_from_cache(
         contract.repo, pinned.name, cache_dir=cache, revision=contract.revision
     )
+    url = hf_hub_url(contract.repo, pinned.name, revision=contract.revision, endpoint=endpoint)
     try:
+        # hf_hub_download asks a hub that does not answer again and again, for half a minute;
+        # this asks once.
+        get_hf_file_metadata(url, token=world.token.value, timeout=_TIMEOUT_S, endpoint=endpoint)
         path = hf_hub_download(
             contract.repo,
             pinned.name,

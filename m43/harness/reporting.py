@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from m43.errors import M43Error
+from m43.evidence import facts
 from m43.evidence.diagnosis import diagnose
 from m43.evidence.report import summary_html
 from m43.evidence.verdict import verdict_words
@@ -70,6 +71,10 @@ class Reporting:
         except M43Error as error:
             problems = [str(problem) for problem in error.problems]
             raise pytest.UsageError(selection.refusal(problems)) from None
+        except OSError as error:
+            where = error.filename or self.plan.folder
+            text = f"m43 could not begin this run: {error.strerror or error} ({where})"
+            raise pytest.UsageError(text) from None
         session.config.stash[ATTEMPT] = self.attempt
         # Each promise is a line of its own: a person watches this run. Not sooner, because then
         # other plugins would load themselves to fill pytest's header.
@@ -151,6 +156,11 @@ class Reporting:
         if verdict is not None and not verdict.accepted:
             found = diagnose(run)
             lines += [f"  {found.place}: {found.failure_class}", f"  {found.sentence}"]
+        if changed := facts.read_opening(run).profile_differences:
+            lines.append(
+                f"  this profile differs from the locked decisions in {len(changed)} values; "
+                "the documents list them"
+            )
         if self.trouble:
             lines.append(f"  the run could not be closed: {self.trouble}")
         document = run.summary if run.summary.exists() else run.failure_analysis

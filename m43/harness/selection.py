@@ -10,7 +10,7 @@ COMMANDS = (
     "pytest acceptance -m production    the run itself, once",
 )
 # Without one of these a run would leave no report, or wait for ever.
-REQUIRED_PLUGINS = ("html", "timeout", "junitxml", "terminalreporter")
+REQUIRED_PLUGINS = ("html", "timeout", "junitxml", "terminal")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,10 @@ def _option_problems(asked: Asked, repository: Path) -> Iterator[str]:
             "leave it away"
         )
     for name in asked.missing_plugins:
-        yield f"found the plugin {name!r} switched off, expected it: remove -p no:{name}"
+        yield (
+            f"found no pytest plugin {name!r}, expected it: leave -p no:{name} and "
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD away, or install it"
+        )
     if asked.optimized:
         yield "found Python without asserts (-O or PYTHONOPTIMIZE), expected asserts: run without"
     if not asked.rewritten:

@@ -38,7 +38,7 @@ def _passed(attempt: Attempt, gate: Callable[[], T]) -> T:
     try:
         return gate()
     except StoppedError as stopped:
-        pytest.fail(str(stopped), pytrace=False)
+        text = str(stopped)
     except pytest.fail.Exception as late:
         # The backstop: pytest-timeout raises this inside whatever was running.
         problem = Problem(
@@ -48,7 +48,8 @@ def _passed(attempt: Attempt, gate: Callable[[], T]) -> T:
             action="report this as an error of m43: a deadline of its own should have come first",
         )
         text = attempt.stop(FailureClass.TIMED_OUT, (problem,))
-        pytest.fail(text, pytrace=False)
+    # Out here: inside, pytest would tell the same story twice, as cause and as effect.
+    pytest.fail(text, pytrace=False)
 
 
 @pytest.fixture(scope="session")

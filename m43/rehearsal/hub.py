@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 from m43.rehearsal.faults import NO_FAULT, Fault, FaultKind
-from m43.rehearsal.reply import FileSlice, Reply, Request, reply_to
+from m43.rehearsal.reply import FileSlice, Reply, Request, reply_to, serves_file
 from m43.rehearsal.repository import ServedRepository
 
 CHUNK_BYTES = 2**20
@@ -112,7 +112,7 @@ class LoopbackHub:
             return True
         # These two befall bodies of files, so that `times` counts what a client notices.
         spoils_bodies = fault.kind in (FaultKind.CUT, FaultKind.WRONG_BYTES)
-        has_file = request.method == "GET" and "/resolve/" in request.target
+        has_file = request.method == "GET" and serves_file(request.target)
         return fault.where in request.target and (has_file or not spoils_bodies)
 
 
@@ -173,6 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
             target=self.path,
             authorization=self.headers.get("Authorization", ""),
             range=self.headers.get("Range", ""),
+            host=self.headers.get("Host", ""),
         )
         fault = hub.begin(request)
         reply = hub.reply(request, fault)

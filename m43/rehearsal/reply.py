@@ -4,12 +4,13 @@ Source: the statuses, headers and bodies that huggingface_hub 2.4.0 turns into i
 (utils/_http.py, hf_raise_for_status) and its file metadata (file_download.py).
 """
 
+import hmac
 import json
 import re
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from m43.rehearsal.faults import Fault, FaultKind
 from m43.rehearsal.repository import ServedFile, ServedRepository
@@ -17,6 +18,8 @@ from m43.rehearsal.repository import ServedFile, ServedRepository
 ACCOUNT = "rehearsal"
 # The name under which the hub also knows its newest commit.
 MAIN = "main"
+# Where large files lie: behind an address, not behind the token.
+STORAGE = "storage/"
 
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)$")
 
@@ -29,6 +32,7 @@ class Request:
     target: str
     authorization: str = field(repr=False)
     range: str = ""
+    host: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,19 +69,24 @@ def reply_to(request: Request, repository: ServedRepository, token: str, fault: 
     if fault.kind is FaultKind.MISSING_FILE:
         repository = repository.without(fault.where)
     path = unquote(urlsplit(request.target).path).strip("/")
+    if path.startswith(STORAGE):
+        return _stored(request, path.removeprefix(STORAGE), repository, token)
     refusal = _refusal(request, path, token, fault.kind)
-    if refusal is not None:
-        return refusal
-    if path == "api/whoami-v2":
-        return _json(_whoami(fault.kind))
+    if refusal is not None or path == "api/whoami-v2":
+        return refusal or _json(_whoami(fault.kind))
     for prefix in (f"api/models/{repository.name}", f"{repository.name}/resolve"):
         # With a slash behind it: m43/toy is not m43/toy-gemma.
         if f"{path}/".startswith(f"{prefix}/") and fault.kind is not FaultKind.UNKNOWN_REPOSITORY:
             rest = path.removeprefix(prefix).strip("/")
             if prefix.startswith("api/"):
                 return _api(request, rest, repository, fault.kind)
-            return _resolve(request, rest, repository, fault.kind)
+            return _resolve(request, rest, repository, token, fault.kind)
     return _error(HTTPStatus.NOT_FOUND, "Repository not found", code="RepoNotFound")
+
+
+def serves_file(target: str) -> bool:
+    """Tell whether a request's target is a file, here or in the storage."""
+    return "/resolve/" in target or target.startswith(f"/{STORAGE}")
 
 
 def _outage(kind: FaultKind) -> Reply | None:
@@ -137,7 +146,9 @@ def _api(request: Request, rest: str, repository: ServedRepository, kind: FaultK
     return _json(_model_info(repository, blobs=query.get("blobs") == ["true"]))
 
 
-def _resolve(request: Request, rest: str, repository: ServedRepository, kind: FaultKind) -> Reply:
+def _resolve(
+    request: Request, rest: str, repository: ServedRepository, token: str, kind: FaultKind
+) -> Reply:
     closed = _closed_gate(repository, kind)
     if closed is not None:
         return closed
@@ -149,7 +160,36 @@ def _resolve(request: Request, rest: str, repository: ServedRepository, kind: Fa
     if file is None:
         message = "Entry not found"
         return _error(HTTPStatus.NOT_FOUND, message, code="EntryNotFound", headers=commit)
+    if file.sha256:
+        return _elsewhere(request, file, token, commit)
     return _file(request, file, commit)
+
+
+def _elsewhere(request: Request, file: ServedFile, token: str, headers: dict[str, str]) -> Reply:
+    """Send a large file's reader to the storage, with the digest and a signed address.
+
+    The storage has another name than the hub, as the real one has: huggingface_hub stops at a
+    redirect to a foreign host when it asks for metadata, and takes no token there.
+    """
+    name, _, port = request.host.partition(":")
+    host = "127.0.0.1" if name == "localhost" else "localhost"
+    signature = _signature(file, token)
+    location = f"http://{host}:{port}/{STORAGE}{quote(file.name)}?signature={signature}"
+    linked = {"X-Linked-ETag": f'"{file.sha256}"', "X-Linked-Size": str(file.size_bytes)}
+    return Reply(status=HTTPStatus.FOUND, headers=headers | linked | {"Location": location})
+
+
+def _stored(request: Request, name: str, repository: ServedRepository, token: str) -> Reply:
+    """Serve a large file to whoever has the signed address; the storage asks for no token."""
+    file = repository.find(name)
+    signatures = parse_qs(urlsplit(request.target).query).get("signature", [])
+    if file is None or signatures != [_signature(file, token)]:
+        return _error(HTTPStatus.FORBIDDEN, "Request has no valid signature")
+    return _file(request, file, {})
+
+
+def _signature(file: ServedFile, token: str) -> str:
+    return hmac.new(token.encode(), file.sha256.encode(), "sha256").hexdigest()
 
 
 def _file(request: Request, file: ServedFile, headers: dict[str, str]) -> Reply:
@@ -158,8 +198,6 @@ def _file(request: Request, file: ServedFile, headers: dict[str, str]) -> Reply:
         "Content-Type": "application/octet-stream",
         "ETag": f'"{file.etag}"',
     }
-    if file.sha256:
-        headers |= {"X-Linked-ETag": f'"{file.sha256}"', "X-Linked-Size": str(file.size_bytes)}
     whole = FileSlice(file=file, start=0, end=file.size_bytes)
     match = _RANGE.match(request.range)
     # A range in a form that is not understood may be ignored: RFC 9110, section 14.2.

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 REPO = "m43/toy-gemma"
 # What `revision_of` gives for the folder; the bundled rehearsal profile pins it.
-REVISION = "ce011422af790098b6399634e7ba22dfc65fe324"
+REVISION = "bc5f6cbac414d31bbc94542bd4f04f3dd11ae3dc"
 
 TOKENIZER = Path(__file__).with_name("tokenizer.json")
 SEED = "m43 toy gemma 1"
 
-LAYERS = 3
+LAYERS = 2
 D_MODEL = 128
 D_FF = 512
 HEADS = 4

@@ -2,20 +2,22 @@
 
 Usage: python -m m43.rehearsal.train_tokenizer
 
-To be run when acceptance/data/train.jsonl changes much; the toy's revision changes with it. The
+To be run when acceptance/data/train.jsonl changes; the toy's revision changes with it. The
 rehearsal only reads the file, so the toy is the same whatever version of tokenizers is installed.
 """
 
 import json
+import sys
 import tomllib
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
-from m43.rehearsal.toy_gemma import TOKENIZER
+from m43.rehearsal.toy_gemma import TOKENIZER, revision_of, write_toy_gemma
 
 ACCEPTANCE = Path(__file__).parents[2] / "acceptance"
 VOCABULARY = 1280
@@ -28,8 +30,15 @@ PRINTABLE_ASCII = [chr(code) for code in range(0x21, 0x7F)]
 
 
 def main() -> None:
-    """Train on the bundled rows and write the file."""
+    """Train on the bundled rows, write the file, and tell the toy's new revision."""
     TOKENIZER.write_text(train(bundled_texts()).to_str(pretty=True) + "\n", encoding="utf-8")
+    with TemporaryDirectory() as folder:
+        write_toy_gemma(Path(folder))
+        revision = revision_of(Path(folder))
+    sys.stdout.write(
+        f"The toy's revision is {revision}. It belongs into REVISION of toy_gemma.py and "
+        "into [contract] of acceptance/rehearsal.toml.\n"
+    )
 
 
 def bundled_texts() -> list[str]:

@@ -16,6 +16,8 @@ ARCHITECTURES: Mapping[str, str] = {
     "gemma3_text": "Gemma3ForCausalLM",
 }
 LOCAL, GLOBAL = "sliding_attention", "full_attention"
+MOST, MOST_LAYERS = 2**31 - 1, 1000
+"""Sizes are int32 on the device; a stack of more layers is a damaged file, not a Gemma."""
 
 
 class ModelConfigError(ProblemsError):
@@ -73,10 +75,10 @@ class _Keys:
     def shown(self, key: str) -> str:
         return repr(self.data[key]) if key in self.data else "nothing"
 
-    def integer(self, key: str, least: int) -> int:
+    def integer(self, key: str, least: int, most: int = MOST) -> int:
         value = self.data.get(key)
-        if type(value) is not int or value < least:
-            self.refuse(key, self.shown(key), f"a whole number of at least {least}")
+        if type(value) is not int or not least <= value <= most:
+            self.refuse(key, self.shown(key), f"a whole number from {least} to {most}")
             return max(least, 1)
         return value
 
@@ -95,7 +97,6 @@ class _Keys:
     def only(self, key: str, allowed: tuple[object, ...], why: str) -> None:
         """Refuse a key that is there with another value; that it is absent is fine."""
         value = self.data.get(key)
-        # By type too: 0 == False in Python, and a config may well say 0.0 for a dropout.
         if value is not None and value not in allowed:
             self.refuse(key, repr(value), f"{' or '.join(map(repr, allowed))}, {why}")
 
@@ -110,12 +111,13 @@ class _Keys:
 
 def _read(keys: _Keys) -> GemmaConfig | None:
     family = keys.data.get("model_type")
-    if family not in ARCHITECTURES:
+    if not isinstance(family, str) or family not in ARCHITECTURES:
         keys.refuse("model_type", keys.shown("model_type"), " or ".join(map(repr, ARCHITECTURES)))
         return None
     family = cast("GemmaFamily", family)
     _refuse_what_is_not_implemented(keys, family)
-    layers, q_heads = keys.integer("num_hidden_layers", 1), keys.integer("num_attention_heads", 1)
+    layers = keys.integer("num_hidden_layers", 1, MOST_LAYERS)
+    q_heads = keys.integer("num_attention_heads", 1)
     kv_heads, head_dim = keys.integer("num_key_value_heads", 1), keys.integer("head_dim", 2)
     if q_heads % kv_heads:
         keys.refuse("num_key_value_heads", str(kv_heads), f"a divisor of {q_heads} query heads")
@@ -158,7 +160,8 @@ def _read(keys: _Keys) -> GemmaConfig | None:
         ("bos_token_id", (config.bos_id,)),
         ("eos_token_id", config.eos_ids),
     ):
-        if max(ids) >= vocab_size:
+        # Against a stand-in for a malformed size every id would be told as a problem too.
+        if max(ids) >= vocab_size == keys.data.get("vocab_size"):
             keys.refuse(key, keys.shown(key), f"below the vocabulary's size, {vocab_size}")
     return config
 

@@ -4,13 +4,12 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-from flax import nnx
 
 from m43.core.gemma_config import GemmaConfig
 from m43.training.safetensors_file import DTYPES, LENGTH_BYTES
 from m43.training.weight_folder import open_weight_folder
 from m43.training.weight_names import EMBEDDING, HEAD, tensor_places
-from m43.training.weights import read_weights
+from m43.training.weights import read_weights, tensor_of
 
 
 def reloaded_digest(folder: Path, config: GemmaConfig, dtype: np.dtype) -> str:
@@ -21,16 +20,13 @@ def reloaded_digest(folder: Path, config: GemmaConfig, dtype: np.dtype) -> str:
     """
     model = read_weights(folder, config, dtype)
     places = tuple(tensor_places(config))
-    leaves = dict(nnx.to_flat_state(nnx.state(model, nnx.Param)))
     place_of = {place.name: place for place in places}
     place_of[HEAD] = place_of[EMBEDDING]
     lines = []
     for file in open_weight_folder(folder, places).files:
         digest = hashlib.sha256(len(file.header).to_bytes(LENGTH_BYTES, "little") + file.header)
         for tensor in file.tensors:
-            place = place_of[tensor.name]
-            leaf = leaves[place.leaf][...]
-            values = np.asarray(leaf if place.layer is None else leaf[place.layer])
+            values = tensor_of(model, place_of[tensor.name])
             stored = np.ascontiguousarray(values.astype(DTYPES[tensor.dtype], copy=False))
             digest.update(stored.reshape(-1).view(np.uint8).data)
         lines.append(f"{digest.hexdigest()}  {file.path.name}\n")

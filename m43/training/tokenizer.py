@@ -1,12 +1,19 @@
-"""The tokenizer: the model folder's own tokenizer.json, and nothing added to what it says."""
+"""The tokenizer: the model folder's own files, and nothing added to what they say."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
 from m43.core.gemma_config import GemmaConfig
 from m43.errors import FailureClass, Problem, ProblemsError
+
+Ids = tuple[int, ...]
+# A folder that has both means the first; transformers 5 writes it, 4 wrote the other.
+TEMPLATE_FILE, CONFIG_FILE = "chat_template.jinja", "tokenizer_config.json"
+_TEMPLATE_KEY = "chat_template"
 
 
 class TokenizerError(ProblemsError):
@@ -15,28 +22,59 @@ class TokenizerError(ProblemsError):
     failure_class = FailureClass.MODEL_INVALID
 
 
+class ChatTemplateError(ProblemsError):
+    """A chat template that is missing, or that does not do what m43 needs of it."""
+
+    failure_class = FailureClass.MODEL_INVALID
+
+
 class Tokenizer:
     """Turns text into ids of a model and back.
 
     No special token is ever added: BOS and EOS are put where the caller wants them, from the
-    model's config. Text that spells one, such as "<eos>" in a prompt, stays text.
+    model's config. Text that spells one, such as "<eos>" in a prompt, stays text, unless the
+    text is a rendered chat.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
         self._tokenizer = tokenizer
+        self._vocabulary: dict[str, int] = tokenizer.get_vocab()
+        self.folder = folder
 
-    def encode(self, text: str) -> tuple[int, ...]:
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """The ids that are no text: BOS, EOS, the marks of a turn and their like."""
+        added = self._tokenizer.added_tokens_decoder
+        named = (number for number, token in added.items() if token.special)
+        return frozenset((*named, *self._tokenizer.all_special_ids))
+
+    def id_of(self, token: str) -> int | None:
+        """Give the id of a token by its name; None if the tokenizer does not have it."""
+        return self._vocabulary.get(token)
+
+    def ids_that_spell(self, text: str) -> Ids:
+        """Give every single token whose text contains a text; none for an empty text."""
+        if not text:
+            return ()
+        # A byte's token does not show what it spells; few enough to be decoded one by one.
+        likely = (
+            number
+            for piece, number in self._vocabulary.items()
+            if text in piece.replace("\u2581", " ") or piece.startswith("<0x")
+        )
+        return tuple(sorted(number for number in likely if text in self.decode([number])))
+
+    def encode(self, text: str) -> Ids:
         """Give the ids of a text, without BOS and EOS."""
         return self.encode_all([text])[0]
 
-    def encode_all(self, texts: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+    def encode_all(self, texts: Sequence[str]) -> tuple[Ids, ...]:
         """Give the ids of many texts at once."""
-        if not texts:
-            return ()
-        encoded = self._tokenizer(
-            list(texts), add_special_tokens=False, split_special_tokens=True, verbose=False
-        )
-        return tuple(tuple(ids) for ids in encoded["input_ids"])
+        return self._encoded(texts, special_is_text=True)
+
+    def encode_chats(self, texts: Sequence[str]) -> tuple[Ids, ...]:
+        """Give the ids of rendered chats, in which special tokens are written out."""
+        return self._encoded(texts, special_is_text=False)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Give the text of ids, special tokens left out, spaces as they are."""
@@ -46,9 +84,47 @@ class Tokenizer:
             )
         )
 
+    def render_chat(self, turns: Sequence[Mapping[str, str]], *, open_turn: bool) -> str:
+        """Write turns with the folder's chat template.
+
+        Args:
+            turns: role and content of each.
+            open_turn: whether the text ends where the model is to answer.
+
+        Raises:
+            ChatTemplateError: if there is no template, or it refuses these turns.
+        """
+        if self._tokenizer.chat_template is None:
+            raise chat_problem(
+                self.folder,
+                found="no chat template",
+                expected=f'{TEMPLATE_FILE}, or "{_TEMPLATE_KEY}" in {CONFIG_FILE}, because '
+                'template.style is "chat"',
+            )
+        try:
+            text = self._tokenizer.apply_chat_template(
+                list(turns), tokenize=False, add_generation_prompt=open_turn
+            )
+        # Whatever a template raises, it is the template that cannot be used.
+        except Exception as error:
+            found = f"{type(error).__name__}: {error}"
+            raise chat_problem(self.folder, found, "a template for user and model") from error
+        return str(text)
+
+    def _encoded(self, texts: Sequence[str], *, special_is_text: bool) -> tuple[Ids, ...]:
+        if not texts:
+            return ()
+        encoded = self._tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            split_special_tokens=special_is_text,
+            verbose=False,
+        )
+        return tuple(tuple(ids) for ids in encoded["input_ids"])
+
 
 def read_tokenizer(folder: Path, config: GemmaConfig) -> Tokenizer:
-    """Read tokenizer.json and hold it against the model.
+    """Read tokenizer.json, and the chat template if there is one, and hold it against the model.
 
     Raises:
         TokenizerError: if it cannot be read, or knows ids that the model does not have.
@@ -61,15 +137,47 @@ def read_tokenizer(folder: Path, config: GemmaConfig) -> Tokenizer:
         raise TokenizerError(
             [_problem(path, f"{type(error).__name__}: {error}", "a readable tokenizer")]
         ) from error
-    problems = _problems(path, tokenizer.get_vocab(), config)
+    problems = _problems(path, tokenizer, config)
     if problems:
         raise TokenizerError(problems)
-    return Tokenizer(tokenizer)
+    # A chat template writes its BOS by this name; the id is the model's, not the file's word.
+    tokenizer.bos_token = tokenizer.convert_ids_to_tokens(config.bos_id)
+    tokenizer.chat_template = _chat_template(folder)
+    return Tokenizer(tokenizer, folder)
 
 
-def _problems(path: Path, vocabulary: dict[str, int], config: GemmaConfig) -> list[Problem]:
+def _chat_template(folder: Path) -> str | None:
+    """Find the template for plain chats, where transformers 5.23's from_pretrained finds it."""
+    template: Any
+    path = folder / TEMPLATE_FILE
+    try:
+        if path.exists():
+            return path.read_text(encoding="utf-8")
+        path = folder / CONFIG_FILE
+        if not path.exists():
+            return None
+        table = json.loads(path.read_text(encoding="utf-8"))
+        template = table.get(_TEMPLATE_KEY) if isinstance(table, dict) else None
+        if isinstance(template, list):
+            # Several of them, each with a name.
+            template = {each["name"]: each["template"] for each in template}.get("default")
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        found = f"{type(error).__name__}: {error}"
+        raise TokenizerError([_problem(path, found, "a readable tokenizer")]) from error
+    if template is not None and not isinstance(template, str):
+        found = f"a {_TEMPLATE_KEY} of type {type(template).__name__}"
+        raise TokenizerError([_problem(path, found, "a template as text")])
+    return template
+
+
+def _problems(
+    path: Path, tokenizer: PreTrainedTokenizerFast, config: GemmaConfig
+) -> list[Problem]:
     problems = []
-    largest = max(vocabulary.values(), default=-1)
+    vocabulary = tokenizer.get_vocab()
+    # Gemma 3's text models come with the image token of the larger ones, one past their embedding.
+    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    largest = max((vocabulary[piece] for piece in vocabulary.keys() - special), default=-1)
     if not 0 <= largest < config.vocab_size:
         expected = f"ids from 0 to {config.vocab_size - 1}, the model's vocabulary"
         problems.append(_problem(path, f"a largest id of {largest}", expected))
@@ -80,6 +188,16 @@ def _problems(path: Path, vocabulary: dict[str, int], config: GemmaConfig) -> li
         if number not in known:
             problems.append(_problem(path, f"no token {number}", f"{name} of config.json"))
     return problems
+
+
+def chat_problem(folder: Path, found: str, expected: str) -> ChatTemplateError:
+    """Tell what is wrong with a folder's chat template."""
+    action = (
+        'name an -it model (and its template in hub.files), or use template.style = "plain"'
+    )
+    return ChatTemplateError(
+        [Problem(found=found, expected=expected, where=str(folder), action=action)]
+    )
 
 
 def _problem(path: Path, found: str, expected: str) -> Problem:

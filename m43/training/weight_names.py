@@ -11,7 +11,7 @@ HEAD = "lm_head.weight"
 
 # Source: transformers 5.23, the attribute names in modeling_gemma.py, modeling_gemma2.py and
 # modeling_gemma3.py, which are the names in the files.
-_PROJECTIONS: Mapping[str, tuple[str, ...]] = {
+PROJECTIONS: Mapping[str, tuple[str, str]] = {
     "self_attn.q_proj": ("attention", "query"),
     "self_attn.k_proj": ("attention", "key"),
     "self_attn.v_proj": ("attention", "value"),
@@ -19,8 +19,9 @@ _PROJECTIONS: Mapping[str, tuple[str, ...]] = {
     "mlp.gate_proj": ("feed_forward", "gate"),
     "mlp.up_proj": ("feed_forward", "up"),
     "mlp.down_proj": ("feed_forward", "down"),
-    "input_layernorm": ("pre_attention_norm",),
 }
+"""What each projection of a layer is called in the files, and where it is in the model."""
+_NORMS: Mapping[str, tuple[str, ...]] = {"input_layernorm": ("pre_attention_norm",)}
 # One name, two norms: GemmaDecoderLayer.forward applies it before the feed-forward,
 # Gemma2DecoderLayer.forward and Gemma3DecoderLayer.forward after attention.
 _GEMMA1_NORMS: Mapping[str, tuple[str, ...]] = {
@@ -63,10 +64,12 @@ def tensor_places(config: GemmaConfig) -> Iterator[TensorPlace]:
     """
     table = (config.vocab_size, config.d_model)
     yield TensorPlace(name=EMBEDDING, leaf=("embedding",), layer=None, shape=table)
-    names = dict(_PROJECTIONS)
-    names.update(_POST_NORMS if config.post_norms else _GEMMA1_NORMS)
-    if config.qk_norm:
-        names.update(_QK_NORMS)
+    names: dict[str, tuple[str, ...]] = {
+        **{name: (*path, "weight") for name, path in PROJECTIONS.items()},
+        **_NORMS,
+        **(_POST_NORMS if config.post_norms else _GEMMA1_NORMS),
+        **(_QK_NORMS if config.qk_norm else {}),
+    }
     shapes = _shapes(config)
     for layer in range(config.layers):
         for name, path in names.items():
@@ -74,7 +77,7 @@ def tensor_places(config: GemmaConfig) -> Iterator[TensorPlace]:
                 name=f"model.layers.{layer}.{name}.weight",
                 leaf=("layers", *path),
                 layer=layer,
-                shape=shapes[path[-1]],
+                shape=shapes.get(name, (config.d_model,)),
             )
     yield TensorPlace(
         name="model.norm.weight", leaf=("final_norm",), layer=None, shape=(config.d_model,)
@@ -82,20 +85,16 @@ def tensor_places(config: GemmaConfig) -> Iterator[TensorPlace]:
 
 
 def _shapes(config: GemmaConfig) -> Mapping[str, tuple[int, ...]]:
+    """Give the shapes of everything in a layer but the norms over D."""
     queries, keys = config.q_heads * config.head_dim, config.kv_heads * config.head_dim
-    norm = (config.d_model,)
     return {
-        "query": (queries, config.d_model),
-        "key": (keys, config.d_model),
-        "value": (keys, config.d_model),
-        "output": (config.d_model, queries),
-        "gate": (config.d_ff, config.d_model),
-        "up": (config.d_ff, config.d_model),
-        "down": (config.d_model, config.d_ff),
-        "query_norm": (config.head_dim,),
-        "key_norm": (config.head_dim,),
-        "pre_attention_norm": norm,
-        "post_attention_norm": norm,
-        "pre_feed_forward_norm": norm,
-        "post_feed_forward_norm": norm,
+        "self_attn.q_proj": (queries, config.d_model),
+        "self_attn.k_proj": (keys, config.d_model),
+        "self_attn.v_proj": (keys, config.d_model),
+        "self_attn.o_proj": (config.d_model, queries),
+        "mlp.gate_proj": (config.d_ff, config.d_model),
+        "mlp.up_proj": (config.d_ff, config.d_model),
+        "mlp.down_proj": (config.d_model, config.d_ff),
+        "self_attn.q_norm": (config.head_dim,),
+        "self_attn.k_norm": (config.head_dim,),
     }

@@ -1,9 +1,9 @@
 """A model's weights as a Hugging Face folder of safetensors: read, written, and identified."""
 
+import functools
 import hashlib
 import json
 import math
-import os
 import shutil
 from collections import defaultdict
 from pathlib import Path
@@ -16,7 +16,7 @@ from flax import nnx
 
 from m43.core.gemma import Gemma, abstract_gemma
 from m43.core.gemma_config import GemmaConfig
-from m43.errors import FailureClass, M43Error
+from m43.core.projection import Projection
 from m43.training.safetensors_file import (
     DTYPES,
     LENGTH_BYTES,
@@ -27,6 +27,7 @@ from m43.training.safetensors_file import (
 )
 from m43.training.weight_folder import INDEX, StoredWeights, WeightsError, open_weight_folder
 from m43.training.weight_names import EMBEDDING, HEAD, TensorPlace, tensor_places
+from m43.training.whole_folder import ModelFolderError, whole_folder
 
 __all__ = ["ModelFolderError", "WeightsError", "read_weights", "weights_digest", "write_weights"]
 
@@ -45,12 +46,6 @@ COMPANIONS = (
 
 Leaf = tuple[Any, ...]
 """The path of a parameter in the model."""
-
-
-class ModelFolderError(M43Error):
-    """A model that cannot be written where it was asked for."""
-
-    failure_class = FailureClass.HARNESS_ERROR
 
 
 def read_weights(
@@ -104,36 +99,28 @@ def write_weights(model: Gemma, folder: Path, *, source: Path, dtype: jnp.dtype 
         WeightsError: if the source is not a folder of this model.
     """
     code = {numpy_dtype: name for name, numpy_dtype in DTYPES.items()}.get(np.dtype(dtype))
-    if code is None or (folder.exists() and any(folder.iterdir())):
+    if code is None:
         raise ModelFolderError(
-            found=f"dtype {np.dtype(dtype)}" if code is None else "a folder with files in it",
-            expected=" or ".join(DTYPES) if code is None else "no folder, or an empty one",
+            found=f"dtype {np.dtype(dtype)}",
+            expected=" or ".join(DTYPES),
             where=str(folder),
-            action="name another dtype" if code is None else "name a folder that is not there",
+            action="name another dtype",
         )
     stored = open_weight_folder(source, tuple(tensor_places(model.config)))
-    partial = folder.with_name(f".{folder.name}.partial")
-    if partial.exists():
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True)
-    leaves = dict(nnx.to_flat_state(nnx.state(model, nnx.Param)))
     places = {place.name: place for place in tensor_places(model.config)}
     places[HEAD] = places[EMBEDDING]
-    for file in stored.files:
-        with (partial / file.path.name).open("wb") as out:
-            _write_file(out, file, code, leaves, places)
-    _write_companions(source, partial, stored, code)
-    for path in (*partial.iterdir(), partial):
-        _flush(path)
-    partial.replace(folder)
-    _flush(folder.parent)
+    with whole_folder(folder) as partial:
+        for file in stored.files:
+            with (partial / file.path.name).open("wb") as out:
+                _write_file(out, file, code, model, places)
+        _write_companions(source, partial, stored, code)
 
 
 def _write_file(
     out: BinaryIO,
     file: SafetensorsFile,
     code: str,
-    leaves: dict[Leaf, nnx.Variable],
+    model: Gemma,
     places: dict[str, TensorPlace],
 ) -> None:
     same = all(tensor.dtype == code for tensor in file.tensors)
@@ -141,12 +128,19 @@ def _write_file(
     header = file.header if same else make_header(file.tensors, code, file.metadata)
     out.write(len(header).to_bytes(LENGTH_BYTES, "little") + header)
     for tensor in file.tensors:
-        place = places[tensor.name]
-        leaf = leaves[place.leaf][...]
-        values = np.asarray(leaf if place.layer is None else leaf[place.layer])
+        values = tensor_of(model, places[tensor.name])
         # As bytes: NumPy gives bfloat16 no buffer of its own.
         values = np.ascontiguousarray(values.astype(DTYPES[code], copy=False))
         out.write(values.reshape(-1).view(np.uint8).data)
+
+
+def tensor_of(model: Gemma, place: TensorPlace) -> np.ndarray:
+    """Take one tensor of the files out of a model; an adapter is merged into its projection."""
+    holder = functools.reduce(getattr, place.leaf[:-1], model)
+    if isinstance(holder, Projection) and place.layer is not None:
+        return np.asarray(holder.merged(place.layer))
+    leaf = getattr(holder, place.leaf[-1])[...]
+    return np.asarray(leaf if place.layer is None else leaf[place.layer])
 
 
 def _write_companions(source: Path, partial: Path, stored: StoredWeights, code: str) -> None:
@@ -171,15 +165,6 @@ def _write_companions(source: Path, partial: Path, stored: StoredWeights, code: 
 
 def _write_json(path: Path, table: dict[str, object]) -> None:
     path.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
-
-
-def _flush(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk and not in a cache."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def weights_digest(folder: Path) -> str:

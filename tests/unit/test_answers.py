@@ -15,6 +15,10 @@ numbers = st.one_of(
         lambda pair: Fraction(pair[0], 10 ** pair[1])
     ),
 )
+# What may stand before, around and after a number without another being meant.
+CALCULATIONS = ("3 + 4 = ", "100*(7 - 2)=", "$9 ÷ 6 = ", "23 x 88 = ", "36%*305 = ")
+WRAPPINGS = (("", ""), ("**", "**"), ("`", "`"), ('"', '"'), ("$\\boxed{", "}$"))
+ENDS = ("", ".", " ", "!", "!!")
 
 
 def written(value: Fraction, *, commas: bool, zeros: int) -> str:
@@ -42,8 +46,14 @@ def decorations(
     elif unit:
         text += draw(st.sampled_from([" "] if unit == "m" else ["", " "])) + unit
     text = draw(st.sampled_from(["", "", "x = ", "y="])) + text
+    if draw(st.booleans()):
+        text = draw(st.sampled_from(CALCULATIONS)) + text.removeprefix("x = ").removeprefix("y=")
     text = draw(st.sampled_from([str, str.upper, str.title]))(text)
-    return value, f"{draw(st.sampled_from(['', ' ']))}{text}{draw(st.sampled_from(['', '.', ' ']))}"
+    # Not both: what "$5 $" is meant to be cannot be told.
+    left, right = draw(st.sampled_from(WRAPPINGS[: -1 if "$" in text else None]))
+    text = f"{left}{text}{draw(st.sampled_from(['', '.'] if left else ['']))}{right}"
+    text = draw(st.sampled_from(["", "", "The answer is ", "it's ", "Answer: "])) + text
+    return value, f"{draw(st.sampled_from(['', ' ']))}{text}{draw(st.sampled_from(ENDS))}"
 
 
 @given(decorations(), decorations())
@@ -110,6 +120,57 @@ def test_fractions_agree_only_when_they_are_equal(
     assert answers.agree(f"{top}/{bottom}", f"{other_top}/{other_bottom}") == equal
 
 
+@given(st.integers(0, 999), st.integers(1, 999), numbers)
+def test_a_fraction_agrees_with_a_decimal_only_when_they_are_the_same_number(
+    top: int, bottom: int, value: Fraction
+) -> None:
+    """An exact decimal is the fraction written otherwise, a rounded one is another number."""
+    rounded = written(Fraction(round(10**5 * top / bottom), 10**5), commas=False, zeros=0)
+
+    assert answers.agree(f"{top}/{bottom}", rounded) == (Fraction(rounded) == Fraction(top, bottom))
+    assert answers.agree(
+        f"{value.numerator}/{value.denominator}", written(value, commas=False, zeros=0)
+    )
+
+
+@given(numbers, numbers, st.sampled_from(["{} = {}", "{} + 1 = {} = 3", "{}! = {}", "{}; {}"]))
+def test_a_text_with_two_numbers_is_neither(one: Fraction, other: Fraction, pattern: str) -> None:
+    """Where it cannot be told which of two numbers is meant, none is taken."""
+    plain = [written(value, commas=False, zeros=0) for value in (one, other)]
+    text = pattern.format(*plain)
+
+    assert not any(answers.agree(number, text) for number in plain)
+
+
+@given(st.text(alphabet="0123456789.,=+-*/ $%!'\"xykm()", max_size=12), numbers)
+def test_no_jumble_of_digits_and_signs_is_taken_for_a_number_it_does_not_show(
+    text: str, value: Fraction
+) -> None:
+    """Whatever agrees with a number ends with it, up to what may stand behind a number."""
+    plain = written(value, commas=False, zeros=0)
+    shown = text.replace(",", "").rstrip(" .!'\"km$)").rstrip("0") + "0"
+
+    if answers.agree(plain, text) and "/" not in text:
+        digits = plain.lstrip("-").removeprefix("0")
+        assert digits.rstrip("0").rstrip(".") in shown
+
+
+@given(st.text(max_size=30), st.sampled_from(["", "Answer:"]))
+def test_an_extracted_answer_stands_in_the_output(output: str, marker: str) -> None:
+    """Nothing is put into a model's mouth, and taking the answer out of itself changes nothing."""
+    answer = answers.extract(output, marker)
+
+    assert answer in output
+    assert answers.agree(answer, answers.extract(answer, "")) == (answers.parse(answer) != ())
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_a_right_answer_is_an_answer(expected: str, given: str) -> None:
+    """What agrees is always of the kind that was asked for: no right row counts as unanswered."""
+    if answers.agree(expected, given):
+        assert answers.is_answer(expected, given)
+
+
 @given(st.sampled_from(UNIT_SPELLINGS), st.sampled_from(UNIT_SPELLINGS))
 def test_a_number_with_another_unit_is_another_answer(left: str, right: str) -> None:
     """Five of one unit are never five of another."""
@@ -134,6 +195,27 @@ def test_a_number_with_another_unit_is_another_answer(left: str, right: str) -> 
         ("x = 7", "7"),
         ("7", "x=7."),
         ("1/216", "2/432"),
+        ("1/2", "0.5"),
+        ("1.25", "5/4"),
+        ("11/2", "5 1/2"),
+        ("-1.5", "-1 1/2"),
+        ("4", "4!"),
+        ("Friday", "Friday!"),
+        ("42", "15 + 27 = 42."),
+        ("$31.5", "$189 ÷ 6 = $31.50"),
+        ("2024", "23 x 88 = 2,024"),
+        ("42", "**42**"),
+        ("42", "$\\boxed{42}$"),
+        ("42", "The answer is: **42.**"),
+        ("nosaer", "'nosaer'"),
+        ("Paris", "\N{LEFT DOUBLE QUOTATION MARK}Paris.\N{RIGHT DOUBLE QUOTATION MARK}"),
+        ("Friday", "It is Friday."),
+        ("It is raining", "it is raining"),
+        ("it is", "It is."),
+        ("true", "TRUE"),
+        ("1,000", "1000"),
+        ("15.0", "15"),
+        ("$2.37", "2.37"),
         ("Paris", "  paris. "),
         ("Yes", "YES"),
         ("a b", "a   b"),
@@ -173,8 +255,25 @@ def test_forgives_how_an_answer_is_written(expected: str, given: str) -> None:
         ("50", "50%"),
         ("0.5", "50%"),
         ("1/216", "1/215"),
-        ("1/2", "0.5"),
+        ("1/3", "0.333"),
         ("11/2", "1 1/2"),
+        ("5/2", "1 3/2"),
+        ("24", "4!"),
+        ("5", "5..."),
+        ("31", "15 + 27"),
+        ("5", "10 = 5 + 5"),
+        ("3", "7 = 3"),
+        ("3", "2 + 2 = 4 = 3"),
+        ("14", "2x = 14"),
+        ("58", "100% of 58 = 58"),
+        ("42", "The answer is not 42"),
+        ("42", "The answer is 42, not 43"),
+        ("42", "42 or 43"),
+        ("42", "42. The answer is 43"),
+        ("42", "answers 42"),
+        ("5", "'5' or '6'"),
+        ("5", "5'"),
+        ("5", '5"'),
         ("7", "007"),
         ("52", "5²"),
         ("15", "1e5"),
@@ -213,8 +312,36 @@ def test_a_number_of_thousands_of_digits_is_compared_as_text() -> None:
         ("no such word 7", "Answer:", ""),
         ("Answer:", "Answer:", ""),
         ("", "", ""),
+        (" The answer is 42.", "", "42."),
+        ("So the final answer is: **42**", "", "**42**"),
+        ("It's Friday", "", "Friday"),
+        ("The answer is", "", "The answer is"),
+        ("I think the answer is 42", "", "I think the answer is 42"),
+        ("42, so the answer is 43", "", "42, so the answer is 43"),
+        ("There are 150 minutes in 2.5 hours.", "", "There are 150 minutes in 2.5 hours."),
     ],
 )
 def test_takes_the_answer_behind_the_last_marker(output: str, marker: str, answer: str) -> None:
     """The rest of the line after the last marker; the whole output where there is no marker."""
     assert answers.extract(output, marker) == answer
+
+
+@pytest.mark.parametrize(
+    ("expected", "given", "answered"),
+    [
+        ("150", "90", True),
+        ("150", "90 minutes", True),
+        ("150", "There are 150 minutes in 2.5 hours.", False),
+        ("150", "one hundred and fifty", False),
+        ("150", "", False),
+        ("1, 2", "2, 1", True),
+        ("1, 2", "1 2", False),
+        ("No", "Yes", True),
+        ("No", "No, she is a wug.", False),
+        ("quite a long text as expected", "no", True),
+        ("", "5", False),
+    ],
+)
+def test_prose_in_the_place_of_an_answer_is_none(expected: str, given: str, answered: bool) -> None:
+    """A number asks for a number, a list for a list, a word for no sentence."""
+    assert answers.is_answer(expected, given) == answered

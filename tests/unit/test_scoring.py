@@ -27,7 +27,14 @@ ROW = Prediction(
 
 def test_counts_overall_and_by_every_group() -> None:
     """Two rows that differ in section and share the rest, counted by hand."""
-    silent = replace(ROW, id="row-2", section="edge_case", tuned_answer="", tuned_correct=False)
+    silent = replace(
+        ROW,
+        id="row-2",
+        section="edge_case",
+        base_correct=True,
+        tuned_answer="",
+        tuned_correct=False,
+    )
 
     results = scoring.tally((ROW, silent))
 
@@ -36,11 +43,11 @@ def test_counts_overall_and_by_every_group() -> None:
         for tally in (results.overall, *results.groups)
     }
     assert counted == {
-        "overall": (2, 0, 1, 1),
+        "overall": (2, 1, 1, 1),
         "section: core": (1, 0, 1, 0),
-        "section: edge_case": (1, 0, 0, 1),
-        "category: arithmetic": (2, 0, 1, 1),
-        "difficulty: easy": (2, 0, 1, 1),
+        "section: edge_case": (1, 1, 0, 1),
+        "category: arithmetic": (2, 1, 1, 1),
+        "difficulty: easy": (2, 1, 1, 1),
     }
 
 

@@ -87,7 +87,7 @@ def test_adamw_equals_its_definition() -> None:
 
 
 def test_adafactor_steps_by_the_rate_not_by_the_size_of_the_weights() -> None:
-    """Weights of 100 and of 1 move equally far: the first step of a constant gradient is the rate."""
+    """Weights of 100 and of 1 move equally far: by the rate, in a first step."""
     for size in (1.0, 100.0):
         params = {"up": jnp.full((4, 4), size)}
         moved = updates_of(ADAFACTOR, params, [{"up": jnp.full((4, 4), 0.01)}])

@@ -7,7 +7,7 @@ import pytest
 
 from m43.evidence.assertion import AssertedExpression, unreadable
 from m43.evidence.contract import read_contract
-from tests.unit.evidence.good_run import CONTRACT
+from tests.unit.evidence.good_records import CONTRACT
 
 
 @dataclass(frozen=True, kw_only=True)

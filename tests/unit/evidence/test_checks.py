@@ -7,7 +7,7 @@ import pytest
 from m43.errors import FailureClass as F
 from m43.evidence.checks import auth_checks, failing, response_class, venv_checks
 from m43.records import Device, HubResponse, Package, Requirement
-from tests.unit.evidence.good_run import (
+from tests.unit.evidence.good_records import (
     CONTRACT,
     auth_record,
     probe_record,

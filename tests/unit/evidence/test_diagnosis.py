@@ -14,18 +14,15 @@ from m43.evidence.explanations import SENTENCES
 from m43.evidence.next_actions import ACTIONS
 from m43.records import ChildError, Heartbeat, HubResponse
 from m43.run_dir import RunDir, write_record
-from tests.unit.evidence.good_run import (
+from tests.unit.evidence.good_records import (
     CONTRACT,
     auth_record,
-    break_gate,
     closing_record,
     probe_record,
     process_record,
-    stop_at,
     venv_record,
-    write_gate_files,
-    write_opening,
 )
+from tests.unit.evidence.good_run import break_gate, stop_at, write_gate_files, write_opening
 
 Write = Callable[[RunDir], None]
 
@@ -172,7 +169,7 @@ def test_a_broken_promise_has_a_class(tmp_path: Path, gate: str, name: str, expe
     diagnosis = diagnose(run)
 
     assert diagnosis.failure_class is expected
-    assert diagnosis.claims[0].text == f"The promise {name} is broken."
+    assert diagnosis.claims[-1].text == f"The promise {name} is broken."
 
 
 def test_no_token_is_told_with_what_to_do(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from m43.evidence.measurement import measure
 from m43.evidence.verify import hold, load_promises
 from m43.records import MalformedRecordError
 from m43.run_dir import RunDir
-from tests.unit.evidence.good_run import CONTRACT, write_good_run
+from tests.unit.evidence.good_records import CONTRACT
+from tests.unit.evidence.good_run import write_good_run
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from m43.evidence import chain, journal
 from m43.evidence.chain import BrokenChainError, CutChainError
 from m43.evidence.journal import Journal
-from tests.unit.evidence.good_run import ticking
+from tests.unit.evidence.good_records import ticking
 
 
 def written(path: Path, count: int = 5) -> list[bytes]:

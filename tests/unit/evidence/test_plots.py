@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from m43.evidence.plots import description, loss_curve_svg, running_mean
-from tests.unit.evidence.good_run import step_metrics
+from tests.unit.evidence.good_records import step_metrics
 
 METRICS = tuple(step_metrics(step) for step in range(1, 301))
 SVG = "{http://www.w3.org/2000/svg}"

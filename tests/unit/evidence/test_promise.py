@@ -6,7 +6,7 @@ import pytest
 
 from m43.evidence.contract import ContractError, read_contract
 from m43.evidence.promise import PREFIXES, parse_contract
-from tests.unit.evidence.good_run import CONTRACT
+from tests.unit.evidence.good_records import CONTRACT
 
 GOOD = '''"""A contract."""
 

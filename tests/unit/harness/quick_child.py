@@ -6,9 +6,7 @@ tested in seconds; what a child does is tested with the real one.
 
 import hashlib
 import json
-import os
 import platform
-import signal
 import subprocess
 import sys
 import sysconfig
@@ -53,7 +51,7 @@ def probe(how: str) -> int:
     packages = {item.metadata["Name"]: item.version for item in distributions}
     if how == "package missing":
         del packages["optax"]
-    print("a line that is not the report")
+    sys.stdout.write("a line that is not the report\n")
     report = ProbeRecord(
         executable=sys.executable,
         prefix=sys.prefix,
@@ -64,14 +62,14 @@ def probe(how: str) -> int:
         site_packages=(purelib,),
         import_error="",
         devices=(Device(platform="cpu", kind="cpu", memory_bytes=1),),
-        default_device="gpu:other" if how == "wrong device" else "cpu:cpu",
+        default_device="cpu:cpu",
         product_relative_error=0.0,
         softmax_relative_error=0.0,
         driver_version="none",
         host_memory_bytes=1,
         disk_free_bytes=1,
     )
-    print(typed_json.dump_line(report), end="")
+    sys.stdout.write(typed_json.dump_line(report))
     return 0
 
 
@@ -84,8 +82,6 @@ def train(run: RunDir, how: str) -> int:
         # A grandchild of the same group, which must not outlive the run either.
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
         time.sleep(300)
-    if how == "killed":
-        os.kill(os.getpid(), signal.SIGKILL)
     if how == "non-finite":
         error = ChildError(
             failure_class=FailureClass.NON_FINITE_LOSS, problems=("loss nan",), step=7

@@ -104,8 +104,6 @@ def test_a_second_run_under_the_same_name_is_refused(copied_tree: CopiedTree) ->
     ("how", "gate", "failure_class", "not_run"),
     [
         ("package missing", "venv", "", 22),
-        ("wrong device", "venv", "", 22),
-        ("killed", "train-300", "killed", 21),
         ("non-finite", "train-300", "non-finite loss", 21),
         ("299", "train-300", "", 10),
         ("99 rows", "eval", "", 4),
@@ -122,13 +120,14 @@ def test_one_thing_wrong_stops_at_its_gate(
     bad = [event for event in events(run) if event[0] in ("gate_stopped", "promise_broken")]
     assert result.returncode == 1, result.stdout + result.stderr
     assert bad[0][1:] == (gate, failure_class)
+    assert "During handling" not in result.stdout
     assert len([event for event in events(run) if event[0] == "promise_not_run"]) == not_run
     assert (run / "failure_analysis.md").exists()
     assert not (run / "m43_summary.md").exists()
     assert (run / "MANIFEST.sha256").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_run_in_order(copied_tree: CopiedTree, number: signal.Signals) -> None:
     """The child's group dies, the journal says what came, the document is written."""
     copied_tree.misbehave("hang")

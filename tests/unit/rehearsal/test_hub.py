@@ -63,7 +63,7 @@ def test_the_ladder_takes_four_requests_and_moves_no_weights(start_hub: StartHub
     info = api.model_info(REPO, revision=REVISION, files_metadata=True)
     head = get_hf_file_metadata(url_of(hub, WEIGHTS), token=TOKEN)
     assert [request.method for request in hub.requests] == ["GET", "GET", "GET", "HEAD"]
-    assert [request.status for request in hub.requests] == [200] * 4
+    assert [request.status for request in hub.requests] == [200, 200, 200, 302]
     assert hub.requests[-1].body_bytes == 0
     assert info.sha == head.commit_hash == REVISION
 
@@ -163,6 +163,17 @@ def test_a_range_of_another_form_never_gives_wrong_bytes(start_hub: StartHub, he
     assert (status, body) in ((200, WEIGHT_BYTES), (416, b""))
 
 
+def test_a_head_tells_of_the_whole_file(start_hub: StartHub) -> None:
+    """A range is a matter of GET only; a HEAD with one still tells the file's length."""
+    head = get_hf_file_metadata(
+        url_of(start_hub(), WEIGHTS), token=TOKEN, headers={"Range": "bytes=0-9"}
+    )
+    plain = get_hf_file_metadata(
+        url_of(start_hub(), "config.json"), token=TOKEN, headers={"Range": "bytes=0-9"}
+    )
+    assert (head.size, plain.size) == (len(WEIGHT_BYTES), 24)
+
+
 def test_main_is_the_pinned_commit(start_hub: StartHub) -> None:
     """The hub knows its only commit under the name of the branch, too."""
     hub = start_hub()
@@ -242,3 +253,14 @@ def test_the_token_is_in_no_request_that_is_remembered(start_hub: StartHub) -> N
     hub = start_hub()
     client(hub).whoami()
     assert TOKEN not in repr(hub.requests)
+
+
+def test_the_storage_takes_a_signed_address_and_nothing_else(start_hub: StartHub) -> None:
+    """Weights lie under another name of the host, behind an address that only a token gets."""
+    hub = start_hub()
+    head = get_hf_file_metadata(url_of(hub, WEIGHTS), token=TOKEN)
+    assert head.location.startswith("http://localhost:")
+    with urllib.request.urlopen(head.location) as answer:
+        assert answer.read() == WEIGHT_BYTES
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(head.location[:-1])

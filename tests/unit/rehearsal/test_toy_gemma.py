@@ -7,7 +7,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors import safe_open
 from transformers import AutoConfig, GemmaConfig
@@ -129,6 +129,15 @@ def test_weights_have_the_spread_that_they_should(tensor: Tensor) -> None:
     assert drawn.std() == pytest.approx(tensor.spread, rel=0.03)
 
 
+def test_every_layer_keeps_the_scale_of_its_input() -> None:
+    """Spreads of 1/sqrt(inputs), where an embedding's row is looked up and then times sqrt(D)."""
+    spreads = {tensor.name: tensor.spread for tensor in tensors(1000)}
+    assert spreads["model.embed_tokens.weight"] == pytest.approx(1 / 128**0.5)
+    assert spreads["model.layers.1.self_attn.q_proj.weight"] == pytest.approx(1 / 128**0.5)
+    assert spreads["model.layers.1.mlp.down_proj.weight"] == pytest.approx(1 / 512**0.5)
+    assert spreads["model.norm.weight"] == 0
+
+
 def test_two_weights_are_never_the_same() -> None:
     """Each has its own stream; layers that begin equal would stay redundant."""
     drawn = [values(tensor).tobytes() for tensor in tensors(300) if tensor.spread]
@@ -136,6 +145,8 @@ def test_two_weights_are_never_the_same() -> None:
     assert len({content[: 2 * D_MODEL] for content in drawn}) == len(drawn)
 
 
+# Halfway between two neighbours: down to the even one, then up to the even one.
+@example([1.00390625, 1.01171875])
 @given(st.lists(st.floats(-(2.0**127), 2.0**127, width=32), min_size=1))
 def test_rounding_agrees_with_ml_dtypes(numbers: list[float]) -> None:
     """Nearest, ties to even, also for denormal numbers."""

@@ -45,6 +45,12 @@ def test_the_committed_file_is_small() -> None:
     assert TOKENIZER.stat().st_size < 100_000
 
 
+def test_the_committed_file_is_what_the_script_trains(model: dict[str, Any]) -> None:
+    """Whoever changes the rows runs the script again: python -m m43.rehearsal.train_tokenizer."""
+    trained = json.loads(train(bundled_texts()).to_str())["model"]
+    assert (model["vocab"], model["merges"]) == (trained["vocab"], trained["merges"])
+
+
 def test_training_twice_gives_the_same_tokenizer() -> None:
     """The script is deterministic: the file can be made again."""
     texts = bundled_texts()[:300]

@@ -50,7 +50,11 @@ def tiny_gemma(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def template() -> TemplateTable:
     """Question and answer, as in the bundled profiles."""
     return TemplateTable(
-        prompt="Q: {prompt}\nA:", completion=" {final_answer}", answer_marker="", stop_text="\n"
+        style="plain",
+        prompt="Q: {prompt}\nA:",
+        completion=" {final_answer}",
+        answer_marker="",
+        stop_text="\n",
     )
 
 

@@ -93,9 +93,13 @@ def test_datasets_reads_the_same_and_leaves_nothing_behind(
     ]
     path = write_rows(rows)
 
-    found = list(load_fields(path, tmp_path))
+    fields = load_fields(path, tmp_path)
+    found = [next(fields)]
+    while_reading = set(tmp_path.iterdir())
+    found += fields
 
     assert found == rows
+    assert len(while_reading) == 2
     assert list(tmp_path.iterdir()) == [path]
 
 

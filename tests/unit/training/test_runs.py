@@ -46,7 +46,12 @@ def small(profile: Profile, folder: Path) -> Profile:
             profile.data, train=folder / "train.jsonl", evaluation=folder / "eval_v2.jsonl"
         ),
         training=replace(
-            profile.training, batch_rows=BATCH_ROWS, sequence_tokens=64, warmup_steps=2
+            profile.training,
+            batch_rows=BATCH_ROWS,
+            sequence_tokens=64,
+            warmup_steps=2,
+            # So high that six steps teach when to stop.
+            learning_rate=0.03,
         ),
         evaluation=replace(profile.evaluation, batch_rows=4, prompt_tokens=40, max_new_tokens=5),
     )
@@ -213,6 +218,15 @@ def test_evaluation_answers_every_row_with_both_models(finished: Finished) -> No
     assert 2 * QUESTIONS <= record.generated_tokens <= 2 * QUESTIONS * 5
     assert scoring.disagreements(predictions, "") == ()
     assert read_record(finished.run.results, EvaluationResults) == scoring.tally(predictions)
+
+
+def test_an_answer_ends_at_eos(finished: Finished) -> None:
+    """The base model runs into the limit; what training taught to stop, stops, eos counted."""
+    record = read_record(finished.run.evaluation, EvaluationRecord)
+    tuned = [row.tuned_output for row in finished.run.read_predictions()]
+
+    assert record.generated_tokens == QUESTIONS * 5 + sum(len(text) + 1 for text in tuned)
+    assert max(len(text) for text in tuned) < 5
 
 
 def test_evaluation_names_the_models_that_it_decoded(finished: Finished) -> None:

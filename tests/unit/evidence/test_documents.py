@@ -1,0 +1,300 @@
+"""Exactly one closing document lies in a run folder, and only success writes the summary."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from m43 import scoring, typed_json
+from m43.evidence import documents
+from m43.evidence.journal import Journal
+from m43.records import EarlierAttempt, OpeningRecord, Prediction
+from m43.run_dir import RunDir, read_record, write_atomically, write_record
+from tests.unit.evidence.good_records import (
+    closing_record,
+    own_differences,
+    predictions,
+    ticking,
+    train_record,
+)
+from tests.unit.evidence.good_run import (
+    break_gate,
+    stop_at,
+    write_gate_files,
+    write_good_run,
+    write_opening,
+)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    """A run folder that nobody changes."""
+    return write_good_run(tmp_path_factory.mktemp("documents"))
+
+
+@pytest.fixture
+def run(good: RunDir, tmp_path: Path) -> RunDir:
+    """A copy of it, to be changed."""
+    return RunDir(Path(shutil.copytree(good.path, tmp_path / good.path.name)))
+
+
+def test_an_accepted_run_has_the_summary_alone(good: RunDir) -> None:
+    """The summary has taken the failure analysis's place."""
+    assert good.summary.exists()
+    assert not good.failure_analysis.exists()
+
+
+def test_the_summary_tells_what_was_asked(good: RunDir) -> None:
+    """Every section is there, with the numbers and the files that they come from."""
+    text = good.summary.read_text(encoding="utf-8")
+
+    assert "**ACCEPTED (rehearsal)**: every promise of the contract was kept (34 of 34" in text
+    assert "loss 3.3925 at the first step, 0.3702 at the last (training_metrics.jsonl)" in text
+    assert "| overall | 100 | 2 (2 %) | 60 (60 %) | +58 | 0, 0 |" in text
+    assert "![Training loss by optimizer step](loss_curve.svg)" in text
+    assert "python -m m43 verify submission_runs/rehearsal-1" in text
+    assert "The folder is not signed" in text
+    assert "None. Every other file of the working tree has the same digest" in text
+    order = ("core", "edge_case", "trace_sensitive", "easy", "medium", "hard")
+    places = [text.index(f": {group} |") for group in order]
+    assert places == sorted(places)
+    assert text.count("| kept |") == 33
+
+
+def test_a_rehearsal_is_watermarked_first_thing(good: RunDir) -> None:
+    """Title and banner say so before anything else is said."""
+    lines = good.summary.read_text(encoding="utf-8").splitlines()
+
+    assert "REHEARSAL" in lines[0]
+    assert lines[2].startswith("> **REHEARSAL")
+
+
+def test_a_profile_of_its_own_is_named_in_the_verdict(tmp_path: Path) -> None:
+    """A production run that differs from the locked decisions says so in its first line."""
+    earlier = (EarlierAttempt(run="m43_v0", kind="production", started_utc="2026-01-01T00:00Z"),)
+    run = write_good_run(
+        tmp_path, "production", profile_differences=own_differences(), earlier_attempts=earlier
+    )
+
+    text = run.summary.read_text(encoding="utf-8")
+    verdict, listed = text.index("**ACCEPTED under a profile of its own**"), text.index("## In")
+    assert "REHEARSAL" not in text
+    assert all(verdict < text.index(line) < listed for line in own_differences())
+    assert "| `m43_v0` | production |" in text
+
+
+def test_rendering_again_changes_nothing(run: RunDir) -> None:
+    """The documents follow from the folder alone."""
+    before = run.summary.read_bytes(), run.loss_curve.read_bytes()
+
+    paths = documents.render(run)
+
+    assert [path.name for path in paths] == ["m43_summary.md", "loss_curve.svg"]
+    assert (run.summary.read_bytes(), run.loss_curve.read_bytes()) == before
+
+
+def test_a_moved_folder_renders_the_same(run: RunDir, tmp_path: Path) -> None:
+    """No path of this machine is in a document, also where files cannot be read."""
+    run.results.write_text("{}")
+    documents.write_documents(run)
+    first = run.failure_analysis.read_bytes()
+    (tmp_path / "elsewhere").mkdir()
+    there = RunDir(run.path.rename(tmp_path / "elsewhere" / run.path.name))
+
+    documents.write_documents(there)
+
+    assert there.failure_analysis.read_bytes() == first
+    assert str(tmp_path).encode() not in first
+
+
+def test_the_dead_mans_document_is_true_before_the_first_gate(tmp_path: Path) -> None:
+    """A run that ends right after its opening leaves a document that says just that."""
+    run = RunDir.create(tmp_path / "m43_v1")
+    write_opening(run, "production")
+
+    text = run.failure_analysis.read_text(encoding="utf-8")
+
+    assert "**NOT ACCEPTED**: no closing record; last seen before gate 1 of 4." in text
+    assert "| class | none: there is no closing record |" in text
+    assert "Not run so far: auth, venv, train-300, eval" in text
+    assert "export" not in text
+    assert not run.summary.exists()
+
+
+def test_the_failure_analysis_has_its_sections(tmp_path: Path) -> None:
+    """A training that was killed for memory: progress, resources, excerpt, what to do."""
+
+    def write(run: RunDir) -> None:
+        write_gate_files(run, "train-300")
+        run.train.unlink()
+        lines = run.metrics.read_text().splitlines(keepends=True)
+        run.metrics.write_text("".join(lines[:137]) + '{"step": 138, "lo')
+        run.log("train").write_text("```\n<script>\nhf_" + "A1" * 17 + "\n")
+
+    run = stop_at(tmp_path, "train-300", write, failure_class="out of host memory")
+
+    text = run.failure_analysis.read_text(encoding="utf-8")
+    for title in (
+        "What happened",
+        "Next actions for a person",
+        "Why, as far as it is known",
+        "Expected against observed",
+        "Gates not run",
+        "Progress at failure",
+        "Resources then",
+        "Error excerpt",
+        "Timeline",
+        "Environment difference",
+        "Earlier attempts",
+        "Evidence index",
+        "Impact on M42",
+    ):
+        assert f"\n## {title}\n" in text
+    assert "Last recorded step: 137" in text
+    assert "The line after it cannot be read" in text
+    assert "````text\n```\n<script>\n[REDACTED]\n````" in text
+    assert "| eval | NOT RUN | 6 |" in text
+    assert "Files that cannot be read" not in text
+    assert "not measured: the run did not get there" in text
+
+
+def test_a_failure_after_evaluation_still_tells_what_was_measured(tmp_path: Path) -> None:
+    """Progress and scores of the gates that ran are shown, and called not accepted."""
+    name = "test_closing_finds_the_environment_unchanged"
+    run = break_gate(tmp_path, "closing", name)
+
+    text = run.failure_analysis.read_text(encoding="utf-8")
+
+    assert "Last recorded step: 300" in text
+    assert "Evaluation, not accepted: 100 rows, 2 right before training, 60 after" in text
+    assert "the run did not get there" not in text
+    assert "What `test_closing_finds_the_environment_unchanged` said" in text
+    assert "```text\nassert 1 == 2\n```" in text
+    assert "**BROKEN**" in text
+
+
+def test_an_interruption_is_told_with_its_cause(tmp_path: Path) -> None:
+    """Whoever reads it later sees that somebody or something ended the run, and when."""
+    run = RunDir.create(tmp_path / "rehearsal-1")
+    journal = write_opening(run)
+    journal.append("gate_opened", gate="auth")
+    journal.append(
+        "interrupted", gate="auth", failure_class="interrupted", detail="SIGTERM was received"
+    )
+    documents.write_opening_analysis(run)
+
+    text = run.failure_analysis.read_text(encoding="utf-8")
+
+    assert "at gate 1 of 4 (auth): **interrupted**" in text
+    assert "| established | Interrupted: SIGTERM was received. | journal.jsonl, entry 3 |" in text
+
+
+def test_a_failure_of_a_run_takes_the_summarys_place(run: RunDir) -> None:
+    """Rendering a folder whose journal was changed leaves the failure analysis alone."""
+    lines = run.journal.read_bytes().splitlines(keepends=True)
+    run.journal.write_bytes(b"".join(lines[:5] + lines[6:]))
+
+    verdict = documents.write_documents(run)
+
+    assert not verdict.accepted
+    assert run.failure_analysis.exists()
+    assert not run.summary.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "opening.json",
+        "contract.txt",
+        "contract.lock.json",
+        "auth.json",
+        "venv.json",
+        "download.json",
+        "train.json",
+        "train.process.json",
+        "training_metrics.jsonl",
+        "eval.json",
+        "eval.process.json",
+        "predictions.jsonl",
+        "evaluation_results.json",
+        "closing.json",
+        "journal.jsonl",
+    ],
+)
+def test_no_summary_without_every_record(run: RunDir, name: str) -> None:
+    """A missing and a malformed record both refuse the summary, and a document is still there."""
+    (run.path / name).unlink()
+    assert not documents.write_documents(run).accepted
+
+    (run.path / name).write_text("{]")
+    assert not documents.write_documents(run).accepted
+    assert run.failure_analysis.exists()
+    assert not run.summary.exists()
+
+
+def test_no_summary_over_records_that_break_a_promise(run: RunDir) -> None:
+    """A journal that says kept does not help records that are not."""
+    write_record(run.train, train_record(optimizer_steps=299))
+
+    verdict = documents.write_documents(run)
+
+    expected = "promise test_train_takes_exactly_the_promised_steps does not hold over the records"
+    assert expected in verdict.reasons
+
+
+def test_no_summary_under_another_contract(run: RunDir) -> None:
+    """The kept contract must be the one that the run was opened under."""
+    opening = read_record(run.opening, OpeningRecord)
+    write_record(run.opening, replace(opening, contract_sha256="00" * 32))
+
+    assert not documents.write_documents(run).accepted
+
+
+def test_no_summary_before_the_seal(run: RunDir) -> None:
+    """The last entry must be there before anything is accepted."""
+    lines = run.journal.read_bytes().splitlines(keepends=True)
+    run.journal.write_bytes(b"".join(lines[:-2]))
+    assert not documents.write_documents(run).accepted
+
+    Journal.open(run.journal, now=ticking()).append("sealed")
+    assert documents.write_documents(run).accepted
+
+
+def test_the_failure_analysis_stays_until_the_summary_is_on_disk(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the summary cannot be written, the folder is not left without a document."""
+    run.summary.rename(run.failure_analysis)
+
+    def full(path: Path, data: bytes) -> None:
+        if path == run.summary:
+            raise OSError(28, "No space left on device")
+        write_atomically(path, data)
+
+    monkeypatch.setattr(documents, "write_atomically", full)
+    with pytest.raises(OSError, match="No space"):
+        documents.write_documents(run)
+
+    assert run.failure_analysis.exists()
+
+
+def test_hostile_names_do_not_become_markup(run: RunDir) -> None:
+    """A group named by a row, a device, a path: shown, never rendered."""
+    hostile = "</td><script>alert(1)</script>|x|\n# heading `"
+    rows = tuple(replace(row, section=hostile) for row in predictions())
+    write_rows(run, rows)
+    write_record(run.closing, closing_record(changed_paths=(hostile,)))
+
+    documents.write_documents(run)
+
+    text = run.failure_analysis.read_text(encoding="utf-8")
+    assert "\n# heading" not in text
+    assert "</td><script>" in text  # inside a code span
+    assert "`` </td><script>alert(1)</script>|x| # heading ` ``" in text
+
+
+def write_rows(run: RunDir, rows: tuple[Prediction, ...]) -> None:
+    """Replace the predictions and their scores."""
+    run.predictions.write_text("".join(typed_json.dump_line(row) for row in rows))
+    write_record(run.results, scoring.tally(rows))

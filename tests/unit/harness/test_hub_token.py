@@ -1,0 +1,50 @@
+"""Where the token is found, and that it shows nowhere."""
+
+from pathlib import Path
+
+import pytest
+
+from m43.harness.hub_token import HubToken, every_token, find_token, token_path
+
+
+@pytest.mark.parametrize(
+    ("environment", "source", "value"),
+    [
+        ({"HF_TOKEN": "one", "HUGGING_FACE_HUB_TOKEN": "two"}, "HF_TOKEN", "one"),
+        ({"HF_TOKEN": "", "HUGGING_FACE_HUB_TOKEN": "two"}, "HUGGING_FACE_HUB_TOKEN", "two"),
+        ({"HF_TOKEN": " \n", "HUGGING_FACE_HUB_TOKEN": ""}, "absent", ""),
+        ({"HF_TOKEN": "one\n"}, "HF_TOKEN", "one"),
+        ({}, "absent", ""),
+    ],
+)
+def test_tokens_are_found_in_the_hubs_own_order(
+    tmp_path: Path, environment: dict[str, str], source: str, value: str
+) -> None:
+    """The variables come in order, and an empty one counts as unset."""
+    token = find_token({**environment, "HOME": str(tmp_path)})
+    assert (token.source, token.value) == (source, value)
+
+
+def test_a_token_file_is_found_where_the_hub_keeps_it(tmp_path: Path) -> None:
+    """HF_TOKEN_PATH, then HF_HOME, then the cache folder name the place."""
+    home = tmp_path / "hf"
+    home.mkdir()
+    (home / "token").write_text("three\n")
+    assert find_token({"HF_HOME": str(home)}).source == "token file"
+    assert token_path({"HF_TOKEN_PATH": "/a/b"}) == Path("/a/b")
+    assert token_path({"XDG_CACHE_HOME": "/c"}) == Path("/c/huggingface/token")
+    assert token_path({"HOME": "/h"}) == Path("/h/.cache/huggingface/token")
+
+
+def test_every_token_that_lies_about_is_known(tmp_path: Path) -> None:
+    """A token that is not used can leak as well as one that is."""
+    (tmp_path / "token").write_text("three")
+    environment = {
+        "HF_TOKEN": "one", "HUGGING_FACE_HUB_TOKEN": "two", "HF_HOME": str(tmp_path)
+    }  # fmt: skip
+    assert [token.value for token in every_token(environment)] == ["one", "two", "three"]
+
+
+def test_a_token_does_not_show_its_value() -> None:
+    """A token in a traceback or an assertion is a token in a log."""
+    assert "secret" not in repr(HubToken(source="HF_TOKEN", value="secret"))

@@ -1,0 +1,115 @@
+"""What is written down before the first gate."""
+
+import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from m43 import config
+from m43.evidence import ledger
+from m43.evidence.contract import read_contract
+from m43.harness import plugin, tree
+from m43.harness.opening import (
+    Plan,
+    contract_path,
+    git_commit,
+    named,
+    opening_record,
+    profile_differences,
+)
+from tests.unit.harness.conftest import REPOSITORY
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+BUNDLED = REPOSITORY / "acceptance" / "rehearsal.toml"
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    """Plan a rehearsal in a repository that holds only what the opening reads."""
+    (tmp_path / "acceptance").mkdir()
+    for name in ("rehearsal.toml", "test_production.py"):
+        source = REPOSITORY / "acceptance" / name
+        (tmp_path / "acceptance" / name).write_bytes(source.read_bytes())
+    path = tmp_path / "acceptance" / "rehearsal.toml"
+    return Plan(
+        repository=tmp_path,
+        profile_path=path,
+        profile=named(config.load(path), "", NOW),
+        contract=read_contract(contract_path(tmp_path)),
+        command=("pytest",),
+        started=NOW,
+    )
+
+
+def test_the_time_is_put_into_a_rehearsals_name(plan: Plan) -> None:
+    """A rehearsal can be repeated, and its folder says when it was."""
+    assert plan.profile.run.name == "rehearsal-20260102T030405Z"
+    assert plan.folder == plan.repository / "submission_runs" / "rehearsal-20260102T030405Z"
+    assert named(plan.profile, "mine", NOW).run.name == "mine"
+
+
+def test_this_attempt_is_counted_and_the_earlier_ones_are_disclosed(plan: Plan) -> None:
+    """The ledger outlives the folders: a removed run is still an attempt."""
+    name = plan.profile.run.name
+    for run in ("other", name, name):
+        ledger.append(plan.ledger, run=run, kind="rehearsal", started_utc="2026-01-01T00:00:00Z")
+    before = tree.measure(plan.repository, plan.folder)
+    record = opening_record(plan, before, lambda repository: "c" * 40)
+    assert record.attempts_of_this_run == 2
+    assert [attempt.run for attempt in record.earlier_attempts] == ["other", name]
+    assert record.profile == "acceptance/rehearsal.toml"
+    assert record.profile_differences == ()
+    assert record.promises == plan.contract.names
+    assert record.train_rows_sha256 == "absent"
+    assert record.tree_files == 2
+
+
+def test_a_profile_of_ones_own_is_held_against_the_bundled_one(plan: Plan) -> None:
+    """Every departure from the locked decisions is listed, wherever the file lies."""
+    path = plan.repository / "mine.toml"
+    text = plan.profile_path.read_text().replace("data/", "acceptance/data/")
+    path.write_text(text.replace("seed = 43", "seed = 44"))
+    found = profile_differences(path, "rehearsal", plan.repository)
+    assert found == ("training.seed: 44 instead of 43",)
+
+
+def test_the_commit_says_when_files_differ_from_it(tmp_path: Path) -> None:
+    """A folder that is no checkout has none."""
+    assert git_commit(tmp_path) == "none"
+    name = ("-c", "user.name=m43", "-c", "user.email=m43@localhost")
+    for words in (("init", "-q"), (*name, "commit", "-q", "--allow-empty", "-m", "first")):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    head = git_commit(tmp_path)
+    (tmp_path / "new").write_text("")
+    assert len(head) == 40
+    assert git_commit(tmp_path) == f"{head}+changes"
+    # A repository further up is another project's.
+    (tmp_path / "inner").mkdir()
+    assert git_commit(tmp_path / "inner") == "none"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "endpoint", "told"),
+    [
+        ("rehearsal", "m43_v1", "loopback", "must agree with -m production"),
+        ("production", "m43_v1", "loopback", "only a rehearsal has a hub of its own"),
+        ("production", "../m42", "default", "one plain folder name"),
+        ("production", "a@time", "default", "one plain folder name"),
+        ("production", "", "default", "one plain folder name"),
+    ],
+)
+def test_a_good_profile_for_another_call_is_refused(
+    kind: str, name: str, endpoint: str, told: str
+) -> None:
+    """The marker and the kind agree, and a name cannot leave the folder of runs."""
+    loaded = config.load(BUNDLED)
+    profile = replace(
+        loaded,
+        kind=kind,  # type: ignore[arg-type]
+        run=replace(loaded.run, name=name),
+        hub=replace(loaded.hub, endpoint=endpoint),
+    )
+    problems = plugin.profile_problems(profile, BUNDLED, "production")
+    assert any(told in problem for problem in problems)
