@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PARITY := .venv-parity
+PARITY_READY := $(PARITY)/.ready
 
-.PHONY: rehearsal test lint types contracts check lock clean
+.PHONY: rehearsal test lint types contracts parity check lock clean
 
 rehearsal: $(READY)  ## all four gates on a toy Gemma: no GPU, no token
 	$(BIN)/python -m pytest acceptance -m rehearsal
@@ -22,11 +24,21 @@ types: $(READY)  ## types
 contracts: $(READY)  ## the arrows of the design
 	$(BIN)/lint-imports
 
-check: lint types contracts test rehearsal  ## what CI runs
+parity: $(PARITY_READY)  ## the model against torch, transformers and PEFT, live
+	$(PARITY)/bin/python -m pytest tests/parity
+
+check: lint types contracts test rehearsal parity  ## what CI runs
 
 lock:  ## write requirements.lock again (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --no-annotate --extra dev --quiet pyproject.toml -o requirements.lock
+
+# An environment of its own: torch must never come into the one that trains.
+$(PARITY_READY): requirements.lock pyproject.toml
+	@test -x $(PARITY)/bin/python || $(PYTHON) -m venv $(PARITY)
+	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[parity]'
+	@touch $@
 
 clean:  ## remove what the tools left; runs and .venv stay
 	rm -rf .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

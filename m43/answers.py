@@ -200,8 +200,8 @@ def agree(expected: str, given: str) -> bool:
 def is_answer(expected: str, given: str) -> bool:
     """Tell whether an answer is of the kind that is asked for, be it right or wrong.
 
-    For a number that is a number, for a list a list; for a text it is a text of not many more
-    words. What is none was not answered, as far as m43 can read.
+    For a number that is a number, for a list a list; for a text it is any word, and not many more
+    than were expected. What is none was not answered, as far as m43 can read.
 
     Example:
         >>> is_answer("7", "8"), is_answer("7", "no idea"), is_answer("no", "No, I do not think so")
@@ -214,7 +214,8 @@ def is_answer(expected: str, given: str) -> bool:
         return len(found) > 1
     if isinstance(wanted[0], Number):
         return len(found) == 1 and isinstance(found[0], Number)
-    return len(given.split()) <= len(expected.split()) + _MORE_WORDS
+    says_something = found == wanted or any(letter.isalnum() for letter in given)
+    return says_something and len(given.split()) <= len(expected.split()) + _MORE_WORDS
 
 
 def parse(answer: str) -> Answer:

@@ -3,14 +3,17 @@
 import hashlib
 import os
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from m43.errors import FailureClass, Problem, ProblemsError
 from m43.typed_json import read_table, to_plain
 
 Kind = Literal["production", "rehearsal"]
+# Source: transformers 5.23, the Linear layers of GemmaAttention and GemmaMLP.
+Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 # Words that stand for something other than a path, a name or an address.
 SELF_VENV = "self"
@@ -96,13 +99,17 @@ class TrainingTable:
         batch_rows: of a step; with packing each holds as many examples as fit.
         sequence_tokens: what no row is longer than.
         packing: whether several examples share a row; none sees another.
+        accumulate: into how many parts a step's rows are cut; their gradients add up to the
+            same step, and the activations of one part exist at a time.
+        seed: of the order of the rows and, with LoRA, of the adapters.
     """
 
-    method: Literal["full"]
+    method: Literal["full", "lora"]
     optimizer: Literal["adamw", "adafactor"]
     batch_rows: int
     sequence_tokens: int
     packing: bool
+    accumulate: int
     learning_rate: float
     warmup_steps: int
     end_learning_rate_ratio: float
@@ -110,6 +117,20 @@ class TrainingTable:
     clip_norm: float
     remat: bool
     seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraTable:
+    """Which projections of every layer get an adapter, and of which size.
+
+    Attributes:
+        rank: the width of an adapter.
+        alpha: its change is scaled by alpha / rank.
+    """
+
+    rank: int
+    alpha: float
+    targets: tuple[Projection, ...] = get_args(Projection)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +167,7 @@ class Profile:
     training: TrainingTable
     evaluation: EvaluationTable
     deadlines: DeadlineTable
+    lora: LoraTable | None = None  # there exactly when training.method is "lora"
 
 
 def load(path: Path) -> Profile:
@@ -170,10 +192,11 @@ def digest(path: Path) -> str:
 def differences(profile: Profile, other: Profile) -> tuple[str, ...]:
     """List the keys in which two profiles differ, as `table.key: this instead of that`."""
     mine, theirs = _flat(to_plain(profile)), _flat(to_plain(other))
+    # A table that only one of them has is named key by key.
     return tuple(
-        f"{key}: {mine[key]!r} instead of {theirs[key]!r}"
-        for key in mine
-        if mine[key] != theirs[key]
+        f"{key}: {mine.get(key)!r} instead of {theirs.get(key)!r}"
+        for key in dict.fromkeys((*mine, *theirs))
+        if mine.get(key) != theirs.get(key)
     )
 
 
@@ -234,6 +257,7 @@ def _rules(profile: Profile) -> list[tuple[str, object, bool, str]]:
     counts = {
         "training.batch_rows": training.batch_rows,
         "training.sequence_tokens": training.sequence_tokens,
+        "training.accumulate": training.accumulate,
         "evaluation.batch_rows": evaluation.batch_rows,
         "evaluation.prompt_tokens": evaluation.prompt_tokens,
         "evaluation.max_new_tokens": evaluation.max_new_tokens,
@@ -249,6 +273,9 @@ def _rules(profile: Profile) -> list[tuple[str, object, bool, str]]:
     warmup, ratio = training.warmup_steps, training.end_learning_rate_ratio
     name, files = profile.run.name, profile.hub.files
     template = profile.template
+    parts = training.accumulate
+    # A part of no rows is refused as a number, not as a divisor.
+    divides = parts < 1 or training.batch_rows % parts == 0
     return [
         # Source: DESIGN, locked decisions (the contract admits 200 to 500 steps, one epoch).
         ("contract.optimizer_steps", steps, 200 <= steps <= 500, "200 to 500"),
@@ -257,6 +284,8 @@ def _rules(profile: Profile) -> list[tuple[str, object, bool, str]]:
         ("contract.repo", contract.repo, contract.repo.count("/") == 1, "owner/name"),
         *((key, value, value > 0, "a number above 0") for key, value in counts.items()),
         *((key, value, value > 0, "a number above 0") for key, value in amounts.items()),
+        ("training.accumulate", parts, divides, f"a divisor of {training.batch_rows} rows"),
+        *_lora_rules(training.method, profile.lora),
         ("training.warmup_steps", warmup, 0 <= warmup < steps, "0 or more, below the steps"),
         ("training.end_learning_rate_ratio", ratio, 0 <= ratio <= 1, "0 to 1"),
         ("training.weight_decay", training.weight_decay, training.weight_decay >= 0, "0 or more"),
@@ -270,6 +299,17 @@ def _rules(profile: Profile) -> list[tuple[str, object, bool, str]]:
             "text with {final_answer}",
         ),
     ]
+
+
+def _lora_rules(method: str, lora: LoraTable | None) -> Iterator[tuple[str, object, bool, str]]:
+    asked = method == "lora"
+    expected = "a table" if asked else 'no table, unless training.method is "lora"'
+    yield "lora", lora, asked == (lora is not None), expected
+    if lora is not None:
+        once = 0 < len(lora.targets) == len(set(lora.targets))
+        yield "lora.rank", lora.rank, lora.rank > 0, "a number above 0"
+        yield "lora.alpha", lora.alpha, lora.alpha > 0, "a number above 0"
+        yield "lora.targets", lora.targets, once, "at least one projection, and none twice"
 
 
 def is_folder_name(name: str) -> bool:

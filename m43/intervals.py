@@ -42,8 +42,5 @@ def wilson_interval(successes: int, trials: int) -> Interval:
     reach = z * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
     scale = 1 + z**2 / trials
     low, high = (middle - reach) / scale, (middle + reach) / scale
-    # At 0 and at all the bounds are 0 and 1; rounding errors alone keep them from it.
-    return Interval(
-        low=max(0.0, round(low, _DECIMALS)) if successes else 0.0,
-        high=min(1.0, round(high, _DECIMALS)) if successes < trials else 1.0,
-    )
+    # A rounding error below 0 would be written as -0.0.
+    return Interval(low=max(0.0, round(low, _DECIMALS)), high=min(1.0, round(high, _DECIMALS)))

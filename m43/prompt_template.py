@@ -21,6 +21,8 @@ that were made alike count as different: the overlap that is found is a lower bo
 
 import re
 import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 _QUOTED = re.compile(
     r"""
@@ -50,24 +52,58 @@ _WORD = re.compile(r"(?<![<\w])[^\W\d_]+(?:['\u2019-][^\W\d_]+)*(?![\w>])")
 _POSSESSIVE = re.compile(r"['\u2019]s$")
 _NAMES = re.compile(r"<name>(?:\s+<name>)+")
 _SENTENCE_END = frozenset(".?!\n")
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # What people do in questions, in the forms that follow a single name.
-_VERBS = frozenset(
-    "is was has had does did can will wants wanted knows thinks thought says said asks asked tells"
-    " told gets got gives gave takes took makes made buys bought sells sold pays paid earns earned"
-    " spends spent saves saved shares shared eats ate drinks drank bakes baked needs needed uses"
-    " used works worked reads wrote writes runs ran walks walked drives drove rides rode travels"
-    " traveled travelled leaves left arrives arrived starts started begins began lives lived plays"
-    " played scores scored picks picked plants planted collects collected finds found counts"
-    " counted loses lost wins won throws threw draws drew".split()
+_VERBS = _words(
+    """
+    is was has had does did can will wants wanted knows thinks thought says said asks asked tells
+    told gets got gives gave takes took makes made buys bought sells sold pays paid earns earned
+    spends spent saves saved shares shared eats ate drinks drank bakes baked needs needed uses
+    used works worked reads wrote writes runs ran walks walked drives drove rides rode travels
+    traveled travelled leaves left arrives arrived starts started begins began lives lived plays
+    played scores scored picks picked plants planted collects collected finds found counts counted
+    loses lost wins won throws threw draws drew
+    """
 )
 # Words that begin sentences, or stand in capitals for their weight, and name nobody.
-_NO_NAMES = frozenset(
-    "a all an and another any anybody anyone as at both but by each either everybody everyone"
-    " everything few for from he her here hers his how i if in it its many more most my neither no"
-    " nobody none nothing of on one our she so some somebody someone something that the their them"
-    " then there these they this those to today tomorrow tonight we what whatever when where"
-    " whether which while who whoever whom whose why with yesterday you your".split()
+_NO_NAMES = _words(
+    """
+    a all an and another any anybody anyone as at both but by each either everybody everyone
+    everything few for from he her here hers his how i if in it its many more most my neither no
+    nobody none nothing of on one our she so some somebody someone something that the their them
+    then there these they this those to today tomorrow tonight we what whatever when where whether
+    which while who whoever whom whose why with yesterday you your
+    """
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownPrompts:
+    """The prompts of a file of rows, to look others up among them."""
+
+    texts: frozenset[str]
+    templates: frozenset[str]
+
+    @classmethod
+    def of(cls, prompts: Iterable[str]) -> "KnownPrompts":
+        """Take the text and the template of each prompt."""
+        prompts = tuple(prompts)
+        return cls(
+            texts=frozenset(map(text_of, prompts)), templates=frozenset(map(template_of, prompts))
+        )
+
+    def has_text(self, prompt: str) -> bool:
+        """Tell whether the same prompt is among them, up to case and spacing."""
+        return text_of(prompt) in self.texts
+
+    def has_template(self, prompt: str) -> bool:
+        """Tell whether one of the same template is; the same prompt always is."""
+        return self.has_text(prompt) or template_of(prompt) in self.templates
 
 
 def text_of(prompt: str) -> str:

@@ -235,8 +235,10 @@ class TrainRecord:
     base_weights_sha256: str
     model_sha256: str  # of the weights as saved
     reloaded_sha256: str  # of the weights read back from the saved folder and digested again
-    parameters: int
-    parameters_moved: int  # how many differ from the base, bit for bit
+    method: Literal["full", "lora"]
+    parameters: int  # of the model
+    trained_parameters: int  # all of the model's, or the adapters' beside it
+    parameters_moved: int  # how many of the saved model's differ from the base, bit for bit
     optimizer_steps: int  # the counter in the optimizer's own state
     train_rows_sha256: str
     rows_in_file: int
@@ -309,6 +311,16 @@ class Prediction:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """How both models answered: the likeliest token, again and again, until a stop or the limit."""
+
+    stop_ids: tuple[int, ...]  # the models' own: eos, and the end of a turn
+    stop_text: str  # the template's; empty for none
+    stop_text_ids: tuple[int, ...] = field(repr=False)  # single tokens that contain the stop text
+    max_new_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationRecord:
     """What the evaluation child did. `eval.json`, written by the child at its end."""
 
@@ -317,6 +329,7 @@ class EvaluationRecord:
     model_sha256: str  # of the tuned model that was decoded
     eval_rows_sha256: str
     rows_in_file: int
+    decoding: Decoding
     train_rows_sha256: str  # of the training file that the prompts were looked for in
     generated_tokens: int
     phases: tuple[Phase, ...] = field(repr=False)

@@ -77,6 +77,10 @@ class RunDir:
         return self.path / "download.json"
 
     @property
+    def lint(self) -> Path:
+        return self.path / "lint.json"
+
+    @property
     def train(self) -> Path:
         return self.path / "train.json"
 
@@ -87,6 +91,10 @@ class RunDir:
     @property
     def model(self) -> Path:
         return self.path / "model"
+
+    @property
+    def adapter(self) -> Path:
+        return self.path / "adapter"
 
     @property
     def evaluation(self) -> Path:

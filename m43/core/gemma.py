@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from m43.core.attention import soft_cap
+from m43.core.bits import from_bits, to_bits
 from m43.core.embedding import look_up
 from m43.core.gemma_config import GemmaConfig
 from m43.core.layer import Layer
@@ -124,9 +125,19 @@ class Gemma(nnx.Module):
         return rows.astype(self.compute_dtype) * scale, table
 
     def fold(
-        self, body: Callable[[Layer, LayerView, Carry], tuple[Carry, Output]], carry: Carry
+        self,
+        body: Callable[[Layer, LayerView, Carry], tuple[Carry, Output]],
+        carry: Carry,
+        *,
+        differentiable: bool = True,
     ) -> tuple[Carry, Output]:
-        """Carry a value through the layers, first to last, and stack what each puts out."""
+        """Carry a value through the layers, first to last, and stack what each puts out.
+
+        Args:
+            body: run once per layer.
+            carry: what the first layer receives.
+            differentiable: false where no gradient is ever asked for; it is then faster on a CPU.
+        """
         config = self.config
         windows = [UNLIMITED if glob else config.sliding_window for glob in config.global_layers]
         views = LayerView(
@@ -136,13 +147,16 @@ class Gemma(nnx.Module):
         )
         graphdef, weights = nnx.split(self.layers)
 
-        def step(carry: Carry, scanned: tuple[PyTree, LayerView]) -> tuple[Carry, Output]:
-            return body(nnx.merge(graphdef, scanned[0]), scanned[1], carry)
+        stacked = weights if differentiable else to_bits(weights)
 
-        if self.remat:
+        def step(carry: Carry, scanned: tuple[PyTree, LayerView]) -> tuple[Carry, Output]:
+            layer = nnx.merge(graphdef, from_bits(scanned[0], weights))
+            return body(layer, scanned[1], carry)
+
+        if self.remat and differentiable:
             # In a scan nothing can be merged across the recomputation, so no barrier is needed.
             step = jax.checkpoint(step, prevent_cse=False)
-        return jax.lax.scan(step, carry, (weights, views))
+        return jax.lax.scan(step, carry, (stacked, views))
 
     def finish(self, stream: Float[Array, "B L D"]) -> Float[Array, "B L D"]:
         """Normalise what the last layer left."""

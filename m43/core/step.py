@@ -24,25 +24,15 @@ class TrainState:
     Attributes:
         params: the trained weights, the masters: float32 unless the model was read otherwise.
         opt_state: what the optimizer remembers, its count of steps included.
-        frozen: weights that no step changes; empty where all are trained.
     """
 
     params: PyTree
     opt_state: PyTree
-    frozen: PyTree
 
     @classmethod
-    def start(
-        cls,
-        model: nnx.Module,
-        optimizer: optax.GradientTransformation,
-        *,
-        trained: nnx.filterlib.Filter = nnx.Param,
-    ) -> tuple[nnx.GraphDef, "TrainState"]:
-        """Split a model into its structure and a state before the first step."""
-        graphdef, *states = nnx.split(model, trained, ...)
-        params, frozen = states
-        return graphdef, cls(params=params, opt_state=optimizer.init(params), frozen=frozen)
+    def start(cls, params: PyTree, optimizer: optax.GradientTransformation) -> "TrainState":
+        """Begin with these weights, before the first step."""
+        return cls(params=params, opt_state=optimizer.init(params))
 
 
 @register_pytree
@@ -52,7 +42,8 @@ class StepMetrics:
 
     Attributes:
         gradient_norm: global, of the mean loss, before clipping.
-        finite: are loss and gradient norm finite? If not, the weights are spoilt.
+        finite: are the mean loss and the gradient norm finite, and is it a mean over anything?
+            If not, the weights are spoilt.
     """
 
     loss_sum_nats: Float[Array, ""]
@@ -62,7 +53,8 @@ class StepMetrics:
     finite: Bool[Array, ""]
 
 
-Step = Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]
+Step = Callable[[TrainState, PyTree, Batch], tuple[TrainState, StepMetrics]]
+"""Takes the state, the frozen weights (an empty tree where all are trained) and a batch."""
 
 
 def make_step(
@@ -75,10 +67,12 @@ def make_step(
 ) -> Step:
     """Compile a step that takes the gradient of the mean loss over supervised tokens.
 
-    The state that goes in is donated: only the state that comes out may be used afterwards.
+    The state that goes in is donated: only the state that comes out may be used afterwards. The
+    frozen weights are read where they lie; they are neither donated nor returned, because what
+    is donated is copied first if it is memory that JAX has only borrowed from NumPy.
 
     Args:
-        graphdef: the model without its weights, from `TrainState.start`.
+        graphdef: the model without its weights, split into trained and frozen ones.
         optimizer: from `make_optimizer`.
         schedule: the one inside the optimizer; it is asked again only to report the rate.
         chunk: rows of logits that exist at once.
@@ -90,11 +84,11 @@ def make_step(
         model = nnx.merge(graphdef, params, frozen)
         return completion_loss(model, batch, chunk=chunk, weight=weight)[0]
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
+    def step(state: TrainState, frozen: PyTree, batch: Batch) -> tuple[TrainState, StepMetrics]:
         count = jnp.sum(jnp.asarray(batch.supervised)[:, 1:])
         tokens = count.astype(jnp.float32)
         differentiate = functools.partial(
-            jax.value_and_grad(mean_part), state.params, state.frozen, weight=1.0 / tokens
+            jax.value_and_grad(mean_part), state.params, frozen, weight=1.0 / tokens
         )
         if accumulate == 1:
             loss, gradient = differentiate(batch)
@@ -107,10 +101,10 @@ def make_step(
             supervised_tokens=count,
             learning_rate=schedule(step_count(state.opt_state)),
             gradient_norm=norm,
-            finite=jnp.isfinite(loss) & jnp.isfinite(norm),
+            finite=jnp.isfinite(loss) & jnp.isfinite(norm) & (count > 0),
         )
         params = optax.apply_updates(state.params, updates)
-        return TrainState(params=params, opt_state=opt_state, frozen=state.frozen), metrics
+        return TrainState(params=params, opt_state=opt_state), metrics
 
     return jax.jit(step, donate_argnames="state")
 

@@ -21,6 +21,7 @@ from m43.evidence.entry import Entry
 from m43.evidence.manifest import sealed_names
 from m43.evidence.promise import ContractText
 from m43.evidence.redaction import redact
+from m43.lint_record import LintRecord
 from m43.records import (
     AuthRecord,
     ChildError,
@@ -73,6 +74,7 @@ class Dossier:
     auth: AuthRecord | None
     venv: VenvRecord | None
     download: DownloadRecord | None
+    lint: LintRecord | None
     train: TrainFacts | None
     train_child: Child
     metrics: tuple[StepMetrics, ...] = field(repr=False)
@@ -153,6 +155,7 @@ def read_dossier(run: RunDir) -> Dossier:
         auth=take((run.auth,), lambda: facts.read_auth(run)),
         venv=take((run.venv,), lambda: facts.read_venv(run)),
         download=take((run.download,), lambda: read_record(run.download, DownloadRecord)),
+        lint=take((run.lint,), lambda: read_record(run.lint, LintRecord)),
         train=take(train_files, lambda: facts.read_train(run)),
         train_child=_child(run, "train", reading),
         metrics=metrics,

@@ -1,32 +1,51 @@
 """The part of `report.html` that can be read without JavaScript: verdict, gates, curve, scores."""
 
-import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from m43.evidence import sections
+from m43.evidence import scores, sections
 from m43.evidence.diagnosis import diagnose_dossier
 from m43.evidence.documents import verdict_of
 from m43.evidence.dossier import Dossier, read_dossier
-from m43.evidence.markdown import visible
+from m43.evidence.hypertext import escaped, rich, table
 from m43.evidence.measurement import Judged
 from m43.evidence.next_actions import next_actions
 from m43.evidence.plots import loss_curve_svg
 from m43.evidence.promise import CLOSING
+from m43.evidence.report_rows import rows_html
 from m43.evidence.stop import find_stop
 from m43.evidence.summary import acceptance_words
 from m43.evidence.verdict import STAGES, verdict_words
-from m43.records import GATES, EvaluationResults
+from m43.records import GATES, Tally
 from m43.run_dir import RunDir
 
+# Every contrast is at least 4.5 to 1 (WCAG AA) in both schemes. pytest-html writes its tables in
+# #999 on white, which is 2.8 to 1, and its results in red and orange: the first rules mend that.
+# The dark scheme is for this part alone, because the rest of the page has backgrounds of its own.
 _STYLE = """
-.m43 { font-family: system-ui, sans-serif; max-width: 72rem; line-height: 1.4; }
+body, #results-table, .filters button, .collapse button { color: #1b1b1b; }
+body a { color: #0b4f9e; }
+span.failed, span.error, .failed .col-result, .error .col-result { color: #b00020; }
+span.skipped, .skipped .col-result { color: #8a4b00; }
+.m43 { --ink: #1b1b1b; --paper: #ffffff; --line: #8a8a8a; --good: #1b5e20; --bad: #b00020;
+  font: 14px/1.4 system-ui, sans-serif; max-width: 80rem; padding: 0.5rem 1rem;
+  background: var(--paper); }
+@media (prefers-color-scheme: dark) {
+  .m43 { --ink: #e8e8e8; --paper: #1b1b1b; --line: #7a7a7a; --good: #81c784; --bad: #ff8a80; }
+  .m43 svg { background: #ffffff; }
+}
+.m43, .m43 h2, .m43 p, .m43 th, .m43 td, .m43 li, .m43 pre { color: var(--ink); }
 .m43 table { border-collapse: collapse; margin: 0.5rem 0 1.5rem; }
-.m43 th, .m43 td { border: 1px solid #bbb; padding: 0.25rem 0.6rem; text-align: left;
+.m43 th, .m43 td { border: 1px solid var(--line); padding: 0.25rem 0.6rem; text-align: left;
   vertical-align: top; overflow-wrap: anywhere; }
-.m43 .rehearsal { border: 3px solid #b00020; color: #b00020; padding: 0.4rem 0.8rem;
-  font-weight: bold; }
+.m43 th { overflow-wrap: normal; }
+.m43 details td:first-child { min-width: 12rem; }
+.m43 td strong { white-space: nowrap; }
+.m43 pre { margin: 0; white-space: pre-wrap; font: inherit; }
+.m43 summary { cursor: pointer; font-weight: bold; padding: 0.3rem 0; }
+.m43 .rehearsal, .m43 .bad { color: var(--bad); font-weight: bold; }
+.m43 .rehearsal { border: 3px solid var(--bad); padding: 0.4rem 0.8rem; }
+.m43 .good { color: var(--good); }
 .m43 .verdict { font-size: 1.4rem; }
-.m43 .bad { color: #b00020; font-weight: bold; }
 .m43 svg { max-width: 100%; height: auto; }
 """
 
@@ -38,12 +57,12 @@ def summary_html(run: RunDir) -> str:
     watermark = sections.watermark(dossier)
     parts = [
         f"<style>{_STYLE}</style>",
-        f'<p class="rehearsal">{_text(watermark)}</p>' if watermark else "",
+        f'<p class="rehearsal">{escaped(watermark)}</p>' if watermark else "",
         _accepted(dossier) if accepted else _failed(dossier),
         "<h2>Gates</h2>",
         _gates(dossier),
         _curve(dossier, watermark),
-        _evaluation(dossier.results),
+        _evaluation(dossier),
         "<h2>Promises</h2>",
         _promises(sections.judged(dossier), sections.promise_states(dossier)),
     ]
@@ -54,10 +73,10 @@ def _accepted(dossier: Dossier) -> str:
     opening = dossier.opening
     differences = opening.profile_differences if opening else ()
     words = acceptance_words(dossier.kind, bool(differences))
-    lines = "".join(f"<li><code>{_text(line)}</code></li>" for line in differences)
+    lines = "".join(f"<li><code>{escaped(line)}</code></li>" for line in differences)
     listed = f"<p>Differences from the locked decisions:</p><ul>{lines}</ul>" if lines else ""
     return (
-        f'<p class="verdict"><strong>{_text(words)}</strong>: every promise was kept.</p>{listed}'
+        f'<p class="verdict"><strong>{escaped(words)}</strong>: every promise was kept.</p>{listed}'
         "<p>The whole account: <code>m43_summary.md</code> in this folder.</p>"
     )
 
@@ -68,11 +87,11 @@ def _failed(dossier: Dossier) -> str:
     silent = stop.how == "no closing record"
     failure = "no closing record yet" if silent else str(diagnosis.failure_class)
     actions = next_actions(dossier, stop, diagnosis.failure_class)
-    items = "".join(f"<li>{_rich(action)}</li>" for action in actions)
+    items = "".join(f"<li>{rich(action)}</li>" for action in actions)
     return (
-        f'<p class="verdict"><strong class="bad">{_text(verdict_words(False, dossier.kind))}'
-        f"</strong> {_text(diagnosis.place)}: <strong>{_text(failure)}</strong></p>"
-        f"<p>{_rich(diagnosis.sentence)}</p>"
+        f'<p class="verdict"><strong class="bad">{escaped(verdict_words(False, dossier.kind))}'
+        f"</strong> {escaped(diagnosis.place)}: <strong>{escaped(failure)}</strong></p>"
+        f"<p>{rich(diagnosis.sentence)}</p>"
         f"<h2>Next actions for a person</h2><ol>{items}</ol>"
         "<p>The whole account: <code>failure_analysis.md</code> in this folder.</p>"
     )
@@ -84,9 +103,9 @@ def _gates(dossier: Dossier) -> str:
         seconds = sections.gate_seconds(dossier, gate)
         name = "closing check" if gate == CLOSING else f"{number} of {len(GATES)}: {gate}"
         state = _state(dossier, gate)
-        marked = _text(state) if state == "kept" else f'<span class="bad">{_text(state)}</span>'
-        rows.append((_text(name), marked, "" if seconds is None else f"{seconds:.1f} s"))
-    return _table(("gate", "state", "duration"), rows)
+        marked = escaped(state) if state == "kept" else f'<span class="bad">{escaped(state)}</span>'
+        rows.append((escaped(name), marked, "" if seconds is None else f"{seconds:.1f} s"))
+    return table(("gate", "state", "duration"), rows)
 
 
 def _state(dossier: Dossier, gate: str) -> str:
@@ -117,56 +136,48 @@ def _curve(dossier: Dossier, watermark: str) -> str:
     return f"<h2>Loss</h2>{svg[svg.index('<svg') :]}"
 
 
-def _evaluation(results: EvaluationResults | None) -> str:
+def _evaluation(dossier: Dossier) -> str:
+    results = dossier.results
     if results is None:
         return ""
-    rows = [
-        (
-            _text(tally.group),
-            str(tally.rows),
-            str(tally.base_correct),
-            str(tally.tuned_correct),
-            f"{tally.base_unanswered}, {tally.tuned_unanswered}",
-        )
-        for tally in (results.overall, *results.groups)
+    parts = [
+        "<h2>Evaluation</h2>",
+        f"<p>{escaped(scores.change_words(results))} {escaped(scores.luck_words(results))}</p>",
+        _scores(scores.by_kind(results)),
+        f"<p>{escaped(scores.no_answer_words(results))}</p>",
+        "<h2>Rows that training also had</h2>",
+        f"<p>{escaped(scores.overlap_words(results))}</p>",
+        _scores(scores.by_overlap(results)),
     ]
-    head = ("rows", "count", "base right", "tuned right", "no answer: base, tuned")
-    return f"<h2>Evaluation</h2>{_table(head, rows)}"
+    if dossier.evaluation:
+        parts += [
+            "<h2>Every row (predictions.jsonl)</h2>",
+            rows_html(dossier.evaluation.predictions),
+        ]
+    return "".join(parts)
+
+
+def _scores(tallies: Sequence[Tally]) -> str:
+    return table(
+        scores.HEAD, ([escaped(cell) for cell in scores.cells(tally)] for tally in tallies)
+    )
 
 
 def _promises(items: Sequence[Judged], states: dict[str, str]) -> str:
     rows = []
     for item in items:
         measured = "<br>".join(
-            f"<code>{_text(side.expression)}</code> = {_text(side.value)} ({_text(side.file)})"
+            f"<code>{escaped(side.expression)}</code> = {escaped(f'{side.value} ({side.file})')}"
             for side in item.measurements
         )
         state = states.get(item.promise.name, "not run")
-        expected = "<br>".join(f"<code>{_text(text)}</code>" for text in item.expected)
+        expected = "<br>".join(f"<code>{escaped(text)}</code>" for text in item.expected)
         rows.append(
             (
-                _text(item.promise.clause),
+                escaped(item.promise.clause),
                 expected,
-                measured or _text(sections.NOT_MEASURED),
-                _text(state) if state == "kept" else f'<span class="bad">{_text(state)}</span>',
+                measured or escaped(sections.NOT_MEASURED),
+                escaped(state) if state == "kept" else f'<span class="bad">{escaped(state)}</span>',
             )
         )
-    return _table(("promise", "expected", "measured (file)", "state"), rows)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    top = "".join(f"<th>{cell}</th>" for cell in head)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>" for cells in rows
-    )
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _text(text: str) -> str:
-    return html.escape(visible(text))
-
-
-def _rich(text: str) -> str:
-    """Write text in which backticks mean code."""
-    parts = enumerate(text.split("`"))
-    return "".join(f"<code>{_text(part)}</code>" if i % 2 else _text(part) for i, part in parts)
+    return table(("promise", "expected", "measured (file)", "state"), rows)

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from m43.config import Profile
-from m43.evidence import sections
+from m43.evidence import scores, sections
 from m43.evidence.child_facts import EvaluationFacts, TrainFacts
 from m43.evidence.dossier import Dossier
 from m43.evidence.markdown import code, document, prose, table
+from m43.evidence.rows_section import rows_section
 from m43.evidence.verdict import verdict_words
-from m43.records import AuthRecord, OpeningRecord, Phase, Tally, VenvRecord
+from m43.lint_record import LintRecord
+from m43.records import AuthRecord, Decoding, OpeningRecord, Phase, Tally, VenvRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +23,7 @@ class Complete:
     profile: Profile
     auth: AuthRecord
     venv: VenvRecord
+    lint: LintRecord
     train: TrainFacts
     evaluation: EvaluationFacts
 
@@ -28,8 +31,11 @@ class Complete:
 def complete(dossier: Dossier) -> Complete | None:
     """Give the dossier with all its records, or None."""
     opening, profile, auth = dossier.opening, dossier.profile, dossier.auth
-    venv, train, evaluation = dossier.venv, dossier.train, dossier.evaluation
-    if not (opening and profile and auth and venv and train and evaluation and dossier.closing):
+    venv, lint, train = dossier.venv, dossier.lint, dossier.train
+    evaluation = dossier.evaluation
+    if not (opening and profile and dossier.closing):
+        return None
+    if not (auth and venv and lint and train and evaluation):
         return None
     return Complete(
         dossier=dossier,
@@ -37,6 +43,7 @@ def complete(dossier: Dossier) -> Complete | None:
         profile=profile,
         auth=auth,
         venv=venv,
+        lint=lint,
         train=train,
         evaluation=evaluation,
     )
@@ -66,6 +73,8 @@ def render_summary(facts: Complete) -> str:
             _in_short(facts),
             "## What was attempted",
             _attempted(facts),
+            "## Rows",
+            rows_section(facts.lint),
             "## What happened",
             _phases(facts),
             "## Loss",
@@ -105,15 +114,29 @@ def _in_short(facts: Complete) -> str:
     train, results = facts.train, facts.evaluation.results.overall
     lines = (
         f"{code(facts.auth.repo)} at revision {code(facts.auth.revision)} (auth.json), "
-        f"{train.parameters:,} parameters, all of them trained, in JAX on {code(train.device)} "
+        f"{train.parameters:,} parameters, {_trained(train)}, in JAX on {code(train.device)} "
         "(train.json).",
         f"{train.optimizer_steps} optimizer steps in {_minutes(train.process.duration_s)} "
         f"(train.json, train.process.json); loss {train.losses_nats[0]:.4f} at the first step, "
         f"{train.losses_nats[-1]:.4f} at the last (training_metrics.jsonl).",
         f"{results.rows} evaluation rows: {results.base_correct} right before training, "
         f"{results.tuned_correct} after (evaluation_results.json).",
+        prose(scores.change_words(facts.evaluation.results)),
     )
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _trained(train: TrainFacts) -> str:
+    if train.method == "full":
+        return "all of them trained"
+    return f"frozen beside {train.trained_parameters:,} trained ones of LoRA"
+
+
+def _method(profile: Profile) -> str:
+    if profile.lora is None:
+        return profile.training.method
+    lora = profile.lora
+    return f"lora (rank {lora.rank}, alpha {lora.alpha:g}, {', '.join(lora.targets)})"
 
 
 def _attempted(facts: Complete) -> str:
@@ -133,8 +156,9 @@ def _attempted(facts: Complete) -> str:
         (
             "training",
             prose(
-                f"{training.method}, {training.optimizer}, {training.batch_rows} rows of at most "
-                f"{training.sequence_tokens} tokens, learning rate {training.learning_rate:g}, "
+                f"{_method(profile)}, {training.optimizer}, {training.batch_rows} rows in "
+                f"{training.accumulate} part(s), of at most {training.sequence_tokens} tokens, "
+                f"learning rate {training.learning_rate:g}, "
                 f"{training.warmup_steps} warm-up steps, seed {training.seed}"
             ),
             "contract.lock.json",
@@ -194,55 +218,35 @@ def _loss(facts: Complete) -> str:
 
 
 def _evaluation(facts: Complete) -> str:
-    evaluation = facts.evaluation
-    results = evaluation.results
-    groups = [tally for tally in results.groups if not tally.group.startswith("category:")]
-    shown = [results.overall, *sorted(groups, key=_reading_order)]
-    text = table(
-        (
-            "rows (evaluation_results.json)",
-            "rows",
-            "base right",
-            "tuned right",
-            "change",
-            "no answer: base, tuned",
-        ),
-        [_tally_row(tally) for tally in shown],
-    )
-    overlap = evaluation.prompts_also_in_training
+    results = facts.evaluation.results
     return "\n\n".join(
         (
-            text,
-            "An answer is right when it equals the expected one after the normalisation that "
-            "m43/answers.py states. Every row with both answers: predictions.jsonl; scores by "
-            "category: evaluation_results.json.",
-            "Evaluation prompts that also occur among the training prompts: "
-            f"{overlap} (eval.json).",
+            prose(f"{scores.change_words(results)} {scores.luck_words(results)}"),
+            _score_table(scores.by_kind(results)),
+            "95 %: Wilson's score interval of the share of right answers. An answer is right when "
+            "it equals the expected one after the normalisation that m43/answers.py states. Every "
+            "row with both outputs and both answers: predictions.jsonl.",
+            _decoding(facts.evaluation.decoding),
+            prose(scores.no_answer_words(results)),
+            "### Rows that training also had",
+            prose(scores.overlap_words(results)),
+            _score_table(scores.by_overlap(results)),
         )
     )
 
 
-def _reading_order(tally: Tally) -> tuple[bool, int]:
-    """Sections first, then difficulties from easy to hard; else as the results have them."""
-    difficulties = ("difficulty: easy", "difficulty: medium", "difficulty: hard")
-    known = tally.group in difficulties
-    is_difficulty = tally.group.startswith("difficulty:")
-    return is_difficulty, difficulties.index(tally.group) if known else len(difficulties)
-
-
-def _tally_row(tally: Tally) -> tuple[str, ...]:
+def _decoding(decoding: Decoding) -> str:
+    text = f", the text {code(repr(decoding.stop_text))}" if decoding.stop_text else ""
     return (
-        prose(tally.group),
-        str(tally.rows),
-        _share(tally.base_correct, tally.rows),
-        _share(tally.tuned_correct, tally.rows),
-        f"{tally.tuned_correct - tally.base_correct:+d}",
-        f"{tally.base_unanswered}, {tally.tuned_unanswered}",
+        "Both models answered in the same way: the likeliest token each time, until one of the "
+        f"ids {', '.join(map(str, decoding.stop_ids))}{text}, or {decoding.max_new_tokens} tokens "
+        "(eval.json)."
     )
 
 
-def _share(count: int, rows: int) -> str:
-    return f"{count} ({100 * count / rows:.0f} %)" if rows else str(count)
+def _score_table(tallies: Sequence[Tally]) -> str:
+    rows = [[prose(cell) for cell in scores.cells(tally)] for tally in tallies]
+    return table(scores.HEAD, rows)
 
 
 def _versions(facts: Complete) -> str:

@@ -13,9 +13,11 @@ from m43 import config, scoring
 from m43.errors import M43Error, Problem
 from m43.evidence import manifest, secrets
 from m43.evidence.contract import read_contract
+from m43.evidence.decoding_audit import audit_decoding
 from m43.evidence.digests import file_sha256, gate_digest
 from m43.evidence.documents import expected_document, expected_loss_curve, verdict_of
 from m43.evidence.dossier import Dossier, read_dossier
+from m43.evidence.lint_audit import audit_lint
 from m43.evidence.metrics_audit import audit_metrics
 from m43.evidence.rows_audit import audit_rows
 from m43.evidence.verdict import verdict_words
@@ -35,7 +37,9 @@ def verify(run_path: Path, repository: Path) -> tuple[Problem, ...]:
         lambda: _profile(dossier, repository),
         lambda: audit_metrics(dossier),
         lambda: _scores(run, dossier),
+        lambda: audit_decoding(dossier),
         lambda: audit_rows(dossier, repository),
+        lambda: audit_lint(dossier, repository),
         lambda: _documents(run, dossier),
         lambda: _loss_curve(run, dossier),
         lambda: _no_secrets(run),

@@ -10,7 +10,8 @@ import numpy as np
 
 from m43.core.batch import Batch
 from m43.errors import FailureClass, M43Error
-from m43.training.examples import Example
+from m43.training.example import Example
+from m43.training.packing import first_fit
 
 # Every padded length is a compilation of the step, some seconds each; a multiple of 32 is also
 # what matrix units like.
@@ -26,62 +27,102 @@ class OutOfExamplesError(M43Error):
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedBatch:
-    """The examples of one step, by their place in the file, and the length of its rows."""
+    """The rows of one step, each with its examples by their place in the file.
 
-    examples: tuple[int, ...]
+    Attributes:
+        rows: without packing each holds one example.
+        length: that every row is padded to.
+    """
+
+    rows: tuple[tuple[int, ...], ...]
     length: int
+
+    @property
+    def examples(self) -> tuple[int, ...]:
+        """All examples of the step."""
+        return tuple(index for row in self.rows for index in row)
+
+    @property
+    def positions(self) -> int:
+        """How many positions the step computes, padding included."""
+        return len(self.rows) * self.length
 
 
 def plan_batches(
-    lengths: Sequence[int], *, steps: int, batch_rows: int, longest: int, seed: int
+    lengths: Sequence[int],
+    *,
+    steps: int,
+    batch_rows: int,
+    longest: int,
+    packing: bool,
+    seed: int,
 ) -> tuple[PlannedBatch, ...]:
     """Draw the batches of all steps without putting any example back.
 
     The order is a permutation of the file's rows, fixed by the seed. Each batch is as long as
-    its longest example needs, rounded up to one of few lengths.
+    its longest row needs, rounded up to one of few lengths.
 
     Args:
         lengths: tokens of each example of the file.
         steps: optimizer steps.
-        batch_rows: examples of a step.
+        batch_rows: rows of a step.
         longest: the length that no batch exceeds.
+        packing: whether a row holds as many examples as fit, or one.
         seed: of the permutation.
 
     Raises:
         OutOfExamplesError: if the steps need more rows than there are.
     """
-    needed = steps * batch_rows
-    if len(lengths) < needed:
-        raise OutOfExamplesError(
-            found=f"{len(lengths)} rows",
-            expected=f"at least {needed} ({steps} steps of {batch_rows} rows, none used twice)",
-            where="data.train",
-            action="add rows, or lower training.batch_rows; the number of steps is fixed by the "
-            "contract",
-        )
-    order = np.random.default_rng(seed).permutation(len(lengths))[:needed]
-    groups = order.reshape(steps, batch_rows)
-    wanted = [max(lengths[index] for index in group) for group in groups]
+    order = [int(index) for index in np.random.default_rng(seed).permutation(len(lengths))]
+    rows: list[tuple[int, ...]] = [(index,) for index in order]
+    if packing:
+        packed = first_fit([lengths[index] for index in order], longest)
+        rows = [tuple(order[place] for place in row) for row in packed]
+    if len(rows) < steps * batch_rows:
+        raise _out_of_examples(len(lengths), len(rows), steps, batch_rows, packing=packing)
+    starts = range(0, steps * batch_rows, batch_rows)
+    groups = [tuple(rows[start : start + batch_rows]) for start in starts]
+    wanted = [max(sum(lengths[index] for index in row) for row in group) for group in groups]
     padded = _few_lengths(wanted, longest)
-    return tuple(
-        PlannedBatch(examples=tuple(int(index) for index in group), length=length)
-        for group, length in zip(groups, padded, strict=True)
+    pairs = zip(groups, padded, strict=True)
+    return tuple(PlannedBatch(rows=group, length=length) for group, length in pairs)
+
+
+def _out_of_examples(
+    examples: int, rows: int, steps: int, batch_rows: int, *, packing: bool
+) -> OutOfExamplesError:
+    packed = f" packed into {rows}" if packing else ""
+    fitting = rows // steps
+    lower = f"lower training.batch_rows to {fitting}, or " if fitting else ""
+    return OutOfExamplesError(
+        found=f"{examples} rows{packed}, which give {rows // batch_rows} steps",
+        expected=f"at least {steps * batch_rows} rows{' when packed' * packing} "
+        f"({steps} steps of {batch_rows}, none used twice)",
+        where="data.train",
+        action=f"{lower}add rows; the number of steps is fixed by the contract",
     )
 
 
 def assemble(plan: PlannedBatch, examples: Sequence[Example], pad_id: int) -> Batch:
-    """Lay the examples of a batch out as rows, padding on the right."""
-    shape = (len(plan.examples), plan.length)
+    """Lay the examples of a batch out as rows, padding on the right.
+
+    Every example is a segment of its own with positions from 0, and its first token is never
+    supervised: so none sees another, and none predicts the next one's beginning.
+    """
+    shape = (len(plan.rows), plan.length)
     tokens = np.full(shape, pad_id, np.int32)
     segments, positions = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
     supervised = np.zeros(shape, np.bool_)
-    for row, index in enumerate(plan.examples):
-        example = examples[index]
-        size = len(example.tokens)
-        tokens[row, :size] = example.tokens
-        segments[row, :size] = 1
-        positions[row, :size] = np.arange(size)
-        supervised[row, example.completion : size] = True
+    for row, indices in enumerate(plan.rows):
+        start = 0
+        for segment, index in enumerate(indices, start=1):
+            example = examples[index]
+            end = start + len(example.tokens)
+            tokens[row, start:end] = example.tokens
+            segments[row, start:end] = segment
+            positions[row, start:end] = np.arange(end - start)
+            supervised[row, start + example.completion : end] = True
+            start = end
     return Batch(
         tokens=jnp.asarray(tokens),
         positions=jnp.asarray(positions),

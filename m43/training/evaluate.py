@@ -10,23 +10,20 @@ import numpy as np
 from flax import nnx
 
 from m43 import answers, scoring, typed_json
-from m43.config import Profile, TemplateTable
+from m43.config import Profile
 from m43.core.decode import greedy_decode
 from m43.core.gemma_config import GemmaConfig
-from m43.records import DownloadRecord, EvaluationRecord, Prediction
+from m43.prompt_template import KnownPrompts
+from m43.records import Decoding, DownloadRecord, EvaluationRecord, Prediction
 from m43.run_dir import RunDir, read_record, write_atomically, write_record
 from m43.training.batches import LENGTH_MULTIPLE
+from m43.training.decoding import output_text, read_decoding
 from m43.training.device import device_of, peak_host_bytes, require_device
 from m43.training.heartbeat import Heartbeats
 from m43.training.model_config import read_model_config
-from m43.training.questions import (
-    Question,
-    QuestionsFile,
-    count_known,
-    plain_prompt,
-    read_questions,
-)
+from m43.training.questions import Question, QuestionsFile, read_questions
 from m43.training.rows import read_rows
+from m43.training.template import Template
 from m43.training.tokenizer import Tokenizer, read_tokenizer
 from m43.training.weight_checks import require_finite, stored_dtype
 from m43.training.weights import read_weights, weights_digest
@@ -53,6 +50,14 @@ class _Answers:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _TrainedRows:
+    """The prompts that were trained on, or could have been: those of the whole file."""
+
+    sha256: str
+    prompts: KnownPrompts = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class _PromptBatch:
     """Prompts of one decoding, padded to one shape; only the first `rows` are questions."""
 
@@ -70,39 +75,29 @@ def run(run: RunDir, beats: Heartbeats) -> None:
         base, tuned = _candidate("base", base_folder), _candidate("tuned", run.model)
     with beats.phase("rows"):
         tokenizer = read_tokenizer(base.folder, base.config)
+        decoding = read_decoding(base.folder, base.config, tokenizer, profile)
+        template = Template(profile.template, tokenizer, base.config)
         file = read_questions(
-            profile.data.evaluation,
-            profile.template,
-            tokenizer,
-            base.config,
-            profile.evaluation.prompt_tokens,
-            run.path,
+            profile.data.evaluation, template, profile.evaluation.prompt_tokens, run.path
         )
-        known = count_known(file.questions, _training_prompts(profile.data.train))
+        trained = _trained_rows(profile.data.train)
     of_base, of_tuned = (
-        _answer(candidate, profile, tokenizer, file, beats) for candidate in (base, tuned)
+        _answer(candidate, profile, tokenizer, decoding, file, beats) for candidate in (base, tuned)
     )
     with beats.phase("score"):
-        predictions = _predictions(file, of_base, of_tuned, profile.template)
+        marker = profile.template.answer_marker
+        rows = zip(file.questions, of_base.outputs, of_tuned.outputs, strict=True)
+        predictions = [_prediction(*row, marker, trained.prompts) for row in rows]
         lines = "".join(typed_json.dump_line(prediction) for prediction in predictions)
         write_atomically(run.predictions, lines.encode())
         write_record(run.results, scoring.tally(predictions))
-    write_record(run.evaluation, _record(file, of_base, of_tuned, known, beats))
+    write_record(run.evaluation, _record(file, decoding, of_base, of_tuned, trained, beats))
 
 
-def cut(output: str, stop_text: str) -> str:
-    """End an output where the template says that answers end.
-
-    Example:
-        >>> cut(" 42; and now?", ";")
-        ' 42'
-    """
-    return output.split(stop_text, 1)[0] if stop_text else output
-
-
-def _training_prompts(path: Path) -> frozenset[str]:
-    rows = read_rows(path).rows
-    return frozenset(plain_prompt(str(row.fields.get("prompt", ""))) for row in rows)
+def _trained_rows(path: Path) -> _TrainedRows:
+    file = read_rows(path)
+    prompts = (str(row.fields.get("prompt", "")) for row in file.rows)
+    return _TrainedRows(sha256=file.sha256, prompts=KnownPrompts.of(prompts))
 
 
 def _candidate(name: str, folder: Path) -> _Candidate:
@@ -117,6 +112,7 @@ def _answer(
     candidate: _Candidate,
     profile: Profile,
     tokenizer: Tokenizer,
+    decoding: Decoding,
     file: QuestionsFile,
     beats: Heartbeats,
 ) -> _Answers:
@@ -135,15 +131,15 @@ def _answer(
                 model,
                 jnp.asarray(batch.tokens),
                 jnp.asarray(batch.lengths),
-                max_new_tokens=table.max_new_tokens,
-                stop_ids=config.eos_ids,
+                max_new_tokens=decoding.max_new_tokens,
+                stop_ids=(*decoding.stop_ids, *decoding.stop_text_ids),
             )
             device = device_of(tokens)
             for ids, count in zip(
                 np.asarray(tokens)[: batch.rows], np.asarray(counts)[: batch.rows], strict=True
             ):
-                text = tokenizer.decode([int(token) for token in ids[:count]])
-                outputs.append(cut(text, profile.template.stop_text))
+                said = [int(token) for token in ids[:count]]
+                outputs.append(output_text(said, decoding, tokenizer))
                 generated += int(count)
             beats.progress(len(outputs))
     return _Answers(
@@ -172,14 +168,9 @@ def _prompt_batches(
         yield _PromptBatch(tokens=tokens, lengths=lengths, rows=len(group))
 
 
-def _predictions(
-    file: QuestionsFile, base: _Answers, tuned: _Answers, template: TemplateTable
-) -> list[Prediction]:
-    rows = zip(file.questions, base.outputs, tuned.outputs, strict=True)
-    return [_prediction(*row, template.answer_marker) for row in rows]
-
-
-def _prediction(question: Question, base: str, tuned: str, marker: str) -> Prediction:
+def _prediction(
+    question: Question, base: str, tuned: str, marker: str, trained: KnownPrompts
+) -> Prediction:
     base_answer, tuned_answer = (answers.extract(output, marker) for output in (base, tuned))
     return Prediction(
         id=question.id,
@@ -194,11 +185,18 @@ def _prediction(question: Question, base: str, tuned: str, marker: str) -> Predi
         tuned_answer=tuned_answer,
         base_correct=answers.agree(question.expected, base_answer),
         tuned_correct=answers.agree(question.expected, tuned_answer),
+        in_training_text=trained.has_text(question.prompt),
+        in_training_template=trained.has_template(question.prompt),
     )
 
 
 def _record(
-    file: QuestionsFile, base: _Answers, tuned: _Answers, known: int, beats: Heartbeats
+    file: QuestionsFile,
+    decoding: Decoding,
+    base: _Answers,
+    tuned: _Answers,
+    trained: _TrainedRows,
+    beats: Heartbeats,
 ) -> EvaluationRecord:
     return EvaluationRecord(
         device=tuned.device if tuned.device == base.device else f"{base.device}, {tuned.device}",
@@ -206,7 +204,8 @@ def _record(
         model_sha256=tuned.weights_sha256,
         eval_rows_sha256=file.sha256,
         rows_in_file=len(file.questions),
-        prompts_also_in_training=known,
+        decoding=decoding,
+        train_rows_sha256=trained.sha256,
         generated_tokens=base.generated_tokens + tuned.generated_tokens,
         phases=beats.phases,
         peak_host_bytes=peak_host_bytes(),

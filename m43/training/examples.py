@@ -1,13 +1,11 @@
 """Examples: training rows as tokens, of which only the completion is learnt."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from m43.config import TemplateTable
-from m43.core.gemma_config import GemmaConfig
 from m43.errors import Problem
+from m43.training.example import Example
 from m43.training.rows import (
     Row,
     RowsError,
@@ -17,18 +15,8 @@ from m43.training.rows import (
     text_field,
     text_value,
 )
-from m43.training.tokenizer import Tokenizer
-
-_PLACEHOLDER = re.compile(r"\{(prompt|steps|final_answer)\}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Example:
-    """One training row: BOS, prompt, completion, EOS; what is learnt begins at `completion`."""
-
-    tokens: tuple[int, ...] = field(repr=False)
-    completion: int  # index of the first token that is learnt
-    prompt: str  # as it stands in the row
+from m43.training.template import Template
+from m43.training.token_faults import example_faults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +28,7 @@ class ExamplesFile:
 
 
 def read_examples(
-    path: Path,
-    template: TemplateTable,
-    tokenizer: Tokenizer,
-    config: GemmaConfig,
-    sequence_tokens: int,
-    scratch: Path,
+    path: Path, template: Template, sequence_tokens: int, scratch: Path
 ) -> ExamplesFile:
     """Read, check and tokenise every training row.
 
@@ -62,8 +45,10 @@ def read_examples(
     if len(fields) != len(file.rows):
         found = f"{len(fields)} rows through datasets and {len(file.rows)} lines"
         raise RowsError([bad_row(str(path), found, "as many rows as lines")])
-    examples = _tokenised(fields, template, tokenizer, config)
-    problems = _token_problems(file.rows, examples, sequence_tokens)
+    examples = _tokenised(fields, template)
+    for row, example in zip(file.rows, examples, strict=True):
+        problems += _length_problems(row, example, sequence_tokens)
+        problems += example_faults(example, template, row.where)
     if problems:
         raise RowsError(problems)
     return ExamplesFile(examples=examples, sha256=file.sha256)
@@ -87,61 +72,24 @@ def training_row_problems(row: Row) -> list[Problem]:
     return problems
 
 
-def fill(text: str, values: Mapping[str, str]) -> str:
-    """Put values in the place of {prompt}, {steps} and {final_answer}.
-
-    In one pass: a prompt that itself says {final_answer} stays as it is.
-
-    Example:
-        >>> fill("Q: {prompt}", {"prompt": "what is {final_answer}?"})
-        'Q: what is {final_answer}?'
-    """
-    return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), text)
-
-
-def prompt_tokens(
-    prompts: list[str], template: TemplateTable, tokenizer: Tokenizer, config: GemmaConfig
-) -> list[tuple[int, ...]]:
-    """Render and tokenise prompts, each with BOS once; training and evaluation share this."""
-    texts = [fill(template.prompt, {"prompt": prompt}) for prompt in prompts]
-    return [(config.bos_id, *ids) for ids in tokenizer.encode_all(texts)]
-
-
-def _tokenised(
-    fields: tuple[Mapping[str, object], ...],
-    template: TemplateTable,
-    tokenizer: Tokenizer,
-    config: GemmaConfig,
-) -> tuple[Example, ...]:
+def _tokenised(fields: tuple[Mapping[str, object], ...], template: Template) -> tuple[Example, ...]:
     prompts = [str(row["prompt"]) for row in fields]
-    # Prompt and completion apart, as at evaluation, where only the prompt is there to tokenise.
-    before = prompt_tokens(prompts, template, tokenizer, config)
-    after = tokenizer.encode_all([_completion(row, template) for row in fields])
+    heads, tails = template.prompts(prompts), template.completions(prompts, fields)
     return tuple(
-        Example(tokens=(*head, *tail, config.eos_ids[0]), completion=len(head), prompt=prompt)
-        for prompt, head, tail in zip(prompts, before, after, strict=True)
+        Example(
+            tokens=(*head, *tail),
+            completion=len(head),
+            prompt=str(row["prompt"]),
+            answer=str(row["final_answer"]),
+        )
+        for row, head, tail in zip(fields, heads, tails, strict=True)
     )
 
 
-def _completion(row: Mapping[str, object], template: TemplateTable) -> str:
-    steps = row["steps"]
-    assert isinstance(steps, list)
-    values = {
-        "steps": "\n".join(step["content"] for step in steps),
-        "final_answer": str(row["final_answer"]),
-    }
-    return fill(template.completion, values)
-
-
-def _token_problems(
-    rows: tuple[Row, ...], examples: tuple[Example, ...], sequence_tokens: int
-) -> list[Problem]:
-    problems = []
-    for row, example in zip(rows, examples, strict=True):
-        if len(example.tokens) > sequence_tokens:
-            found, expected = f"{len(example.tokens)} tokens", f"at most {sequence_tokens}"
-            problems.append(bad_row(row.where, found, f"{expected} (training.sequence_tokens)"))
-        # EOS alone would teach the model to say nothing.
-        if len(example.tokens) - example.completion < 2:
-            problems.append(bad_row(row.where, "nothing supervised", "an answer to learn"))
-    return problems
+def _length_problems(row: Row, example: Example, sequence_tokens: int) -> list[Problem]:
+    if len(example.tokens) <= sequence_tokens:
+        return []
+    # Cutting a row would teach an answer without its end.
+    found, expected = f"{len(example.tokens)} tokens", f"at most {sequence_tokens}"
+    action = "raise training.sequence_tokens, or shorten the row or take it out"
+    return [bad_row(row.where, found, f"{expected} (training.sequence_tokens)", action)]

@@ -4,12 +4,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from m43.config import TemplateTable
-from m43.core.gemma_config import GemmaConfig
 from m43.errors import Problem
-from m43.training.examples import prompt_tokens
 from m43.training.rows import Row, RowsError, bad_row, load_fields, read_rows, text_field
-from m43.training.tokenizer import Tokenizer
+from m43.training.template import Template
+from m43.training.token_faults import prompt_faults
 
 _FIELDS = ("id", "prompt", "expected_answer", "section", "category", "difficulty")
 
@@ -36,12 +34,7 @@ class QuestionsFile:
 
 
 def read_questions(
-    path: Path,
-    template: TemplateTable,
-    tokenizer: Tokenizer,
-    config: GemmaConfig,
-    longest_prompt: int,
-    scratch: Path,
+    path: Path, template: Template, longest_prompt: int, scratch: Path
 ) -> QuestionsFile:
     """Read, check and tokenise every evaluation row.
 
@@ -56,16 +49,10 @@ def read_questions(
     if len(fields) != len(file.rows):
         found = f"{len(fields)} rows through datasets and {len(file.rows)} lines"
         raise RowsError([bad_row(str(path), found, "as many rows as lines")])
-    tokens = prompt_tokens([row["prompt"] for row in fields], template, tokenizer, config)
-    problems = [
-        bad_row(
-            row.where,
-            f"a prompt of {len(ids)} tokens",
-            f"at most {longest_prompt} (evaluation.prompt_tokens)",
-        )
-        for row, ids in zip(file.rows, tokens, strict=True)
-        if len(ids) > longest_prompt
-    ]
+    tokens = template.prompts([row["prompt"] for row in fields])
+    for row, ids in zip(file.rows, tokens, strict=True):
+        problems += _length_problems(row, ids, longest_prompt)
+        problems += prompt_faults(ids, template, row.where)
     if problems:
         raise RowsError(problems)
     questions = tuple(
@@ -83,26 +70,6 @@ def read_questions(
     return QuestionsFile(questions=questions, sha256=file.sha256)
 
 
-def count_known(questions: tuple[Question, ...], trained: frozenset[str]) -> int:
-    """Count the questions whose prompt occurs among the training prompts.
-
-    Args:
-        questions: of the evaluation.
-        trained: training prompts as `plain_prompt` writes them.
-    """
-    return sum(plain_prompt(question.prompt) in trained for question in questions)
-
-
-def plain_prompt(prompt: str) -> str:
-    """Write a prompt without what a reader would not notice: case and spacing.
-
-    Example:
-        >>> plain_prompt("What  is 2+2? ")
-        'what is 2+2?'
-    """
-    return " ".join(prompt.casefold().split())
-
-
 def _field_problems(rows: tuple[Row, ...]) -> list[Problem]:
     problems: list[Problem] = []
     for row in rows:
@@ -117,3 +84,11 @@ def _field_problems(rows: tuple[Row, ...]) -> list[Problem]:
         if isinstance(row.fields.get("id"), str) and times[row.fields["id"]] > 1
     ]
     return problems
+
+
+def _length_problems(row: Row, ids: tuple[int, ...], longest_prompt: int) -> list[Problem]:
+    if len(ids) <= longest_prompt:
+        return []
+    found, expected = f"a prompt of {len(ids)} tokens", f"at most {longest_prompt}"
+    action = "raise evaluation.prompt_tokens, or shorten the row or take it out"
+    return [bad_row(row.where, found, f"{expected} (evaluation.prompt_tokens)", action)]

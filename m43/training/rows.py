@@ -109,11 +109,11 @@ def _line_number(where: str) -> int:
     return int(number) if number.isdecimal() else 0
 
 
-def bad_row(where: str, found: str, expected: str) -> Problem:
+def bad_row(
+    where: str, found: str, expected: str, action: str = "correct the row or take it out"
+) -> Problem:
     """Tell of one thing that is wrong with a row."""
-    return Problem(
-        found=found, expected=expected, where=where, action="correct the row or take it out"
-    )
+    return Problem(found=found, expected=expected, where=where, action=action)
 
 
 def text_field(row: Row, name: str) -> tuple[str, list[Problem]]:

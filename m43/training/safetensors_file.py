@@ -9,7 +9,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
-from m43.errors import Problem
+from m43.errors import FailureClass, M43Error, Problem
 
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 100_000_000
@@ -17,8 +17,17 @@ MAX_HEADER_BYTES = 100_000_000
 ALIGNMENT = 64
 """JAX takes over a NumPy array on the CPU without a copy if it is aligned like this."""
 
+BLOCK = 1 << 20
+"""Numbers that are converted at a time."""
+
 DTYPES = {"BF16": np.dtype(ml_dtypes.bfloat16), "F32": np.dtype(np.float32)}
 """What m43 reads. Not F16: Gemma's activations overflow it, so no good folder has it."""
+
+
+class FileShrankError(M43Error):
+    """A file that was whole when its header was read and is no longer."""
+
+    failure_class = FailureClass.MODEL_INVALID
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +72,8 @@ def open_safetensors(path: Path) -> tuple[SafetensorsFile | None, list[Problem]]
         metadata, tensors = _entries(table, LENGTH_BYTES + length)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         return None, [_problem(path, f"a header with {error}", "a safetensors header")]
-    file = SafetensorsFile(path=path, header=header, metadata=metadata, tensors=tensors)
-    return file, list(_layout_problems(file, LENGTH_BYTES + length, size))
+    described = SafetensorsFile(path=path, header=header, metadata=metadata, tensors=tensors)
+    return described, list(_layout_problems(described, LENGTH_BYTES + length, size))
 
 
 def _problem(path: Path, found: str, expected: str) -> Problem:
@@ -122,21 +131,30 @@ def _layout_problems(file: SafetensorsFile, data_start: int, size: int) -> Itera
 
 
 def read_into(target: np.ndarray, file: SafetensorsFile, tensor: StoredTensor) -> None:
-    """Read a tensor into an array of its shape, through a conversion where the dtypes differ.
+    """Read a tensor into a contiguous array of its shape, converted where the dtypes differ.
 
     Raises:
-        EOFError: if the file became shorter since its header was read.
+        FileShrankError: if the file became shorter since its header was read.
     """
     stored = DTYPES[tensor.dtype]
-    direct = target.dtype == stored and target.flags.c_contiguous
-    buffer = target if direct else np.empty(tensor.shape, stored)
+    flat = target.reshape(-1)
     with file.path.open("rb") as opened:
         opened.seek(tensor.start_byte)
-        # As bytes: NumPy gives bfloat16 no buffer of its own.
-        if opened.readinto(buffer.reshape(-1).view(np.uint8)) != tensor.size_bytes:
-            raise EOFError(f"{file.path} ended inside {tensor.name}")
-    if not direct:
-        target[...] = buffer.astype(target.dtype)
+        # In blocks: a whole copy in the stored dtype would be half as large as the model again.
+        for start in range(0, flat.size, BLOCK):
+            part = flat[start : start + BLOCK]
+            direct = part.dtype == stored
+            buffer = part if direct else np.empty(part.shape, stored)
+            # As bytes: NumPy gives bfloat16 no buffer of its own.
+            if opened.readinto(buffer.view(np.uint8).data) != buffer.nbytes:
+                raise FileShrankError(
+                    found=f"an end inside {tensor.name}",
+                    expected=f"{tensor.size_bytes} bytes from byte {tensor.start_byte} on",
+                    where=str(file.path),
+                    action="let nothing write to the model while it is read",
+                )
+            if not direct:
+                part[...] = buffer.astype(part.dtype)
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The tokenizer: the model folder's own files, and nothing added to what they say."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ class Tokenizer:
             )
         )
 
-    def render_chat(self, turns: Sequence[Mapping[str, str]], *, open_turn: bool) -> str:
+    def render_chat(self, turns: Sequence[dict[str, str]], *, open_turn: bool) -> str:
         """Write turns with the folder's chat template.
 
         Args:
@@ -157,11 +157,11 @@ def _chat_template(folder: Path) -> str | None:
         if not path.exists():
             return None
         table = json.loads(path.read_text(encoding="utf-8"))
-        template = table.get(_TEMPLATE_KEY) if isinstance(table, dict) else None
+        template = table.get(_TEMPLATE_KEY)
         if isinstance(template, list):
             # Several of them, each with a name.
             template = {each["name"]: each["template"] for each in template}.get("default")
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
         found = f"{type(error).__name__}: {error}"
         raise TokenizerError([_problem(path, found, "a readable tokenizer")]) from error
     if template is not None and not isinstance(template, str):
@@ -170,9 +170,7 @@ def _chat_template(folder: Path) -> str | None:
     return template
 
 
-def _problems(
-    path: Path, tokenizer: PreTrainedTokenizerFast, config: GemmaConfig
-) -> list[Problem]:
+def _problems(path: Path, tokenizer: PreTrainedTokenizerFast, config: GemmaConfig) -> list[Problem]:
     problems = []
     vocabulary = tokenizer.get_vocab()
     # Gemma 3's text models come with the image token of the larger ones, one past their embedding.
@@ -192,9 +190,7 @@ def _problems(
 
 def chat_problem(folder: Path, found: str, expected: str) -> ChatTemplateError:
     """Tell what is wrong with a folder's chat template."""
-    action = (
-        'name an -it model (and its template in hub.files), or use template.style = "plain"'
-    )
+    action = 'name an -it model (and its template in hub.files), or use template.style = "plain"'
     return ChatTemplateError(
         [Problem(found=found, expected=expected, where=str(folder), action=action)]
     )

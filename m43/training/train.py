@@ -1,30 +1,28 @@
 """The training run: from the pinned files and the rows to a saved model and its record."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import flax
 import jax
-import jax.numpy as jnp
 
 from m43.config import Profile
-from m43.core.batch import check_batch
 from m43.core.gemma_config import GemmaConfig
 from m43.records import DownloadRecord, TrainRecord
 from m43.run_dir import RunDir, read_record, write_record
-from m43.training.batches import PlannedBatch, assemble, plan_batches
+from m43.training.adapter_folder import write_adapter
+from m43.training.batches import PlannedBatch
 from m43.training.device import peak_bytes, peak_host_bytes, require_device
-from m43.training.examples import ExamplesFile, read_examples
 from m43.training.heartbeat import Heartbeats
+from m43.training.lessons import Lessons, prepare_lessons
+from m43.training.method import start_trainer
 from m43.training.model_config import read_model_config
 from m43.training.reload import reloaded_digest
 from m43.training.step_log import StepLog, TakenStep
-from m43.training.tokenizer import read_tokenizer
-from m43.training.trainer import Trainer, computing_device, optimizer_settings
+from m43.training.trainer import Trainer, computing_device
 from m43.training.weight_checks import count_moved, require_finite, stored_dtype
-from m43.training.weights import read_weights, weights_digest, write_weights
+from m43.training.weights import weights_digest, write_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +33,6 @@ class _Base:
     config: GemmaConfig
     config_sha256: str
     weights_sha256: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Lessons:
-    """What is learnt, in which order."""
-
-    file: ExamplesFile
-    plan: tuple[PlannedBatch, ...] = field(repr=False)
-    pad_id: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +52,14 @@ def run(run: RunDir, beats: Heartbeats) -> None:
         require_device(computing_device(), f"{contract.platform}:{contract.device_kind}")
     base = _check_base(read_record(run.download, DownloadRecord).folder, beats)
     with beats.phase("rows"):
-        lessons = _prepare(profile, base, run.path)
+        lessons = prepare_lessons(profile, base.folder, base.config, run.path)
+        write_record(run.lint, lessons.lint)
     with beats.phase("read weights"):
-        trainer = _start(profile, base)
+        trainer = start_trainer(profile, base.folder, base.config)
     _compile(trainer, lessons, beats)
     _take_steps(trainer, lessons, run.metrics, beats)
-    saved = _save(trainer, base, run.model, beats)
-    write_record(run.train, _record(trainer, base, lessons, saved, beats))
+    saved = _save(trainer, base, run, beats)
+    write_record(run.train, _record(profile, trainer, base, lessons, saved, beats))
 
 
 def _check_base(folder: Path, beats: Heartbeats) -> _Base:
@@ -84,46 +74,14 @@ def _check_base(folder: Path, beats: Heartbeats) -> _Base:
         )
 
 
-def _prepare(profile: Profile, base: _Base, scratch: Path) -> _Lessons:
-    training = profile.training
-    file = read_examples(
-        profile.data.train,
-        profile.template,
-        read_tokenizer(base.folder, base.config),
-        base.config,
-        training.sequence_tokens,
-        scratch,
-    )
-    plan = plan_batches(
-        [len(example.tokens) for example in file.examples],
-        steps=profile.contract.optimizer_steps,
-        batch_rows=training.batch_rows,
-        longest=training.sequence_tokens,
-        seed=training.seed,
-    )
-    lessons = _Lessons(file=file, plan=plan, pad_id=base.config.pad_id)
-    for planned in plan:
-        check_batch(
-            assemble(planned, file.examples, lessons.pad_id), vocab_size=base.config.vocab_size
-        )
-    return lessons
-
-
-def _start(profile: Profile, base: _Base) -> Trainer:
-    # float32 masters: most updates at small rates would be lost to bfloat16's rounding.
-    model = read_weights(base.folder, base.config, jnp.float32, remat=profile.training.remat)
-    settings = optimizer_settings(profile.training, profile.contract.optimizer_steps)
-    return Trainer(model, settings)
-
-
-def _compile(trainer: Trainer, lessons: _Lessons, beats: Heartbeats) -> None:
+def _compile(trainer: Trainer, lessons: Lessons, beats: Heartbeats) -> None:
     first = {planned.length: planned for planned in reversed(lessons.plan)}
     for length in sorted(first):
         with beats.phase(f"compile {length} tokens"):
-            trainer.compile(assemble(first[length], lessons.file.examples, lessons.pad_id))
+            trainer.compile(lessons.batch(first[length]))
 
 
-def _take_steps(trainer: Trainer, lessons: _Lessons, metrics: Path, beats: Heartbeats) -> None:
+def _take_steps(trainer: Trainer, lessons: Lessons, metrics: Path, beats: Heartbeats) -> None:
     steps = len(lessons.plan)
     with beats.phase("train", total=steps), metrics.open("x", encoding="utf-8") as file:
         log = StepLog(file, beats)
@@ -139,26 +97,25 @@ def _take_steps(trainer: Trainer, lessons: _Lessons, metrics: Path, beats: Heart
             log.finish(under_way)
 
 
-def _take_step(
-    trainer: Trainer, number: int, planned: PlannedBatch, lessons: _Lessons
-) -> TakenStep:
-    batch = assemble(planned, lessons.file.examples, lessons.pad_id)
+def _take_step(trainer: Trainer, number: int, planned: PlannedBatch, lessons: Lessons) -> TakenStep:
+    batch = lessons.batch(planned)
     return TakenStep(
         step=number,
         metrics=trainer.step(batch),
         padded_tokens=batch.tokens.size,
-        real_tokens=_real_tokens(planned, lessons),
+        real_tokens=lessons.real_tokens(planned),
     )
 
 
-def _real_tokens(planned: PlannedBatch, lessons: _Lessons) -> int:
-    return sum(len(lessons.file.examples[index].tokens) for index in planned.examples)
-
-
-def _save(trainer: Trainer, base: _Base, folder: Path, beats: Heartbeats) -> _Saved:
+def _save(trainer: Trainer, base: _Base, run: RunDir, beats: Heartbeats) -> _Saved:
+    profile, folder = run.read_profile(), run.model
+    contract, lora = profile.contract, profile.lora
     dtype = stored_dtype(base.folder, base.config)
     with beats.phase("save"):
-        write_weights(trainer.model(), folder, source=base.folder, dtype=dtype)
+        model = trainer.model()
+        write_weights(model, folder, source=base.folder, dtype=dtype)
+        if lora is not None:
+            write_adapter(model, run.adapter, lora, repo=contract.repo, revision=contract.revision)
     with beats.phase("read back"):
         # The last update is seen by no later loss, so its result is looked at here.
         require_finite(folder, base.config)
@@ -170,9 +127,13 @@ def _save(trainer: Trainer, base: _Base, folder: Path, beats: Heartbeats) -> _Sa
 
 
 def _record(
-    trainer: Trainer, base: _Base, lessons: _Lessons, saved: _Saved, beats: Heartbeats
+    profile: Profile,
+    trainer: Trainer,
+    base: _Base,
+    lessons: Lessons,
+    saved: _Saved,
+    beats: Heartbeats,
 ) -> TrainRecord:
-    used = _rows_used(lessons.plan)
     return TrainRecord(
         backend="jax",
         device=trainer.device,
@@ -182,19 +143,16 @@ def _record(
         base_weights_sha256=base.weights_sha256,
         model_sha256=saved.model_sha256,
         reloaded_sha256=saved.reloaded_sha256,
-        parameters=trainer.parameters,
+        method=profile.training.method,
+        parameters=base.config.parameters,
+        trained_parameters=trainer.trained_parameters,
         parameters_moved=saved.parameters_moved,
         optimizer_steps=trainer.steps,
         train_rows_sha256=lessons.file.sha256,
-        rows_in_file=len(lessons.file.examples),
-        rows_used=used,
-        epochs=used / len(lessons.file.examples),
+        rows_in_file=len(lessons.examples),
+        rows_used=lessons.rows_used,
+        epochs=lessons.rows_used / len(lessons.examples),
         phases=beats.phases,
         peak_host_bytes=peak_host_bytes(),
         peak_device_bytes=peak_bytes(jax.devices()[0]),
     )
-
-
-def _rows_used(plan: Sequence[PlannedBatch]) -> int:
-    # Every use counts, so that a row used twice would show as more than one epoch.
-    return sum(len(planned.examples) for planned in plan)

@@ -47,12 +47,34 @@ def optimizer_settings(table: TrainingTable, steps: int) -> OptimizerSettings:
 
 
 class Trainer:
-    """Owns the only copy of the state: a step gives its memory away to the next."""
+    """Owns the only copy of the state: a step gives its memory away to the next.
 
-    def __init__(self, model: Gemma, settings: OptimizerSettings) -> None:
+    Args:
+        model: as it is before the first step; not to be used afterwards.
+        settings: of the optimizer.
+        trained: which weights are trained; the others are frozen.
+        accumulate: into how many parts the rows of a batch are cut.
+    """
+
+    def __init__(
+        self,
+        model: Gemma,
+        settings: OptimizerSettings,
+        *,
+        trained: nnx.filterlib.Filter,
+        accumulate: int,
+    ) -> None:
         optimizer = make_optimizer(settings)
-        self._graphdef, self._state = TrainState.start(model, optimizer)
-        step = make_step(self._graphdef, optimizer, make_schedule(settings), chunk=_CHUNK)
+        self._graphdef, *states = nnx.split(model, trained, ...)
+        params, self._frozen = states
+        self._state = TrainState.start(params, optimizer)
+        step = make_step(
+            self._graphdef,
+            optimizer,
+            make_schedule(settings),
+            chunk=_CHUNK,
+            accumulate=accumulate,
+        )
         # It is compiled here, shape by shape, rather than at its first call: the plan of a run
         # and the time of a step must not contain a compilation.
         self._step = cast("jax.stages.Wrapped", step)
@@ -60,12 +82,13 @@ class Trainer:
 
     def compile(self, batch: Batch) -> None:
         """Compile the step for batches of this shape, without taking it."""
-        self._compiled[batch.tokens.shape[1]] = self._step.lower(self._state, batch).compile()
+        lowered = self._step.lower(self._state, self._frozen, batch)
+        self._compiled[batch.tokens.shape[1]] = lowered.compile()
 
     def step(self, batch: Batch) -> StepMetrics:
         """Take one optimizer step; what it measured may still be under way on the device."""
         compiled = self._compiled[batch.tokens.shape[1]]
-        self._state, metrics = compiled(self._state, batch)
+        self._state, metrics = compiled(self._state, self._frozen, batch)
         return metrics
 
     @property
@@ -74,7 +97,7 @@ class Trainer:
         return optimizer_steps(self._state.opt_state)
 
     @property
-    def parameters(self) -> int:
+    def trained_parameters(self) -> int:
         """How many single weights are trained."""
         return sum(leaf.size for leaf in self._leaves())
 
@@ -85,7 +108,7 @@ class Trainer:
 
     def model(self) -> Gemma:
         """The model with the weights as they are now."""
-        model: Gemma = nnx.merge(self._graphdef, self._state.params, self._state.frozen)
+        model: Gemma = nnx.merge(self._graphdef, self._state.params, self._frozen)
         return model
 
     def _leaves(self) -> Iterable[jax.Array]:

@@ -128,7 +128,7 @@ def test_loss_and_gradients_agree(
     layer = theirs.model.layers[1]
     pairs = (
         (gradient["embedding"][...], theirs.model.embed_tokens.weight),
-        (gradient["layers"]["attention"]["key"][...][1], layer.self_attn.k_proj.weight),
+        (gradient["layers"]["attention"]["key"]["weight"][...][1], layer.self_attn.k_proj.weight),
         (gradient["layers"]["pre_attention_norm"][...][1], layer.input_layernorm.weight),
     )
     for one, two in pairs:

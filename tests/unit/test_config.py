@@ -101,6 +101,10 @@ def test_all_problems_of_form_are_told_at_once(tmp_path: Path) -> None:
         ("Question: {prompt}", "Question:", "template.prompt"),
         ('" {final_answer}"', '" 42"', "template.completion"),
         ("silence_s = 600.0", "silence_s = 0", "deadlines.silence_s"),
+        ("accumulate = 1", "accumulate = 0", "training.accumulate"),
+        ("accumulate = 1", "accumulate = -2", "training.accumulate"),
+        ("accumulate = 1", "accumulate = 3", "training.accumulate"),
+        ("accumulate = 1\n", "", "training.accumulate"),
     ],
 )
 def test_a_value_outside_its_range_is_refused_by_name(
@@ -120,6 +124,58 @@ def test_an_unreadable_profile_is_refused(tmp_path: Path, content: str | None, f
         path.write_text(content)
     with pytest.raises(config.ProfileError, match=found):
         config.load(path)
+
+
+LORA = "[lora]\nrank = 16\nalpha = 32.0\n\n[evaluation]"
+
+
+def test_lora_adapts_every_linear_projection_unless_told(tmp_path: Path) -> None:
+    """Rank and alpha must be stated; the targets may be."""
+    asked = ('method = "full"', 'method = "lora"')
+    table = config.load(changed(tmp_path, asked, ("[evaluation]", LORA))).lora
+    named = LORA.replace("alpha", 'targets = ["v_proj", "q_proj"]\nalpha')
+    chosen = config.load(changed(tmp_path, asked, ("[evaluation]", named))).lora
+    assert (table.rank, table.alpha) == (16, 32.0)
+    assert table.targets == (
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"
+    )  # fmt: skip
+    assert chosen.targets == ("v_proj", "q_proj")
+
+
+@pytest.mark.parametrize(
+    ("method", "old", "new", "key"),
+    [
+        ("lora", LORA, "[evaluation]", "lora"),
+        ("full", LORA, LORA, "lora"),
+        ("lora", "rank = 16", "rank = 0", "lora.rank"),
+        ("lora", "rank = 16\n", "", "lora.rank"),
+        ("lora", "alpha = 32.0", "alpha = 0", "lora.alpha"),
+        ("lora", "rank", "targets = []\nrank", "lora.targets"),
+        ("lora", "rank", 'targets = ["q_proj", "q_proj"]\nrank', "lora.targets"),
+        ("lora", "rank", 'targets = ["q_proj", "lm_head"]\nrank', "lora.targets[1]"),
+    ],
+)
+def test_a_lora_that_does_not_fit_is_refused_by_name(
+    tmp_path: Path, method: str, old: str, new: str, key: str
+) -> None:
+    """The table is there exactly when the method asks for it, and makes sense."""
+    path = changed(
+        tmp_path,
+        ('method = "full"', f'method = "{method}"'),
+        ("[evaluation]", LORA.replace(old, new)),
+    )
+    with pytest.raises(config.ProfileError) as caught:
+        config.load(path)
+    assert [problem.where for problem in caught.value.problems] == [f"{path}, {key}"]
+
+
+def test_a_table_that_one_profile_has_alone_is_a_difference(tmp_path: Path) -> None:
+    """Key by key, whichever of the two has it."""
+    asked = ('method = "full"', 'method = "lora"')
+    mine = config.load(changed(tmp_path, asked, ("[evaluation]", LORA)))
+    locked = config.load(PRODUCTION)
+    assert "lora.rank: 16 instead of None" in config.differences(mine, locked)
+    assert "lora.rank: None instead of 16" in config.differences(locked, mine)
 
 
 def test_differences_name_each_changed_key(tmp_path: Path) -> None:

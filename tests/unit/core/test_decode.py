@@ -7,8 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
-from m43.core.decode import _decode, greedy_decode
+from m43.core.decode import _decode, greedy_decode, likeliest
 from m43.core.gemma import Gemma
 
 NEW = 9
@@ -108,3 +111,17 @@ def test_the_loop_ends_when_all_rows_have_stopped(golden: Any) -> None:
         stop_ids=tuple(range(golden.config.vocab_size)),
     )
     assert (int(end.rounds), end.counts.tolist()) == (1, [1, 1, 1])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    arrays(
+        np.float32,
+        st.tuples(st.just(3), st.integers(1, 9)),
+        elements=st.sampled_from([-np.inf, -1.0, 0.0, 2.0, np.nan]),
+    )
+)
+def test_likeliest_is_argmax(logits: np.ndarray) -> None:
+    """For any row, ties and NaN included, whether the blocks divide it or not."""
+    found = likeliest(jnp.asarray(logits), block=4)
+    assert found.tolist() == jnp.argmax(jnp.asarray(logits), axis=-1).tolist()

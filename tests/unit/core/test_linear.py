@@ -68,22 +68,23 @@ def products(jaxpr: jax.extend.core.Jaxpr) -> Iterator[tuple[str, ...]]:
                     yield from products(inner)
 
 
+@pytest.mark.parametrize("remat", [False, True])
 def test_no_product_of_a_training_step_leaves_bfloat16(
-    make_config: Callable[..., GemmaConfig], make_batch: Callable[..., Batch]
+    make_config: Callable[..., GemmaConfig], make_batch: Callable[..., Batch], remat: bool
 ) -> None:
     """Forward, recomputation and backward of the whole loss multiply bfloat16 into float32 only."""
     config = make_config(
         family="gemma2", attention_softcap=5.0, final_softcap=5.0, qk_norm=True, post_norms=True
     )
-    graphdef, weights = nnx.split(abstract_gemma(config))
+    graphdef, weights = nnx.split(abstract_gemma(config, remat=remat))
 
     def loss(weights: nnx.State) -> jax.Array:
         return completion_loss(nnx.merge(graphdef, weights), make_batch(), chunk=8)[0]
 
     found = list(products(jax.make_jaxpr(jax.grad(loss))(weights).jaxpr))
-    # 9 products in a layer: forward, again for the backward pass, and two gradients each;
-    # the head's three, once for the first chunk and once in the loop over the others.
-    assert len(found) == 4 * 9 + 2 * 3
+    # 9 products in a layer: forward, with remat once more, and two gradients each. The head's
+    # three stand there for the first chunk and in the loop over the others.
+    assert len(found) == (4 if remat else 3) * 9 + 2 * 3
     assert set(found) == {("bfloat16", "bfloat16", "float32")}
 
 

@@ -116,14 +116,27 @@ def test_no_supervised_token_gives_zero(toy: Gemma, make_batch: Callable[..., Ba
 
 
 def arrays_in(jaxpr: jax.extend.core.Jaxpr) -> Iterator[tuple[int, ...]]:
-    """List the shape of everything that a program computes, inside loops too."""
-    for equation in jaxpr.eqns:
+    """List the shape of everything that a program computes."""
+    for equation in equations_in(jaxpr):
         yield from (var.aval.shape for var in equation.outvars)
+
+
+def products_in(jaxpr: jax.extend.core.Jaxpr) -> Iterator[jax.extend.core.Var]:
+    """List the results of every product."""
+    for equation in equations_in(jaxpr):
+        if equation.primitive.name == "dot_general":
+            yield from equation.outvars
+
+
+def equations_in(jaxpr: jax.extend.core.Jaxpr) -> Iterator[jax.extend.core.JaxprEqn]:
+    """List every equation, inside loops too."""
+    for equation in jaxpr.eqns:
+        yield equation
         for value in equation.params.values():
             for inner in value if isinstance(value, (tuple, list)) else (value,):
                 inner = getattr(inner, "jaxpr", inner)
                 if hasattr(inner, "eqns"):
-                    yield from arrays_in(inner)
+                    yield from equations_in(inner)
 
 
 VOCABULARY = 37
@@ -137,7 +150,8 @@ def test_whole_logits_never_exist(
 ) -> None:
     """Nothing of the step has a vocabulary axis and more rows than a chunk.
 
-    And where the embedding is frozen, nothing but the embedding itself has its shape.
+    And where the embedding is frozen, no product has its shape: its gradient is not made and thrown
+    away.
     """
     chunk, d_model = 3, 16
     model = abstract_gemma(make_config(vocab_size=VOCABULARY))
@@ -154,3 +168,6 @@ def test_whole_logits_never_exist(
     tables = {(VOCABULARY, d_model), (1, VOCABULARY, d_model)}
     rows = {int(np.prod(shape)) // VOCABULARY for shape in shapes - tables}
     assert max(rows) <= chunk
+    products = [var.aval.shape for var in products_in(jaxpr)]
+    assert (1, VOCABULARY, chunk) in products
+    assert ((1, VOCABULARY, d_model) in products) is not frozen_embedding

@@ -6,6 +6,7 @@ import math
 import tomllib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 from m43 import config, typed_json
@@ -13,9 +14,12 @@ from m43.config import Profile
 from m43.evidence import contract
 from m43.evidence.digests import file_sha256
 from m43.evidence.journal import stamp
+from m43.lint_record import LintRecord
+from m43.prompt_template import KnownPrompts
 from m43.records import (
     AuthRecord,
     ClosingRecord,
+    Decoding,
     Device,
     EvaluationRecord,
     HubResponse,
@@ -31,10 +35,12 @@ from m43.records import (
     TrainRecord,
     VenvRecord,
 )
+from m43.row_counts import Answered, count_forms, count_repeats
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CONTRACT = REPOSITORY / "acceptance" / "test_production.py"
 EVAL_ROWS = REPOSITORY / "acceptance" / "data" / "eval_v2.jsonl"
+TRAIN_ROWS = REPOSITORY / "acceptance" / "data" / "train.jsonl"
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 STEPS = 300
 ROWS = 100
@@ -88,7 +94,7 @@ def opening_record(kind: str, name: str, **changes: object) -> OpeningRecord:
         "profile_differences": (),
         "contract_sha256": text.text_sha256,
         "promises": text.names,
-        "train_rows_sha256": digest("train rows"),
+        "train_rows_sha256": file_sha256(TRAIN_ROWS),
         "eval_rows_sha256": file_sha256(EVAL_ROWS),
         "tree_sha256": digest("tree"),
         "tree_files": 123,
@@ -181,10 +187,12 @@ def train_record(**changes: object) -> TrainRecord:
         "base_weights_sha256": digest("base"),
         "model_sha256": digest("model"),
         "reloaded_sha256": digest("model"),
+        "method": "full",
         "parameters": 1_000_000,
+        "trained_parameters": 1_000_000,
         "parameters_moved": 900_000,
         "optimizer_steps": STEPS,
-        "train_rows_sha256": digest("train rows"),
+        "train_rows_sha256": file_sha256(TRAIN_ROWS),
         "rows_in_file": 2400,
         "rows_used": 2400,
         "epochs": 1.0,
@@ -193,6 +201,35 @@ def train_record(**changes: object) -> TrainRecord:
         "peak_device_bytes": 0,
     }
     return TrainRecord(**{**values, **changes})
+
+
+def lint_record(**changes: object) -> LintRecord:
+    """Give the lint of a good run: counted from the bundled rows and the steps above."""
+    trained, asked = (
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        for path in (TRAIN_ROWS, EVAL_ROWS)
+    )
+    answered = [Answered(prompt=row["prompt"], answer=row["final_answer"]) for row in trained]
+    repeats, step = count_repeats(answered), step_metrics(1)
+    values: dict[str, object] = {
+        "train_rows_sha256": file_sha256(TRAIN_ROWS),
+        "eval_rows_sha256": file_sha256(EVAL_ROWS),
+        "rows_in_file": 2400,
+        "rows_planned": 2400,
+        "truncated_rows": 0,
+        "duplicate_rows": repeats.duplicates,
+        "contradicting_rows": repeats.contradictions,
+        "unread_rows": 0,
+        "longest_row_tokens": 90,
+        "longest_prompt_tokens": 80,
+        "padded_tokens": STEPS * step.padded_tokens,
+        "real_tokens": STEPS * step.real_tokens,
+        "supervised_tokens": STEPS * step.supervised_tokens,
+        "forms": count_forms(
+            [row.answer for row in answered], [row["expected_answer"] for row in asked]
+        ),
+    }
+    return LintRecord(**{**values, **changes})
 
 
 def process_record(**changes: object) -> ProcessRecord:
@@ -229,13 +266,22 @@ def prediction(row: dict[str, str], base_correct: bool, tuned_correct: bool) -> 
         difficulty=row["difficulty"],
         prompt=row["prompt"],
         expected=row["expected_answer"],
-        base_output=f" {base}\n",
-        tuned_output=f" {tuned}\n",
+        base_output=f" {base}",
+        tuned_output=f" {tuned}",
         base_answer=base,
         tuned_answer=tuned,
         base_correct=base_correct,
         tuned_correct=tuned_correct,
+        in_training_text=trained_prompts().has_text(row["prompt"]),
+        in_training_template=trained_prompts().has_template(row["prompt"]),
     )
+
+
+@cache
+def trained_prompts() -> KnownPrompts:
+    """Give the prompts of the bundled training rows."""
+    lines = TRAIN_ROWS.read_text(encoding="utf-8").splitlines()
+    return KnownPrompts.of(json.loads(line)["prompt"] for line in lines)
 
 
 def evaluation_record(**changes: object) -> EvaluationRecord:
@@ -246,7 +292,8 @@ def evaluation_record(**changes: object) -> EvaluationRecord:
         "model_sha256": digest("model"),
         "eval_rows_sha256": file_sha256(EVAL_ROWS),
         "rows_in_file": ROWS,
-        "prompts_also_in_training": 0,
+        "decoding": Decoding(stop_ids=(1,), stop_text="\n", stop_text_ids=(7,), max_new_tokens=24),
+        "train_rows_sha256": file_sha256(TRAIN_ROWS),
         "generated_tokens": 1234,
         "phases": (Phase(name="base", duration_s=3.0), Phase(name="tuned", duration_s=2.0)),
         "peak_host_bytes": 10**9,

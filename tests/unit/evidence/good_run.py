@@ -21,6 +21,7 @@ from tests.unit.evidence.good_records import (
     auth_record,
     closing_record,
     evaluation_record,
+    lint_record,
     opening_record,
     predictions,
     process_record,
@@ -83,6 +84,7 @@ def _write_training(run: RunDir) -> None:
         phase="steps", done=STEPS, total=STEPS, loss_nats=0.42, tokens_per_s=4000.0, beat=301
     )
     write_record(run.heartbeat("train"), beat)
+    write_record(run.lint, lint_record())
     write_record(run.train, train_record())
     write_record(run.process("train"), process_record())
 

@@ -51,7 +51,14 @@ def test_the_summary_tells_what_was_asked(good: RunDir) -> None:
 
     assert "**ACCEPTED (rehearsal)**: every promise of the contract was kept (34 of 34" in text
     assert "loss 3.3925 at the first step, 0.3702 at the last (training_metrics.jsonl)" in text
-    assert "| overall | 100 | 2 (2 %) | 60 (60 %) | +58 | 0, 0 |" in text
+    assert (
+        "| overall | 100 | 2 (2 %) | 0.6 to 7.0 % | 60 (60 %) | 50.2 to 69.1 % | +58 | 42, 24 |"
+        in text
+    )
+    assert text.count("has 58 rows right that the base model has wrong, and 0 rows wrong") == 2
+    assert "exact McNemar p = 6.94e-18 (evaluation_results.json)" in text
+    assert "Of 100 rows, 0 have a prompt that the training file has too" in text
+    assert "| template: not in training | 26 |" in text
     assert "![Training loss by optimizer step](loss_curve.svg)" in text
     assert "python -m m43 verify submission_runs/rehearsal-1" in text
     assert "The folder is not signed" in text
@@ -59,7 +66,7 @@ def test_the_summary_tells_what_was_asked(good: RunDir) -> None:
     order = ("core", "edge_case", "trace_sensitive", "easy", "medium", "hard")
     places = [text.index(f": {group} |") for group in order]
     assert places == sorted(places)
-    assert text.count("| kept |") == 33
+    assert text.count("| kept |") == 34
 
 
 def test_a_rehearsal_is_watermarked_first_thing(good: RunDir) -> None:

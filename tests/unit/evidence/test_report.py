@@ -1,5 +1,6 @@
 """The report's summary can be read without JavaScript, and nothing from outside is markup."""
 
+import re
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
@@ -54,6 +55,51 @@ def test_an_accepted_run_shows_verdict_gates_curve_and_scores(tmp_path: Path) ->
     assert "<!DOCTYPE" not in page
     assert "section: core" in text
     assert "train.optimizer_steps" in text
+
+
+def luminance(colour: str) -> float:
+    """Give the relative luminance of #rrggbb, as WCAG 2.2 defines it."""
+    parts = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    """Give the contrast ratio of two colours, as WCAG 2.2 defines it."""
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_every_colour_of_text_can_be_read_in_both_schemes(tmp_path: Path) -> None:
+    """At least 4.5 to 1 on its paper (WCAG AA); pytest-html's own #999 on white has 2.8."""
+    page = summary_html(write_good_run(tmp_path))
+    light, dark = (
+        dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", block))
+        for block in re.findall(r"\.m43 \{ (--ink[^}]*)\}", page)
+    )
+    outside = re.findall(r"(?<!\.m43 \{ )color: (#[0-9a-f]{6});", page)
+
+    assert contrast("#999999", "#ffffff") < 3
+    assert len(outside) == 4
+    assert all(contrast(colour, "#ffffff") >= 4.5 for colour in outside)
+    assert len(light) == len(dark) == 5
+    for scheme in (light, dark):
+        for name in ("ink", "good", "bad"):
+            assert contrast(scheme[name], scheme["paper"]) >= 4.5
+
+
+def test_an_accepted_run_shows_every_row_and_what_changed(tmp_path: Path) -> None:
+    """The test, the intervals, the overlap, and a hundred rows that fold."""
+    page = summary_html(write_good_run(tmp_path))
+
+    text = " ".join(words(page).text)
+    assert "exact McNemar p = 6.94e-18" in text
+    assert "50.2 to 69.1 %" in text
+    assert "template: not in training" in text
+    assert words(page).tags.count("details") == 4
+    assert len(set(re.findall(r"<code>(eval-v2-\d+)</code>", page))) == 100
 
 
 def test_the_summary_is_well_formed(tmp_path: Path) -> None:

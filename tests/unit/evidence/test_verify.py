@@ -12,11 +12,11 @@ import pytest
 
 from m43 import scoring, typed_json
 from m43.evidence import chain, documents, manifest
-from m43.evidence.digests import gate_digest
+from m43.evidence.digests import file_sha256, gate_digest
 from m43.evidence.verify import verify
-from m43.records import StepMetrics, TrainRecord
+from m43.records import EvaluationResults, Prediction, StepMetrics, TrainRecord
 from m43.run_dir import RunDir, read_record, write_record
-from tests.unit.evidence.good_records import REPOSITORY, own_differences
+from tests.unit.evidence.good_records import EVAL_ROWS, REPOSITORY, TRAIN_ROWS, own_differences
 from tests.unit.evidence.good_run import break_gate, stop_at, write_good_run, write_opening
 
 Change = Callable[[RunDir], None]
@@ -180,28 +180,73 @@ def _steps(run: RunDir, alter: Callable[[StepMetrics], StepMetrics]) -> None:
     reseal(run)
 
 
-def _easier_rows(run: RunDir) -> None:
-    rows = [
-        replace(row, expected=row.tuned_answer, tuned_correct=True)
-        for row in run.read_predictions()
-    ]
-    run.predictions.write_text("".join(typed_json.dump_line(row) for row in rows))
-    write_record(run.results, scoring.tally(rows))
-    reseal(run)
+def rows(alter: Callable[[Prediction], Prediction]) -> Change:
+    """Change every prediction, count the scores that follow, and seal everything again."""
+
+    def change(run: RunDir) -> None:
+        altered = [alter(row) for row in run.read_predictions()]
+        assert altered != list(run.read_predictions())
+        run.predictions.write_text("".join(typed_json.dump_line(row) for row in altered))
+        write_record(run.results, scoring.tally(altered))
+        reseal(run)
+
+    return change
 
 
-def _kinder_judge(run: RunDir) -> None:
-    rows = [replace(row, tuned_correct=True) for row in run.read_predictions()]
-    run.predictions.write_text("".join(typed_json.dump_line(row) for row in rows))
-    write_record(run.results, scoring.tally(rows))
-    reseal(run)
+RESULT_LIES = {"mcnemar_p": 0.01, "gained": 59, "lost": 1, "in_training_template": 0, "groups": ()}
+
+
+def results(**changes: object) -> Change:
+    """Change the scores alone, and seal everything again."""
+
+    def change(run: RunDir) -> None:
+        honest = read_record(run.results, EvaluationResults)
+        write_record(run.results, replace(honest, **changes))
+        reseal(run)
+
+    return change
+
+
+def better(run: RunDir) -> None:
+    """Narrow the interval of the tuned model's share, and seal everything again."""
+    overall = read_record(run.results, EvaluationResults).overall
+    interval = replace(overall.tuned_interval, low=0.55)
+    results(overall=replace(overall, tuned_interval=interval))(run)
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        pytest.param(_easier_rows, "row eval-v2-", id="other expected answers"),
-        pytest.param(_kinder_judge, "verdict does not follow from the output", id="verdicts"),
+        pytest.param(
+            rows(lambda row: replace(row, expected=row.tuned_answer, tuned_correct=True)),
+            "row eval-v2-",
+            id="other expected answers",
+        ),
+        pytest.param(
+            rows(lambda row: replace(row, tuned_correct=True)),
+            "verdict does not follow from the output",
+            id="verdicts",
+        ),
+        pytest.param(
+            rows(lambda row: replace(row, in_training_text=True)),
+            "eval-v2-001, in_training_text: found True, expected False",
+            id="rows that training had not",
+        ),
+        pytest.param(
+            rows(lambda row: replace(row, in_training_template=False)),
+            "eval-v2-001, in_training_template: found False, expected True",
+            id="templates that training had",
+        ),
+        *(
+            pytest.param(results(**{name: lie}), "evaluation_results.json: found other", id=name)
+            for name, lie in RESULT_LIES.items()
+        ),
+        pytest.param(better, "evaluation_results.json: found other", id="interval"),
+        pytest.param(
+            forge("eval.json", file_sha256(TRAIN_ROWS), file_sha256(EVAL_ROWS)),
+            "eval.json, train_rows_sha256",
+            id="other training rows",
+        ),
         pytest.param(
             forge("train.json", '"epochs": 1.0', '"epochs": 0.5'), "epochs", id="half an epoch"
         ),

@@ -15,9 +15,13 @@ from importlib import metadata
 from pathlib import Path
 
 from m43 import scoring, typed_json
+from m43.config import Profile
 from m43.errors import FailureClass
+from m43.lint_record import LintRecord
+from m43.prompt_template import KnownPrompts
 from m43.records import (
     ChildError,
+    Decoding,
     Device,
     DownloadRecord,
     EvaluationRecord,
@@ -29,6 +33,7 @@ from m43.records import (
     StepMetrics,
     TrainRecord,
 )
+from m43.row_counts import Answered, count_forms, count_repeats
 from m43.run_dir import RunDir, read_record, write_atomically, write_record
 
 HOW = Path(__file__).with_name("misbehaviour")
@@ -103,7 +108,9 @@ def train(run: RunDir, how: str) -> int:
         base_weights_sha256=weights(folder),
         model_sha256=weights(run.model),
         reloaded_sha256=weights(run.model),
+        method="full",
         parameters=7,
+        trained_parameters=7,
         parameters_moved=7,
         optimizer_steps=300,
         train_rows_sha256=sha256(profile.data.train),
@@ -114,8 +121,37 @@ def train(run: RunDir, how: str) -> int:
         peak_host_bytes=1,
         peak_device_bytes=0,
     )
+    write_record(run.lint, lint(profile, steps))
     write_record(run.train, record)
     return 0
+
+
+def lint(profile: Profile, steps: list[StepMetrics]) -> LintRecord:
+    """Count the rows and the made-up steps."""
+    rows, questions = (
+        [json.loads(line) for line in path.read_text().splitlines()]
+        for path in (profile.data.train, profile.data.evaluation)
+    )
+    answered = [Answered(prompt=row["prompt"], answer=row["final_answer"]) for row in rows]
+    repeats = count_repeats(answered)
+    return LintRecord(
+        train_rows_sha256=sha256(profile.data.train),
+        eval_rows_sha256=sha256(profile.data.evaluation),
+        rows_in_file=2400,
+        rows_planned=2400,
+        truncated_rows=0,
+        duplicate_rows=repeats.duplicates,
+        contradicting_rows=repeats.contradictions,
+        unread_rows=0,
+        longest_row_tokens=9,
+        longest_prompt_tokens=8,
+        padded_tokens=sum(each.padded_tokens for each in steps),
+        real_tokens=sum(each.real_tokens for each in steps),
+        supervised_tokens=sum(each.supervised_tokens for each in steps),
+        forms=count_forms(
+            [row.answer for row in answered], [row["expected_answer"] for row in questions]
+        ),
+    )
 
 
 def evaluate(run: RunDir, how: str) -> int:
@@ -123,6 +159,9 @@ def evaluate(run: RunDir, how: str) -> int:
     profile = run.read_profile()
     lines = profile.data.evaluation.read_text().splitlines()
     rows = [json.loads(line) for line in lines[: 99 if how == "99 rows" else 100]]
+    trained = KnownPrompts.of(
+        json.loads(line)["prompt"] for line in profile.data.train.read_text().splitlines()
+    )
     predictions = [
         Prediction(
             id=row["id"],
@@ -137,6 +176,8 @@ def evaluate(run: RunDir, how: str) -> int:
             tuned_answer=row["expected_answer"],
             base_correct=False,
             tuned_correct=True,
+            in_training_text=trained.has_text(row["prompt"]),
+            in_training_template=trained.has_template(row["prompt"]),
         )
         for row in rows
     ]
@@ -150,7 +191,8 @@ def evaluate(run: RunDir, how: str) -> int:
         model_sha256=weights(run.model),
         eval_rows_sha256=sha256(profile.data.evaluation),
         rows_in_file=len(lines),
-        prompts_also_in_training=0,
+        decoding=Decoding(stop_ids=(1,), stop_text="\n", stop_text_ids=(), max_new_tokens=24),
+        train_rows_sha256=sha256(profile.data.train),
         generated_tokens=1,
         phases=(Phase(name="decode", duration_s=0.1),),
         peak_host_bytes=1,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from m43.harness.child_environment import child_environment
+from m43.harness.child_environment import XLA_FLAGS_ON_CPU, child_environment
 
 TOKEN = "hf_" + "t" * 34
 
@@ -38,7 +38,7 @@ def test_what_a_child_needs_is_passed_on(name: str) -> None:
 )  # fmt: skip
 def test_what_is_not_on_the_list_is_not_passed_on(name: str) -> None:
     """The same run in another shell is the same run."""
-    assert name not in made({name: "value"})
+    assert "value" not in made({name: "value"}).values()
 
 
 def test_a_variable_that_holds_the_token_is_dropped_whatever_its_name() -> None:
@@ -59,6 +59,8 @@ def test_each_platform_is_named_to_jax_and_the_memory_once() -> None:
     """JAX refuses both of its variables for the share of memory at once."""
     cpu, gpu = made({}), made({}, platform="gpu")
     assert (cpu["JAX_PLATFORMS"], gpu["JAX_PLATFORMS"]) == ("cpu", "cuda")
+    assert cpu["XLA_FLAGS"] == XLA_FLAGS_ON_CPU
+    assert "XLA_FLAGS" not in gpu
     share = [name for name in gpu if name.endswith("CLIENT_MEM_FRACTION")]
     assert [gpu[name] for name in share] == ["0.9"]
     assert not [name for name in cpu if name.endswith("CLIENT_MEM_FRACTION")]

@@ -1,6 +1,7 @@
 """A model folder of 30,000 weights with a tokenizer of bytes and letters, and rows for it."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -12,6 +13,18 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pro
 from m43.config import TemplateTable
 
 LETTERS = "▁abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789?:+\n"
+# Source: google/gemma-2b-it, tokenizer_config.json.
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% if messages[0]['role'] == 'system' %}"
+    "{{ raise_exception('System role not supported') }}{% endif %}"
+    "{% for message in messages %}"
+    "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}"
+    "{% endif %}{% if (message['role'] == 'assistant') %}{% set role = 'model' %}"
+    "{% else %}{% set role = message['role'] %}{% endif %}"
+    "{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + '<end_of_turn>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{'<start_of_turn>model\n'}}{% endif %}"
+)
 SHAPE = {"layers": 2, "d_model": 32, "d_ff": 64, "heads": 2, "kv": 1, "head_dim": 16}
 
 WriteRows = Callable[[Iterable[object]], Path]
@@ -46,6 +59,16 @@ def tiny_gemma(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_chat_gemma(tiny_gemma: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with the chat template of Gemma 1's instruction-tuned models."""
+    folder = tmp_path_factory.mktemp("tiny-chat-gemma")
+    shutil.copytree(tiny_gemma, folder, dirs_exist_ok=True)
+    table = {"chat_template": CHAT_TEMPLATE, "eos_token": "<eos>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(table))
+    return folder
+
+
 @pytest.fixture
 def template() -> TemplateTable:
     """Question and answer, as in the bundled profiles."""
@@ -75,7 +98,8 @@ def write_rows(tmp_path: Path) -> WriteRows:
 
 def _write_tokenizer(path: Path) -> int:
     special = ("<pad>", "<eos>", "<bos>", "<unk>")
-    pieces = [*special, *(f"<0x{byte:02X}>" for byte in range(256)), *LETTERS]
+    turns = ("<start_of_turn>", "<end_of_turn>")
+    pieces = [*special, *(f"<0x{byte:02X}>" for byte in range(256)), *LETTERS, *turns]
     vocabulary = {piece: number for number, piece in enumerate(pieces)}
     tokenizer = Tokenizer(
         models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>", byte_fallback=True)
@@ -84,7 +108,8 @@ def _write_tokenizer(path: Path) -> int:
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
     )
-    tokenizer.add_special_tokens([AddedToken(name, special=True) for name in special])
+    named = [AddedToken(name, special=True) for name in (*special, *turns)]
+    tokenizer.add_special_tokens(named)
     # Google's adds BOS too; m43 must not get it twice.
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<bos> $A", special_tokens=[("<bos>", 2)]

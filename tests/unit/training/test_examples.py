@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from m43.config import TemplateTable
-from m43.training.examples import ExamplesFile, fill, read_examples
+from m43.training.examples import ExamplesFile, read_examples
 from m43.training.model_config import read_model_config
 from m43.training.rows import RowsError
+from m43.training.template import Template, fill
 from m43.training.tokenizer import read_tokenizer
 
 from .conftest import WriteRows
@@ -19,8 +20,8 @@ GOOD = {"prompt": "2+2?", "final_answer": "4", "steps": [{"i": 0, "type": "a", "
 def read(folder: Path, path: Path, template: TemplateTable, longest: int = 64) -> ExamplesFile:
     """Read examples with the tiny model's tokenizer."""
     config = read_model_config(folder)
-    tokenizer = read_tokenizer(folder, config)
-    return read_examples(path, template, tokenizer, config, longest, path.parent)
+    tokens = Template(template, read_tokenizer(folder, config), config)
+    return read_examples(path, tokens, longest, path.parent)
 
 
 def test_an_example_is_bos_prompt_completion_eos(

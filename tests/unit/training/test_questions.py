@@ -6,8 +6,9 @@ import pytest
 
 from m43.config import TemplateTable
 from m43.training.model_config import read_model_config
-from m43.training.questions import QuestionsFile, count_known, plain_prompt, read_questions
+from m43.training.questions import QuestionsFile, read_questions
 from m43.training.rows import RowsError
+from m43.training.template import Template
 from m43.training.tokenizer import read_tokenizer
 
 from .conftest import WriteRows
@@ -25,8 +26,8 @@ GOOD = {
 def read(folder: Path, path: Path, template: TemplateTable, longest: int = 64) -> QuestionsFile:
     """Read questions with the tiny model's tokenizer."""
     config = read_model_config(folder)
-    tokenizer = read_tokenizer(folder, config)
-    return read_questions(path, template, tokenizer, config, longest, path.parent)
+    tokens = Template(template, read_tokenizer(folder, config), config)
+    return read_questions(path, tokens, longest, path.parent)
 
 
 def test_a_question_is_read_whole(
@@ -69,14 +70,3 @@ def test_a_prompt_that_is_too_long_is_refused(
     """No prompt is cut: it would be another question."""
     with pytest.raises(RowsError, match="a prompt of 11 tokens"):
         read(tiny_gemma, write_rows([GOOD]), template, longest=10)
-
-
-def test_prompts_are_compared_without_case_and_spacing(
-    tiny_gemma: Path, write_rows: WriteRows, template: TemplateTable
-) -> None:
-    """A training prompt that differs only in what nobody notices counts as known."""
-    path = write_rows([GOOD, GOOD | {"id": "b", "prompt": "WHO  is it?"}])
-    questions = read(tiny_gemma, path, template).questions
-
-    assert count_known(questions, frozenset({plain_prompt("who is\nIt? ")})) == 1
-    assert count_known(questions, frozenset()) == 0

@@ -13,6 +13,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from m43 import config, scoring
 from m43.config import Profile
 from m43.errors import FailureClass
+from m43.lint_record import LintRecord
 from m43.records import (
     ChildError,
     DownloadRecord,
@@ -198,12 +199,88 @@ def test_nothing_but_evidence_is_left_in_the_run_folder(finished: Finished) -> N
         "eval.heartbeat.json",
         "eval.json",
         "evaluation_results.json",
+        "lint.json",
         "model",
         "predictions.jsonl",
         "train.heartbeat.json",
         "train.json",
         "training_metrics.jsonl",
     ]
+
+
+def test_the_lint_agrees_with_what_the_steps_then_read(finished: Finished) -> None:
+    """It is written before the first step and counts the tokens that the metrics count after."""
+    lint = read_record(finished.run.lint, LintRecord)
+    trained, lines = read_record(finished.run.train, TrainRecord), finished.run.read_metrics()
+
+    assert (lint.rows_in_file, lint.rows_planned) == (trained.rows_in_file, trained.rows_used)
+    assert lint.train_rows_sha256 == trained.train_rows_sha256
+    assert lint.implied_epochs == trained.epochs
+    assert lint.padded_tokens == sum(line.padded_tokens for line in lines)
+    assert lint.real_tokens == sum(line.real_tokens for line in lines)
+    assert lint.supervised_tokens == sum(line.supervised_tokens for line in lines)
+
+
+def test_evaluation_states_how_it_decoded(finished: Finished) -> None:
+    """One setup for both models: eos, the end of a turn, the new line, the limit."""
+    record = read_record(finished.run.evaluation, EvaluationRecord)
+
+    assert record.decoding.stop_ids[0] == 1
+    assert record.decoding.stop_text == "\n"
+    assert record.decoding.max_new_tokens == 5
+    assert not any("\n" in row.base_output for row in finished.run.read_predictions())
+
+
+def test_packed_training_counts_its_tokens(prepared: RunDir) -> None:
+    """Fewer positions, the same kind of evidence: each row at most once, steps as promised."""
+    change(
+        prepared,
+        lambda profile: replace(
+            profile, training=replace(profile.training, packing=True, batch_rows=1)
+        ),
+    )
+
+    assert child.run_job("train", prepared) == child.FINISHED
+
+    record, lines = read_record(prepared.train, TrainRecord), prepared.read_metrics()
+    lint = read_record(prepared.lint, LintRecord)
+    assert record.optimizer_steps == len(lines) == STEPS
+    assert STEPS < record.rows_used <= record.rows_in_file
+    assert lint.real_tokens == sum(line.real_tokens for line in lines)
+    assert lint.padded_tokens == sum(line.padded_tokens for line in lines) == STEPS * 64
+    assert lint.padding_share < 0.4
+
+
+def test_a_chat_model_trains_and_answers(
+    tmp_path: Path, tiny_chat_gemma: Path, bundled: Profile
+) -> None:
+    """The same run with turns: what ends an answer is the end of a turn."""
+    write_data(tmp_path)
+    run = make_run(tmp_path / "run", bundled, tiny_chat_gemma, tmp_path)
+    change(
+        run,
+        lambda profile: replace(
+            profile, template=replace(profile.template, style="chat", prompt="{prompt}")
+        ),
+    )
+
+    assert child.run_job("train", run) == child.FINISHED
+    assert child.run_job("evaluate", run) == child.FINISHED
+
+    assert (run.model / "tokenizer_config.json").exists()
+    assert len(run.read_predictions()) == QUESTIONS
+
+
+def test_a_row_that_cannot_be_asked_stops_training_already(prepared: RunDir) -> None:
+    """The evaluation's rows are read before the first step, not only after the last."""
+    path = prepared.read_profile().data.evaluation
+    path.write_text(path.read_text() + '{"id": "x"}\n')
+
+    error = stopped(prepared, "train")
+
+    assert error.failure_class is FailureClass.DATA_INVALID
+    assert error.step == 0
+    assert not prepared.metrics.exists()
 
 
 def test_evaluation_answers_every_row_with_both_models(finished: Finished) -> None:
@@ -214,7 +291,11 @@ def test_evaluation_answers_every_row_with_both_models(finished: Finished) -> No
     assert [row.id for row in predictions] == [f"row-{n}" for n in range(QUESTIONS)]
     assert any(row.base_output != row.tuned_output for row in predictions)
     assert record.rows_in_file == QUESTIONS
-    assert record.prompts_also_in_training == 2
+    assert [row.id for row in predictions if row.in_training_text] == ["row-0", "row-1"]
+    assert all(row.in_training_template for row in predictions[:2])
+    assert (
+        record.train_rows_sha256 == read_record(finished.run.train, TrainRecord).train_rows_sha256
+    )
     assert 2 * QUESTIONS <= record.generated_tokens <= 2 * QUESTIONS * 5
     assert scoring.disagreements(predictions, "") == ()
     assert read_record(finished.run.results, EvaluationResults) == scoring.tally(predictions)
@@ -300,7 +381,7 @@ def test_too_few_rows_stop_training(prepared: RunDir) -> None:
     error = stopped(prepared, "train")
 
     assert error.failure_class is FailureClass.DATA_INVALID
-    assert "found 20 rows, expected at least 24" in error.problems[0]
+    assert "found 20 rows, which give 5 steps, expected at least 24" in error.problems[0]
 
 
 def test_a_loss_that_is_not_finite_stops_training_with_its_step(prepared: RunDir) -> None:

@@ -21,6 +21,7 @@ from safetensors.numpy import load_file, save_file
 from m43.core.gemma import Gemma
 from m43.core.gemma_config import GemmaConfig
 from m43.errors import FailureClass
+from m43.training import safetensors_file
 from m43.training.safetensors_file import aligned_empty
 from m43.training.weight_names import tensor_places
 from m43.training.weights import (
@@ -421,6 +422,32 @@ def test_a_parameter_is_handed_over_without_a_copy() -> None:
     array = aligned_empty((3, 5), np.dtype(np.float32))
     taken = jax.device_put(array)
     assert taken.unsafe_buffer_pointer() == array.ctypes.data
+
+
+@pytest.mark.parametrize("dtype", [np.float32, BF16])
+def test_a_tensor_is_read_in_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: np.dtype
+) -> None:
+    """Blocks that do not divide a tensor lose and repeat nothing, converted or not."""
+    monkeypatch.setattr(safetensors_file, "BLOCK", 7)
+    stored = np.arange(20).astype(BF16).reshape(4, 5)
+    save_file({"a": np.ones(3, BF16), "b": stored}, tmp_path / SINGLE)
+    file, problems = safetensors_file.open_safetensors(tmp_path / SINGLE)
+    assert file is not None
+    assert not problems
+    target = np.zeros((4, 5), dtype)
+    safetensors_file.read_into(target, file, file.tensors[1])
+    assert (target == stored.astype(dtype)).all()
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_noticed(tmp_path: Path) -> None:
+    """Half a tensor never becomes a weight."""
+    save_file({"a": np.ones(8, BF16)}, tmp_path / SINGLE)
+    file, _ = safetensors_file.open_safetensors(tmp_path / SINGLE)
+    assert file is not None
+    (tmp_path / SINGLE).write_bytes((tmp_path / SINGLE).read_bytes()[:-4])
+    with pytest.raises(safetensors_file.FileShrankError, match="an end inside a, expected 16"):
+        safetensors_file.read_into(np.zeros(8, BF16), file, file.tensors[0])
 
 
 def test_donated_weights_may_be_those_of_a_file(tmp_path: Path) -> None:

@@ -1,0 +1,81 @@
+"""The decoding: where an answer ends, the same for both models."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from m43.config import Profile
+from m43.core.gemma_config import GemmaConfig
+from m43.errors import FailureClass, M43Error
+from m43.records import Decoding
+from m43.training.template import END_OF_TURN
+from m43.training.tokenizer import Ids, Tokenizer
+
+_FILE, _KEY = "generation_config.json", "eos_token_id"
+
+
+class GenerationConfigError(M43Error):
+    """A generation_config.json that does not say where answers end."""
+
+    failure_class = FailureClass.MODEL_INVALID
+
+
+def read_decoding(
+    folder: Path, config: GemmaConfig, tokenizer: Tokenizer, profile: Profile
+) -> Decoding:
+    """Collect what ends an answer: EOS as both configs name it, the end of a turn, a text.
+
+    A single token that contains the text ends decoding too: what comes after it is cut off anyway.
+
+    Raises:
+        GenerationConfigError: if generation_config.json is there and cannot be understood.
+    """
+    ids = {*config.eos_ids, *_generation_eos(folder / _FILE, config.vocab_size)}
+    end_of_turn = tokenizer.id_of(END_OF_TURN)
+    if end_of_turn is not None:
+        ids.add(end_of_turn)
+    text = profile.template.stop_text
+    return Decoding(
+        stop_ids=tuple(sorted(ids)),
+        stop_text=text,
+        stop_text_ids=tuple(sorted(set(tokenizer.ids_that_spell(text)) - ids)),
+        max_new_tokens=profile.evaluation.max_new_tokens,
+    )
+
+
+def output_text(ids: Sequence[int], decoding: Decoding, tokenizer: Tokenizer) -> str:
+    """Write what a model said before its stop."""
+    # The stop is left out by its id: not every tokenizer calls the end of a turn special.
+    said = ids[:-1] if ids and ids[-1] in decoding.stop_ids else ids
+    return cut(tokenizer.decode(said), decoding.stop_text)
+
+
+def cut(output: str, stop_text: str) -> str:
+    """End an output where the template says that answers end.
+
+    Example:
+        >>> cut(" 42; and now?", ";")
+        ' 42'
+    """
+    return output.split(stop_text, 1)[0] if stop_text else output
+
+
+def _generation_eos(path: Path, vocab_size: int) -> Ids:
+    """Read the ids beside config.json's own; a folder need not have the file, nor the file them."""
+    if not path.exists():
+        return ()
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        value = table.get(_KEY)
+    except (OSError, ValueError, AttributeError) as error:
+        found = f"{type(error).__name__}: {error}"
+        raise _problem(path, found, "a readable JSON object") from error
+    ids = [] if value is None else value if isinstance(value, list) else [value]
+    if any(type(one) is not int or not 0 <= one < vocab_size for one in ids):
+        raise _problem(path, f"{_KEY} {value!r}", f"an id from 0 to {vocab_size - 1}, or a list")
+    return tuple(ids)
+
+
+def _problem(path: Path, found: str, expected: str) -> GenerationConfigError:
+    action = "fetch the model again at its pinned revision"
+    return GenerationConfigError(found=found, expected=expected, where=str(path), action=action)

@@ -1,0 +1,162 @@
+"""The template: how a row becomes the tokens of a prompt and of a completion, for one model."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from m43.config import TemplateTable
+from m43.core.gemma_config import GemmaConfig
+from m43.training.tokenizer import Ids, Tokenizer, chat_problem
+
+END_OF_TURN = "<end_of_turn>"
+_PLACEHOLDER = re.compile(r"\{(prompt|steps|final_answer)\}")
+
+
+class Style(Protocol):
+    """How rendered texts become tokens."""
+
+    @property
+    def terminator(self) -> int:
+        """The id that ends every completion."""
+
+    def prompts(self, prompts: Sequence[str]) -> tuple[Ids, ...]:
+        """Give the ids up to where the model is to answer, BOS included."""
+
+    def completions(self, prompts: Sequence[str], completions: Sequence[str]) -> tuple[Ids, ...]:
+        """Give the ids that the model is to answer, the terminator included."""
+
+
+class Template:
+    """Fills in the profile's texts and turns them into ids; training and evaluation share it.
+
+    Prompt and completion are tokenised apart, as at evaluation, where only the prompt is there.
+
+    Attributes:
+        bos_id: the id that begins every row.
+        terminator: the id that ends every completion.
+        prompt_marks: the ids of a prompt that are the template's own and no text.
+    """
+
+    def __init__(self, table: TemplateTable, tokenizer: Tokenizer, config: GemmaConfig) -> None:
+        self._table = table
+        self._tokenizer = tokenizer
+        self._style: Style = (
+            _Chat(tokenizer) if table.style == "chat" else _Plain(tokenizer, config)
+        )
+        self.bos_id = config.bos_id
+        self.terminator = self._style.terminator
+        self._special_ids = tokenizer.special_ids | {self.bos_id, self.terminator}
+        (ids,) = self._style.prompts(["question"])
+        self.prompt_marks = self.marks(ids)
+
+    def marks(self, ids: Sequence[int]) -> Ids:
+        """Give those of some ids that are no text: BOS, EOS, the marks of a turn."""
+        return tuple(number for number in ids if number in self._special_ids)
+
+    def prompts(self, prompts: Sequence[str]) -> tuple[Ids, ...]:
+        """Render and tokenise prompts."""
+        return self._style.prompts(self._filled(prompts))
+
+    def completions(
+        self, prompts: Sequence[str], rows: Sequence[Mapping[str, object]]
+    ) -> tuple[Ids, ...]:
+        """Render and tokenise the completions of training rows with these prompts."""
+        texts = [fill(self._table.completion, _values(row)) for row in rows]
+        return self._style.completions(self._filled(prompts), texts)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Give the text of ids, special tokens left out."""
+        return self._tokenizer.decode(ids)
+
+    def _filled(self, prompts: Sequence[str]) -> list[str]:
+        return [fill(self._table.prompt, {"prompt": prompt}) for prompt in prompts]
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """Put values in the place of {prompt}, {steps} and {final_answer}.
+
+    In one pass: a prompt that itself says {final_answer} stays as it is.
+
+    Example:
+        >>> fill("Q: {prompt}", {"prompt": "what is {final_answer}?"})
+        'Q: what is {final_answer}?'
+    """
+    return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), text)
+
+
+def _values(row: Mapping[str, object]) -> Mapping[str, str]:
+    steps = row["steps"]
+    assert isinstance(steps, list)
+    return {
+        "steps": "\n".join(step["content"] for step in steps),
+        "final_answer": str(row["final_answer"]),
+    }
+
+
+class _Plain:
+    """BOS, prompt, completion, EOS; a special token that a row spells stays text."""
+
+    def __init__(self, tokenizer: Tokenizer, config: GemmaConfig) -> None:
+        self._tokenizer = tokenizer
+        self._bos_id = config.bos_id
+        self.terminator = config.eos_ids[0]
+
+    def prompts(self, prompts: Sequence[str]) -> tuple[Ids, ...]:
+        encoded = self._tokenizer.encode_all(prompts)
+        return tuple((self._bos_id, *ids) for ids in encoded)
+
+    def completions(self, prompts: Sequence[str], completions: Sequence[str]) -> tuple[Ids, ...]:
+        encoded = self._tokenizer.encode_all(completions)
+        return tuple((*ids, self.terminator) for ids in encoded)
+
+
+class _Chat:
+    """A turn of the user and one of the model, as the folder's chat template writes them.
+
+    There is no turn of the system, which Gemma 1 and 2 refuse. The template writes BOS, so that
+    the rendered text is tokenised as it stands and BOS comes once.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        number = tokenizer.id_of(END_OF_TURN)
+        if number is None:
+            found = f"a tokenizer without {END_OF_TURN}"
+            raise chat_problem(tokenizer.folder, found, "the token that ends a turn")
+        self.terminator = number
+        # Before any row: a template that cannot do this is told of without one.
+        (turn,) = self.completions(["question"], ["answer"])
+        if self.terminator not in turn:
+            expected = f"the model's turn ended by {END_OF_TURN}"
+            raise chat_problem(tokenizer.folder, "a template that does not end it so", expected)
+
+    def prompts(self, prompts: Sequence[str]) -> tuple[Ids, ...]:
+        return self._tokenizer.encode_chats([self._opened(prompt) for prompt in prompts])
+
+    def completions(self, prompts: Sequence[str], completions: Sequence[str]) -> tuple[Ids, ...]:
+        pairs = zip(prompts, completions, strict=True)
+        encoded = self._tokenizer.encode_chats([self._answer(*pair) for pair in pairs])
+        return tuple(_until(ids, self.terminator) for ids in encoded)
+
+    def _opened(self, prompt: str) -> str:
+        return self._tokenizer.render_chat([_turn("user", prompt)], open_turn=True)
+
+    def _answer(self, prompt: str, completion: str) -> str:
+        opened = self._opened(prompt)
+        turns = [_turn("user", prompt), _turn("assistant", completion)]
+        whole = self._tokenizer.render_chat(turns, open_turn=False)
+        if not whole.startswith(opened):
+            found = "a template that writes an answered turn otherwise than an open one"
+            expected = "the same text up to where the model answers"
+            raise chat_problem(self._tokenizer.folder, found, expected)
+        return whole.removeprefix(opened)
+
+
+def _turn(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+def _until(ids: Ids, terminator: int) -> Ids:
+    """Leave out what the template writes after the last terminator: nothing ever follows it."""
+    after = ids[::-1].index(terminator) if terminator in ids else 0
+    return ids[: len(ids) - after]
