@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from m43.core.attention import soft_cap
-from m43.core.linear import product
+from m43.core.linear import linear, product
 
 Primal = jax.custom_derivatives.CustomVJPPrimal
 
@@ -86,42 +86,40 @@ def _chunks(settings: HeadSettings, count: Array) -> Array:
 class _Chunk(NamedTuple):
     """The logits of some consecutive rows, and what belongs to them.
 
-    Logits stand as [vocabulary, row], as the product embedding x rows makes them: the other way
-    round the compiler transposes the embedding, 2.5 times as large as they are, for its loop.
-    The axis of size 1 in front tells the CPU backend of jax 0.10 that it may contract the
-    vocabulary in bfloat16; without it that product is float32, at half the speed.
+    The axis of size 1 in front tells the CPU backend of jax 0.10 that it may contract the rows of
+    the embedding's gradient in bfloat16; without it that product is float32, at half the speed.
 
-    Shapes: V vocabulary, C rows of a chunk, D model.
+    Shapes: C rows of a chunk, V vocabulary, D model.
     """
 
-    rows: Float[Array, "C D"]
-    targets: Int[Array, "1 1 C"]
-    weights: Float[Array, "1 1 C"]
-    logits: Float[Array, "1 V C"]
-    log_sum: Float[Array, "1 1 C"]
+    rows: Float[Array, "1 C D"]
+    targets: Int[Array, "1 C 1"]
+    weights: Float[Array, "1 C 1"]
+    logits: Float[Array, "1 C V"]
+    log_sum: Float[Array, "1 C 1"]
 
     @classmethod
     def cut(cls, settings: HeadSettings, inputs: _Inputs, index: Array) -> "_Chunk":
         """Score the rows of one chunk; rows past the count get weight 0."""
         start = index * settings.chunk
-        rows = lax.dynamic_slice_in_dim(inputs.rows, start, settings.chunk)
+        rows = lax.dynamic_slice_in_dim(inputs.rows, start, settings.chunk)[None]
         targets = lax.dynamic_slice_in_dim(inputs.targets, start, settings.chunk)
         numbers = start + jnp.arange(settings.chunk, dtype=inputs.count.dtype)
-        logits = product("AVD,CD->AVC", inputs.embedding[None], rows, settings.compute_dtype)
+        logits = linear(rows, inputs.embedding, settings.compute_dtype)
         if settings.final_softcap is not None:
             logits = soft_cap(logits, settings.final_softcap)
         return cls(
             rows=rows,
-            targets=targets[None, None, :],
-            weights=jnp.where(numbers < inputs.count, inputs.weight, 0.0)[None, None, :],
+            targets=targets[None, :, None],
+            weights=jnp.where(numbers < inputs.count, inputs.weight, 0.0)[None, :, None],
             logits=logits,
-            log_sum=jax.nn.logsumexp(logits, axis=1, keepdims=True),
+            log_sum=jax.nn.logsumexp(logits, axis=-1, keepdims=True),
         )
 
     @property
     def loss(self) -> Array:
         """The weighted sum of the losses."""
-        of_target = jnp.take_along_axis(self.logits, self.targets, axis=1)
+        of_target = jnp.take_along_axis(self.logits, self.targets, axis=-1)
         return jnp.sum((self.log_sum - of_target) * self.weights)
 
     def d_logits(self, settings: HeadSettings) -> Array:
@@ -129,7 +127,7 @@ class _Chunk(NamedTuple):
 
         The comparison with the ids is fused into the exponential: no one-hot array exists.
         """
-        ids = lax.broadcasted_iota(self.targets.dtype, self.logits.shape, 1)
+        ids = lax.broadcasted_iota(self.targets.dtype, self.logits.shape, 2)
         share = jnp.exp(self.logits - self.log_sum)
         gradient = jnp.where(ids == self.targets, share - 1.0, share)
         if settings.final_softcap is not None:
@@ -149,8 +147,15 @@ def _forward(
     # A frozen embedding (LoRA) gets no gradient: its [V, D] array is never made.
     sums_of = functools.partial(_sums, settings, inputs, wanted=embedding.perturbed)
 
+    # The first chunk starts the sums: adding it to zeros would move [V, D] three times more.
+    first = sums_of(jnp.int32(0))
+    nothing = jax.tree.map(jnp.zeros_like, first)
+    chunks = _chunks(settings, inputs.count)
+
     def add(index: Array, total: _Sums) -> _Sums:
-        part = sums_of(index)
+        # Always true. But out of a branch the compiler cannot move what is the same in every
+        # round: it would transpose the embedding before the loop, even for a loop of no round.
+        part = lax.cond(index < chunks, sums_of, lambda _: nothing, index)
         return _Sums(
             loss=total.loss + part.loss,
             d_rows=_put(total.d_rows, part.d_rows, index * settings.chunk),
@@ -158,10 +163,8 @@ def _forward(
             d_embedding=jax.tree.map(jnp.add, total.d_embedding, part.d_embedding),
         )
 
-    # The first chunk starts the sums: adding it to zeros would move [V, D] three times more.
-    first = sums_of(jnp.int32(0))
-    first = first._replace(d_rows=_put(jnp.zeros_like(inputs.rows), first.d_rows, jnp.int32(0)))
-    total = lax.fori_loop(1, jnp.maximum(_chunks(settings, inputs.count), 1), add, first)
+    start = first._replace(d_rows=_put(jnp.zeros_like(inputs.rows), first.d_rows, jnp.int32(0)))
+    total = lax.fori_loop(1, jnp.maximum(chunks, 1), add, start)
     like = jnp.zeros((0,), inputs.embedding.dtype)
     return total.loss, (total.d_rows, total.d_embedding, like)
 
@@ -171,8 +174,8 @@ def _sums(settings: HeadSettings, inputs: _Inputs, index: Array, *, wanted: bool
     gradient, dtype = chunk.d_logits(settings), settings.compute_dtype
     return _Sums(
         loss=chunk.loss,
-        d_rows=product("AVC,AVD->CD", gradient, inputs.embedding[None], dtype),
-        d_embedding=product("AVC,CD->AVD", gradient, chunk.rows, dtype)[0] if wanted else None,
+        d_rows=product("ACV,VD->ACD", gradient, inputs.embedding, dtype)[0],
+        d_embedding=product("ACV,ACD->VD", gradient, chunk.rows, dtype) if wanted else None,
     )
 
 

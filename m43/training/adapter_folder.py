@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from m43.config import LoraTable
 from m43.core.gemma import Gemma
@@ -55,8 +55,10 @@ def write_adapter(
     with whole_folder(folder) as partial:
         text = json.dumps(config, indent=2) + "\n"
         (partial / CONFIG).write_text(text, encoding="utf-8")
-        # transformers asks for this word before it reads a file.
-        save_file(dict(_tensors(model)), partial / WEIGHTS, metadata={"format": "pt"})
+        # transformers asks for this word before it reads a file. Not save_file: what that writes
+        # nobody else may read.
+        data = save(dict(_tensors(model)), metadata={"format": "pt"})
+        (partial / WEIGHTS).write_bytes(data)
 
 
 def _tensors(model: Gemma) -> Iterator[tuple[str, np.ndarray]]:

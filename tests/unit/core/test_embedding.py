@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import pytest
 
 from m43.core.embedding import look_up
 
@@ -31,3 +32,12 @@ def test_gradients_of_both_uses_meet() -> None:
         return jnp.sum(rows) + 10.0 * jnp.sum(again)
 
     assert jax.grad(use)(jnp.zeros((3, 1))).tolist() == [[10.0], [12.0], [10.0]]
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("token", [3, 1 << 20])
+def test_a_token_outside_the_vocabulary_is_loud(dtype: type, token: int) -> None:
+    """Its row is NaN, which no later step turns into a number; its neighbour's row is not."""
+    rows, _ = look_up(jnp.ones((3, 2), dtype), jnp.array([[token, 0]]))
+    assert rows.dtype == dtype
+    assert jnp.isnan(rows).tolist() == [[[True, True], [False, False]]]

@@ -53,6 +53,16 @@ def test_the_tensors_have_pefts_names_and_shapes(tiny_gemma: Path, tmp_path: Pat
     assert {tensor.dtype for tensor in tensors.values()} == {np.dtype(np.float32)}
 
 
+def test_everybody_may_read_both_files(tiny_gemma: Path, tmp_path: Path) -> None:
+    """Evidence is not for its owner alone."""
+    (tmp_path / "like").write_text("this")
+    write_adapter(learnt(tiny_gemma, TABLE), tmp_path / "adapter", TABLE, **NAMED)
+
+    modes = {path.stat().st_mode for path in (tmp_path / "adapter").iterdir()}
+
+    assert modes == {(tmp_path / "like").stat().st_mode}
+
+
 def test_the_config_names_the_base_and_the_adapters(tiny_gemma: Path, tmp_path: Path) -> None:
     """PEFT needs no more to put the adapters where they belong."""
     write_adapter(learnt(tiny_gemma, TABLE), tmp_path / "adapter", TABLE, **NAMED)

@@ -57,6 +57,15 @@ def test_a_template_without_a_stop_text_has_no_ids_for_it(
     assert decoding(tiny_gemma, silent)[0].stop_text_ids == ()
 
 
+def test_a_tokenizer_without_turns_has_eos_alone(
+    tiny_gemma: Path, profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a turn is a stop only where the tokenizer has it."""
+    monkeypatch.setattr(Tokenizer, "id_of", lambda *_: None)
+
+    assert decoding(tiny_gemma, profile)[0].stop_ids == (EOS,)
+
+
 @pytest.mark.parametrize(("value", "expected"), [(1, []), ([1, 9], [9]), (None, []), (7, [7])])
 def test_generation_config_adds_its_eos(
     folder: Path, profile: Profile, value: object, expected: list[int]

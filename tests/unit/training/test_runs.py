@@ -166,6 +166,7 @@ def test_training_moves_and_saves_the_weights(finished: Finished) -> None:
     assert record.base_weights_sha256 == weights_digest(finished.base)
     assert record.model_sha256 == weights_digest(finished.run.model)
     assert record.reloaded_sha256 == record.model_sha256 != record.base_weights_sha256
+    assert (record.method, record.trained_parameters) == ("full", record.parameters)
     assert 0 < record.parameters_moved <= record.parameters
     assert record.device == "cpu:cpu"
 
@@ -229,58 +230,6 @@ def test_evaluation_states_how_it_decoded(finished: Finished) -> None:
     assert record.decoding.stop_text == "\n"
     assert record.decoding.max_new_tokens == 5
     assert not any("\n" in row.base_output for row in finished.run.read_predictions())
-
-
-def test_packed_training_counts_its_tokens(prepared: RunDir) -> None:
-    """Fewer positions, the same kind of evidence: each row at most once, steps as promised."""
-    change(
-        prepared,
-        lambda profile: replace(
-            profile, training=replace(profile.training, packing=True, batch_rows=1)
-        ),
-    )
-
-    assert child.run_job("train", prepared) == child.FINISHED
-
-    record, lines = read_record(prepared.train, TrainRecord), prepared.read_metrics()
-    lint = read_record(prepared.lint, LintRecord)
-    assert record.optimizer_steps == len(lines) == STEPS
-    assert STEPS < record.rows_used <= record.rows_in_file
-    assert lint.real_tokens == sum(line.real_tokens for line in lines)
-    assert lint.padded_tokens == sum(line.padded_tokens for line in lines) == STEPS * 64
-    assert lint.padding_share < 0.4
-
-
-def test_a_chat_model_trains_and_answers(
-    tmp_path: Path, tiny_chat_gemma: Path, bundled: Profile
-) -> None:
-    """The same run with turns: what ends an answer is the end of a turn."""
-    write_data(tmp_path)
-    run = make_run(tmp_path / "run", bundled, tiny_chat_gemma, tmp_path)
-    change(
-        run,
-        lambda profile: replace(
-            profile, template=replace(profile.template, style="chat", prompt="{prompt}")
-        ),
-    )
-
-    assert child.run_job("train", run) == child.FINISHED
-    assert child.run_job("evaluate", run) == child.FINISHED
-
-    assert (run.model / "tokenizer_config.json").exists()
-    assert len(run.read_predictions()) == QUESTIONS
-
-
-def test_a_row_that_cannot_be_asked_stops_training_already(prepared: RunDir) -> None:
-    """The evaluation's rows are read before the first step, not only after the last."""
-    path = prepared.read_profile().data.evaluation
-    path.write_text(path.read_text() + '{"id": "x"}\n')
-
-    error = stopped(prepared, "train")
-
-    assert error.failure_class is FailureClass.DATA_INVALID
-    assert error.step == 0
-    assert not prepared.metrics.exists()
 
 
 def test_evaluation_answers_every_row_with_both_models(finished: Finished) -> None:

@@ -64,6 +64,27 @@ def test_a_tokenizer_of_another_model_is_refused(tiny_gemma: Path, tmp_path: Pat
         read_tokenizer(tiny_gemma, replace(config, vocab_size=100))
 
 
+def test_a_special_token_of_a_larger_sister_is_no_other_model(tiny_gemma: Path) -> None:
+    """Gemma 3's text models come with an image token, one past the end of their embedding."""
+    config = read_model_config(tiny_gemma)
+    smaller = replace(config, vocab_size=config.vocab_size - 1)  # without <end_of_turn>
+
+    assert read_tokenizer(tiny_gemma, smaller).encode("a") == (
+        read_tokenizer(tiny_gemma, config).encode("a")
+    )
+    with pytest.raises(TokenizerError, match="largest id"):
+        read_tokenizer(tiny_gemma, replace(config, vocab_size=config.vocab_size - 3))
+
+
+def test_a_token_is_found_by_what_it_spells(tiny_gemma: Path) -> None:
+    """A space is a mark in the vocabulary, and a byte spells a letter too."""
+    tokenizer = read_tokenizer(tiny_gemma, read_model_config(tiny_gemma))
+
+    assert {tokenizer.decode([number]) for number in tokenizer.ids_that_spell(" ")} == {" "}
+    assert len(tokenizer.ids_that_spell("a")) == 2
+    assert tokenizer.ids_that_spell("ab") == tokenizer.ids_that_spell("") == ()
+
+
 def test_a_tokenizer_without_the_models_bos_is_refused(tiny_gemma: Path, tmp_path: Path) -> None:
     """The ids that config.json names must be tokens."""
     shutil.copytree(tiny_gemma, tmp_path, dirs_exist_ok=True)

@@ -19,6 +19,7 @@ def test_settings_are_the_profiles_and_the_rest_is_the_papers(
         batch_rows=8,
         sequence_tokens=64,
         packing=False,
+        accumulate=1,
         learning_rate=0.1,
         warmup_steps=3,
         end_learning_rate_ratio=0.2,

@@ -70,28 +70,37 @@ def write_files(folder: Path) -> None:
         (folder / name).write_text("".join(lines), encoding="utf-8", newline="\n")
 
 
-@pytest.fixture
-def run(tmp_path: Path, tiny_gemma: Path) -> RunDir:
-    """A run folder whose profile names the files and says how long their rows may be."""
-    write_files(tmp_path)
+def make_run(folder: Path, model: Path) -> RunDir:
+    """Make a run folder whose profile names the files and says how long their rows may be."""
+    write_files(folder)
     bundled = profiles.load(PROFILE)
     profile = replace(
         bundled,
         contract=replace(bundled.contract, optimizer_steps=STEPS),
-        data=replace(
-            bundled.data, train=tmp_path / "traces.jsonl", evaluation=tmp_path / "eval.jsonl"
-        ),
+        data=replace(bundled.data, train=folder / "traces.jsonl", evaluation=folder / "eval.jsonl"),
         training=replace(bundled.training, batch_rows=1, sequence_tokens=4096, warmup_steps=1),
         evaluation=replace(bundled.evaluation, batch_rows=10, prompt_tokens=4096, max_new_tokens=2),
     )
-    run = RunDir.create(tmp_path / "run")
+    run = RunDir.create(folder / "run")
     write_record(run.profile, profile)
     write_record(
         run.download,
-        DownloadRecord(
-            folder=tiny_gemma, revision="0" * 40, files=(), bytes_moved=0, duration_s=0.0
-        ),
+        DownloadRecord(folder=model, revision="0" * 40, files=(), bytes_moved=0, duration_s=0.0),
     )
+    return run
+
+
+@pytest.fixture
+def run(tmp_path: Path, tiny_gemma: Path) -> RunDir:
+    """A run folder of one's own."""
+    return make_run(tmp_path, tiny_gemma)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_gemma: Path) -> RunDir:
+    """A run folder after training."""
+    run = make_run(tmp_path_factory.mktemp("unseen"), tiny_gemma)
+    assert child.run_job("train", run) == child.FINISHED
     return run
 
 
@@ -104,18 +113,22 @@ def shrunk(profile: Profile) -> Profile:
     )
 
 
-def test_unseen_files_train_and_evaluate(run: RunDir) -> None:
-    """550 rows and 100 questions, prompts of up to 1,500 characters: every row is counted."""
-    assert child.run_job("train", run) == child.FINISHED
-    assert child.run_job("evaluate", run) == child.FINISHED
+def test_unseen_rows_are_trained_on(trained: RunDir) -> None:
+    """550 rows, prompts of up to 1,500 characters: every row is read and counted."""
+    record, lint = read_record(trained.train, TrainRecord), read_record(trained.lint, LintRecord)
 
-    trained = read_record(run.train, TrainRecord)
-    lint = read_record(run.lint, LintRecord)
-    assert (trained.rows_in_file, trained.optimizer_steps) == (TRAINED, STEPS)
+    assert (record.rows_in_file, record.optimizer_steps) == (TRAINED, STEPS)
     assert lint.longest_row_tokens > LONGEST_PROMPT
+    assert sum(each.training_rows for each in lint.forms) == TRAINED
     assert sum(each.evaluation_rows for each in lint.forms) == ASKED
-    assert read_record(run.evaluation, EvaluationRecord).rows_in_file == ASKED
-    assert len(run.read_predictions()) == ASKED
+
+
+def test_unseen_questions_are_answered(trained: RunDir) -> None:
+    """100 rows, prompts as long: each is answered by both models."""
+    assert child.run_job("evaluate", trained) == child.FINISHED
+
+    assert read_record(trained.evaluation, EvaluationRecord).rows_in_file == ASKED
+    assert len(trained.read_predictions()) == ASKED
 
 
 @pytest.mark.parametrize(
