@@ -27,7 +27,7 @@ contracts: $(READY)  ## the arrows of the design
 parity: $(PARITY_READY)  ## the model against torch, transformers and PEFT, live
 	$(PARITY)/bin/python -m pytest tests/parity
 
-check: lint types contracts test rehearsal parity  ## what CI runs
+check: lint types contracts test rehearsal  ## what CI runs
 
 lock:  ## write requirements.lock again (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -22,6 +22,11 @@ def look_up(
     A token outside the vocabulary gets a row of NaN: loud, where the nearest row would be quiet.
 
     Shapes: V vocabulary, D model, B batch, L length.
+
+    Example:
+        >>> rows, _ = look_up(jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.array([[1, 0]]))
+        >>> rows.tolist()
+        [[[3.0, 4.0], [1.0, 2.0]]]
     """
     bits = to_bits(table)
     nothing = jnp.nan if bits.dtype == table.dtype else BF16_NAN

@@ -21,7 +21,9 @@ def product(
     Every index of an operand must be in the other operand or in the result.
 
     Example:
-        `product("BLD,FD->BLF", x, weight, jnp.dtype("bfloat16"))`
+        >>> rows, weight = jnp.array([[1.0, 2.0]]), jnp.array([[3.0, 4.0], [5.0, 6.0]])
+        >>> product("LI,OI->LO", rows, weight, jnp.dtype("bfloat16")).tolist()
+        [[11.0, 17.0]]
     """
     return jnp.einsum(
         spec, left.astype(dtype), right.astype(dtype), preferred_element_type=jnp.float32

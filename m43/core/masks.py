@@ -23,8 +23,10 @@ def may_attend(
     Source: transformers 5.23, masking_utils.sliding_window_overlay (key > query - window).
 
     Example:
-        Positions 0 1 2 of one segment with window 2 give
-        [[1 0 0], [1 1 0], [0 1 1]].
+        >>> import jax.numpy as jnp
+        >>> positions, segments = jnp.array([[0, 1, 2]]), jnp.array([[1, 1, 1]])
+        >>> may_attend(positions, segments, positions, segments, jnp.int32(2)).astype(int).tolist()
+        [[[1, 0, 0], [1, 1, 0], [0, 1, 1]]]
     """
     distance = query_positions[:, :, None] - key_positions[:, None, :]
     same = query_segments[:, :, None] == key_segments[:, None, :]

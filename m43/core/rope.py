@@ -35,6 +35,11 @@ def rotation(positions: Int[Array, "B L"], head_dim: int, theta: float) -> Rotat
 def rotate(heads: Float[Array, "B L N H"], by: Rotation) -> Float[Array, "B L N H"]:
     """Turn the pair (i, i + H/2) of every head by its angle.
 
+    Example:
+        >>> quarter = Rotation(sin=jnp.ones((1, 1, 2)), cos=jnp.zeros((1, 1, 2)))
+        >>> rotate(jnp.array([[[[1.0, 2.0, 3.0, 4.0]]]]), quarter).tolist()
+        [[[[-3.0, -4.0, 1.0, 2.0]]]]
+
     Source: transformers 5.23, rotate_half and apply_rotary_pos_emb.
     """
     first, second = jnp.split(heads, 2, axis=-1)

@@ -90,13 +90,18 @@ def model_of(toy: Path, *, lora: bool) -> Gemma:
     return model
 
 
+def no_rate(_: jax.Array) -> jax.Array:
+    """Be a schedule for an optimizer that only remembers."""
+    return jnp.float32(0.0)
+
+
 def one_step(
     toy: Path, batch: Batch, *, lora: bool, accumulate: int
 ) -> tuple[StepMetrics, nnx.State]:
     """Take a step that changes nothing; give what it measured, and its gradient."""
     trained = AdapterWeight if lora else nnx.Param
     graphdef, params, frozen = nnx.split(model_of(toy, lora=lora), trained, ...)
-    step = make_step(graphdef, REMEMBER, lambda _: 0.0, chunk=32, accumulate=accumulate)
+    step = make_step(graphdef, REMEMBER, no_rate, chunk=32, accumulate=accumulate)
     start = TrainState.start(params, REMEMBER)
     compiled = step.lower(start, frozen, batch).compile(compiler_options=FAST_COMPILE)
     state, metrics = compiled(start, frozen, batch)
