@@ -6,13 +6,16 @@ READY := $(VENV)/.ready
 PARITY := .venv-parity
 PARITY_READY := $(PARITY)/.ready
 
-.PHONY: rehearsal test lint types contracts parity check lock clean
+.PHONY: rehearsal test fuzz lint types contracts parity check lock clean
 
 rehearsal: $(READY)  ## all four gates on a toy Gemma: no GPU, no token
 	$(BIN)/python -m pytest acceptance -m rehearsal
 
 test: $(READY)  ## the unit tests
 	$(BIN)/python -m pytest tests/unit
+
+fuzz: $(READY)  ## the properties about bad input, 200 times as many examples, other ones each time
+	M43_FUZZ=200 $(BIN)/python -m pytest tests/unit -m hostile --timeout 3600 --hypothesis-show-statistics
 
 lint: $(READY)  ## style and format
 	$(BIN)/ruff check .

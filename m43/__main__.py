@@ -1,6 +1,7 @@
 """The command line: `python -m m43 checklist | verify RUN_DIR | render RUN_DIR`."""
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +17,16 @@ class NotARunError(M43Error):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, call, and give the exit status: 0 well, 1 something does not hold, 2 wrong usage."""
+    for stream in (sys.stdout, sys.stderr):
+        # Under LC_ALL=C or in an old pipe a dash or a path may have no bytes of its own.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
         return int(options.call(options))
     except M43Error as error:
-        for problem in error.problems:
-            sys.stderr.write(f"m43: {problem}\n")
+        for line in error.lines:
+            sys.stderr.write(f"m43: {line}\n")
         return 1
 
 

@@ -2,13 +2,14 @@
 
 import hashlib
 import os
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 from m43.errors import FailureClass, Problem, ProblemsError
+from m43.names import is_address, is_folder_name, is_path, is_repository
+from m43.toml_file import read_toml
 from m43.typed_json import read_table, to_plain
 
 Kind = Literal["production", "rehearsal"]
@@ -20,6 +21,10 @@ SELF_VENV = "self"
 DEFAULT_ENDPOINT = "default"
 LOOPBACK_ENDPOINT = "loopback"
 TIME_IN_NAME = "@time"
+
+# Far above what is done, far below what would be allocated or waited for in vain.
+_MOST_POSITIONS, _MOST_RANK, _MOST_SEED = 2**24, 2**13, 2**31 - 1
+_MOST_AMOUNT, _WEEK_S = 1e30, 7 * 86400.0
 
 
 class ProfileError(ProblemsError):
@@ -175,13 +180,16 @@ def load(path: Path) -> Profile:
 
     Raises: ProfileError, with all problems at once.
     """
-    profile, problems = read_table(Profile, _parse(path), str(path))
+    data, problems = read_toml(path)
+    if problems:
+        raise ProfileError(problems)
+    profile, problems = read_table(Profile, data, str(path))
     if profile is None:
         raise ProfileError(problems)
     problems = tuple(_problems(profile, str(path)))
     if problems:
         raise ProfileError(problems)
-    return _absolute(profile, path.resolve().parent)
+    return _absolute(profile, Path(os.path.realpath(path)).parent)
 
 
 def digest(path: Path) -> str:
@@ -210,22 +218,11 @@ def _flat(table: dict[str, object], prefix: str = "") -> dict[str, object]:
     return flat
 
 
-def _parse(path: Path) -> object:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        found, expected = "no file", "a profile in TOML"
-        action = "give the path of a profile, such as acceptance/production.toml"
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        found, expected = f"{type(error).__name__}: {error}", "readable TOML"
-        action = "correct the file"
-    raise ProfileError((Problem(found=found, expected=expected, where=str(path), action=action),))
-
-
 def _absolute(profile: Profile, folder: Path) -> Profile:
+    # Not Path.resolve, which raises where links lead in a circle.
     data = DataTable(
-        train=(folder / profile.data.train).resolve(),
-        evaluation=(folder / profile.data.evaluation).resolve(),
+        train=Path(os.path.realpath(folder / profile.data.train)),
+        evaluation=Path(os.path.realpath(folder / profile.data.evaluation)),
     )
     if profile.venv.path == SELF_VENV:
         return replace(profile, data=data)
@@ -249,11 +246,52 @@ def _problems(profile: Profile, source: str) -> list[Problem]:
     return problems
 
 
-def _rules(profile: Profile) -> list[tuple[str, object, bool, str]]:
-    contract, training = profile.contract, profile.training
-    steps, revision = contract.optimizer_steps, contract.revision
-    evaluation, deadlines = profile.evaluation, profile.deadlines
+_Rule = tuple[str, object, bool, str]
+"""The key, what was found under it, whether that holds, and what was expected."""
+
+
+def _rules(profile: Profile) -> Iterator[_Rule]:
+    yield from _contract_rules(profile.contract)
+    yield from _name_rules(profile)
+    yield from _size_rules(profile)
+    yield from _training_rules(profile.training, profile.contract.optimizer_steps)
+    yield from _lora_rules(profile.training.method, profile.lora)
+
+
+def _contract_rules(contract: Contract) -> Iterator[_Rule]:
+    steps, revision, epochs = contract.optimizer_steps, contract.revision, contract.epochs_at_most
     hexadecimal = len(revision) == 40 and set(revision) <= set("0123456789abcdef")
+    # Source: DESIGN, locked decisions (the contract admits 200 to 500 steps, one epoch).
+    yield "contract.optimizer_steps", steps, 200 <= steps <= 500, "200 to 500"
+    yield "contract.epochs_at_most", epochs, 0 < epochs <= 1, "above 0, and 1 at most"
+    yield "contract.revision", revision, hexadecimal, "a commit of 40 lower-case hex digits"
+    yield "contract.repo", contract.repo, is_repository(contract.repo), "owner/name"
+
+
+def _name_rules(profile: Profile) -> Iterator[_Rule]:
+    name, files, template = profile.run.name, profile.hub.files, profile.template
+    endpoint, ends = profile.hub.endpoint, (DEFAULT_ENDPOINT, LOOPBACK_ENDPOINT)
+    address = endpoint in ends or is_address(endpoint)
+    paths = {
+        "contract.device_kind": profile.contract.device_kind,
+        "venv.path": profile.venv.path,
+        "data.train": str(profile.data.train),
+        "data.evaluation": str(profile.data.evaluation),
+    }
+    yield "run.name", name, is_folder_name(name), "a plain folder name"
+    expected = '"default", "loopback" or an http address without user and query'
+    yield "hub.endpoint", endpoint, address, expected
+    yield "hub.files", files, _weights_named(files), "config.json, tokenizer.json and safetensors"
+    for key, text in paths.items():
+        yield key, text, is_path(text), "a name of printable characters, no longer than a path"
+    prompt, completion = template.prompt, template.completion
+    yield "template.prompt", prompt, "{prompt}" in prompt, "text with {prompt}"
+    answered = "{final_answer}" in completion
+    yield "template.completion", completion, answered, "text with {final_answer}"
+
+
+def _size_rules(profile: Profile) -> Iterator[_Rule]:
+    training, evaluation = profile.training, profile.evaluation
     counts = {
         "training.batch_rows": training.batch_rows,
         "training.sequence_tokens": training.sequence_tokens,
@@ -261,61 +299,48 @@ def _rules(profile: Profile) -> list[tuple[str, object, bool, str]]:
         "evaluation.batch_rows": evaluation.batch_rows,
         "evaluation.prompt_tokens": evaluation.prompt_tokens,
         "evaluation.max_new_tokens": evaluation.max_new_tokens,
-        "contract.eval_rows": contract.eval_rows,
+        "contract.eval_rows": profile.contract.eval_rows,
     }
     amounts = {
         "training.learning_rate": training.learning_rate,
         "training.clip_norm": training.clip_norm,
-        "contract.epochs_at_most": contract.epochs_at_most,
-        "contract.train_minutes_at_most": contract.train_minutes_at_most,
-        **{f"deadlines.{name}": value for name, value in to_plain(deadlines).items()},
+        "contract.train_minutes_at_most": profile.contract.train_minutes_at_most,
     }
-    warmup, ratio = training.warmup_steps, training.end_learning_rate_ratio
-    name, files = profile.run.name, profile.hub.files
-    template = profile.template
-    parts = training.accumulate
+    trained = training.batch_rows * training.sequence_tokens
+    decoded = evaluation.batch_rows * (evaluation.prompt_tokens + evaluation.max_new_tokens)
+    positions = f"at most {_MOST_POSITIONS:,} tokens in one batch"
+    for key, count in counts.items():
+        yield key, count, count > 0, "a number above 0"
+    for key, amount in amounts.items():
+        yield key, amount, 0 < amount <= _MOST_AMOUNT, f"a number above 0, {_MOST_AMOUNT} at most"
+    for key, seconds in to_plain(profile.deadlines).items():
+        yield f"deadlines.{key}", seconds, 0 < seconds <= _WEEK_S, "above 0 s, and a week at most"
+    yield "training.batch_rows", trained, trained <= _MOST_POSITIONS, positions
+    yield "evaluation.batch_rows", decoded, decoded <= _MOST_POSITIONS, positions
+
+
+def _training_rules(training: TrainingTable, steps: int) -> Iterator[_Rule]:
+    parts, warmup, seed = training.accumulate, training.warmup_steps, training.seed
+    ratio, decay = training.end_learning_rate_ratio, training.weight_decay
     # A part of no rows is refused as a number, not as a divisor.
     divides = parts < 1 or training.batch_rows % parts == 0
-    return [
-        # Source: DESIGN, locked decisions (the contract admits 200 to 500 steps, one epoch).
-        ("contract.optimizer_steps", steps, 200 <= steps <= 500, "200 to 500"),
-        ("contract.epochs_at_most", contract.epochs_at_most, contract.epochs_at_most <= 1, "1"),
-        ("contract.revision", revision, hexadecimal, "a commit of 40 lower-case hex digits"),
-        ("contract.repo", contract.repo, contract.repo.count("/") == 1, "owner/name"),
-        *((key, value, value > 0, "a number above 0") for key, value in counts.items()),
-        *((key, value, value > 0, "a number above 0") for key, value in amounts.items()),
-        ("training.accumulate", parts, divides, f"a divisor of {training.batch_rows} rows"),
-        *_lora_rules(training.method, profile.lora),
-        ("training.warmup_steps", warmup, 0 <= warmup < steps, "0 or more, below the steps"),
-        ("training.end_learning_rate_ratio", ratio, 0 <= ratio <= 1, "0 to 1"),
-        ("training.weight_decay", training.weight_decay, training.weight_decay >= 0, "0 or more"),
-        ("run.name", name, is_folder_name(name), "a plain folder name"),
-        ("hub.files", files, _weights_named(files), "config.json, tokenizer.json and safetensors"),
-        ("template.prompt", template.prompt, "{prompt}" in template.prompt, "text with {prompt}"),
-        (
-            "template.completion",
-            template.completion,
-            "{final_answer}" in template.completion,
-            "text with {final_answer}",
-        ),
-    ]
+    yield "training.accumulate", parts, divides, f"a divisor of {training.batch_rows} rows"
+    yield "training.warmup_steps", warmup, 0 <= warmup < steps, "0 or more, below the steps"
+    yield "training.end_learning_rate_ratio", ratio, 0 <= ratio <= 1, "0 to 1"
+    yield "training.weight_decay", decay, 0 <= decay <= _MOST_AMOUNT, "0 or more"
+    yield "training.seed", seed, 0 <= seed <= _MOST_SEED, f"0 to {_MOST_SEED}"
 
 
-def _lora_rules(method: str, lora: LoraTable | None) -> Iterator[tuple[str, object, bool, str]]:
+def _lora_rules(method: str, lora: LoraTable | None) -> Iterator[_Rule]:
     asked = method == "lora"
     expected = "a table" if asked else 'no table, unless training.method is "lora"'
     yield "lora", lora, asked == (lora is not None), expected
     if lora is not None:
-        once = 0 < len(lora.targets) == len(set(lora.targets))
-        yield "lora.rank", lora.rank, lora.rank > 0, "a number above 0"
-        yield "lora.alpha", lora.alpha, lora.alpha > 0, "a number above 0"
-        yield "lora.targets", lora.targets, once, "at least one projection, and none twice"
-
-
-def is_folder_name(name: str) -> bool:
-    """Tell whether a run's name is one plain folder name, so that it cannot leave its place."""
-    allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@")
-    return bool(name) and set(name) <= allowed and not name.startswith((".", "-"))
+        rank, alpha, targets = lora.rank, lora.alpha, lora.targets
+        once = 0 < len(targets) == len(set(targets))
+        yield "lora.rank", rank, 0 < rank <= _MOST_RANK, f"above 0, and {_MOST_RANK} at most"
+        yield "lora.alpha", alpha, 0 < alpha <= _MOST_AMOUNT, f"above 0, {_MOST_AMOUNT} at most"
+        yield "lora.targets", targets, once, "at least one projection, and none twice"
 
 
 def _weights_named(files: tuple[str, ...]) -> bool:

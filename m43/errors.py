@@ -5,6 +5,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
+from m43.plain_text import one_line
+
+# What a person is shown: more would bury the rest, and be no help in mending it.
+_MOST_SHOWN, _LONGEST_PART = 100, 4000
+
 
 class FailureClass(StrEnum):
     """The named ways in which a run can fail; `failure_analysis.md` opens with one of them."""
@@ -56,7 +61,10 @@ class Problem:
     action: str
 
     def __str__(self) -> str:
-        return f"{self.where}: found {self.found}, expected {self.expected}; {self.action}"
+        # One line of plain text: all four may quote a file or the answer of a hub.
+        parts = (self.where, self.found, self.expected, self.action)
+        where, found, expected, action = (one_line(part, _LONGEST_PART) for part in parts)
+        return f"{where}: found {found}, expected {expected}; {action}"
 
 
 class M43Error(Exception):
@@ -70,6 +78,11 @@ class M43Error(Exception):
         )
         super().__init__(str(self.problems[0]))
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Each problem on a line, as a person is shown them; very many are counted."""
+        return shown(self.problems)
+
 
 class ProblemsError(M43Error):
     """Several problems found in one pass, told together so that one correction suffices."""
@@ -77,7 +90,7 @@ class ProblemsError(M43Error):
     def __init__(self, problems: Sequence[Problem]) -> None:
         if not problems:
             raise ValueError("ProblemsError needs at least one problem")
-        Exception.__init__(self, "\n".join(str(problem) for problem in problems))
+        Exception.__init__(self, "\n".join(shown(problems)))
         self.problems = tuple(problems)
 
 
@@ -89,3 +102,10 @@ class GateStoppedError(M43Error):
     ) -> None:
         super().__init__(found=found, expected=expected, where=where, action=action)
         self.failure_class = failure_class  # type: ignore[misc]  # narrower than the class's default
+
+
+def shown(problems: Sequence[Problem], most: int = _MOST_SHOWN) -> tuple[str, ...]:
+    """Write problems as lines, and count those beyond what anybody would read."""
+    more = len(problems) - most
+    lines = tuple(str(problem) for problem in problems[:most])
+    return (*lines, f"and {more} more") if more > 0 else lines

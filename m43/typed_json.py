@@ -7,17 +7,25 @@ because `m43 verify` must run anywhere.
 import dataclasses
 import difflib
 import json
-import math
 import re
+import reprlib
+import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from m43.errors import Problem
+from m43.plain_text import clipped
 
 T = TypeVar("T")
+
+# Beyond these a person is not helped: names that are compared with the valid ones (in time that
+# grows with the square of their length), and unknown keys that are told one by one.
+_LONGEST_NAME, _MOST_UNKNOWN = 64, 20
+# What NumPy, JAX and every other reader of JSON can hold.
+_LEAST_INT, _MOST_INT = -(2**63), 2**63 - 1
 
 
 class _Reader:
@@ -55,13 +63,16 @@ class _Reader:
         return None if len(self.problems) > before else cls(**values)
 
     def _refuse_unknown(self, data: Mapping[str, object], known: tuple[str, ...], key: str) -> None:
-        for name in data:
-            if name in known:
-                continue
-            nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)
-            hint = f"did you mean {nearest[0]!r}? Rename it" if nearest else "remove it"
-            path = f"{key}.{name}" if key else str(name)
-            self.refuse(path, f"the unknown key {name!r}", "one of " + ", ".join(known), hint)
+        unknown = [str(name) for name in data if name not in known]
+        expected = "one of " + ", ".join(known)
+        for name in unknown[:_MOST_UNKNOWN]:
+            guess = _nearest(name, known)
+            hint = f"did you mean {guess!r}? Rename it" if guess else "remove it"
+            path = f"{key}.{name}" if key else name
+            self.refuse(path, f"the unknown key {clipped(name, 80)!r}", expected, hint)
+        more = len(unknown) - _MOST_UNKNOWN
+        if more > 0:
+            self.refuse(key, f"{more} more unknown keys", expected, "remove them")
 
     def value(self, hint: Any, data: object, key: str) -> Any:
         origin = get_origin(hint)
@@ -92,9 +103,10 @@ class _Reader:
         if data in choices and isinstance(data, str):
             return data
         names = [str(choice) for choice in choices]
-        nearest = difflib.get_close_matches(str(data), names, n=1, cutoff=0.0)
+        guess = _nearest(data, names) if isinstance(data, str) else ""
         expected = "one of " + ", ".join(repr(name) for name in names)
-        self.refuse(key, describe(data), expected, f"did you mean {nearest[0]!r}?")
+        hint = f"did you mean {guess!r}?" if guess else "take one of these"
+        self.refuse(key, describe(data), expected, hint)
         return None
 
     def _scalar(self, hint: Any, data: object, key: str) -> Any:
@@ -105,23 +117,50 @@ class _Reader:
         return None
 
 
+def _nearest(name: str, known: Sequence[str]) -> str:
+    """Give the valid name that somebody meant; nothing where there is nothing to guess from."""
+    if len(name) > _LONGEST_NAME:
+        return ""
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.0)), "")
+
+
 def _is_number(data: object) -> bool:
-    return isinstance(data, int | float) and not isinstance(data, bool) and math.isfinite(data)
+    if isinstance(data, bool) or not isinstance(data, int | float):
+        return False
+    # Compared and not asked math.isfinite, to which a whole number may be too large.
+    return -sys.float_info.max <= data <= sys.float_info.max
+
+
+def _is_whole(data: object) -> bool:
+    return isinstance(data, int) and not isinstance(data, bool) and _LEAST_INT <= data <= _MOST_INT
 
 
 # bool is an int in Python; a profile that says `steps = true` must not run one step.
 _SCALARS: dict[Any, tuple[Callable[[Any], bool], Callable[[Any], Any]]] = {
     bool: (lambda data: isinstance(data, bool), bool),
-    int: (lambda data: isinstance(data, int) and not isinstance(data, bool), int),
+    int: (_is_whole, int),
     float: (_is_number, float),
     str: (lambda data: isinstance(data, str), str),
-    Path: (lambda data: isinstance(data, str) and data != "", Path),
+    Path: (lambda data: isinstance(data, str) and data != "" and "\0" not in data, Path),
 }
+
+
+class _Brief(reprlib.Repr):
+    """Shows the beginning of a value, however large or deep it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 200
+        self.maxlist = self.maxtuple = self.maxdict = 20
+
+    def repr_int(self, x: int, level: int) -> str:
+        # Python refuses to write a number of thousands of digits.
+        return repr(x) if x.bit_length() <= 200 else f"a number of {x.bit_length()} bits"
 
 
 def describe(data: object) -> str:
     """Name a value and its type, briefly enough for an error message."""
-    text = repr(data)
+    text = _Brief().repr(data)
     return f"{text if len(text) <= 80 else text[:77] + '...'} ({type(data).__name__})"
 
 
@@ -187,7 +226,8 @@ def parse(cls: type[T], text: str, source: str) -> tuple[T | None, tuple[Problem
     """Read a dataclass from JSON text; return it, or None with everything that does not fit."""
     try:
         data = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_distinct)
-    except ValueError as error:
+    # Nested deeper than Python goes, it is no record either.
+    except (ValueError, RecursionError) as error:
         found = f"{error}"
         return None, (
             Problem(found=found, expected="JSON", where=source, action="correct the file"),

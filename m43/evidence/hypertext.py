@@ -3,7 +3,7 @@
 import html
 from collections.abc import Iterable, Sequence
 
-from m43.evidence.markdown import visible
+from m43.plain_text import visible
 
 
 def escaped(words: str) -> str:

@@ -3,16 +3,12 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from m43.plain_text import visible
+
 _SPECIAL = re.compile(r"([\\`*\[\]<>&#~])")
 _PIPE = re.compile(r"(\\*)\|")
 # Inside a word an underscore is harmless, and file names stay readable.
 _OUTER_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
-
-
-def visible(text: str) -> str:
-    """Replace what steers a terminal or turns the writing direction; keep tabs and line feeds."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
 
 
 def prose(text: str) -> str:

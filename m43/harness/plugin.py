@@ -3,18 +3,20 @@
 For every other call of pytest it does nothing at all.
 """
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from m43 import config as profiles
-from m43.config import LOOPBACK_ENDPOINT, Profile, is_folder_name
+from m43.config import LOOPBACK_ENDPOINT, Profile
 from m43.errors import M43Error
 from m43.evidence.contract import read_contract
 from m43.harness import command_line, selection
 from m43.harness.opening import Plan, contract_path, named, own_command
 from m43.harness.selection import Asked
+from m43.names import is_folder_name
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -76,13 +78,13 @@ def _plan(config: pytest.Config, asked: Asked) -> Plan:
     now = datetime.now(UTC)
     chosen = config.getoption("m43_profile")
     bundled = REPOSITORY / "acceptance" / f"{asked.marker}.toml"
-    path = asked.folder / Path(chosen).expanduser() if chosen else bundled
+    # Not Path.expanduser, which raises where "~name" is nobody's home.
+    path = asked.folder / os.path.expanduser(chosen) if chosen else bundled  # noqa: PTH111
     try:
         profile = named(profiles.load(path), config.getoption("m43_run") or "", now)
         contract = read_contract(contract_path(REPOSITORY))
     except M43Error as error:
-        problems = tuple(str(problem) for problem in error.problems)
-        raise pytest.UsageError(selection.refusal(problems)) from None
+        raise pytest.UsageError(selection.refusal(error.lines)) from None
     problems = profile_problems(profile, path, asked.marker)
     plan = Plan(
         repository=REPOSITORY,
@@ -92,7 +94,8 @@ def _plan(config: pytest.Config, asked: Asked) -> Plan:
         command=own_command(),
         started=now,
     )
-    if plan.folder.exists():
+    # A name that is refused may be none that can be looked for.
+    if not problems and plan.folder.exists():
         problems = (
             *problems,
             f"{plan.folder}: found an earlier attempt, expected none: one attempt per run folder; "

@@ -69,8 +69,7 @@ class Reporting:
         try:
             self.attempt = begin(self.plan)
         except M43Error as error:
-            problems = [str(problem) for problem in error.problems]
-            raise pytest.UsageError(selection.refusal(problems)) from None
+            raise pytest.UsageError(selection.refusal(error.lines)) from None
         except OSError as error:
             where = error.filename or self.plan.folder
             text = f"m43 could not begin this run: {error.strerror or error} ({where})"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from m43.errors import FailureClass, Problem, ProblemsError
+from m43.errors import FailureClass, Problem, ProblemsError, shown
 
 # The rest is counted: a file of another schema is wrong in every line.
 _MOST_SHOWN = 20
@@ -23,9 +23,7 @@ class RowsError(ProblemsError):
         problems = sorted(problems, key=lambda problem: _line_number(problem.where))
         super().__init__(problems)
         rows = len({problem.where for problem in problems})
-        text = "\n".join(str(problem) for problem in problems[:_MOST_SHOWN])
-        more = len(problems) - _MOST_SHOWN
-        self.args = (f"{rows} bad rows\n{text}" + (f"\nand {more} more" if more > 0 else ""),)
+        self.args = ("\n".join((f"{rows} bad rows", *shown(problems, _MOST_SHOWN))),)
 
 
 @dataclass(frozen=True, kw_only=True)

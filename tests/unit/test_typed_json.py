@@ -39,7 +39,7 @@ leaves = st.builds(
 )
 trees = st.builds(
     Tree,
-    count=st.integers(),
+    count=st.integers(-(2**63), 2**63 - 1),
     alive=st.booleans(),
     kind=st.sampled_from(["oak", "elm"]),
     place=st.sampled_from([Path("a/b"), Path("/c")]),

@@ -1,0 +1,27 @@
+"""A file that is read whole: a regular one, of a size that can be meant."""
+
+import os
+import stat
+from pathlib import Path
+
+
+class UnfitFileError(OSError):
+    """A file that would never end, or never fit: no M43Error, because readers name it as theirs."""
+
+
+def read_whole(path: Path, most_bytes: int) -> bytes:
+    """Read a file, unless it is something else or larger than can be meant.
+
+    Raises:
+        OSError: as `open` does, and an UnfitFileError for a pipe, a device or too many bytes.
+    """
+    # Without blocking: to open a pipe that nobody writes to would wait for ever.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UnfitFileError("not a regular file")
+    with os.fdopen(descriptor, "rb") as file:
+        data = file.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise UnfitFileError(f"more than {most_bytes:,} bytes")
+    return data
