@@ -75,10 +75,15 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _render(options: argparse.Namespace) -> int:
     from m43.evidence.documents import render
+    from m43.harness import recovery
     from m43.run_dir import RunDir
 
     _require_run(options.run)
-    for path in render(RunDir(options.run)):
+    run = RunDir(options.run)
+    if not recovery.is_closed(run):
+        recovery.close_run(run)
+        sys.stdout.write(f"{run.path}: it was cut off, and has been closed now\n")
+    for path in render(run):
         sys.stdout.write(f"{path}\n")
     return 0
 

@@ -42,6 +42,7 @@ class FailureClass(StrEnum):
     TIMED_OUT = "timed out"
     HUNG = "hung"
     DISK_FULL = "disk full"
+    NOT_WRITABLE = "run folder not writable"
     INTERRUPTED = "interrupted"
     EVALUATION_INCOMPLETE = "evaluation incomplete"
     ENVIRONMENT_CHANGED = "environment changed during the run"

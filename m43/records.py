@@ -53,6 +53,25 @@ class OpeningRecord:
     command: tuple[str, ...] = field(repr=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Vitals:
+    """The machine and the process that made the run. `vitals.json`, before the first gate."""
+
+    boot_id: str  # of the machine's start; "not told" where the system does not say
+    pid: int
+    oom_kills: int  # the kernel's counter of kills for want of memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecoveryRecord:
+    """What a later m43 command found when it closed a run that was cut off. `recovery.json`."""
+
+    closed_utc: str
+    vitals: Vitals  # of the command that closed it
+    journal_bytes_removed: int  # of a last line that was never finished
+    removed: tuple[str, ...]  # unfinished files, which had no name of their own yet
+
+
 # --- auth --------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,8 @@
 """The run folder: where each fact of a run lies, written once and read back."""
 
+import errno
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,9 @@ from m43.errors import FailureClass, M43Error, Problem
 from m43.records import MalformedRecordError
 
 T = TypeVar("T")
+
+# What mkstemp makes in `write_atomically`, and what is renamed when it is whole.
+_UNFINISHED = re.compile(r"\.[\w.-]+\.([a-z0-9_]{8}|partial)")
 
 
 class RunExistsError(M43Error):
@@ -109,6 +114,19 @@ class RunDir:
         return self.path / "evaluation_results.json"
 
     @property
+    def vitals(self) -> Path:
+        return self.path / "vitals.json"
+
+    @property
+    def recovery(self) -> Path:
+        return self.path / "recovery.json"
+
+    @property
+    def reserve(self) -> Path:
+        """Room on the disk for the last words of a run that filled it; gone when it is sealed."""
+        return self.path / ".reserve"
+
+    @property
     def closing(self) -> Path:
         return self.path / "closing.json"
 
@@ -155,6 +173,10 @@ class RunDir:
     def heartbeat(self, child: str) -> Path:
         """Where a child is now."""
         return self.path / f"{child}.heartbeat.json"
+
+    def stacks(self, child: str) -> Path:
+        """Where every thread of a child stood when m43 ended it."""
+        return self.path / f"{child}.stacks.txt"
 
     def log(self, child: str) -> Path:
         """Everything a child printed."""
@@ -207,6 +229,33 @@ def read_lines(path: Path, cls: type[T]) -> Iterator[T]:
 def write_record(path: Path, value: object) -> None:
     """Write one JSON record, whole or not at all."""
     write_atomically(path, typed_json.dump(value).encode())
+
+
+def write_last_record(run: RunDir, path: Path, value: object) -> None:
+    """Write a record that explains how a child ended, on a full disk at the reserve's cost."""
+    try:
+        write_record(path, value)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        run.reserve.unlink(missing_ok=True)
+        write_record(path, value)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Tell whether an error says that the disk, or this person's share of it, is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_not_writable(error: BaseException) -> bool:
+    """Tell whether an error says that a place may not be written to."""
+    codes = (errno.EROFS, errno.EACCES, errno.EPERM)
+    return isinstance(error, OSError) and error.errno in codes
+
+
+def unfinished(folder: Path) -> tuple[Path, ...]:
+    """List what was being written under another name when its writer died."""
+    return tuple(sorted(path for path in folder.iterdir() if _UNFINISHED.fullmatch(path.name)))
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from m43.errors import FailureClass
+from m43.evidence import cut_off
 from m43.evidence.auth_diagnosis import auth_claims
 from m43.evidence.checks import auth_checks, failing, venv_checks
 from m43.evidence.child_diagnosis import child_claims, process_class
@@ -92,7 +93,10 @@ def _sentence(dossier: Dossier, stop: Stop, failure_class: FailureClass) -> str:
             "Every gate ended, and yet the journal is not that of an accepted run; "
             "the reasons stand below."
         )
-    return SENTENCES[failure_class].format_map(words(dossier, stop))
+    sentence = SENTENCES[failure_class]
+    if cut_off.is_cut_off(stop.entry):
+        sentence = cut_off.SENTENCE
+    return sentence.format_map(words(dossier, stop))
 
 
 def _problem_claims(stop: Stop) -> tuple[Claim, ...]:
@@ -110,6 +114,8 @@ def _problem_claims(stop: Stop) -> tuple[Claim, ...]:
 def _claims(dossier: Dossier, stop: Stop, failure_class: FailureClass) -> tuple[Claim, ...]:
     if stop.how == "no closing record":
         return _silent_end(dossier, stop)
+    if cut_off.is_cut_off(stop.entry):
+        return (*_last_seen(dossier, stop), *cut_off.cut_off_claims(dossier))
     claims: tuple[Claim, ...] = ()
     child, profile = child_of(dossier, stop.gate), dossier.profile
     if stop.gate == "auth" and dossier.auth:
@@ -135,7 +141,7 @@ def _claims(dossier: Dossier, stop: Stop, failure_class: FailureClass) -> tuple[
 
 
 def _interruption(stop: Stop) -> tuple[Claim, ...]:
-    if stop.how != "interrupted" or stop.entry is None:
+    if stop.how != "interrupted" or stop.entry is None or cut_off.is_cut_off(stop.entry):
         return ()
     cause = stop.entry.detail or "no cause is given"
     evidence = (f"journal.jsonl, entry {stop.entry.seq}",)
@@ -150,19 +156,22 @@ def _silent_end(dossier: Dossier, stop: Stop) -> tuple[Claim, ...]:
         if last
         else "The run wrote nothing into its journal that can be read."
     )
-    claims = [Claim(text=known, standing="established", evidence=("journal.jsonl",))]
-    child = child_of(dossier, stop.gate)
-    if child and child.heartbeat:
-        beat, name = child.heartbeat, "train" if stop.gate == "train-300" else "eval"
-        claims.append(
-            Claim(
-                text=f"The child was last seen at '{beat.phase}', {beat.done} of {beat.total}.",
-                standing="established",
-                evidence=(f"{name}.heartbeat.json",),
-            )
-        )
+    claim = Claim(text=known, standing="established", evidence=("journal.jsonl",))
     unknown = "What ended the run, if it ended, is not recorded."
-    return (*claims, Claim(text=unknown, standing="unknown", evidence=()))
+    return (
+        claim,
+        *_last_seen(dossier, stop),
+        Claim(text=unknown, standing="unknown", evidence=()),
+    )
+
+
+def _last_seen(dossier: Dossier, stop: Stop) -> tuple[Claim, ...]:
+    child = child_of(dossier, stop.gate)
+    if child is None or child.heartbeat is None:
+        return ()
+    beat, name = child.heartbeat, "train" if stop.gate == "train-300" else "eval"
+    text = f"The child was last seen at '{beat.phase}', {beat.done} of {beat.total}."
+    return (Claim(text=text, standing="established", evidence=(f"{name}.heartbeat.json",)),)
 
 
 def _closing_claims(dossier: Dossier) -> tuple[Claim, ...]:

@@ -31,8 +31,10 @@ from m43.records import (
     Heartbeat,
     OpeningRecord,
     ProcessRecord,
+    RecoveryRecord,
     StepMetrics,
     VenvRecord,
+    Vitals,
 )
 from m43.run_dir import RunDir, read_record
 
@@ -70,6 +72,8 @@ class Dossier:
     entries: tuple[Entry, ...] = field(repr=False)
     contract: ContractText | None
     opening: OpeningRecord | None
+    vitals: Vitals | None
+    recovery: RecoveryRecord | None
     profile: Profile | None
     auth: AuthRecord | None
     venv: VenvRecord | None
@@ -151,6 +155,8 @@ def read_dossier(run: RunDir) -> Dossier:
         entries=_entries(run, reading),
         contract=take((run.contract_text,), lambda: read_kept(run)),
         opening=take((run.opening,), lambda: facts.read_opening(run)),
+        vitals=take((run.vitals,), lambda: read_record(run.vitals, Vitals)),
+        recovery=take((run.recovery,), lambda: read_record(run.recovery, RecoveryRecord)),
         profile=take((run.profile,), run.read_profile),
         auth=take((run.auth,), lambda: facts.read_auth(run)),
         venv=take((run.venv,), lambda: facts.read_venv(run)),

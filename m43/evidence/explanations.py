@@ -45,6 +45,7 @@ SENTENCES: Mapping[F, str] = {
     F.HUNG: "The child process gave no sign of life for {silence_s} s after {progress}, and was "
     "ended.",
     F.DISK_FULL: "The disk was full after {progress}.",
+    F.NOT_WRITABLE: "The run folder could no longer be written to after {progress}.",
     F.INTERRUPTED: "The run was interrupted after {progress}.",
     F.EVALUATION_INCOMPLETE: "The evaluation did not answer and score every row.",
     F.ENVIRONMENT_CHANGED: "Packages of the environment changed while the run was on.",

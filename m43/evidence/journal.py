@@ -1,5 +1,6 @@
 """The journal on disk: append-only, one write per entry, synced at the edges of gates."""
 
+import errno
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -72,7 +73,11 @@ class Journal:
         failure_class: str = "",
         detail: str = "",
     ) -> Entry:
-        """Write one entry; at the edges of gates, return only when it is on the disk."""
+        """Write one entry; at the edges of gates, return only when it is on the disk.
+
+        Raises:
+            OSError: when it cannot be written; the journal is then as it was before.
+        """
         draft = Entry(
             seq=0,
             time_utc=stamp(self._now()),
@@ -99,12 +104,18 @@ def read(path: Path) -> tuple[Entry, ...]:
 
 
 def append_line(path: Path, data: bytes, *, sync: bool) -> None:
-    """Append bytes in one write, so that no other writer's bytes can come between them."""
+    """Append bytes in one write, so that no other writer's bytes can come between them.
+
+    Raises: OSError, when the disk does not take all of them; it has then taken none.
+    """
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
     try:
+        before = os.fstat(descriptor).st_size
         written = os.write(descriptor, data)
         if written != len(data):
-            raise OSError(f"wrote {written} of {len(data)} bytes to {path}")
+            # A disk that fills in the middle of a line; the next line must not follow half of one.
+            os.ftruncate(descriptor, before)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         if sync:
             os.fsync(descriptor)
     finally:

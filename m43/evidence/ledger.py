@@ -6,6 +6,7 @@ from pathlib import Path
 
 from m43 import typed_json
 from m43.evidence import chain
+from m43.evidence.chain import CutChainError
 from m43.evidence.journal import append_line, sync_folder
 from m43.records import EarlierAttempt
 
@@ -35,6 +36,21 @@ def read(path: Path) -> tuple[Attempt, ...]:
     if not path.exists():
         return ()
     return chain.parse(Attempt, path.read_bytes(), str(path))
+
+
+def recover(path: Path) -> int:
+    """Take away the line that a power cut left unfinished, and tell how long it was.
+
+    Whoever was writing it had made the run folder already, which tells of the attempt.
+
+    Raises: BrokenChainError.
+    """
+    try:
+        read(path)
+    except CutChainError as cut:
+        os.truncate(path, cut.good_bytes)
+        return cut.cut_bytes
+    return 0
 
 
 def append(path: Path, *, run: str, kind: str, started_utc: str) -> Attempt:

@@ -67,6 +67,7 @@ def sealed_names(run: RunDir) -> tuple[str, ...]:
     later = {
         run.manifest,
         run.journal,
+        run.reserve,
         run.heartbeat("train"),
         run.heartbeat("eval"),
         run.summary,

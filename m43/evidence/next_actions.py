@@ -128,6 +128,10 @@ ACTIONS: Mapping[F, tuple[str, ...]] = {
     ),
     F.HUNG: (_LOG, _CARD + " A driver that has crashed says so in `dmesg | grep -i xid`."),
     F.DISK_FULL: ("`df -h` shows the full disk; free some room there before a new run.",),
+    F.NOT_WRITABLE: (
+        "Look at the owner and the mode of the run folder, and whether its file system is mounted "
+        "read-only (`findmnt -T submission_runs`): a disk that fails is remounted so.",
+    ),
     F.INTERRUPTED: (
         "If you interrupted it yourself, nothing is wrong.",
         "If not: `last -x | head`, `dmesg | tail` and `journalctl -b -1 -e` tell of power loss, "

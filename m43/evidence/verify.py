@@ -74,7 +74,10 @@ def _ending(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
     if events[:1] != ["opened"]:
         yield _problem("no first entry", "'opened' as the first entry", where, _ALTERED)
     if events[-2:] != ["sealed", "closed"]:
-        action = "the run was ended from outside, or is still on; it supports no claim as a whole"
+        action = (
+            "the run was cut off, or is still on: it supports no claim as a whole; the next run "
+            "closes it, or `python -m m43 render RUN_DIR`"
+        )
         yield _problem("no closing record", "'sealed' and 'closed' at the end", where, action)
         return
     kind, verdict = dossier.kind, verdict_of(dossier)

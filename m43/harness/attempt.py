@@ -1,7 +1,7 @@
 """The attempt: one run from its first line to its last, gate by gate, with its journal."""
 
-import errno
 import json
+import shutil
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,19 +14,25 @@ from m43.evidence.digests import gate_digest
 from m43.evidence.journal import Journal, stamp
 from m43.evidence.promise import CLOSING, Promise
 from m43.evidence.verdict import Verdict, verdict_words
-from m43.harness import tree
+from m43.harness import recovery, tree
+from m43.harness.hold import Hold, one_at_a_time
+from m43.harness.interruption import Interruption
 from m43.harness.opening import Plan, git_commit, opening_record
 from m43.harness.packages import Packages
+from m43.harness.recovery import Recovered
 from m43.harness.tree import Tree
+from m43.harness.vitals import vitals
 from m43.harness.world import World
 from m43.records import GATES
-from m43.run_dir import RunDir, write_record
+from m43.run_dir import RunDir, is_disk_full, is_not_writable, write_record
 
 T = TypeVar("T")
 
 STAGES: tuple[str, ...] = (*GATES, CLOSING)
 _LONGEST_DETAIL = 4000
 _MOST_PROBLEMS = 20
+# The documents and the report of a run; given away when the disk is full, so that it can say so.
+_RESERVE_BYTES = 4 << 20
 
 
 class StoppedError(Exception):
@@ -40,7 +46,10 @@ class Attempt:
     plan: Plan
     run: RunDir
     journal: Journal
+    hold: Hold
     tree_before: Tree
+    recovered: Recovered = field(default_factory=Recovered)
+    interruption: Interruption = field(default_factory=Interruption)
     world: World | None = None
     packages_before: Packages | None = None
     site_packages: tuple[str, ...] = ()
@@ -51,6 +60,9 @@ class Attempt:
     broken: list[str] = field(default_factory=list)
     not_run: list[str] = field(default_factory=list)
     interrupted: str = ""
+    # Why the journal can no longer be written; from then on nothing more is, and no line is left
+    # out between two others.
+    unwritable: str = ""
     verdict: Verdict | None = None
 
     @property
@@ -70,35 +82,39 @@ class Attempt:
         Raises: StoppedError, when the gate could not finish; the journal then says why.
         """
         self.stage = stage
-        self.journal.append("gate_opened", gate=stage)
-        # Now, too: a power cut in the middle of a gate leaves a document that names the gate.
-        documents.write_opening_analysis(self.run)
         try:
+            self.journal.append("gate_opened", gate=stage)
+            # Now, too: a power cut in the middle of a gate leaves a document that names the gate.
+            documents.write_opening_analysis(self.run)
             measure()
             facts = read(self.run)
             self.journal.append("gate_closed", gate=stage, detail=gate_digest(self.run, stage))
+            documents.write_opening_analysis(self.run)
         except M43Error as error:
             raise StoppedError(self.stop(error.failure_class, error.problems)) from None
         except Exception as error:  # noqa: BLE001 (whatever it is, the run must say so and end)
             failure_class, problem = self._unforeseen(error)
             raise StoppedError(self.stop(failure_class, (problem,))) from None
         self.closed.append(stage)
-        documents.write_opening_analysis(self.run)
         return facts
 
     def stop(self, failure_class: FailureClass, problems: Sequence[Problem]) -> str:
         """Write down that the open gate stopped, and give the text that people are shown."""
         self.stopped = failure_class
+        if failure_class is FailureClass.DISK_FULL:
+            self.run.reserve.unlink(missing_ok=True)
         # Cut before it is JSON: a cut JSON is none.
         tables = [
             {name: self._clean(text) for name, text in typed_json.to_plain(problem).items()}
             for problem in problems[:_MOST_PROBLEMS]
         ]
         detail = json.dumps(tables, ensure_ascii=False)
-        self.journal.append(
-            "gate_stopped", gate=self.stage, failure_class=failure_class, detail=detail
+        self._write(
+            lambda: self.journal.append(
+                "gate_stopped", gate=self.stage, failure_class=failure_class, detail=detail
+            )
         )
-        documents.write_opening_analysis(self.run)
+        self._write(lambda: documents.write_opening_analysis(self.run))
         lines = [f"gate {self.stage} stopped: {failure_class}"]
         for problem in problems:
             lines += [
@@ -110,8 +126,11 @@ class Attempt:
         return self._clean("\n".join(lines))
 
     def _unforeseen(self, error: Exception) -> tuple[FailureClass, Problem]:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             failure_class, action = FailureClass.DISK_FULL, "free space; then a new run"
+        elif is_not_writable(error):
+            failure_class = FailureClass.NOT_WRITABLE
+            action = "make the run folder's file system writable; then a new run"
         else:
             failure_class, action = FailureClass.HARNESS_ERROR, "report this as an error of m43"
         frame = traceback.extract_tb(error.__traceback__)[-1]
@@ -145,28 +164,62 @@ class Attempt:
         gate = self.promise(name).gate
         if broken is None:
             self.kept.append(name)
-            self.journal.append("promise_kept", gate=gate, name=name)
+            self._write(lambda: self.journal.append("promise_kept", gate=gate, name=name))
         else:
             self.broken.append(name)
-            self.journal.append("promise_broken", gate=gate, name=name, detail=self._clean(broken))
+            detail = self._clean(broken)
+            self._write(
+                lambda: self.journal.append("promise_broken", gate=gate, name=name, detail=detail)
+            )
 
     def pass_over(self, name: str, reason: str) -> None:
         """Write down that a promise was not judged, and why."""
         self.not_run.append(name)
         gate = self.promise(name).gate
-        self.journal.append("promise_not_run", gate=gate, name=name, detail=reason)
-
-    def interrupt(self, cause: str) -> None:
-        """Write down that somebody ended the run."""
-        self.interrupted = cause
-        self.journal.append(
-            "interrupted", gate=self.stage, failure_class=FailureClass.INTERRUPTED, detail=cause
+        self._write(
+            lambda: self.journal.append("promise_not_run", gate=gate, name=name, detail=reason)
         )
+
+    def interrupt(self, cause: str, failure_class: FailureClass = FailureClass.INTERRUPTED) -> None:
+        """Write down that something outside the gates ended the run."""
+        self.interrupted = cause
+        detail = self._clean(cause)
+        self._write(
+            lambda: self.journal.append(
+                "interrupted", gate=self.stage, failure_class=failure_class, detail=detail
+            )
+        )
+
+    def _write(self, write: Callable[[], object]) -> None:
+        """Write, and on a disk that takes nothing more go on without: the run ends in any case.
+
+        A gate that has not stopped yet is stopped then: a full disk is never passed over.
+        """
+        if self.unwritable:
+            return
+        try:
+            write()
+        except OSError as error:
+            failure_class, problem = self._unforeseen(error)
+            if not (is_disk_full(error) and self.run.reserve.exists()):
+                self.unwritable = f"{failure_class}: {problem.found}"
+                self.interrupted = self.interrupted or str(failure_class)
+                return
+            self.run.reserve.unlink(missing_ok=True)
+            self._write(write)
+            if self.stopped is None and not self.interrupted:
+                self.interrupt(problem.found, failure_class)
 
     # --- the end -------------------------------------------------------------------------------
 
     def finish(self, measure_closing: Callable[[], None]) -> Verdict:
-        """Close the run: what is left is measured, sealed, judged and written up."""
+        """Close the run: what is left is measured, sealed, judged and written up.
+
+        Raises: OSError, when the disk takes nothing more; a later command then closes the run.
+        """
+        if self.unwritable:
+            raise OSError(self.unwritable)
+        self.run.reserve.unlink(missing_ok=True)
         judged = {*self.kept, *self.broken, *self.not_run}
         for promise in self.plan.contract.promises:
             if promise.name not in judged:
@@ -186,27 +239,60 @@ class Attempt:
         self.verdict = documents.write_documents(self.run)
         words = verdict_words(self.verdict.accepted, self.plan.profile.kind)
         self.journal.append("closed", detail=words)
+        self.hold.release()
         return self.verdict
 
     def _clean(self, text: str) -> str:
         return secrets.redact(text, self.secrets)[:_LONGEST_DETAIL]
 
 
+class RunInProgressError(M43Error):
+    """Another run of this folder whose process lives."""
+
+
 def begin(plan: Plan) -> Attempt:
     """Begin a run: its folder, its locked profile, its opening, and the dead-man's document.
 
-    Raises: RunExistsError, BrokenChainError; nothing is written then.
+    Runs that were cut off are closed first, so that this one finds a quiet tree.
+
+    Raises:
+        RunExistsError, RunInProgressError, BrokenChainError: nothing is written for this run then.
+        OSError: when there is no room for it; what was made of it is removed.
     """
-    before = tree.measure(plan.repository, plan.folder)
-    # A ledger that was tampered with is noticed before the run leaves its first trace.
-    ledger.read(plan.ledger)
-    run = RunDir.create(plan.folder)
-    kind, name = plan.profile.kind, plan.profile.run.name
-    ledger.append(plan.ledger, run=name, kind=kind, started_utc=stamp(plan.started))
+    with one_at_a_time(plan.ledger):
+        recovered = recovery.close_cut_off(plan.folder.parent)
+        if recovered.running:
+            raise RunInProgressError(
+                found=f"a run that is going on ({', '.join(recovered.running)})",
+                expected="none: two at once share the device, and each changes the other's tree",
+                where=str(plan.folder.parent),
+                action="let it end, or end it; then begin",
+            )
+        before = tree.measure(plan.repository, plan.folder)
+        run, hold = RunDir(plan.folder), _first_traces(plan)
+    journal = Journal.open(run.journal)
+    write_record(run.vitals, vitals())
     write_record(run.profile, plan.profile)
     contract.keep(run, plan.repository / "acceptance" / "test_production.py")
     write_record(run.opening, opening_record(plan, before, git_commit))
-    journal = Journal.create(run.journal)
     journal.append("opened")
     documents.write_opening_analysis(run)
-    return Attempt(plan=plan, run=run, journal=journal, tree_before=before)
+    return Attempt(
+        plan=plan, run=run, journal=journal, hold=hold, tree_before=before, recovered=recovered
+    )
+
+
+def _first_traces(plan: Plan) -> Hold:
+    """Make the run folder with its journal, and enter the attempt into the ledger."""
+    run, kind = RunDir.create(plan.folder), plan.profile.kind
+    try:
+        # First: from here on the folder is known as a run, and as one that is going on.
+        Journal.create(run.journal)
+        hold = Hold.take(run.journal)
+        run.reserve.write_bytes(bytes(_RESERVE_BYTES))
+        started = stamp(plan.started)
+        ledger.append(plan.ledger, run=run.path.name, kind=kind, started_utc=started)
+    except OSError:
+        shutil.rmtree(run.path)
+        raise
+    return hold

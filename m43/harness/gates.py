@@ -1,6 +1,7 @@
 """The gates: what each of them measures and writes into the run folder."""
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 from m43.evidence import facts
@@ -8,6 +9,7 @@ from m43.evidence.child_facts import EvaluationFacts, TrainFacts
 from m43.evidence.promise import CLOSING
 from m43.harness import auth, closing, download, job, snapshots, venv
 from m43.harness.attempt import Attempt
+from m43.harness.process import Sight
 from m43.harness.progress import Progress
 from m43.harness.world import World
 from m43.records import AuthRecord, ClosingRecord, VenvRecord
@@ -18,7 +20,9 @@ def pass_auth(attempt: Attempt) -> AuthRecord:
     """Do gate 1: what the hub says to the token."""
 
     def measure() -> None:
-        write_record(attempt.run.auth, auth.measure(_world(attempt), attempt.plan.profile))
+        with attempt.interruption.welcome():
+            record = auth.measure(_world(attempt), attempt.plan.profile)
+        write_record(attempt.run.auth, record)
 
     return attempt.pass_gate("auth", measure, facts.read_auth)
 
@@ -28,7 +32,7 @@ def pass_venv(attempt: Attempt) -> VenvRecord:
     run, plan = attempt.run, attempt.plan
 
     def measure() -> None:
-        found = venv.measure(_world(attempt), plan.profile, plan.repository)
+        found = venv.measure(_world(attempt), plan.profile, plan.repository, _watched(attempt))
         attempt.packages_before = found.packages
         attempt.site_packages = found.record.probe.site_packages
         write_atomically(run.env_snapshot, snapshots.env_snapshot(found.record).encode())
@@ -46,8 +50,11 @@ def pass_train(attempt: Attempt, progress: Progress) -> TrainFacts:
     def measure() -> None:
         record = facts.read_auth(run)
         with progress.shown("train-300"):
-            write_record(run.download, download.fetch(world, plan.profile, record, progress.file))
-            job.run_job("train", run, world, plan.profile, plan.repository, progress.child)
+            with attempt.interruption.welcome():
+                arrived = download.fetch(world, plan.profile, record, progress.file)
+            write_record(run.download, arrived)
+            see = _watched(attempt, progress.child)
+            job.run_job("train", run, world, plan.profile, plan.repository, see)
 
     return attempt.pass_gate("train-300", measure, facts.read_train)
 
@@ -58,7 +65,8 @@ def pass_evaluation(attempt: Attempt, progress: Progress) -> EvaluationFacts:
 
     def measure() -> None:
         with progress.shown("eval"):
-            job.run_job("eval", run, world, plan.profile, plan.repository, progress.child)
+            see = _watched(attempt, progress.child)
+            job.run_job("eval", run, world, plan.profile, plan.repository, see)
 
     return attempt.pass_gate("eval", measure, facts.read_evaluation)
 
@@ -79,6 +87,18 @@ def measure_closing(attempt: Attempt) -> None:
         site_packages=[Path(folder) for folder in attempt.site_packages],
     )
     write_record(attempt.run.closing, record)
+
+
+def _watched(
+    attempt: Attempt, see: Callable[[Sight], None] = lambda sight: None
+) -> Callable[[Sight], None]:
+    """Between two looks at a child is where a signal may end the run."""
+
+    def look(sight: Sight) -> None:
+        attempt.interruption.check()
+        see(sight)
+
+    return look
 
 
 def _world(attempt: Attempt) -> World:

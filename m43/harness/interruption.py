@@ -1,31 +1,37 @@
-"""The interruption: SIGTERM and SIGHUP take the way of Ctrl-C, so that a run ends in order."""
+"""The interruption: Ctrl-C, SIGTERM and SIGHUP end a run in order, wherever they arrive."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 _MAPPED = tuple(
-    number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
+    number
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if (number := getattr(signal, name, None)) is not None
 )
 
 
 class Interruption:
-    """Maps the signals that pytest ignores, and remembers which one came."""
+    """Notes the first of these signals, and ends the run at a place that is made for it.
+
+    An exception in any place would tear a line of the journal from what it stands for, or lose a
+    child that has just been started. So it is raised where a run only waits: `check` is called
+    between two looks at a child, and inside `welcome` (the requests to the hub) it comes at once.
+    Later signals are noted by nobody: the end is on its way, and SIGKILL is always left.
+    """
 
     def __init__(self) -> None:
-        self.cause = "SIGINT"
+        self.cause = ""
+        self._raised = False
+        self._welcome = False
         self._before: dict[signal.Signals, Any] = {}
 
     def listen(self) -> None:
-        """Turn the signals into KeyboardInterrupt."""
+        """Take the signals over."""
         for number in _MAPPED:
-            self._before[number] = signal.signal(number, self._raise)
-
-    def ignore(self) -> None:
-        """Let nothing but SIGKILL disturb the last lines of a run."""
-        for number in (*_MAPPED, signal.SIGINT):
-            before = signal.signal(number, signal.SIG_IGN)
-            self._before.setdefault(number, before)
+            self._before[number] = signal.signal(number, self._note)
 
     def restore(self) -> None:
         """Leave the signals as they were found."""
@@ -33,6 +39,23 @@ class Interruption:
             signal.signal(number, before)
         self._before.clear()
 
-    def _raise(self, number: int, frame: FrameType | None) -> None:
-        self.cause = signal.Signals(number).name
-        raise KeyboardInterrupt
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if a signal came and has not ended anything yet."""
+        if self.cause and not self._raised:
+            self._raised = True
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def welcome(self) -> Iterator[None]:
+        """Let a signal interrupt the block wherever it is."""
+        self._welcome = True
+        try:
+            self.check()
+            yield
+        finally:
+            self._welcome = False
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.cause = self.cause or signal.Signals(number).name
+        if self._welcome:
+            self.check()

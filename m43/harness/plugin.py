@@ -98,13 +98,26 @@ def _plan(config: pytest.Config, asked: Asked) -> Plan:
     if not problems and plan.folder.exists():
         problems = (
             *problems,
-            f"{plan.folder}: found an earlier attempt, expected none: one attempt per run folder; "
-            "read its failure_analysis.md or m43_summary.md, and name a new run with "
-            "--m43-run NAME to try again",
+            f"{plan.folder}: found an earlier attempt{_closed_now(plan)}, expected none: one "
+            "attempt per run folder; read its failure_analysis.md or m43_summary.md, and name a "
+            "new run with --m43-run NAME to try again",
         )
     if problems:
         raise pytest.UsageError(selection.refusal(problems))
     return plan
+
+
+def _closed_now(plan: Plan) -> str:
+    """Close the attempt that is in the way if it was cut off; say what is so of it."""
+    from m43.harness import recovery
+    from m43.harness.hold import one_at_a_time
+
+    with one_at_a_time(plan.ledger):
+        found = recovery.close_cut_off(plan.folder.parent)
+    name = plan.folder.name
+    if name in found.running:
+        return " that is still going on"
+    return ", which had been cut off and has been closed now" if name in found.closed else ""
 
 
 def profile_problems(profile: Profile, path: Path, marker: str) -> tuple[str, ...]:

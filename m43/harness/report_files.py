@@ -2,26 +2,58 @@
 
 Both belong to other plugins, which open their files when pytest starts. A run folder exists only
 after the call was found to be in order, so these plugins are set up a second time, by their own
-hook, when it does.
+hook, when it does. And both write straight into their file; here neither is ever there by half.
 """
 
 from typing import Any
 
 import pytest
 
-from m43.run_dir import RunDir
+from m43.run_dir import RunDir, write_atomically
 
 
 def open_reports(config: pytest.Config, session: pytest.Session, run: RunDir) -> None:
     """Have pytest-html and pytest's JUnit writer report into the run folder."""
     config.option.htmlpath = str(run.report)
     config.option.self_contained_html = True
+    page = _configured_again(config, "html")
+    page._write_report = lambda text: _write_page(session, run, text)
+    _catch_up(page, session)
     config.option.xmlpath = str(run.junit)
-    for name in ("html", "junitxml"):
-        _configure_again(config, session, name)
+    junit = _configured_again(config, "junitxml")
+    _catch_up(junit, session)
+    config.pluginmanager.register(_WholeJunit(junit, run), "m43-junit")
 
 
-def _configure_again(config: pytest.Config, session: pytest.Session, name: str) -> None:
+def _write_page(session: pytest.Session, run: RunDir, text: str) -> None:
+    """Write the page; a disk that does not take it ends no gate, and lets no run be accepted."""
+    try:
+        write_atomically(run.report, text.encode(errors="replace"))
+    except OSError as error:
+        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+        terminal: Any = session.config.pluginmanager.getplugin("terminalreporter")
+        terminal.write_line(f"m43 could not write {run.report}: {error}")
+
+
+class _WholeJunit:
+    """Has pytest's JUnit writer work under another name, and renames what is whole."""
+
+    def __init__(self, writer: Any, run: RunDir) -> None:
+        self._writer = writer
+        self._run = run
+        self._partial = run.path / f".{run.junit.name}.partial"
+        writer.logfile = str(self._partial)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionfinish(self) -> Any:
+        """Give the file its name once it is written."""
+        result = yield
+        self._partial.replace(self._run.junit)
+        self._writer.logfile = str(self._run.junit)
+        return result
+
+
+def _configured_again(config: pytest.Config, name: str) -> Any:
     manager = config.pluginmanager
     before = {id(plugin) for plugin in manager.get_plugins()}
     module: Any = manager.getplugin(name)
@@ -29,7 +61,7 @@ def _configure_again(config: pytest.Config, session: pytest.Session, name: str) 
     writers = [plugin for plugin in manager.get_plugins() if id(plugin) not in before]
     if len(writers) != 1:
         raise pytest.UsageError(f"found {len(writers)} writers of {name}, expected one")
-    _catch_up(writers[0], session)
+    return writers[0]
 
 
 def _catch_up(writer: Any, session: pytest.Session) -> None:

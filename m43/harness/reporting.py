@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from m43.errors import M43Error
+from m43.errors import FailureClass, M43Error
 from m43.evidence import facts
 from m43.evidence.diagnosis import diagnose
 from m43.evidence.report import summary_html
@@ -14,8 +14,10 @@ from m43.harness import gates, not_run, selection
 from m43.harness.attempt import Attempt, begin
 from m43.harness.interruption import Interruption
 from m43.harness.opening import Plan, version
+from m43.harness.recovery import Recovered
 from m43.harness.report_files import open_reports
 from m43.harness.stages import ATTEMPT
+from m43.run_dir import is_disk_full
 
 # Beyond the sum of the deadlines: everything that has none of its own.
 _MARGIN_S = 900.0
@@ -66,6 +68,7 @@ class Reporting:
         if session.testsfailed:
             # Errors of collection: pytest itself says so and runs nothing.
             return (yield)
+        self.interruption.listen()
         try:
             self.attempt = begin(self.plan)
         except M43Error as error:
@@ -74,11 +77,11 @@ class Reporting:
             where = error.filename or self.plan.folder
             text = f"m43 could not begin this run: {error.strerror or error} ({where})"
             raise pytest.UsageError(text) from None
+        self.attempt.interruption = self.interruption
         session.config.stash[ATTEMPT] = self.attempt
         # Each promise is a line of its own: a person watches this run. Not sooner, because then
         # other plugins would load themselves to fill pytest's header.
         session.config.option.verbose = max(session.config.option.verbose, 1)
-        self.interruption.listen()
         open_reports(session.config, session, self.attempt.run)
         return (yield)
 
@@ -88,6 +91,7 @@ class Reporting:
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
         """Report a promise as NOT RUN when a gate before it stopped."""
         assert self.attempt is not None
+        self.interruption.check()
         reason = self.attempt.blocked(item.name)
         if not reason:
             return None
@@ -116,7 +120,15 @@ class Reporting:
     def pytest_keyboard_interrupt(self) -> None:
         """Write down that somebody ended the run."""
         if self.attempt is not None:
-            self.attempt.interrupt(self.interruption.cause)
+            self.attempt.interrupt(self.interruption.cause or "KeyboardInterrupt")
+
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Write down that pytest itself, or a plugin, broke in the middle of the run."""
+        if self.attempt is None:
+            return
+        full = is_disk_full(excinfo.value)
+        failure_class = FailureClass.DISK_FULL if full else FailureClass.HARNESS_ERROR
+        self.attempt.interrupt(excinfo.exconly(), failure_class)
 
     # --- the end -------------------------------------------------------------------------------
 
@@ -126,7 +138,7 @@ class Reporting:
         attempt = self.attempt
         if attempt is None:
             return
-        self.interruption.ignore()
+        # From here on signals are noted and end nothing: the end is being written.
         try:
             verdict = attempt.finish(lambda: gates.measure_closing(attempt))
             accepted = verdict.accepted
@@ -151,7 +163,7 @@ class Reporting:
         run, verdict = attempt.run, attempt.verdict
         kind = self.plan.profile.kind
         words = verdict_words(bool(verdict and verdict.accepted), kind)
-        lines = ["", f"m43 {kind} {run.path.name}: {words}"]
+        lines = ["", *_of_others(attempt.recovered), f"m43 {kind} {run.path.name}: {words}"]
         if verdict is not None and not verdict.accepted:
             found = diagnose(run)
             lines += [f"  {found.place}: {found.failure_class}", f"  {found.sentence}"]
@@ -207,6 +219,17 @@ class Metadata:
         kept = {name: metadata[name] for name in ("Python", "Platform") if name in metadata}
         metadata.clear()
         metadata.update(kept | {"m43": version(), "pytest": pytest.__version__})
+
+
+def _of_others(recovered: Recovered) -> list[str]:
+    lines = [
+        f"m43 closed the earlier run {name}, which had been cut off" for name in recovered.closed
+    ]
+    lines += [
+        f"m43 could not close the earlier run {name}: its journal was changed"
+        for name in recovered.unclosable
+    ]
+    return lines
 
 
 def _assertion(report: pytest.TestReport) -> str:

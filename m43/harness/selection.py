@@ -123,4 +123,4 @@ def item_problems(
 def refusal(problems: Sequence[str]) -> str:
     """Write the one message of a refusal."""
     lines = "".join(f"\n  - {problem}" for problem in problems)
-    return f"m43 does not begin this run; nothing was run and nothing was written.{lines}"
+    return f"m43 does not begin this run; nothing was run, and nothing was written for it.{lines}"

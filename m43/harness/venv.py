@@ -4,6 +4,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from m43.errors import FailureClass, GateStoppedError
 from m43.harness import packages, requirements
 from m43.harness.child_environment import child_environment
 from m43.harness.packages import Packages
-from m43.harness.process import Child, Outcome, run_child
+from m43.harness.process import Child, Outcome, Sight, run_child
 from m43.harness.world import World
 from m43.records import ProbeRecord, VenvRecord
 
@@ -28,15 +29,20 @@ class VenvMeasurement:
     packages: Packages = field(repr=False)
 
 
-def measure(world: World, profile: Profile, repository: Path) -> VenvMeasurement:
-    """Look at the environment and let a child report what it is.
+def measure(
+    world: World,
+    profile: Profile,
+    repository: Path,
+    see: Callable[[Sight], None] = lambda sight: None,
+) -> VenvMeasurement:
+    """Look at the environment and let a child, which `see` is shown, report what it is.
 
     Raises: GateStoppedError, when there is no environment that could report anything.
     """
     begun = time.monotonic()
     folder = venv_folder(profile)
     interpreter = find_interpreter(folder, own=profile.venv.path == SELF_VENV)
-    outcome = _probe(world, profile, repository, interpreter)
+    outcome = _probe(world, profile, repository, interpreter, see)
     probe = read_probe(outcome, interpreter)
     found = packages.measure(Path(text) for text in probe.site_packages)
     record = VenvRecord(
@@ -89,7 +95,13 @@ def find_interpreter(folder: Path, *, own: bool = False, system: str = sys.platf
     return interpreter
 
 
-def _probe(world: World, profile: Profile, repository: Path, interpreter: Path) -> Outcome:
+def _probe(
+    world: World,
+    profile: Profile,
+    repository: Path,
+    interpreter: Path,
+    see: Callable[[Sight], None],
+) -> Outcome:
     contract, deadlines = profile.contract, profile.deadlines
     environment = child_environment(
         world.environment,
@@ -109,7 +121,7 @@ def _probe(world: World, profile: Profile, repository: Path, interpreter: Path) 
             secrets=world.secrets,
         )
         try:
-            return run_child(child, lambda sight: None)
+            return run_child(child, see)
         except OSError as error:
             found = f"{type(error).__name__}: {error.strerror or error}"
             raise _broken(interpreter, found, "an interpreter that starts") from error

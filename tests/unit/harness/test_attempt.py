@@ -3,6 +3,7 @@
 import errno
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 from m43 import config
 from m43.errors import FailureClass, GateStoppedError
 from m43.evidence.contract import read_contract
-from m43.harness.attempt import Attempt, StoppedError, begin
+from m43.evidence.entry import Entry, Event
+from m43.harness.attempt import Attempt, RunInProgressError, StoppedError, begin
 from m43.harness.opening import Plan, contract_path, named
 from m43.harness.world import World
 from m43.run_dir import RunDir, RunExistsError, write_atomically
@@ -73,9 +75,83 @@ def test_before_the_first_gate_a_true_failure_analysis_is_on_disk(attempt: Attem
 def test_a_run_folder_is_never_used_twice(attempt: Attempt, plan: Plan) -> None:
     """Not even when two calls pass the first look at the same moment."""
     ledger = plan.ledger.read_bytes()
+    attempt.finish(lambda: None)
     with pytest.raises(RunExistsError):
         begin(plan)
     assert plan.ledger.read_bytes() == ledger
+
+
+def test_no_run_begins_beside_another(attempt: Attempt, plan: Plan) -> None:
+    """Under whatever name: two would share the device and find each other's files."""
+    other = replace(plan, profile=named(plan.profile, "another", plan.started))
+    with pytest.raises(RunInProgressError, match="a-run"):
+        begin(other)
+    assert not other.folder.exists()
+    assert attempt.run.path.exists()
+
+
+def test_a_run_that_was_cut_off_is_closed_by_the_next_one(attempt: Attempt, plan: Plan) -> None:
+    """Its process is gone, so its journal gets its end, and the new run says so."""
+    attempt.hold.release()
+    other = begin(replace(plan, profile=named(plan.profile, "another", plan.started)))
+    assert other.recovered.closed == ("a-run",)
+    assert entries(attempt)[-1]["event"] == "closed"
+
+
+def test_a_disk_without_room_for_a_run_has_no_trace_of_it(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reserve is the first thing that needs room; nothing is left of a run that lacks it."""
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        begin(plan)
+    assert not plan.folder.exists()
+    assert plan.ledger.read_bytes() == b""
+
+
+def test_a_journal_on_a_full_disk_says_so_at_the_cost_of_the_reserve(
+    attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was to be written is written, and the run stops: a full disk is not passed over."""
+    append, run = attempt.journal.append, attempt.run
+
+    def tight(event: Event, **fields: str) -> Entry:
+        if run.reserve.exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return append(event, **fields)
+
+    monkeypatch.setattr(attempt.journal, "append", tight)
+    attempt.judge(names(attempt, "auth")[0], None)
+    told = [(entry["event"], entry["failure_class"]) for entry in entries(attempt)]
+    assert told[-2:] == [("promise_kept", ""), ("interrupted", "disk full")]
+    assert "disk full" not in attempt.unwritable
+    assert "No space" in attempt.blocked(names(attempt, "venv")[0])
+
+
+def test_a_journal_that_can_no_longer_be_written_has_no_gaps(
+    attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After one line that was lost no other is written, and the run is not sealed."""
+    append, lost = attempt.journal.append, []
+
+    def once(event: Event, **fields: str) -> Entry:
+        if not lost:
+            lost.append(event)
+            raise OSError(errno.EROFS, "Read-only file system")
+        return append(event, **fields)
+
+    attempt.run.reserve.unlink()
+    monkeypatch.setattr(attempt.journal, "append", once)
+    attempt.judge(names(attempt, "auth")[0], None)
+    attempt.judge(names(attempt, "auth")[1], None)
+    assert [entry["event"] for entry in entries(attempt)] == ["opened"]
+    assert attempt.unwritable.startswith("run folder not writable")
+    with pytest.raises(OSError, match="not writable"):
+        attempt.finish(lambda: None)
 
 
 def test_a_gate_that_ends_is_closed_with_the_digest_of_its_records(attempt: Attempt) -> None:

@@ -1,0 +1,187 @@
+"""The recovery: runs that were cut off get the end that they could not write themselves.
+
+It is done by `pytest acceptance -m …`, for every run of the folder, before a new one begins or is
+refused, and by `python -m m43 render RUN_DIR` for one. `checklist` and `verify` write nothing and
+only say that it is to be done. A run whose process lives is never touched: it holds its journal.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from m43.errors import FailureClass
+from m43.evidence import chain, documents, journal, ledger, manifest, secrets
+from m43.evidence.cut_off import CUT_OFF, is_cut_off
+from m43.evidence.dossier import read_dossier
+from m43.evidence.entry import Entry
+from m43.evidence.journal import Clock, Journal, stamp, utc_now
+from m43.evidence.verdict import verdict_words
+from m43.harness.hold import HeldError, Hold
+from m43.harness.vitals import vitals
+from m43.records import RecoveryRecord
+from m43.run_dir import RunDir, unfinished, write_record
+
+_NOT_RECORDED = "not recorded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovered:
+    """What became of the runs of a folder; each is named by its folder.
+
+    Attributes:
+        closed: They were cut off and have their end now.
+        running: Their process lives.
+        unclosable: Their journal was changed, so that nothing may be added to it.
+    """
+
+    closed: tuple[str, ...] = ()
+    running: tuple[str, ...] = ()
+    unclosable: tuple[str, ...] = ()
+
+
+def close_cut_off(runs: Path, now: Clock = utc_now) -> Recovered:
+    """Close every run of a folder that was cut off; the caller holds the ledger."""
+    closed, running, unclosable = [], [], []
+    for folder in _run_folders(runs):
+        run = RunDir(folder)
+        if is_closed(run):
+            continue
+        try:
+            close_run(run, now)
+            closed.append(folder.name)
+        except HeldError:
+            running.append(folder.name)
+        except chain.BrokenChainError:
+            unclosable.append(folder.name)
+    recovered = Recovered(
+        closed=tuple(closed), running=tuple(running), unclosable=tuple(unclosable)
+    )
+    _complete_ledger(runs / "attempts.jsonl", [RunDir(runs / name) for name in recovered.closed])
+    return recovered
+
+
+def _run_folders(runs: Path) -> Sequence[Path]:
+    """List the run folders: those with a journal, and empty ones, which never got one."""
+    if not runs.is_dir():
+        return ()
+    folders = (path for path in sorted(runs.iterdir()) if path.is_dir() and not path.is_symlink())
+    return [
+        path for path in folders if (path / "journal.jsonl").is_file() or not any(path.iterdir())
+    ]
+
+
+def is_closed(run: RunDir) -> bool:
+    """Tell whether a run's journal has its last line."""
+    if not run.journal.is_file():
+        return False
+    try:
+        entries = journal.read(run.journal)
+    except chain.CutChainError:
+        return False
+    except chain.BrokenChainError:
+        # Whether it ended well is verify's question; it must not be asked again at each command.
+        return _has_failure_analysis_of_now(run)
+    return bool(entries) and entries[-1].event == "closed"
+
+
+def _has_failure_analysis_of_now(run: RunDir) -> bool:
+    name, text = documents.expected_document(read_dossier(run))
+    path = run.path / name
+    return path.is_file() and path.read_bytes() == text.encode()
+
+
+def close_run(run: RunDir, now: Clock = utc_now) -> None:
+    """Give a run that was cut off its end; what cannot be established is called unknown.
+
+    Raises:
+        HeldError: when its process lives; nothing is written then.
+        BrokenChainError: when its journal was changed; only its document is made true then.
+    """
+    if not run.journal.exists():
+        Journal.create(run.journal, now)
+    hold = Hold.take(run.journal)
+    try:
+        _close(run, now)
+    finally:
+        hold.release()
+
+
+def _close(run: RunDir, now: Clock) -> None:
+    try:
+        entries, cut_bytes = journal.read(run.journal), 0
+    except chain.CutChainError as cut:
+        entries, cut_bytes = cut.good, cut.cut_bytes
+    except chain.BrokenChainError:
+        documents.write_documents(run)
+        raise
+    removed = _remove_unfinished(run)
+    writer = Journal.recover(run.journal, now)
+    if not _is_sealed_well(run, entries):
+        record = RecoveryRecord(
+            closed_utc=stamp(now()),
+            vitals=vitals(),
+            journal_bytes_removed=cut_bytes,
+            removed=removed,
+        )
+        write_record(run.recovery, record)
+        _write_end(run, writer, entries)
+    verdict = documents.write_documents(run)
+    words = verdict_words(verdict.accepted, read_dossier(run).kind)
+    writer.append("closed", detail=words)
+
+
+def _is_sealed_well(run: RunDir, entries: Sequence[Entry]) -> bool:
+    """Tell whether the run itself had come to its end, and only its last words are missing."""
+    return bool(entries) and entries[-1].event == "sealed" and not manifest.check(run)
+
+
+def _remove_unfinished(run: RunDir) -> tuple[str, ...]:
+    paths = unfinished(run.path)
+    for path in (*paths, run.reserve):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    return tuple(path.name for path in paths)
+
+
+def _write_end(run: RunDir, writer: Journal, entries: Sequence[Entry]) -> None:
+    opened = [entry.gate for entry in entries if entry.event == "gate_opened"]
+    if not any(is_cut_off(entry) for entry in entries):
+        writer.append(
+            "interrupted",
+            gate=opened[-1] if opened else "",
+            failure_class=FailureClass.INTERRUPTED,
+            detail=CUT_OFF,
+        )
+    told = {entry.name for entry in entries if entry.event.startswith("promise_")}
+    contract = read_dossier(run).contract
+    for promise in contract.promises if contract else ():
+        if promise.name not in told:
+            detail = "the run was cut off"
+            writer.append("promise_not_run", gate=promise.gate, name=promise.name, detail=detail)
+    leaks = secrets.search(run.path, ())
+    if leaks:
+        names = ", ".join(path.name for path in leaks)
+        writer.append(
+            "interrupted",
+            failure_class=FailureClass.HARNESS_ERROR,
+            detail=f"a token was found in {names}",
+        )
+    writer.append("sealed", detail=manifest.seal(run))
+
+
+def _complete_ledger(path: Path, runs: Sequence[RunDir]) -> None:
+    """Enter the attempts whose line a power cut took: an attempt that began is disclosed."""
+    ledger.recover(path)
+    known = {attempt.run for attempt in ledger.read(path)}
+    for run in runs:
+        if run.path.name not in known:
+            opening = read_dossier(run).opening
+            ledger.append(
+                path,
+                run=run.path.name,
+                kind=opening.kind if opening else _NOT_RECORDED,
+                started_utc=opening.started_utc if opening else _NOT_RECORDED,
+            )
