@@ -15,6 +15,7 @@ from m43.core.decode import greedy_decode
 from m43.core.gemma_config import GemmaConfig
 from m43.prompt_template import KnownPrompts
 from m43.records import Decoding, DownloadRecord, EvaluationRecord, Prediction
+from m43.rows import read_rows
 from m43.run_dir import RunDir, read_record, write_atomically, write_record
 from m43.training.batches import LENGTH_MULTIPLE
 from m43.training.decoding import output_text, read_decoding
@@ -22,7 +23,6 @@ from m43.training.device import device_of, peak_host_bytes, require_device
 from m43.training.heartbeat import Heartbeats
 from m43.training.model_config import read_model_config
 from m43.training.questions import Question, QuestionsFile, read_questions
-from m43.training.rows import read_rows
 from m43.training.template import Template
 from m43.training.tokenizer import Tokenizer, read_tokenizer
 from m43.training.weight_checks import require_finite, stored_dtype

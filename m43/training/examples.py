@@ -5,16 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from m43.errors import Problem
+from m43.row_fields import training_row_problems
+from m43.rows import Row, RowsError, bad_row, read_rows
 from m43.training.example import Example
-from m43.training.rows import (
-    Row,
-    RowsError,
-    bad_row,
-    load_fields,
-    read_rows,
-    text_field,
-    text_value,
-)
+from m43.training.loaded_rows import load_fields
 from m43.training.template import Template
 from m43.training.token_faults import example_faults
 
@@ -52,24 +46,6 @@ def read_examples(
     if problems:
         raise RowsError(problems)
     return ExamplesFile(examples=examples, sha256=file.sha256)
-
-
-def training_row_problems(row: Row) -> list[Problem]:
-    """Check the fields of a training row: prompt, final_answer, and steps with content."""
-    problems = []
-    for name in ("prompt", "final_answer"):
-        problems += text_field(row, name)[1]
-    if "steps" not in row.fields:
-        return [*problems, bad_row(row.where, "no steps", "the field steps")]
-    steps = row.fields["steps"]
-    if not isinstance(steps, list):
-        return [*problems, bad_row(row.where, "steps that are no list", "steps as a list")]
-    if not steps:
-        return [*problems, bad_row(row.where, "an empty steps", "steps with content")]
-    for index, step in enumerate(steps):
-        content = step.get("content") if isinstance(step, dict) else step
-        problems += text_value(row.where, f"steps[{index}].content", content)[1]
-    return problems
 
 
 def _tokenised(fields: tuple[Mapping[str, object], ...], template: Template) -> tuple[Example, ...]:

@@ -1,15 +1,14 @@
 """Questions: evaluation rows, checked and tokenised."""
 
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from m43.errors import Problem
-from m43.training.rows import Row, RowsError, bad_row, load_fields, read_rows, text_field
+from m43.row_fields import QUESTION_FIELDS, question_problems
+from m43.rows import Row, RowsError, bad_row, read_rows
+from m43.training.loaded_rows import load_fields
 from m43.training.template import Template
 from m43.training.token_faults import prompt_faults
-
-_FIELDS = ("id", "prompt", "expected_answer", "section", "category", "difficulty")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +41,12 @@ def read_questions(
         RowsError: with all bad rows of the file, none of which is left out of the score.
     """
     file = read_rows(path)
-    problems = [*file.problems, *_field_problems(file.rows)]
+    problems = [*file.problems, *question_problems(file.rows)]
     if problems:
         raise RowsError(problems)
-    fields = [{name: str(row[name]) for name in _FIELDS} for row in load_fields(path, scratch)]
+    fields = [
+        {name: str(row[name]) for name in QUESTION_FIELDS} for row in load_fields(path, scratch)
+    ]
     if len(fields) != len(file.rows):
         found = f"{len(fields)} rows through datasets and {len(file.rows)} lines"
         raise RowsError([bad_row(str(path), found, "as many rows as lines")])
@@ -68,22 +69,6 @@ def read_questions(
         for row, ids in zip(fields, tokens, strict=True)
     )
     return QuestionsFile(questions=questions, sha256=file.sha256)
-
-
-def _field_problems(rows: tuple[Row, ...]) -> list[Problem]:
-    problems: list[Problem] = []
-    for row in rows:
-        for name in _FIELDS:
-            problems += text_field(row, name)[1]
-    times = Counter(row.fields["id"] for row in rows if isinstance(row.fields.get("id"), str))
-    problems += [
-        bad_row(
-            row.where, f"the id {row.fields['id']!r} {times[row.fields['id']]} times", "it once"
-        )
-        for row in rows
-        if isinstance(row.fields.get("id"), str) and times[row.fields["id"]] > 1
-    ]
-    return problems
 
 
 def _length_problems(row: Row, ids: tuple[int, ...], longest_prompt: int) -> list[Problem]:

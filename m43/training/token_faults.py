@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from m43.errors import Problem
+from m43.rows import bad_row
 from m43.training.example import Example
-from m43.training.rows import bad_row
 from m43.training.template import Template
 
 

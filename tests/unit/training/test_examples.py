@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from m43.config import TemplateTable
+from m43.rows import RowsError
 from m43.training.examples import ExamplesFile, read_examples
 from m43.training.model_config import read_model_config
-from m43.training.rows import RowsError
 from m43.training.template import Template, fill
 from m43.training.tokenizer import read_tokenizer
 

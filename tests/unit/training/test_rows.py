@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m43.errors import FailureClass
-from m43.training.rows import RowsError, load_fields, read_rows, text_field
+from m43.rows import RowsError, read_rows, text_field
+from m43.training.loaded_rows import load_fields
 
 from .conftest import WriteRows
 

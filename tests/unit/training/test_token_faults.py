@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from m43.config import TemplateTable
+from m43.rows import RowsError
 from m43.training.example import Example
 from m43.training.examples import read_examples
 from m43.training.model_config import read_model_config
 from m43.training.questions import read_questions
-from m43.training.rows import RowsError
 from m43.training.template import Template
 from m43.training.token_faults import example_faults, prompt_faults
 from m43.training.tokenizer import read_tokenizer

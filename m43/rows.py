@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +66,7 @@ def read_rows(path: Path) -> RowsFile:
     for number, line in enumerate(lines, start=1):
         where = f"{path}:{number}"
         try:
-            rows.append(Row(where=where, fields=_parse(line)))
+            rows.append(Row(where=where, fields=parse_line(line)))
         except (ValueError, RecursionError) as error:
             problems.append(bad_row(where, str(error), "one JSON object"))
     return RowsFile(
@@ -76,30 +75,6 @@ def read_rows(path: Path) -> RowsFile:
         sha256=hashlib.sha256(data).hexdigest(),
         problems=tuple(problems),
     )
-
-
-def load_fields(path: Path, scratch: Path) -> Iterator[Mapping[str, object]]:
-    """Read the rows of a checked file through `datasets`, whose cache goes into `scratch`.
-
-    As lines of text: its JSON reader guesses types, and a column of dates comes back as
-    timestamps (2024-01-05 as "2024-01-05 00:00:00", seen in datasets 5.2).
-    """
-    # Here because the import takes a second and is of no use to a file that was refused.
-    import datasets
-
-    datasets.disable_progress_bars()
-    # It always writes a cache: here, so that nothing is left in the person's home.
-    with tempfile.TemporaryDirectory(prefix=".rows-", dir=scratch) as cache:
-        lines = datasets.load_dataset(
-            "text",
-            data_files=str(path),
-            split="train",
-            cache_dir=cache,
-            keep_in_memory=True,
-            encoding="utf-8",
-        )["text"]
-        for line in lines:
-            yield _parse(line.encode())
 
 
 def _line_number(where: str) -> int:
@@ -130,7 +105,11 @@ def text_value(where: str, name: str, value: object) -> tuple[str, list[Problem]
     return value, []
 
 
-def _parse(line: bytes) -> dict[str, object]:
+def parse_line(line: bytes) -> dict[str, object]:
+    """Read a line as one JSON object.
+
+    Raises: ValueError or RecursionError, when it is none.
+    """
     if not line.strip():
         raise _BadLineError("an empty line")
     if b"\r" in line.removesuffix(b"\r"):

@@ -1,0 +1,43 @@
+"""The fields of a row: what training and evaluation need to find in it, before any token."""
+
+from collections import Counter
+
+from m43.errors import Problem
+from m43.rows import Row, bad_row, text_field, text_value
+
+QUESTION_FIELDS = ("id", "prompt", "expected_answer", "section", "category", "difficulty")
+
+
+def training_row_problems(row: Row) -> list[Problem]:
+    """Check the fields of a training row: prompt, final_answer, and steps with content."""
+    problems = []
+    for name in ("prompt", "final_answer"):
+        problems += text_field(row, name)[1]
+    if "steps" not in row.fields:
+        return [*problems, bad_row(row.where, "no steps", "the field steps")]
+    steps = row.fields["steps"]
+    if not isinstance(steps, list):
+        return [*problems, bad_row(row.where, "steps that are no list", "steps as a list")]
+    if not steps:
+        return [*problems, bad_row(row.where, "an empty steps", "steps with content")]
+    for index, step in enumerate(steps):
+        content = step.get("content") if isinstance(step, dict) else step
+        problems += text_value(row.where, f"steps[{index}].content", content)[1]
+    return problems
+
+
+def question_problems(rows: tuple[Row, ...]) -> list[Problem]:
+    """Check the fields of evaluation rows, and that no id stands in two of them."""
+    problems: list[Problem] = []
+    for row in rows:
+        for name in QUESTION_FIELDS:
+            problems += text_field(row, name)[1]
+    times = Counter(row.fields["id"] for row in rows if isinstance(row.fields.get("id"), str))
+    problems += [
+        bad_row(
+            row.where, f"the id {row.fields['id']!r} {times[row.fields['id']]} times", "it once"
+        )
+        for row in rows
+        if isinstance(row.fields.get("id"), str) and times[row.fields["id"]] > 1
+    ]
+    return problems
