@@ -1,4 +1,4 @@
-"""The command line: `python -m m43 checklist | verify RUN_DIR | render RUN_DIR`."""
+"""The command line: `python -m m43 COMMAND`; without a command it says which there are."""
 
 import argparse
 import io
@@ -6,63 +6,109 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from m43.errors import M43Error
-
 REPOSITORY = Path(__file__).resolve().parent.parent
-
-
-class NotARunError(M43Error):
-    """A folder that holds no run."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, call, and give the exit status: 0 well, 1 something does not hold, 2 wrong usage."""
+    # These commands look at folders that nothing may be left in, not even compiled modules.
+    sys.dont_write_bytecode = True
     for stream in (sys.stdout, sys.stderr):
         # Under LC_ALL=C or in an old pipe a dash or a path may have no bytes of its own.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    options = _parser().parse_args(arguments)
+    from m43.errors import M43Error
+
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.call is None:
+        parser.print_help(sys.stderr)
+        return 2
     try:
         return int(options.call(options))
     except M43Error as error:
         for line in error.lines:
             sys.stderr.write(f"m43: {line}\n")
         return 1
+    except BrokenPipeError:
+        # The reader of the pipe, such as head, has seen enough; nothing more can be said to it.
+        sys.stderr.close()
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="m43", description="Prove that a training run really happened."
+        prog="python -m m43",
+        description="Prove that a training run really happened.",
+        epilog="The run itself: pytest acceptance -m production. "
+        "The same, small, on this machine's CPU: pytest acceptance -m rehearsal.",
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    checklist = commands.add_parser("checklist", help="could the run start here? Changes nothing")
-    default = REPOSITORY / "acceptance" / "production.toml"
-    checklist.add_argument("--m43-profile", type=Path, default=default, metavar="FILE")
-    checklist.set_defaults(call=_checklist)
-    for name, call, text in (
-        ("verify", _verify, "recompute every claim of a run folder"),
-        ("render", _render, "write a run folder's documents again from its records"),
+    parser.set_defaults(call=None)
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands")
+    _add_checklist(commands)
+    for name, call, text, more in (
+        ("verify", _verify, "recompute every claim of a run folder", _ABOUT_VERIFY),
+        ("render", _render, "write a run folder's documents again from its records", ""),
     ):
-        command = commands.add_parser(name, help=text)
-        command.add_argument("run", type=Path, metavar="RUN_DIR")
+        command = commands.add_parser(name, help=text, description=f"{_sentence(text)} {more}")
+        command.add_argument("run", type=Path, metavar="RUN_DIR", help=_RUN_HELP)
         command.set_defaults(call=call)
     return parser
+
+
+_RUN_HELP = "a run folder, such as submission_runs/m43_v1"
+_ABOUT_VERIFY = (
+    "Needs neither JAX nor the packages of the gates. Exit status 0: every claim is supported; "
+    "1: some are not, each is named."
+)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _add_checklist(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "could the run start here? It changes nothing"
+    command = commands.add_parser(
+        "checklist",
+        help=text,
+        description="Look at everything that can be known before a run: the token, the "
+        "environment, the rows, the plan. Nothing is written and no attempt is used up. "
+        "Exit status 0: the run could start; 1: it could not.",
+    )
+    default = REPOSITORY / "acceptance" / "production.toml"
+    command.add_argument(
+        "--m43-profile",
+        type=Path,
+        default=default,
+        metavar="FILE",
+        help="a profile of your own (default: acceptance/production.toml)",
+    )
+    command.add_argument(
+        "--m43-run",
+        default="",
+        metavar="NAME",
+        help="the name of the run folder (default: the profile's)",
+    )
+    command.add_argument("--json", action="store_true", help="for machines, as JSON")
+    command.set_defaults(call=_checklist)
 
 
 # Each command imports what it needs when it is called: verify must start without the packages
 # that the gates use.
 def _checklist(options: argparse.Namespace) -> int:
-    from m43.harness.checklist import checklist
+    from m43.harness.checklist_command import checklist
 
-    text, ready = checklist(options.m43_profile, REPOSITORY)
-    sys.stdout.write(text)
-    return 0 if ready else 1
+    return checklist(
+        options.m43_profile, options.m43_run, REPOSITORY, sys.stdout, as_json=options.json
+    )
 
 
 def _verify(options: argparse.Namespace) -> int:
     from m43.evidence.verify import verify
+    from m43.run_dir import require_run
 
-    _require_run(options.run)
+    require_run(options.run)
     problems = verify(options.run, REPOSITORY)
     for problem in problems:
         sys.stdout.write(f"NOT SUPPORTED  {problem}\n")
@@ -76,9 +122,9 @@ def _verify(options: argparse.Namespace) -> int:
 def _render(options: argparse.Namespace) -> int:
     from m43.evidence.documents import render
     from m43.harness import recovery
-    from m43.run_dir import RunDir
+    from m43.run_dir import RunDir, require_run
 
-    _require_run(options.run)
+    require_run(options.run)
     run = RunDir(options.run)
     if not recovery.is_closed(run):
         recovery.close_run(run)
@@ -86,17 +132,6 @@ def _render(options: argparse.Namespace) -> int:
     for path in render(run):
         sys.stdout.write(f"{path}\n")
     return 0
-
-
-def _require_run(path: Path) -> None:
-    """Refuse a folder that no run was ever made in."""
-    if not (path / "journal.jsonl").is_file():
-        raise NotARunError(
-            found="no journal.jsonl",
-            expected="a run folder",
-            where=str(path),
-            action="give the path of a run, such as submission_runs/m43_v1",
-        )
 
 
 if __name__ == "__main__":

@@ -25,6 +25,10 @@ class RunExistsError(M43Error):
     failure_class = FailureClass.HARNESS_ERROR
 
 
+class NotARunError(M43Error):
+    """A folder that holds no run."""
+
+
 class RunDir:
     """A run folder. Everything after its creation takes this one argument."""
 
@@ -193,6 +197,23 @@ class RunDir:
     def read_predictions(self) -> tuple[records.Prediction, ...]:
         """Read every evaluated row."""
         return tuple(read_lines(self.predictions, records.Prediction))
+
+
+def require_run(path: Path) -> None:
+    """Refuse a folder that no run was ever made in, and name those that one was.
+
+    Raises: NotARunError.
+    """
+    if (path / "journal.jsonl").is_file():
+        return
+    beside = sorted(each.parent for each in path.absolute().parent.glob("*/journal.jsonl"))
+    known = ", ".join(str(path.parent / each.name) for each in beside)
+    raise NotARunError(
+        found="a folder without journal.jsonl" if path.is_dir() else "no such folder",
+        expected="a run folder",
+        where=str(path),
+        action=f"give the path of a run: {known or 'such as submission_runs/m43_v1'}",
+    )
 
 
 def read_record(path: Path, cls: type[T]) -> T:

@@ -22,6 +22,7 @@ class Check:
     holds: bool
     action: str
     failure_class: FailureClass
+    checked: bool = True  # False when something before it prevented the question
 
 
 # Source: FACTS, versions: CUDA 13 wheels need driver 580, CUDA 12 wheels 525.
@@ -66,6 +67,7 @@ def auth_checks(record: AuthRecord, profile: Profile) -> tuple[Check, ...]:
         holds=(record.repo, record.revision) == (contract.repo, contract.revision),
         action=_action(before or revision_class, contract.repo),
         failure_class=before or revision_class,
+        checked=resolved is not None,
     )
     missing_class = before or _first_class([identity]) or FailureClass.FILES_MISSING
     files = Check(
@@ -75,6 +77,7 @@ def auth_checks(record: AuthRecord, profile: Profile) -> tuple[Check, ...]:
         holds=bool(record.files) and not record.missing_files,
         action=_action(missing_class, contract.repo),
         failure_class=missing_class,
+        checked=resolved is not None,
     )
     thrift = Check(
         name="at most four requests, no weights moved",
@@ -114,6 +117,7 @@ def _response_check(
         holds=response is not None and response.status in _granting(step),
         action=_action(cause, repo),
         failure_class=cause,
+        checked=response is not None,
     )
 
 

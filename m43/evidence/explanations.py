@@ -86,7 +86,7 @@ def words(dossier: Dossier, stop: Stop) -> Mapping[str, str]:
         "log": "evaluation_log.txt" if stop.gate == "eval" else "training_log.txt",
         "profile": dossier.opening.profile if dossier.opening else "the profile",
         "commit": dossier.opening.commit if dossier.opening else "(not known)",
-        "next_run": _next_name(dossier.name),
+        "next_run": next_name(dossier.name),
     }
     # In these texts backticks mean code; a value from outside must not open or close it.
     return {name: " ".join(value.replace("`", "'").split()) for name, value in facts.items()}
@@ -114,7 +114,7 @@ def _requirements(dossier: Dossier) -> str:
     return ", ".join(unmet) or "the packages named above"
 
 
-def _next_name(name: str) -> str:
+def next_name(name: str) -> str:
     """Suggest the name of a further run: m43_v1 gives m43_v2."""
     head, _, number = name.rpartition("_v")
     return f"{head}_v{int(number) + 1}" if head and number.isdigit() else f"{name}_2"

@@ -1,58 +1,87 @@
-"""The checklist: the pre-flight as a page for the person who is about to start the run."""
+"""The checklist: everything that can be known before a run, as one record."""
 
-import os
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from m43 import config
-from m43.config import Profile
+from m43.errors import FailureClass
 from m43.evidence.checks import Check
-from m43.harness.opening import shown
-from m43.harness.preflight import Preflight, look
+
+State = Literal["ok", "NO", "not checked", "at the gate", "note"]
+
+# "at the gate" and "note" stand in nobody's way: the one is looked at by the run itself before
+# anything depends on it, the other is for a person to know.
+BLOCKING: tuple[State, ...] = ("NO", "not checked")
 
 
-def checklist(
-    path: Path, repository: Path, environment: Mapping[str, str] | None = None
-) -> tuple[str, bool]:
-    """Check whether a run could start here; give the page, and whether everything holds.
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One line of the checklist; the action is empty where there is nothing to do."""
 
-    Raises: ProfileError.
-    """
-    profile = config.load(path)
-    seen = look(profile, os.environ if environment is None else environment, repository)
-    return "\n".join(_lines(profile, path, repository, seen)) + "\n", seen.ready
-
-
-def _lines(profile: Profile, path: Path, repository: Path, seen: Preflight) -> Iterator[str]:
-    yield f"m43 checklist for {shown(path, repository)} ({profile.kind}); nothing is changed"
-    for title, checks in (("ground", seen.ground), ("auth", seen.auth), ("venv", seen.venv)):
-        if checks:
-            yield ""
-            yield title
-        for check in checks:
-            yield from _check_lines(check)
-    yield ""
-    yield from seen.notes
-    failing = [check for check in seen.checks if not check.holds]
-    if failing:
-        yield f"NOT READY: {len(failing)} of {len(seen.checks)} checks do not hold"
-    else:
-        yield f"READY: {len(seen.checks)} checks hold. The run, once:"
-        yield f"  {command(profile, path, repository)}"
+    name: str
+    state: State
+    found: str
+    expected: str
+    action: str
 
 
-def _check_lines(check: Check) -> Iterator[str]:
-    if check.holds:
-        yield f"  ok  {check.name}: {check.found}"
-        return
-    yield f"  NO  {check.name}"
-    yield f"        found     {check.found}"
-    yield f"        expected  {check.expected}"
-    yield f"        to do     {check.action}"
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """The items of a gate, or of the ground that all gates stand on."""
+
+    gate: str  # "ground", or the gate's name
+    title: str
+    items: tuple[Item, ...]
 
 
-def command(profile: Profile, path: Path, repository: Path) -> str:
-    """Write the exact command of the run."""
-    bundled = path.resolve() == repository / "acceptance" / f"{profile.kind}.toml"
-    option = "" if bundled else f" --m43-profile {path}"
-    return f"pytest acceptance -m {profile.kind}{option}"
+@dataclass(frozen=True, kw_only=True)
+class Checklist:
+    """All that was looked at. What `m43 checklist --json` prints."""
+
+    kind: str
+    profile: str
+    run: str
+    ready: bool  # whether the run could start
+    groups: tuple[Group, ...]
+    command: str  # what to type next: the run, or this look again
+    duration_s: float
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """The items of all groups, in the order of the run."""
+        return tuple(item for group in self.groups for item in group.items)
+
+    def count(self, *states: State) -> int:
+        """Count the items in one of these states."""
+        return sum(item.state in states for item in self.items)
+
+
+def is_ready(groups: Sequence[Group]) -> bool:
+    """Tell whether something was checked, and nothing stands in the way."""
+    items = [item for group in groups for item in group.items]
+    held = any(item.state == "ok" for item in items)
+    return held and not any(item.state in BLOCKING for item in items)
+
+
+def item_of(check: Check) -> Item:
+    """Write a gate's check as an item; one that could not be made says what prevented it."""
+    if not check.checked:
+        return unchecked(check.name, check.failure_class, check.expected)
+    return Item(
+        name=check.name,
+        state="ok" if check.holds else "NO",
+        found=check.found,
+        expected=check.expected,
+        action="" if check.holds else check.action,
+    )
+
+
+def unchecked(name: str, cause: FailureClass, expected: str) -> Item:
+    """Make an item of something that could not be looked at, because of something before it."""
+    action = f"settle this first: {cause}"
+    return Item(name=name, state="not checked", found=str(cause), expected=expected, action=action)
+
+
+def note(name: str, found: str, expected: str = "", action: str = "") -> Item:
+    """Make an item that a person should know and that decides nothing."""
+    return Item(name=name, state="note", found=found, expected=expected, action=action)

@@ -1,125 +1,174 @@
-"""The pre-flight: every check of the first two gates, and of the ground they stand on.
+"""The pre-flight: every check that can be made before a run, all of them whatever the first says.
 
 It measures as the gates do, and writes nothing: no run folder, no cache, no journal.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
-from m43.config import LOOPBACK_ENDPOINT, TIME_IN_NAME, Profile
+from m43.config import LOOPBACK_ENDPOINT, Profile
 from m43.errors import FailureClass, GateStoppedError
 from m43.evidence.checks import Check, auth_checks, venv_checks
-from m43.harness import auth, venv
-from m43.harness.opening import runs_folder
+from m43.evidence.gate_titles import gate_title
+from m43.harness import auth, data_lint, requirements, venv
+from m43.harness.checklist import Checklist, Group, Item, is_ready, item_of, note, unchecked
+from m43.harness.ground import ground_items
+from m43.harness.hub_token import ACCEPTED_SOURCE
+from m43.harness.next_command import look_again, run_command
+from m43.harness.opening import shown
 from m43.harness.world import World, outside_world
-from m43.records import AuthRecord, VenvRecord
+from m43.records import AuthRecord, ProbeRecord, VenvRecord
 
 _GIB = 2**30
 
 
-@dataclass(frozen=True, kw_only=True)
-class Preflight:
-    """What was looked at, gate by gate; `notes` is what could not be, and why."""
+def look(
+    profile: Profile, path: Path, repository: Path, environment: Mapping[str, str]
+) -> Checklist:
+    """Make every check that can be made before a run.
 
-    ground: tuple[Check, ...]
-    auth: tuple[Check, ...]
-    venv: tuple[Check, ...]
-    notes: tuple[str, ...]
-
-    @property
-    def checks(self) -> tuple[Check, ...]:
-        """All of them, in the order of the run."""
-        return (*self.ground, *self.auth, *self.venv)
-
-    @property
-    def ready(self) -> bool:
-        """Whether nothing stands in the way of the first two gates."""
-        return bool(self.checks) and all(check.holds for check in self.checks)
-
-
-def look(profile: Profile, environment: Mapping[str, str], repository: Path) -> Preflight:
-    """Make every check that can be made before a run."""
-    notes = []
+    Args:
+        profile: With the run's name as it was asked for.
+        path: Where the profile lies.
+        repository: The working tree.
+        environment: The engineer's variables.
+    """
+    begun = time.monotonic()
     own_hub = profile.hub.endpoint == LOOPBACK_ENDPOINT
     world = (
         World(environment=environment, endpoint="", cache_dir=None)
         if own_hub
         else outside_world(profile, environment)
     )
-    asked: AuthRecord | None = None
-    if own_hub:
-        notes.append("auth: a rehearsal starts its own hub and makes its own token")
-    else:
-        asked = auth.measure(world, profile)
-    found: VenvRecord | None = None
-    try:
-        found = venv.measure(world, profile, repository).record
-        environment_checks = venv_checks(found, profile)
-    except GateStoppedError as stopped:
-        environment_checks = (_stopped(stopped),)
-    return Preflight(
-        ground=(*_ground(profile, repository), *_room(asked, found)),
-        auth=auth_checks(asked, profile) if asked is not None else (),
-        venv=environment_checks,
-        notes=tuple(notes),
+    # The hub, a child and the rows have nothing to wait for in each other. The threads live as
+    # long as the child does: the kernel ends it with the thread that started it.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        asking = None if own_hub else pool.submit(auth.measure, world, profile)
+        probing = pool.submit(_probe, world, profile, repository)
+        ground = ground_items(profile, path, repository, environment)
+        training = data_lint.training_items(profile)
+        evaluation = data_lint.evaluation_items(profile)
+        asked = asking.result() if asking is not None else None
+        found, stopped = probing.result()
+    groups = (
+        Group(gate="ground", title="Before the first gate", items=ground),
+        _group("auth", _auth_items(asked, profile)),
+        _group("venv", _venv_items(found, stopped, profile, repository)),
+        _group("train-300", (_room(asked, found, stopped), *training)),
+        _group("eval", evaluation),
+    )
+    ready = is_ready(groups)
+    say: Callable[[Profile, Path, Path], str] = run_command if ready else look_again
+    return Checklist(
+        kind=profile.kind,
+        profile=shown(path, repository),
+        run=profile.run.name,
+        ready=ready,
+        groups=groups,
+        command=say(profile, path, repository),
+        duration_s=time.monotonic() - begun,
     )
 
 
-def _stopped(stopped: GateStoppedError) -> Check:
+def _group(gate: str, items: tuple[Item, ...]) -> Group:
+    return Group(gate=gate, title=gate_title(gate), items=items)
+
+
+def _probe(
+    world: World, profile: Profile, repository: Path
+) -> tuple[VenvRecord | None, GateStoppedError | None]:
+    try:
+        return venv.measure(world, profile, repository).record, None
+    except GateStoppedError as stopped:
+        return None, stopped
+
+
+def _auth_items(asked: AuthRecord | None, profile: Profile) -> tuple[Item, ...]:
+    if asked is None:
+        text = "a rehearsal starts its own hub and makes its own token"
+        return (note("the hub", text),)
+    return tuple(item_of(check) for check in auth_checks(asked, profile))
+
+
+def _venv_items(
+    found: VenvRecord | None, stopped: GateStoppedError | None, profile: Profile, repository: Path
+) -> tuple[Item, ...]:
+    if found is not None:
+        return tuple(item_of(check) for check in venv_checks(found, profile))
+    assert stopped is not None
     problem = stopped.problems[0]
-    return Check(
-        name=f"the environment at {problem.where}",
+    reason = Check(
+        name=f"the environment at {shown(Path(problem.where), repository)}",
         found=problem.found,
         expected=problem.expected,
         holds=False,
         action=problem.action,
         failure_class=stopped.failure_class,
     )
-
-
-def _ground(profile: Profile, repository: Path) -> tuple[Check, ...]:
-    folder = runs_folder(repository) / profile.run.name
-    # A name with the time in it is new whenever it is asked for.
-    free = TIME_IN_NAME in profile.run.name or not folder.exists()
-    attempt = Check(
-        name="the run folder is free",
-        found="nothing there" if free else "an earlier attempt",
-        expected="nothing there",
-        holds=free,
-        action=f"name a new run with --m43-run NAME; {folder.name} is never used twice",
-        failure_class=FailureClass.HARNESS_ERROR,
+    # The checks of an environment that nobody could ask, by their names.
+    unasked = (
+        replace(check, checked=False, failure_class=stopped.failure_class)
+        for check in venv_checks(_unknown_environment(profile, repository), profile)
     )
-    rows = [
-        Check(
-            name=f"the {word} rows are there",
-            found=f"{path.stat().st_size} bytes" if path.is_file() else "no file",
-            expected=f"a file at {path}",
-            holds=path.is_file() and path.stat().st_size > 0,
-            action="correct [data] in the profile",
-            failure_class=FailureClass.DATA_INVALID,
-        )
-        for word, path in (
-            ("training", profile.data.train),
-            ("evaluation", profile.data.evaluation),
-        )
-    ]
-    return (attempt, *rows)
+    return (item_of(reason), *map(item_of, unasked))
 
 
-def _room(asked: AuthRecord | None, found: VenvRecord | None) -> tuple[Check, ...]:
-    if asked is None or found is None or not asked.files:
-        return ()
+def _unknown_environment(profile: Profile, repository: Path) -> VenvRecord:
+    """Describe an environment of which nothing is known, to list what would have been looked at."""
+    probe = ProbeRecord(
+        executable="",
+        prefix="",
+        python_version="3.11",
+        system="",
+        release="",
+        packages=(),
+        site_packages=(),
+        import_error="",
+        devices=(),
+        default_device="",
+        product_relative_error=-1,
+        softmax_relative_error=-1,
+        driver_version="none",
+        host_memory_bytes=0,
+        disk_free_bytes=0,
+    )
+    return VenvRecord(
+        path=str(venv.venv_folder(profile)),
+        interpreter="",
+        probe=probe,
+        requirements=requirements.compare(repository / "pyproject.toml", probe),
+        packages_sha256="",
+        duration_s=0,
+    )
+
+
+def _missing(asked: AuthRecord, stopped: GateStoppedError | None) -> FailureClass:
+    """Name what keeps the sizes or the free room from being known."""
+    if stopped is not None:
+        return stopped.failure_class
+    token = asked.token_source == ACCEPTED_SOURCE
+    return FailureClass.FILES_MISSING if token else FailureClass.NO_TOKEN
+
+
+def _room(
+    asked: AuthRecord | None, found: VenvRecord | None, stopped: GateStoppedError | None
+) -> Item:
+    name = "the disk has room for the download and the trained model"
+    if asked is None:
+        return note(name, "a toy model of a few megabytes")
+    if found is None or not asked.files:
+        cause = _missing(asked, stopped)
+        return unchecked(name, cause, "twice the size of the pinned files")
     # The download and the trained model, which is as large; what the cache has is not deducted.
     needed = 2 * sum(file.size_bytes for file in asked.files)
     free = found.probe.disk_free_bytes
-    return (
-        Check(
-            name="the disk has room for the download and the trained model",
-            found=f"{free / _GIB:.1f} GiB free",
-            expected=f"{needed / _GIB:.1f} GiB or more",
-            holds=free >= needed,
-            action="free space, or put HF_HOME elsewhere",
-            failure_class=FailureClass.DISK_FULL,
-        ),
+    return Item(
+        name=name,
+        state="ok" if free >= needed else "NO",
+        found=f"{free / _GIB:.1f} GiB free",
+        expected=f"{needed / _GIB:.1f} GiB or more",
+        action="" if free >= needed else "free space, or put HF_HOME elsewhere",
     )

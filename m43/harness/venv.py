@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -111,20 +110,20 @@ def _probe(
         parent_pid=os.getpid(),
         secrets=world.secrets,
     )
-    with tempfile.TemporaryDirectory(prefix="m43-probe-") as folder:
-        child = Child(
-            command=(str(interpreter), "-m", "m43.training", "probe"),
-            folder=repository,
-            environment=environment,
-            log=Path(folder) / "probe.log",
-            deadline_s=deadlines.probe_s,
-            secrets=world.secrets,
-        )
-        try:
-            return run_child(child, see)
-        except OSError as error:
-            found = f"{type(error).__name__}: {error.strerror or error}"
-            raise _broken(interpreter, found, "an interpreter that starts") from error
+    child = Child(
+        command=(str(interpreter), "-m", "m43.training", "probe"),
+        folder=repository,
+        environment=environment,
+        # Its last lines are kept by `run_child`; a file would be left behind by a kill.
+        log=Path(os.devnull),
+        deadline_s=deadlines.probe_s,
+        secrets=world.secrets,
+    )
+    try:
+        return run_child(child, see)
+    except OSError as error:
+        found = f"{type(error).__name__}: {error.strerror or error}"
+        raise _broken(interpreter, found, "an interpreter that starts") from error
 
 
 def read_probe(outcome: Outcome, interpreter: Path) -> ProbeRecord:

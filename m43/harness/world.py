@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from m43.config import DEFAULT_ENDPOINT, LOOPBACK_ENDPOINT, Profile
-from m43.harness.hub_token import HubToken, every_token, find_token
+from m43.harness.hub_token import HubToken, every_token, find_token, hub_home
 
 _HUB_PREFIXES = ("HF_", "HUGGING_FACE_", "HUGGINGFACE_")
 
@@ -33,6 +33,17 @@ class World:
     def secrets(self) -> tuple[str, ...]:
         """Every text that may appear in nothing that m43 writes."""
         return tuple(token.value for token in every_token(self.environment))
+
+    @property
+    def cache(self) -> Path:
+        """Where the downloads go.
+
+        Source: huggingface_hub 2.4, constants.py: HF_HUB_CACHE, else the folder hub in its home.
+        """
+        if self.cache_dir is not None:
+            return self.cache_dir
+        named = self.environment.get("HF_HUB_CACHE")
+        return Path(named).expanduser() if named else hub_home(self.environment) / "hub"
 
     @property
     def hub_variables(self) -> tuple[str, ...]:

@@ -72,7 +72,7 @@ def probe(how: str) -> int:
         softmax_relative_error=0.0,
         driver_version="none",
         host_memory_bytes=1,
-        disk_free_bytes=1,
+        disk_free_bytes=2**40,
     )
     sys.stdout.write(typed_json.dump_line(report))
     return 0

@@ -1,0 +1,97 @@
+"""The checklist's page: the record as lines for a person, with the part that carries colour."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from m43.harness.ascii_text import ascii_text
+from m43.harness.checklist import Checklist, Item, State
+
+Tone = Literal["title", "ok", "bad", "open", "quiet", "plain"]
+
+TONE_OF_STATE: dict[State, Tone] = {
+    "ok": "ok",
+    "NO": "bad",
+    "not checked": "open",
+    "at the gate": "quiet",
+    "note": "quiet",
+}
+_INDENT = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A line: its first words in a tone, the rest after them; wrapped below `indent`."""
+
+    tone: Tone
+    head: str
+    rest: str = ""
+    indent: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.head}{self.rest}".rstrip()
+
+
+def page(checklist: Checklist) -> tuple[Line, ...]:
+    """Write the checklist."""
+    return tuple(_lines(checklist))
+
+
+def _lines(checklist: Checklist) -> Iterator[Line]:
+    yield Line(
+        tone="title",
+        head=f"m43 checklist: {checklist.kind} run {ascii_text(checklist.run)}",
+        rest=f", by {ascii_text(checklist.profile)}",
+    )
+    yield Line(tone="quiet", head="It only looks: nothing is written, no attempt is used up.")
+    for group in checklist.groups:
+        yield Line(tone="plain", head="")
+        yield Line(tone="title", head=group.title)
+        for item in group.items:
+            yield from _item_lines(item)
+    yield Line(tone="plain", head="")
+    yield from _verdict(checklist)
+
+
+def _item_lines(item: Item) -> Iterator[Line]:
+    head = f"  {item.state:<13}"
+    tone = TONE_OF_STATE[item.state]
+    if item.state != "NO":
+        rest = f"{ascii_text(item.name)}: {ascii_text(item.found)}{_expected(item)}"
+        yield Line(tone=tone, head=head, rest=rest, indent=_INDENT)
+        return
+    yield Line(tone=tone, head=head, rest=ascii_text(item.name), indent=_INDENT)
+    for word, text in (
+        ("found", item.found),
+        ("expected", item.expected),
+        ("to do", item.action),
+    ):
+        start = f"{'':{_INDENT}}{word:<10}"
+        yield Line(tone="quiet", head=start, rest=ascii_text(text), indent=len(start))
+
+
+def _expected(item: Item) -> str:
+    """Say what was expected where what was found does not say it already."""
+    same = item.expected in ("", item.found)
+    return "" if same else f" (expected: {ascii_text(item.expected)})"
+
+
+def _verdict(checklist: Checklist) -> Iterator[Line]:
+    good, bad = checklist.count("ok"), checklist.count("NO")
+    unchecked, later = checklist.count("not checked"), checklist.count("at the gate")
+    took = f"{checklist.duration_s:.1f} s"
+    if checklist.ready:
+        yield Line(
+            tone="ok",
+            head="READY",
+            rest=f": {good} checks hold, {later} follows at its gate ({took}). The run, once:",
+        )
+    else:
+        yield Line(
+            tone="bad",
+            head="NOT READY",
+            rest=f": {good} checks hold, {bad} do not, {unchecked} could not be made ({took}). "
+            "Settle them, then look again:",
+        )
+    yield Line(tone="plain", head="")
+    yield Line(tone="title", head=f"  {checklist.command}")

@@ -1,0 +1,159 @@
+"""The data lint: what can be known of the rows without the model's tokenizer, in a moment.
+
+What takes the tokenizer (BOS, terminator, lengths, padding) is looked at by the training child
+with the pinned one, before its first step; here it is only said.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from m43.config import Profile
+from m43.errors import FailureClass, Problem
+from m43.harness.checklist import Item, note, unchecked
+from m43.prompt_template import KnownPrompts
+from m43.row_counts import Answered, count_forms, count_repeats
+from m43.row_fields import question_problems, training_row_problems
+from m43.rows import Row, RowsError, read_rows
+
+_MOST_SHOWN = 3
+_CORRECT = "correct these rows or take them out"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """A file of rows as far as it could be read."""
+
+    rows: tuple[Row, ...]
+    lines: int  # the bad ones included
+    problems: tuple[Problem, ...]
+
+
+def training_items(profile: Profile) -> tuple[Item, ...]:
+    """Look at the training rows as text."""
+    file = _read(profile.data.train, _field_problems)
+    fields = "every line a JSON object with prompt, final_answer and steps"
+    readable = _readable("every training row can be read", file, fields)
+    enough = _enough(profile, file)
+    if file.problems:
+        return (readable, enough, _unknown("repeated training rows"), _tokens())
+    repeats = count_repeats(
+        Answered(prompt=str(row.fields["prompt"]), answer=str(row.fields["final_answer"]))
+        for row in file.rows
+    )
+    found = (
+        f"{repeats.duplicates} with the answer of an earlier row, "
+        f"{repeats.contradictions} with another answer"
+    )
+    expected = "none: a repeated row is learnt twice, a contradiction cannot be learnt"
+    return (readable, enough, note("repeated training rows", found, expected), _tokens())
+
+
+def evaluation_items(profile: Profile) -> tuple[Item, ...]:
+    """Look at the evaluation rows as text, and at what training has of them."""
+    file = _read(profile.data.evaluation, question_problems)
+    trained = _read(profile.data.train, _field_problems)
+    fields = "every line a JSON object with id, prompt, expected_answer and its group, no id twice"
+    promised = profile.contract.eval_rows
+    items = (
+        _readable("every evaluation row can be read", file, fields),
+        Item(
+            name="there are as many evaluation rows as promised",
+            state="ok" if file.lines == promised else "NO",
+            found=f"{file.lines} rows",
+            expected=f"{promised} rows",
+            action="" if file.lines == promised else "restore the file: no row may be left out",
+        ),
+    )
+    if file.problems or trained.problems:
+        return (*items, _unknown("rows that training also has"), _unknown("forms of the answers"))
+    return (*items, _known(file.rows, trained.rows), _forms(file.rows, trained.rows))
+
+
+def _field_problems(rows: tuple[Row, ...]) -> list[Problem]:
+    return [problem for row in rows for problem in training_row_problems(row)]
+
+
+def _read(path: Path, check: Callable[[tuple[Row, ...]], Sequence[Problem]]) -> _File:
+    try:
+        file = read_rows(path)
+    except RowsError as error:
+        return _File(rows=(), lines=0, problems=error.problems)
+    problems = (*file.problems, *check(file.rows))
+    # The error's own order, which is that of the file.
+    ordered = RowsError(problems).problems if problems else ()
+    return _File(rows=file.rows, lines=file.lines, problems=ordered)
+
+
+def _readable(name: str, file: _File, expected: str) -> Item:
+    problems = file.problems
+    if not problems:
+        found = f"{file.lines} rows"
+        return Item(name=name, state="ok", found=found, expected=expected, action="")
+    shown = "; ".join(f"{_place(each)}: {each.found}" for each in problems[:_MOST_SHOWN])
+    more = len(problems) - _MOST_SHOWN
+    found = shown + (f"; and {more} more" if more > 0 else "")
+    return Item(name=name, state="NO", found=found, expected=expected, action=_CORRECT)
+
+
+def _place(problem: Problem) -> str:
+    return problem.where.rpartition("/")[2]
+
+
+def _enough(profile: Profile, file: _File) -> Item:
+    steps, batch = profile.contract.optimizer_steps, profile.training.batch_rows
+    holds = file.lines >= steps * batch
+    # Packing puts several examples into a row: how many, only the tokenizer knows.
+    packed = " when packed, which is counted at the gate" if profile.training.packing else ""
+    fitting = file.lines // steps
+    lower = f"lower training.batch_rows to {fitting}, or " if fitting else ""
+    return Item(
+        name="there are rows enough for one epoch at most",
+        state="ok" if holds else "NO",
+        found=f"{file.lines} rows",
+        expected=f"{steps * batch} or more{packed}: {steps} steps of {batch}, none used twice",
+        action="" if holds else f"{lower}add rows; the number of steps is fixed",
+    )
+
+
+def _tokens() -> Item:
+    return Item(
+        name="the rows as tokens",
+        state="at the gate",
+        found="BOS, terminator, answers, lengths and padding take the model's tokenizer",
+        expected="looked at by gate train-300 before the first step, all bad rows named at once",
+        action="",
+    )
+
+
+def _known(rows: Sequence[Row], trained: Sequence[Row]) -> Item:
+    known = KnownPrompts.of(str(row.fields["prompt"]) for row in trained)
+    prompts = [str(row.fields["prompt"]) for row in rows]
+    texts = sum(known.has_text(prompt) for prompt in prompts)
+    alike = sum(known.has_template(prompt) for prompt in prompts)
+    return note(
+        "rows that training also has",
+        f"{texts} with the same text, {alike} of {len(prompts)} made after the same template",
+        "none with the same text; both are reported with the scores",
+    )
+
+
+def _forms(rows: Sequence[Row], trained: Sequence[Row]) -> Item:
+    forms = count_forms(
+        [str(row.fields["final_answer"]) for row in trained],
+        [str(row.fields["expected_answer"]) for row in rows],
+    )
+    missing = [
+        f"{each.form} ({each.evaluation_rows} rows)"
+        for each in forms
+        if each.evaluation_rows and not each.training_rows
+    ]
+    return note(
+        "forms of the answers",
+        f"training never shows: {', '.join(missing)}" if missing else "training shows them all",
+        "every form that the evaluation asks for",
+    )
+
+
+def _unknown(name: str) -> Item:
+    return unchecked(name, FailureClass.DATA_INVALID, "rows that can be read")

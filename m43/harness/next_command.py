@@ -1,0 +1,55 @@
+"""The next command: exactly what to type, wherever the person stands."""
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from m43 import config
+from m43.config import Profile
+
+
+def run_command(profile: Profile, path: Path, repository: Path) -> str:
+    """Write the command of the run."""
+    program = _program("pytest", "-m pytest", repository)
+    options = _options(profile, path, repository, profile.kind)
+    return _from(repository, f"{program} acceptance -m {profile.kind}{options}")
+
+
+def look_again(profile: Profile, path: Path, repository: Path) -> str:
+    """Write the command of this checklist."""
+    program = _program("python", "", repository)
+    # Not told otherwise, it looks at the production run.
+    options = _options(profile, path, repository, "production")
+    return _from(repository, f"{program} -m m43 checklist{options}")
+
+
+def _options(profile: Profile, path: Path, repository: Path, kind: str) -> str:
+    """Name the profile and the run where they are not what the command takes by itself."""
+    bundled = path.resolve() == repository / "acceptance" / f"{kind}.toml"
+    option = "" if bundled else f" --m43-profile {_typed(path, repository)}"
+    name = profile.run.name
+    return option if name == config.load(path).run.name else f"{option} --m43-run {name}"
+
+
+def _typed(path: Path, repository: Path) -> str:
+    """Write a path as it is to be typed in the repository."""
+    # Not resolved: a person knows the file by the name that they gave.
+    absolute = path if path.is_absolute() else Path.cwd() / path
+    inside = absolute.is_relative_to(repository)
+    return shlex.quote(str(absolute.relative_to(repository) if inside else absolute))
+
+
+def _program(name: str, module: str, repository: Path) -> str:
+    """Name a program of this environment: in short where the shell would find the same one."""
+    mine = Path(sys.executable).parent / name
+    found = shutil.which(name)
+    if found is not None and Path(found).absolute() == mine.absolute():
+        return name
+    return f"{_typed(Path(sys.executable), repository)} {module}".strip()
+
+
+def _from(repository: Path, command: str) -> str:
+    here = os.path.realpath(Path.cwd()) == os.path.realpath(repository)
+    return command if here else f"cd {shlex.quote(str(repository))} && {command}"
