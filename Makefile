@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PARITY := .venv-parity
 PARITY_READY := $(PARITY)/.ready
 
-.PHONY: rehearsal test fuzz lint types contracts parity check lock clean
+.PHONY: rehearsal test fuzz lint types contracts parity real check lock clean
 
 rehearsal: $(READY)  ## all four gates on a toy Gemma: no GPU, no token
 	$(BIN)/python -m pytest acceptance -m rehearsal
@@ -30,7 +30,10 @@ contracts: $(READY)  ## the arrows of the design
 parity: $(PARITY_READY)  ## the model against torch, transformers and PEFT, live
 	$(PARITY)/bin/python -m pytest tests/parity
 
-check: lint types contracts test rehearsal  ## what CI runs
+real: $(PARITY_READY)  ## published weights: make real MODEL=FOLDER RUN=RUN_DIR
+	M43_REAL_MODEL="$(MODEL)" M43_REAL_RUN="$(RUN)" $(PARITY)/bin/python -m pytest -s tests/real
+
+check: lint types contracts test rehearsal parity  ## what CI runs
 
 lock:  ## write requirements.lock again (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
