@@ -159,6 +159,19 @@ class DeadlineTable:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DivergenceTable:
+    """When training has diverged: it makes the model worse, and waiting would not help.
+
+    The median loss of the last `last_steps` is more than `loss_ratio` times that of the first
+    `first_steps`.
+    """
+
+    first_steps: int = 5
+    last_steps: int = 20
+    loss_ratio: float = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Profile:
     """A whole profile. Paths are absolute once `load` has returned it."""
 
@@ -172,6 +185,7 @@ class Profile:
     training: TrainingTable
     evaluation: EvaluationTable
     deadlines: DeadlineTable
+    divergence: DivergenceTable = DivergenceTable()
     lora: LoraTable | None = None  # there exactly when training.method is "lora"
 
 
@@ -296,6 +310,8 @@ def _size_rules(profile: Profile) -> Iterator[_Rule]:
         "training.batch_rows": training.batch_rows,
         "training.sequence_tokens": training.sequence_tokens,
         "training.accumulate": training.accumulate,
+        "divergence.first_steps": profile.divergence.first_steps,
+        "divergence.last_steps": profile.divergence.last_steps,
         "evaluation.batch_rows": evaluation.batch_rows,
         "evaluation.prompt_tokens": evaluation.prompt_tokens,
         "evaluation.max_new_tokens": evaluation.max_new_tokens,

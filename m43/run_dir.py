@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,8 @@ from m43.records import MalformedRecordError
 
 T = TypeVar("T")
 
-# What mkstemp makes in `write_atomically`, and what is renamed when it is whole.
-_UNFINISHED = re.compile(r"\.[\w.-]+\.([a-z0-9_]{8}|partial)")
+# What mkstemp makes in `write_atomically`, what is renamed when it is whole, and scratch folders.
+_UNFINISHED = re.compile(r"\.[\w.-]+[.-]([a-z0-9_]{8}|partial)")
 
 
 class RunExistsError(M43Error):
@@ -277,6 +278,17 @@ def is_not_writable(error: BaseException) -> bool:
 def unfinished(folder: Path) -> tuple[Path, ...]:
     """List what was being written under another name when its writer died."""
     return tuple(sorted(path for path in folder.iterdir() if _UNFINISHED.fullmatch(path.name)))
+
+
+def remove_unfinished(run: RunDir) -> tuple[str, ...]:
+    """Remove what dead writers left by half, and the reserve; name the former."""
+    left = unfinished(run.path)
+    for path in (*left, run.reserve):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    return tuple(path.name for path in left)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

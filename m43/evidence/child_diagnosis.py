@@ -1,5 +1,6 @@
 """Why a child failed: its own error, how its process ended, and what was seen before."""
 
+import re
 import signal
 from collections.abc import Sequence
 
@@ -9,6 +10,7 @@ from m43.evidence.dossier import Child
 from m43.records import ChildError, ProcessRecord, StepMetrics
 
 _SIGKILL = int(signal.SIGKILL)
+_FRAME = re.compile(r'\s*File "(?P<path>[^"]*)", line (?P<line>\d+) in (?P<function>\S+)')
 _BY_PARENT = {
     "deadline": FailureClass.TIMED_OUT,
     "silence": FailureClass.HUNG,
@@ -50,6 +52,9 @@ def child_claims(
         file = f"{name}.process.json"
         claims.append(_claim(_process_text(child.process, name), "established", file))
         claims += _kill_claims(child.process, file)
+    if stood := stood_at(child.stacks):
+        text = f"When m43 ended it, the thread that works stood in {stood}."
+        claims.append(_claim(text, "established", f"{name}.stacks.txt"))
     if child.error:
         file = f"{name}.error.json"
         step = f" at step {child.error.step}" if child.error.step else " before its first step"
@@ -58,6 +63,19 @@ def child_claims(
         claims.append(_claim(f"{text}: {'; '.join(child.error.problems)}", "established", file))
     claims += _causes(failure_class, metrics)
     return tuple(claims)
+
+
+def stood_at(stacks: Sequence[str]) -> str:
+    """Name the innermost frame of the thread that works; empty when no stack was written.
+
+    Source: faulthandler: the thread that got the signal is called the current one, which is the
+    main thread; its innermost frame comes first, as `File "PATH", line N in FUNCTION`.
+    """
+    head = next((n for n, line in enumerate(stacks) if line.startswith("Current thread")), -1)
+    frame = _FRAME.match(stacks[head + 1]) if 0 <= head < len(stacks) - 1 else None
+    if frame is None:
+        return ""
+    return f"{frame['function']} ({frame['path'].rsplit('/', 1)[-1]}, line {frame['line']})"
 
 
 def _process_text(process: ProcessRecord, name: str) -> str:
@@ -97,7 +115,7 @@ def _causes(failure_class: FailureClass, metrics: Sequence[StepMetrics]) -> list
     if failure_class in (FailureClass.NON_FINITE_LOSS, FailureClass.DIVERGED):
         return _loss_claims(metrics)
     texts: dict[FailureClass, tuple[Standing, str]] = {
-        FailureClass.HUNG: ("unknown", "What the child waited for is not recorded."),
+        FailureClass.HUNG: ("unknown", "What it waited for is not recorded."),
         FailureClass.TIMED_OUT: (
             "hypothesis",
             "The device is slower than the plan, or something else used it.",

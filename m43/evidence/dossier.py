@@ -54,6 +54,7 @@ class Child:
     error: ChildError | None
     heartbeat: Heartbeat | None
     log_tail: tuple[str, ...] = field(repr=False)
+    stacks: tuple[str, ...] = field(repr=False)  # of its threads, when m43 had to end it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,6 +208,7 @@ def _child(run: RunDir, name: str, reading: _Reading) -> Child:
         error=reading.take((error,), lambda: read_record(error, ChildError)),
         heartbeat=reading.take((heartbeat,), lambda: read_record(heartbeat, Heartbeat)),
         log_tail=reading.take((run.log(name),), lambda: _tail(run.log(name))) or (),
+        stacks=reading.take((run.stacks(name),), lambda: _tail(run.stacks(name))) or (),
     )
 
 

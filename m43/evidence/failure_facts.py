@@ -82,6 +82,9 @@ def error_excerpt(dossier: Dossier, stop: Stop) -> str:
     parts = []
     if child and child.error:
         parts += ["What the child reported:", block(child.error.problems)]
+    if child and child.stacks:
+        file = "eval.stacks.txt" if stop.gate == "eval" else "train.stacks.txt"
+        parts += [f"Where its threads stood when m43 ended it ({file}):", block(child.stacks)]
     if child and child.log_tail:
         name = "evaluation_log.txt" if stop.gate == "eval" else "training_log.txt"
         parts += [f"The last {len(child.log_tail)} lines of {name}:", block(child.log_tail)]

@@ -169,7 +169,9 @@ def next_actions(dossier: Dossier, stop: Stop, failure_class: F) -> tuple[str, .
         )
     else:
         again = "Then: `make rehearsal` makes a new one. This folder stays as it is."
-    specific = ACTIONS[failure_class]
+    # The other gates leave no log of a child behind.
+    logged = stop.gate in ("train-300", "eval")
+    specific = tuple(text for text in ACTIONS[failure_class] if logged or text is not _LOG)
     if stop.how == "no closing record":
         specific = (
             "If a run is still going on in another shell, let it end.",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 
 from m43.evidence.dossier import Dossier, moment
 from m43.evidence.entry import Entry
@@ -87,7 +88,7 @@ def timeline(dossier: Dossier) -> str:
             counts[key] = counts.get(key, 0) + 1
             continue
         rows.append((prose(entry.time_utc), _since(dossier, entry), _event(entry)))
-    text = table(("time (UTC)", "after", "what (journal.jsonl)"), rows)
+    text = table(("time (UTC)", "after", "what (journal.jsonl)"), rows) + _set_back(dossier)
     kept = [
         f"{stage}: {counts.get(('promise_kept', stage), 0)} kept, "
         f"{counts.get(('promise_not_run', stage), 0)} not run"
@@ -111,7 +112,29 @@ def _event(entry: Entry) -> str:
     return prose(words[entry.event])
 
 
+def _set_back(dossier: Dossier) -> str:
+    """Say where the machine's clock went backwards, if it did."""
+    return "".join(
+        f"\n\nThe clock was set back before entry {entry.seq} (journal.jsonl): times from there on "
+        "cannot be compared with earlier ones. Durations in the records were measured with a clock "
+        "that only goes forward."
+        for entry in _steps_back(dossier.entries)
+    )
+
+
+def _steps_back(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """List the entries whose time is before that of the entry before them."""
+    moments = [(entry, moment(entry.time_utc)) for entry in entries]
+    return tuple(
+        entry
+        for (_, earlier), (entry, later) in pairwise(moments)
+        if (seconds_between(earlier, later) or 0.0) < 0
+    )
+
+
 def _since(dossier: Dossier, entry: Entry) -> str:
+    if _steps_back(dossier.entries[: entry.seq]):
+        return "?"
     seconds = seconds_between(dossier.started, moment(entry.time_utc))
     return "?" if seconds is None else f"{seconds:.1f} s"
 
@@ -124,7 +147,9 @@ def seconds_between(start: datetime | None, end: datetime | None) -> float | Non
 
 
 def gate_seconds(dossier: Dossier, gate: str) -> float | None:
-    """Give how long a gate took; None when it did not begin and end."""
+    """Give how long a gate took; None when it did not begin and end, or the clock was set back."""
+    if _steps_back([entry for entry in dossier.entries if entry.gate == gate]):
+        return None
     times = {entry.event: moment(entry.time_utc) for entry in dossier.entries if entry.gate == gate}
     return seconds_between(
         times.get("gate_opened"), times.get("gate_closed") or times.get("gate_stopped")

@@ -24,7 +24,13 @@ from m43.harness.tree import Tree
 from m43.harness.vitals import vitals
 from m43.harness.world import World
 from m43.records import GATES
-from m43.run_dir import RunDir, is_disk_full, is_not_writable, write_record
+from m43.run_dir import (
+    RunDir,
+    is_disk_full,
+    is_not_writable,
+    remove_unfinished,
+    write_record,
+)
 
 T = TypeVar("T")
 
@@ -219,7 +225,8 @@ class Attempt:
         """
         if self.unwritable:
             raise OSError(self.unwritable)
-        self.run.reserve.unlink(missing_ok=True)
+        # No child lives any more: what it left by half has no meaning, and must not be sealed.
+        remove_unfinished(self.run)
         judged = {*self.kept, *self.broken, *self.not_run}
         for promise in self.plan.contract.promises:
             if promise.name not in judged:

@@ -14,7 +14,7 @@ from m43.harness.process import Child, Outcome, Sight, run_child
 from m43.harness.venv import find_interpreter, venv_folder
 from m43.harness.world import World
 from m43.records import ChildError, ProcessRecord, StepMetrics
-from m43.run_dir import RunDir, read_record, write_record
+from m43.run_dir import RunDir, read_record, write_last_record
 
 Name = Literal["train", "eval"]
 _WORDS: dict[Name, str] = {"train": "train", "eval": "evaluate"}
@@ -62,8 +62,11 @@ def run_job(
         heartbeat=run.heartbeat(name),
         counted=(run.metrics, StepMetrics) if name == "train" else None,
         silence_s=deadlines.silence_s,
+        stacks=run.stacks(name),
     )
-    outcome = run_child(child, see, lambda record: write_record(run.process(name), record))
+    outcome = run_child(
+        child, see, lambda record: write_last_record(run, run.process(name), record)
+    )
     require_success(name, run, outcome)
 
 

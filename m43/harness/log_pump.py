@@ -74,6 +74,11 @@ class LogPump:
     def _write(self, line: bytes, end: bytes) -> None:
         text = redact(line.decode(errors="replace"), self._secrets)
         self._lines.append(text)
-        # One write per line: two pumps may share a log.
-        self._log.write(text.encode() + end)
-        self._log.flush()
+        try:
+            # One write per line: two pumps may share a log.
+            self._log.write(text.encode() + end)
+            self._log.flush()
+        except OSError:
+            # On a full disk the child must still be read, or it would wait for this pump; the
+            # last lines are kept here, and the gate says what the disk could not take.
+            return

@@ -11,13 +11,18 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from m43 import typed_json
+from m43.harness.guardian import MARK, Guardian, end_all
 from m43.harness.line_counter import LineCounter
 from m43.harness.log_pump import LogPump
 from m43.records import Heartbeat, ProcessRecord
+from m43.run_dir import write_atomically
 
 GRACE_S = 5.0
 _TICK_S = 0.1
 _PUMP_PATIENCE_S = 5.0
+_STACKS_PATIENCE_S = 3.0
+# The child's faulthandler listens to it. Source: m43/training/__main__.py.
+STACKS_SIGNAL = signal.SIGUSR1
 _VMSTAT = Path("/proc/vmstat")
 
 EndedBy = Literal["no", "deadline", "silence", "interrupt"]
@@ -32,6 +37,7 @@ class Child:
             which then has only its deadline.
         counted: The file of JSON Lines whose lines are the steps; None counts by the heartbeat.
         silence_s: How long the heartbeat may stand still.
+        stacks: Where to keep the stacks of its threads when it has to be ended; None asks for none.
     """
 
     command: tuple[str, ...]
@@ -43,6 +49,7 @@ class Child:
     heartbeat: Path | None = None
     counted: tuple[Path, type] | None = None
     silence_s: float = float("inf")
+    stacks: Path | None = None
     grace_s: float = GRACE_S
 
 
@@ -91,6 +98,7 @@ def run_child(
             # A session of its own: Ctrl-C reaches the parent alone, and the group can be ended.
             start_new_session=True,
         )
+        guardian = Guardian(process.pid, child.environment.get(MARK, ""))
         watch = _Watch(child, process, log)
         try:
             ended_by = watch.until_end(see)
@@ -98,6 +106,8 @@ def run_child(
             watch.end("interrupt")
             keep(watch.record("interrupt", oom_before))
             raise
+        finally:
+            guardian.dismiss()
         record = watch.record(ended_by, oom_before)
         keep(record)
     return Outcome(record=record, stdout=watch.stdout.lines, stderr=watch.stderr.lines)
@@ -144,17 +154,39 @@ class _Watch:
     def end(self, by: EndedBy) -> None:
         """End the whole group: politely first if the child still runs, then for certain."""
         if by != "no":
+            self._keep_stacks()
             self._signal(signal.SIGTERM)
             patience = time.monotonic() + self.child.grace_s
             while not self._has_ended() and time.monotonic() < patience:
                 time.sleep(_TICK_S / 2)
         # Also after a good end: what the child left running would go on using the device. The
         # child is not reaped before this, so its number cannot yet belong to another group.
-        self._signal(signal.SIGKILL)
+        end_all(self.process.pid, self.child.environment.get(MARK, ""))
         self._reap()
         for pump in (self.stdout, self.stderr):
             pump.close(_PUMP_PATIENCE_S)
         self._look()
+
+    def _keep_stacks(self) -> None:
+        """Have the child write where each of its threads stands, and keep that.
+
+        Only a child that has given a sign of life: from then on it listens to this signal.
+        """
+        if self.child.stacks is None or self.beat is None or self._has_ended():
+            return
+        before = self.child.log.stat().st_size
+        os.kill(self.process.pid, STACKS_SIGNAL)
+        patience, seen = time.monotonic() + _STACKS_PATIENCE_S, before
+        while time.monotonic() < patience:
+            time.sleep(_TICK_S)
+            last, seen = seen, self.child.log.stat().st_size
+            if seen == last > before:
+                break
+        with self.child.log.open("rb") as log:
+            log.seek(before)
+            # Out of the log, so that what it says has been redacted like the rest.
+            if text := log.read():
+                write_atomically(self.child.stacks, text)
 
     def record(self, ended_by: EndedBy, oom_before: int) -> ProcessRecord:
         assert self.process.returncode is not None

@@ -5,7 +5,6 @@ refused, and by `python -m m43 render RUN_DIR` for one. `checklist` and `verify`
 only say that it is to be done. A run whose process lives is never touched: it holds its journal.
 """
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from m43.evidence.verdict import verdict_words
 from m43.harness.hold import HeldError, Hold
 from m43.harness.vitals import vitals
 from m43.records import RecoveryRecord
-from m43.run_dir import RunDir, unfinished, write_record
+from m43.run_dir import RunDir, remove_unfinished, write_record
 
 _NOT_RECORDED = "not recorded"
 
@@ -115,7 +114,7 @@ def _close(run: RunDir, now: Clock) -> None:
     except chain.BrokenChainError:
         documents.write_documents(run)
         raise
-    removed = _remove_unfinished(run)
+    removed = remove_unfinished(run)
     writer = Journal.recover(run.journal, now)
     if not _is_sealed_well(run, entries):
         record = RecoveryRecord(
@@ -134,16 +133,6 @@ def _close(run: RunDir, now: Clock) -> None:
 def _is_sealed_well(run: RunDir, entries: Sequence[Entry]) -> bool:
     """Tell whether the run itself had come to its end, and only its last words are missing."""
     return bool(entries) and entries[-1].event == "sealed" and not manifest.check(run)
-
-
-def _remove_unfinished(run: RunDir) -> tuple[str, ...]:
-    paths = unfinished(run.path)
-    for path in (*paths, run.reserve):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    return tuple(path.name for path in paths)
 
 
 def _write_end(run: RunDir, writer: Journal, entries: Sequence[Entry]) -> None:

@@ -5,11 +5,12 @@ after the call was found to be in order, so these plugins are set up a second ti
 hook, when it does. And both write straight into their file; here neither is ever there by half.
 """
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from m43.run_dir import RunDir, write_atomically
+from m43.run_dir import RunDir, is_disk_full, is_not_writable, write_atomically
 
 
 def open_reports(config: pytest.Config, session: pytest.Session, run: RunDir) -> None:
@@ -22,23 +23,28 @@ def open_reports(config: pytest.Config, session: pytest.Session, run: RunDir) ->
     config.option.xmlpath = str(run.junit)
     junit = _configured_again(config, "junitxml")
     _catch_up(junit, session)
-    config.pluginmanager.register(_WholeJunit(junit, run), "m43-junit")
+    config.pluginmanager.register(_WholeJunit(session, junit, run), "m43-junit")
 
 
 def _write_page(session: pytest.Session, run: RunDir, text: str) -> None:
-    """Write the page; a disk that does not take it ends no gate, and lets no run be accepted."""
     try:
         write_atomically(run.report, text.encode(errors="replace"))
     except OSError as error:
-        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
-        terminal: Any = session.config.pluginmanager.getplugin("terminalreporter")
-        terminal.write_line(f"m43 could not write {run.report}: {error}")
+        _say_unwritten(session, run.report, error)
+
+
+def _say_unwritten(session: pytest.Session, path: Path, error: OSError) -> None:
+    """Tell of a report that the disk did not take; it ends no gate, and the run is not all well."""
+    session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+    terminal: Any = session.config.pluginmanager.getplugin("terminalreporter")
+    terminal.write_line(f"m43 could not write {path}: {error}")
 
 
 class _WholeJunit:
     """Has pytest's JUnit writer work under another name, and renames what is whole."""
 
-    def __init__(self, writer: Any, run: RunDir) -> None:
+    def __init__(self, session: pytest.Session, writer: Any, run: RunDir) -> None:
+        self._session = session
         self._writer = writer
         self._run = run
         self._partial = run.path / f".{run.junit.name}.partial"
@@ -47,8 +53,14 @@ class _WholeJunit:
     @pytest.hookimpl(wrapper=True)
     def pytest_sessionfinish(self) -> Any:
         """Give the file its name once it is written."""
-        result = yield
-        self._partial.replace(self._run.junit)
+        try:
+            result = yield
+            self._partial.replace(self._run.junit)
+        except OSError as error:
+            if not (is_disk_full(error) or is_not_writable(error)):
+                raise
+            _say_unwritten(self._session, self._run.junit, error)
+            return None
         self._writer.logfile = str(self._run.junit)
         return result
 

@@ -1,6 +1,7 @@
 """The venv gate: the environment that trains, looked at from outside; nothing is installed."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -10,14 +11,16 @@ from pathlib import Path
 from m43 import typed_json
 from m43.config import SELF_VENV, Profile
 from m43.errors import FailureClass, GateStoppedError
+from m43.evidence.child_diagnosis import ending, process_class
 from m43.harness import packages, requirements
 from m43.harness.child_environment import child_environment
 from m43.harness.packages import Packages
 from m43.harness.process import Child, Outcome, Sight, run_child
 from m43.harness.world import World
-from m43.records import ProbeRecord, VenvRecord
+from m43.records import ProbeRecord, ProcessRecord, VenvRecord
 
 _TAIL_LINES = 15
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +139,9 @@ def read_probe(outcome: Outcome, interpreter: Path) -> ProbeRecord:
     if record.ended_by_parent != "no":
         found = f"no report after {record.duration_s:.0f} s{_and(tail)}"
         raise _broken(interpreter, found, "a probe that ends")
+    if -record.exit_status in _FROM_OUTSIDE:
+        # A crash is the environment's own; these come from somebody else, or from the kernel.
+        raise _killed(interpreter, record, tail)
     if record.exit_status != 0:
         found = f"exit status {record.exit_status}{_and(tail)}"
         raise _broken(interpreter, found, "a probe that ends with status 0")
@@ -149,6 +155,16 @@ def read_probe(outcome: Outcome, interpreter: Path) -> ProbeRecord:
 
 def _and(tail: str) -> str:
     return f"; it said: {tail}" if tail else ""
+
+
+def _killed(interpreter: Path, record: ProcessRecord, tail: str) -> GateStoppedError:
+    return GateStoppedError(
+        process_class(record, None) or FailureClass.KILLED,
+        found=f"a probe that was ended by {ending(record)}{_and(tail)}",
+        expected="a probe that ends by itself and reports",
+        where=str(interpreter),
+        action="look at what else this machine was doing; a new attempt is a new run",
+    )
 
 
 def _broken(interpreter: Path, found: str, expected: str) -> GateStoppedError:

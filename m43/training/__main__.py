@@ -1,7 +1,9 @@
 """Run one of the child's three jobs: probe, train or evaluate."""
 
 import argparse
+import faulthandler
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +19,22 @@ def main(arguments: Sequence[str]) -> int:
     0: done. 3: stopped for a reason that the error record names. 1: anything else.
     """
     options = _parser().parse_args(arguments)
+    _tell_stacks_when_asked()
     lifeline.tie_to_parent(os.environ)
     if options.job == "probe":
         sys.stdout.write(typed_json.dump_line(probe.probe()))
         return 0
     return child.run_job(options.job, RunDir(options.run))
+
+
+def _tell_stacks_when_asked() -> None:
+    """Have SIGUSR1 print the stacks of all threads, also while one of them hangs in C code.
+
+    The parent asks before it ends a child that stands still: where it stood is what a person
+    needs to know then. Windows has no such signal, and the venv gate refuses it.
+    """
+    if hasattr(faulthandler, "register"):
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,7 +6,7 @@ import traceback
 from typing import Literal
 
 from m43.records import ChildError
-from m43.run_dir import RunDir, write_record
+from m43.run_dir import RunDir, write_last_record
 from m43.training import failure
 from m43.training.heartbeat import Heartbeats
 
@@ -48,7 +48,7 @@ def _stop(run: RunDir, name: str, error: Exception, step: int) -> int:
 
 def _leave(run: RunDir, name: str, record: ChildError) -> None:
     try:
-        write_record(run.error(name), record)
+        write_last_record(run, run.error(name), record)
     except OSError as error:
         # On a full disk the log may still take what the record could not.
         sys.stderr.write(f"the error record could not be written: {error}\n")

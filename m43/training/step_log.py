@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from m43 import records, typed_json
+from m43.config import DivergenceTable
 from m43.core.step import StepMetrics
 from m43.errors import FailureClass, M43Error
+from m43.training.divergence import DivergenceWatch
 from m43.training.heartbeat import Heartbeats
 
 
@@ -42,9 +44,15 @@ class StepLog:
     """Waits for steps one after the other and writes what they measured."""
 
     def __init__(
-        self, file: TextIO, beats: Heartbeats, clock: Callable[[], float] = time.perf_counter
+        self,
+        file: TextIO,
+        beats: Heartbeats,
+        clock: Callable[[], float] = time.perf_counter,
+        *,
+        divergence: DivergenceTable,
     ) -> None:
         self._file = file
+        self._watch = DivergenceWatch(divergence)
         self._beats = beats
         self._clock = clock
         self._ended = clock()
@@ -53,7 +61,8 @@ class StepLog:
         """Wait for a step, check it, write its line and tell the parent.
 
         Raises:
-            NonFiniteLossError: if its loss or its gradient is not finite.
+            NonFiniteLossError: if its loss or its gradient is not finite; no line is written.
+            DivergedError: if the losses have grown as the profile does not allow.
         """
         measured = taken.metrics
         count = int(measured.supervised_tokens)
@@ -78,3 +87,5 @@ class StepLog:
         self._beats.progress(
             taken.step, loss_nats=loss_nats, tokens_per_s=taken.real_tokens / duration_s
         )
+        # After its line: that loss is a measurement like the others.
+        self._watch.see(taken.step, loss_nats)

@@ -7,7 +7,7 @@ from pathlib import Path
 import flax
 import jax
 
-from m43.config import Profile
+from m43.config import DivergenceTable, Profile
 from m43.core.gemma_config import GemmaConfig
 from m43.records import DownloadRecord, TrainRecord
 from m43.run_dir import RunDir, read_record, write_record
@@ -57,7 +57,7 @@ def run(run: RunDir, beats: Heartbeats) -> None:
     with beats.phase("read weights"):
         trainer = start_trainer(profile, base.folder, base.config)
     _compile(trainer, lessons, beats)
-    _take_steps(trainer, lessons, run.metrics, beats)
+    _take_steps(trainer, lessons, run.metrics, beats, profile.divergence)
     saved = _save(trainer, base, run, beats)
     write_record(run.train, _record(profile, trainer, base, lessons, saved, beats))
 
@@ -81,10 +81,16 @@ def _compile(trainer: Trainer, lessons: Lessons, beats: Heartbeats) -> None:
             trainer.compile(lessons.batch(first[length]))
 
 
-def _take_steps(trainer: Trainer, lessons: Lessons, metrics: Path, beats: Heartbeats) -> None:
+def _take_steps(
+    trainer: Trainer,
+    lessons: Lessons,
+    metrics: Path,
+    beats: Heartbeats,
+    divergence: DivergenceTable,
+) -> None:
     steps = len(lessons.plan)
     with beats.phase("train", total=steps), metrics.open("x", encoding="utf-8") as file:
-        log = StepLog(file, beats)
+        log = StepLog(file, beats, divergence=divergence)
         under_way: TakenStep | None = None
         for number, planned in enumerate(lessons.plan, start=1):
             taken = _take_step(trainer, number, planned, lessons)

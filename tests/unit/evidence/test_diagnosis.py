@@ -227,3 +227,35 @@ def test_the_parents_act_explains_what_the_child_wrote_while_it_was_ended() -> N
     assert process_class(process_record(), None) is None
     assert process_class(None, None) is None
     assert process_class(None, error) is F.HARNESS_ERROR
+
+
+STACKS = """Thread 0x00007f01 (most recent call first):
+  File "/usr/lib/python3.11/threading.py", line 12 in wait
+Current thread 0x00007f02 (most recent call first):
+  File "/somewhere/m43/training/trainer.py", line 80 in step
+  File "/somewhere/m43/training/train.py", line 99 in run
+"""
+
+
+def test_where_a_hung_child_stood_is_established(tmp_path: Path) -> None:
+    """The thread that works, and its innermost frame; all of the stacks are shown."""
+
+    def hang(run: RunDir) -> None:
+        child("train", exit_status=-15, ended_by_parent="silence")(run)
+        run.stacks("train").write_text(STACKS)
+
+    run = stop_at(tmp_path, "train-300", hang, failure_class=F.HUNG)
+    text = run.failure_analysis.read_text()
+    assert "stood in step (trainer.py, line 80). | train.stacks.txt" in text
+    assert "line 99 in run" in text
+
+
+def test_stacks_that_cannot_be_read_claim_nothing(tmp_path: Path) -> None:
+    """A child that was ended before it could say where it stood."""
+
+    def hang(run: RunDir) -> None:
+        child("train", exit_status=-15, ended_by_parent="silence")(run)
+        run.stacks("train").write_text("Current thread 0x1\nnonsense\n")
+
+    run = stop_at(tmp_path, "train-300", hang, failure_class=F.HUNG)
+    assert "stood in" not in run.failure_analysis.read_text()

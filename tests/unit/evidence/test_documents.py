@@ -1,7 +1,9 @@
 """Exactly one closing document lies in a run folder, and only success writes the summary."""
 
+import re
 import shutil
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,9 @@ from m43.evidence import documents
 from m43.evidence.journal import Journal
 from m43.records import EarlierAttempt, OpeningRecord, Prediction
 from m43.run_dir import RunDir, read_record, write_atomically, write_record
+from tests.unit.evidence import good_run
 from tests.unit.evidence.good_records import (
+    START,
     closing_record,
     own_differences,
     predictions,
@@ -89,6 +93,20 @@ def test_a_profile_of_its_own_is_named_in_the_verdict(tmp_path: Path) -> None:
     assert "REHEARSAL" not in text
     assert all(verdict < text.index(line) < listed for line in own_differences())
     assert "| `m43_v0` | production |" in text
+
+
+def test_a_clock_that_was_set_back_gives_no_duration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A time before the one before it is shown as it is, and nothing is computed from it."""
+    times = (START + timedelta(seconds=n if n < 4 else n - 3600) for n in range(1000))
+    monkeypatch.setattr(good_run, "ticking", lambda: lambda: next(times))
+
+    text = write_good_run(tmp_path).summary.read_text(encoding="utf-8")
+
+    assert "The clock was set back before entry 5 (journal.jsonl)" in text
+    assert text.count("| ? |") > 5
+    assert not re.search(r"\| -\d", text)
 
 
 def test_rendering_again_changes_nothing(run: RunDir) -> None:

@@ -59,3 +59,21 @@ def test_only_the_last_lines_are_kept_at_hand() -> None:
     _, lines = pump(*[f"line {number}\n".encode() for number in range(500)])
     assert lines[-1] == "line 499"
     assert len(lines) < 100
+
+
+def test_a_log_that_takes_nothing_more_does_not_stop_the_child() -> None:
+    """On a full disk the pipe is read to its end, and the last lines are kept at hand."""
+
+    class FullDisk(io.BytesIO):
+        def write(self, data: object) -> int:
+            raise OSError(28, "No space left on device")
+
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as pipe:
+        carrier = LogPump(pipe, FullDisk(), ())
+        with os.fdopen(writing, "wb", buffering=0) as end:
+            end.write(b"one\n")
+            end.write(b"two\n" * 100_000)
+        carrier.close(10.0)
+    assert carrier.lines[-1] == "two"
+    assert len(carrier.lines) > 1

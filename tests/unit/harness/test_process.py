@@ -134,6 +134,43 @@ def test_a_heartbeat_that_stands_still_is_silence(child: Child, tmp_path: Path) 
     assert record.last_phase == "compile"
 
 
+def test_a_child_that_has_to_be_ended_is_asked_where_it_stands(
+    child: Child, tmp_path: Path
+) -> None:
+    """All its threads; and what they say is redacted like everything else that it prints."""
+    beat = tmp_path / "beat.json"
+    code = (
+        "import faulthandler, signal, threading, time\n"
+        "faulthandler.register(signal.SIGUSR1, all_threads=True)\n"
+        f"def wait_for_{SECRET.replace('-', '_')}(): time.sleep(60)\n"
+        f"def stand_still(): time.sleep(60)\n"
+        "threading.Thread(target=stand_still, daemon=True).start()\n"
+        f'open({str(beat)!r}, \'w\').write(\'{{"phase": "train", "done": 0, "total": 9, '
+        '"loss_nats": 0.0, "tokens_per_s": 0.0, "beat": 1}\')\n'
+        f"wait_for_{SECRET.replace('-', '_')}()\n"
+    )
+    secret = SECRET.replace("-", "_")
+    asked = replace(
+        python(child, code),
+        heartbeat=beat,
+        silence_s=0.8,
+        stacks=tmp_path / "stacks.txt",
+        secrets=(secret,),
+    )
+    assert run(asked).record.ended_by_parent == "silence"
+    text = (tmp_path / "stacks.txt").read_text()
+    assert "in stand_still" in text
+    assert "in wait_for_[REDACTED]" in text
+
+
+def test_a_child_that_never_spoke_is_not_asked(child: Child, tmp_path: Path) -> None:
+    """Before its first heartbeat the signal would end it in a way that nobody asked for."""
+    late = replace(python(child, "import time; time.sleep(60)"), deadline_s=0.5)
+    record = run(replace(late, stacks=tmp_path / "stacks.txt")).record
+    assert record.exit_status == -signal.SIGTERM
+    assert not (tmp_path / "stacks.txt").exists()
+
+
 def test_a_heartbeat_that_goes_on_is_life(child: Child, tmp_path: Path) -> None:
     """Work that takes longer than the silence is not ended while it beats."""
     beat = tmp_path / "beat.json"

@@ -109,6 +109,20 @@ def test_a_probe_that_does_not_report_is_a_broken_venv(
     assert told in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("oom_kills", "failure_class"),
+    [(0, FailureClass.KILLED), (1, FailureClass.OUT_OF_HOST_MEMORY)],
+)
+def test_a_probe_that_is_killed_says_nothing_about_the_venv(
+    oom_kills: int, failure_class: FailureClass
+) -> None:
+    """SIGKILL comes from somebody else, or from a kernel without memory."""
+    record = replace(ENDED, exit_status=-9, oom_kills=oom_kills)
+    with pytest.raises(GateStoppedError, match="ended by signal SIGKILL") as raised:
+        venv.read_probe(Outcome(record=record, stdout=(), stderr=()), Path("/v/bin/python"))
+    assert raised.value.failure_class == failure_class
+
+
 def test_an_interpreter_that_cannot_start_is_a_broken_venv(
     tmp_path: Path, profile: Profile
 ) -> None:

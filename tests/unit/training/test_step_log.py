@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from m43 import records
+from m43.config import DivergenceTable
 from m43.core.step import StepMetrics
 from m43.errors import FailureClass
 from m43.run_dir import read_record
@@ -32,7 +33,7 @@ def test_a_line_holds_the_mean_loss_and_all_three_token_counts(tmp_path: Path) -
     times = iter([0.0, 0.5])
     file = io.StringIO()
     beats = Heartbeats(tmp_path / "beat.json", io.StringIO())
-    log = StepLog(file, beats, lambda: next(times))
+    log = StepLog(file, beats, lambda: next(times), divergence=DivergenceTable())
 
     with beats.phase("train", total=1):
         log.finish(taken(1, 8.0))
@@ -59,7 +60,9 @@ def test_a_step_that_is_not_finite_stops_at_once(
 ) -> None:
     """The error names the step, the finished ones stay on the record and no line is made up."""
     file = io.StringIO()
-    log = StepLog(file, Heartbeats(tmp_path / "beat.json", io.StringIO()))
+    log = StepLog(
+        file, Heartbeats(tmp_path / "beat.json", io.StringIO()), divergence=DivergenceTable()
+    )
     log.finish(taken(1, 8.0))
 
     with pytest.raises(NonFiniteLossError, match="at step 2") as caught:
