@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PARITY := .venv-parity
 PARITY_READY := $(PARITY)/.ready
 
-.PHONY: rehearsal test fuzz lint types contracts parity real check lock clean
+.PHONY: rehearsal test fuzz lint types contracts parity real faults faults-quick check lock clean
 
 rehearsal: $(READY)  ## all four gates on a toy Gemma: no GPU, no token
 	$(BIN)/python -m pytest acceptance -m rehearsal
@@ -29,6 +29,12 @@ contracts: $(READY)  ## the arrows of the design
 
 parity: $(PARITY_READY)  ## the model against torch, transformers and PEFT, live
 	$(PARITY)/bin/python -m pytest tests/parity
+
+faults: $(READY)  ## every fault of the matrix, done for real; about 25 minutes, small disks need root
+	$(BIN)/python -m pytest tests/faults
+
+faults-quick: $(READY)  ## the part of the matrix that CI has time for
+	$(BIN)/python -m pytest tests/faults -m quick
 
 real: $(PARITY_READY)  ## published weights: make real MODEL=FOLDER RUN=RUN_DIR
 	M43_REAL_MODEL="$(MODEL)" M43_REAL_RUN="$(RUN)" $(PARITY)/bin/python -m pytest -s tests/real

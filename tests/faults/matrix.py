@@ -1,0 +1,282 @@
+"""The fault matrix: every case with what it must leave, and what each of them really left."""
+
+from dataclasses import dataclass
+
+from m43.errors import FailureClass as F
+from tests.faults.remains import Remains
+
+ITSELF, NEXT = "itself", "the next command"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A fault, where it strikes, and what must be true afterwards.
+
+    Attributes:
+        status: pytest's exit status; -9 is SIGKILL.
+        closed_by: who wrote the journal's last line.
+        quick: whether CI has time for it.
+        words: what the failure analysis must say.
+    """
+
+    fault: str
+    gate: str
+    failure_class: F
+    status: int
+    closed_by: str = ITSELF
+    document: str = "failure_analysis.md"
+    quick: bool = False
+    words: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The name of the case in pytest's list."""
+        return f"{self.fault} @ {self.gate or 'before gate 1'}"
+
+
+GATES = ("auth", "venv", "train-300", "eval")
+_INTERRUPTS = ("SIGINT", "SIGTERM", "SIGHUP")
+_QUICK_GATES = ("auth", "venv")
+
+SIGNALS: tuple[Case, ...] = (
+    *(
+        Case(
+            fault="SIGKILL of pytest",
+            gate=gate,
+            failure_class=F.INTERRUPTED,
+            status=-9,
+            closed_by=NEXT,
+            quick=gate in ("auth", "venv", "train-300"),
+            words=("cut off", "The machine was not restarted"),
+        )
+        for gate in GATES
+    ),
+    # The auth gate and the download have no child: its requests are made by pytest itself.
+    *(
+        Case(
+            fault="SIGKILL of the child",
+            gate=gate,
+            failure_class=F.KILLED,
+            status=1,
+            quick=gate in ("venv", "train-300"),
+            words=("SIGKILL",),
+        )
+        for gate in GATES[1:]
+    ),
+    *(
+        Case(
+            fault=f"{number}{' twice' * twice}",
+            gate=gate,
+            failure_class=F.INTERRUPTED,
+            status=2,
+            quick=gate in _QUICK_GATES and not (twice and number != "SIGINT"),
+            words=(f"Interrupted: {number}",),
+        )
+        for number in _INTERRUPTS
+        for twice in (False, True)
+        for gate in GATES
+    ),
+    Case(
+        fault="terminal hung up",
+        gate="train-300",
+        failure_class=F.INTERRUPTED,
+        status=2,
+        words=("Interrupted: SIGHUP",),
+    ),
+)
+
+CHILD: tuple[Case, ...] = (
+    Case(
+        fault="killed by the kernel for memory",
+        gate="train-300",
+        failure_class=F.OUT_OF_HOST_MEMORY,
+        status=1,
+        quick=True,
+        words=("The kernel ended it for lack of memory",),
+    ),
+    Case(
+        fault="RESOURCE_EXHAUSTED from XLA",
+        gate="train-300",
+        failure_class=F.OUT_OF_DEVICE_MEMORY,
+        status=1,
+        words=("RESOURCE_EXHAUSTED",),
+    ),
+    Case(
+        fault="NaN loss at step 7",
+        gate="train-300",
+        failure_class=F.NON_FINITE_LOSS,
+        status=1,
+        words=("at step 7",),
+    ),
+    Case(
+        fault="NaN gradient at step 7",
+        gate="train-300",
+        failure_class=F.NON_FINITE_LOSS,
+        status=1,
+        words=("at step 7",),
+    ),
+    Case(
+        fault="NaN in a weight at step 7",
+        gate="train-300",
+        failure_class=F.NON_FINITE_LOSS,
+        status=1,
+        quick=True,
+        words=("at step 7",),
+    ),
+    Case(
+        fault="divergence",
+        gate="train-300",
+        failure_class=F.DIVERGED,
+        status=1,
+        words=("times the first",),
+    ),
+    Case(
+        fault="deadline while stepping",
+        gate="train-300",
+        failure_class=F.TIMED_OUT,
+        status=1,
+        words=("train.stacks.txt", "crawl"),
+    ),
+    Case(
+        fault="deadline while compiling",
+        gate="train-300",
+        failure_class=F.TIMED_OUT,
+        status=1,
+        words=("compile", "train.stacks.txt"),
+    ),
+    Case(
+        fault="hung without heartbeat",
+        gate="train-300",
+        failure_class=F.HUNG,
+        status=1,
+        words=("wait_for_what_never_comes", "train.stacks.txt"),
+    ),
+    Case(
+        fault="deadline of the probe",
+        gate="venv",
+        failure_class=F.BROKEN_VENV,
+        status=1,
+        words=("no report after 3 s",),
+    ),
+    Case(
+        fault="deaf to SIGTERM, with grandchildren",
+        gate="train-300",
+        failure_class=F.TIMED_OUT,
+        status=1,
+        words=("SIGKILL",),
+    ),
+    Case(
+        fault="SIGKILL of pytest over a deaf child with grandchildren",
+        gate="train-300",
+        failure_class=F.INTERRUPTED,
+        status=-9,
+        closed_by=NEXT,
+    ),
+)
+
+DISK: tuple[Case, ...] = (
+    Case(fault="disk full before the run", gate="", failure_class=F.DISK_FULL, status=4),
+    Case(fault="read-only before the run", gate="", failure_class=F.NOT_WRITABLE, status=4),
+    Case(fault="disk full at the records", gate="venv", failure_class=F.DISK_FULL, status=1),
+    Case(fault="disk full at the metrics", gate="train-300", failure_class=F.DISK_FULL, status=1),
+    Case(fault="disk full at the model", gate="train-300", failure_class=F.DISK_FULL, status=1),
+    # The journal alone cannot tell why it ends; the terminal did.
+    Case(
+        fault="disk full at the journal",
+        gate="venv",
+        failure_class=F.INTERRUPTED,
+        status=1,
+        closed_by=NEXT,
+    ),
+    # Every promise was kept and sealed: there is nothing that failed.
+    Case(
+        fault="disk full at the documents",
+        gate="closing",
+        failure_class=F.HARNESS_ERROR,
+        status=1,
+        closed_by=NEXT,
+        document="m43_summary.md",
+    ),
+    Case(
+        fault="folder takes no names from training on",
+        gate="train-300",
+        failure_class=F.NOT_WRITABLE,
+        status=1,
+        closed_by=NEXT,
+    ),
+)
+
+_AUTH = {"gate": "auth", "status": 1, "quick": True}
+_DOWNLOAD = {"gate": "train-300", "status": 1}
+HUB: tuple[Case, ...] = (
+    Case(fault="no token", failure_class=F.NO_TOKEN, **_AUTH),
+    Case(fault="empty token", failure_class=F.NO_TOKEN, **_AUTH),
+    Case(fault="token refused", failure_class=F.TOKEN_REFUSED, **_AUTH),
+    Case(fault="licence not accepted", failure_class=F.LICENCE_NOT_ACCEPTED, **_AUTH),
+    Case(
+        fault="fine-grained token without gated access",
+        failure_class=F.TOKEN_WITHOUT_GATED_ACCESS,
+        **_AUTH,
+    ),
+    Case(fault="unknown repository", failure_class=F.WRONG_REVISION, **_AUTH),
+    Case(fault="unknown revision", failure_class=F.WRONG_REVISION, **_AUTH),
+    Case(fault="missing file", failure_class=F.FILES_MISSING, **_AUTH),
+    Case(fault="429", failure_class=F.RATE_LIMITED, **_AUTH),
+    Case(fault="500", failure_class=F.HUB_ERROR, **_AUTH),
+    Case(fault="port closed", failure_class=F.HUB_UNREACHABLE, **_AUTH),
+    Case(fault="no route at all", failure_class=F.HUB_UNREACHABLE, **_AUTH),
+    Case(
+        fault="offline mode set",
+        failure_class=F.HUB_UNREACHABLE,
+        words=("HF_HUB_OFFLINE was set",),
+        **_AUTH,
+    ),
+    Case(fault="answers slower than the limit", failure_class=F.HUB_UNREACHABLE, **_AUTH),
+    Case(fault="429 at a file", failure_class=F.RATE_LIMITED, **_DOWNLOAD),
+    Case(fault="500 at a file", failure_class=F.HUB_ERROR, **_DOWNLOAD),
+    Case(fault="connection cut in a file", failure_class=F.HUB_UNREACHABLE, **_DOWNLOAD),
+    Case(fault="digest does not match", failure_class=F.DOWNLOAD_CORRUPT, **_DOWNLOAD),
+    Case(fault="slow answers at a file", failure_class=F.HUB_UNREACHABLE, **_DOWNLOAD),
+)
+
+EVERY: tuple[Case, ...] = (*SIGNALS, *CHILD, *DISK, *HUB)
+
+_DONE: list[tuple[Case, Remains]] = []
+_NOTES: list[str] = []
+
+
+def note(text: str) -> None:
+    """Take what has no single folder to show into the table."""
+    _NOTES.append(text)
+
+
+def enter(case: Case, remains: Remains) -> None:
+    """Hold what a fault left against its case, and take it into the table.
+
+    Raises: AssertionError, when it is something else.
+    """
+    _DONE.append((case, remains))
+    assert remains.documents == (case.document,)
+    if case.document == "failure_analysis.md":
+        assert remains.failure_class == case.failure_class, remains.text
+        assert remains.gate == case.gate
+    assert remains.status == case.status
+    assert remains.closed_by == case.closed_by
+    for words in case.words:
+        assert words in remains.text
+
+
+def table() -> list[str]:
+    """Write what was left by every fault, and name those that were not done in this call."""
+    if not _DONE and not _NOTES:
+        return []
+    lines = ["", "The fault matrix: what each fault left on disk", ""]
+    lines += [
+        f"{case.id:62} {remains.failure_class:24} {', '.join(remains.documents)}; journal: "
+        f"{remains.journal_end}, closed by {remains.closed_by}; exit {remains.status}"
+        for case, remains in _DONE
+    ]
+    lines += [*_NOTES]
+    missing = [case.id for case in EVERY if case not in [done for done, _ in _DONE]]
+    lines += ["", f"{len(_DONE)} cases done; not done in this call: {len(missing)}"]
+    return [*lines, *(f"  - {name}" for name in missing)]

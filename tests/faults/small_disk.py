@@ -1,0 +1,71 @@
+"""A small disk for the runs of a tree: a tmpfs that can be filled to the last byte."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Self
+
+SIZE_BYTES = 64 << 20
+
+
+class SmallDisk:
+    """A file system in memory, mounted on a folder. It needs the right to mount (root)."""
+
+    def __init__(self, folder: Path, *, size_bytes: int = SIZE_BYTES) -> None:
+        self.folder = folder
+        self._size_bytes = size_bytes
+
+    @classmethod
+    def possible(cls, scratch: Path) -> bool:
+        """Tell whether this machine lets us mount one."""
+        try:
+            with cls(scratch / "may-we-mount"):
+                return True
+        except (OSError, subprocess.CalledProcessError):
+            return False
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir()
+        options = f"size={self._size_bytes}"
+        _call("mount", "-t", "tmpfs", "-o", options, "m43-faults", str(self.folder))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _call("umount", str(self.folder))
+
+    def fill(self, *, but_bytes: int = 0) -> None:
+        """Leave no more room than that."""
+        room = shutil.disk_usage(self.folder).free - but_bytes
+        descriptor = os.open(self.folder / "ballast", os.O_WRONLY | os.O_CREAT)
+        try:
+            os.posix_fallocate(descriptor, 0, room)
+        finally:
+            os.close(descriptor)
+
+    def empty(self) -> None:
+        """Make room again."""
+        (self.folder / "ballast").unlink()
+
+    def make_read_only(self) -> None:
+        """Take nothing more; only possible while nobody writes."""
+        _call("mount", "-o", "remount,ro", str(self.folder))
+
+
+def make_immutable(folder: Path, *, yes: bool) -> None:
+    """Have a folder take no new names, also from root, as a wrong owner or mode does to others."""
+    _call("chattr", "+i" if yes else "-i", str(folder))
+
+
+def bind(source: Path, target: Path) -> None:
+    """Put one file in another's place."""
+    _call("mount", "--bind", str(source), str(target))
+
+
+def unbind(target: Path) -> None:
+    """Take it away again."""
+    _call("umount", str(target))
+
+
+def _call(*words: str) -> None:
+    subprocess.run(words, check=True, capture_output=True)

@@ -1,0 +1,55 @@
+"""The hub says no, says nothing, or says something else: each stops at its gate with its class."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from m43.rehearsal.faults import Fault, FaultKind
+from tests.faults import matrix
+from tests.faults.conftest import Starter
+from tests.faults.matrix import Case
+from tests.faults.remains import examine
+from tests.faults.tree import FaultTree
+from tests.faults.world import marked, the_world
+
+# The name is that of the real weights, whose body comes from the storage.
+WEIGHTS = "storage/model.safetensors"
+
+FAULTS: Mapping[str, Fault] = {
+    "token refused": Fault(kind=FaultKind.TOKEN_REFUSED),
+    "licence not accepted": Fault(kind=FaultKind.LICENCE_NOT_ACCEPTED),
+    "fine-grained token without gated access": Fault(kind=FaultKind.TOKEN_WITHOUT_GATED_ACCESS),
+    "unknown repository": Fault(kind=FaultKind.UNKNOWN_REPOSITORY),
+    "unknown revision": Fault(kind=FaultKind.UNKNOWN_REVISION),
+    "missing file": Fault(kind=FaultKind.MISSING_FILE, where="tokenizer.json"),
+    "429": Fault(kind=FaultKind.RATE_LIMITED),
+    "500": Fault(kind=FaultKind.SERVER_ERROR),
+    "answers slower than the limit": Fault(kind=FaultKind.SLOW, delay_s=60.0),
+    "429 at a file": Fault(kind=FaultKind.RATE_LIMITED, where="/resolve/"),
+    "500 at a file": Fault(kind=FaultKind.SERVER_ERROR, where=WEIGHTS),
+    "connection cut in a file": Fault(kind=FaultKind.CUT, where=WEIGHTS, after_bytes=1000),
+    "digest does not match": Fault(kind=FaultKind.WRONG_BYTES, where=WEIGHTS),
+    "slow answers at a file": Fault(kind=FaultKind.SLOW, where=WEIGHTS, delay_s=120.0),
+}
+VARIABLES: Mapping[str, dict[str, str]] = {
+    "no token": {"HF_TOKEN": ""},
+    "empty token": {"HF_TOKEN": "  "},
+    "offline mode set": {"HF_HUB_OFFLINE": "1"},
+}
+# TEST-NET-1 of RFC 5737 is routed nowhere; port 9 of this machine has nobody behind it.
+ENDPOINTS: Mapping[str, str] = {
+    "port closed": "http://127.0.0.1:9",
+    "no route at all": "http://192.0.2.1",
+}
+
+
+@pytest.mark.parametrize("case", marked(matrix.HUB))
+def test_a_hub_that_fails_is_named(case: Case, tree: FaultTree, begin: Starter) -> None:
+    """What the engineer can do depends on which of these it was."""
+    fault = FAULTS.get(case.fault, Fault(kind=FaultKind.NONE))
+    with the_world(tree, fault) as variables:
+        if case.fault in ENDPOINTS:
+            tree.write_profile(hub__endpoint=ENDPOINTS[case.fault])
+        rehearsal = begin(**(variables | VARIABLES.get(case.fault, {})))
+        status = rehearsal.end()
+    matrix.enter(case, examine(rehearsal, status))

@@ -1,0 +1,70 @@
+"""Two runs begun at once, and a clock that is set back: neither makes a document untrue."""
+
+import re
+import shutil
+
+import pytest
+
+from m43.evidence import ledger
+from tests.faults import matrix
+from tests.faults.conftest import Starter
+from tests.faults.rehearsal import start
+from tests.faults.remains import examine, examine_folder
+from tests.faults.tree import FaultTree
+
+SET_BACK = '''
+_calls = 0
+
+
+def utc_now() -> datetime:
+    """Give the time of a clock that is set back by an hour in the middle of the run."""
+    global _calls
+    _calls += 1
+    return datetime.now(UTC) - timedelta(hours=1) * (_calls > 8)
+'''
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("names", [("m43_v1", "m43_v1"), ("m43_v1", "m43_v2")])
+def test_two_production_runs_at_once_are_one(
+    tree: FaultTree, begin: Starter, names: tuple[str, str]
+) -> None:
+    """Under one name or two: one runs, the other is refused and leaves no trace of its own."""
+    shutil.copy2(tree.root / "acceptance" / "production.toml", tree.profile)
+    twins = [
+        start(tree, name=name, marker="production", output=f"{number}.txt")
+        for number, name in enumerate(names)
+    ]
+    begin.started += twins
+    statuses = sorted(twin.end() for twin in twins)
+    (folder,) = (path for path in tree.runs.iterdir() if path.is_dir())
+    remains = examine_folder(tree, folder, 1)
+    assert statuses == [1, 4], "".join(twin.text() for twin in twins)
+    assert remains.failure_class == "no token"
+    assert len(ledger.read(tree.runs / "attempts.jsonl")) == 1
+    refused = next(twin for twin in twins if twin.process.returncode == 4)
+    assert re.search("earlier attempt|a run that is going on", refused.text())
+    matrix.note(f"two production runs at once, named {', '.join(names)}: one ran, one refused")
+
+
+@pytest.mark.quick
+def test_a_clock_that_is_set_back_spoils_no_duration(tree: FaultTree, begin: Starter) -> None:
+    """What took how long comes from a clock that only goes forward; the times are as they were."""
+    tree.with_quick_child()
+    path = tree.root / "m43" / "evidence" / "journal.py"
+    text = path.read_text().replace("from datetime import UTC, datetime", _IMPORT)
+    whole, count = re.subn(r"(?s)def utc_now\(\).*?(?=\n\n\n)", SET_BACK.strip(), text)
+    assert count == 1
+    path.write_text(whole)
+    rehearsal = begin()
+    status = rehearsal.end()
+    assert status == 0, rehearsal.text()
+    remains = examine(rehearsal, status)
+    summary = (rehearsal.folder / "m43_summary.md").read_text()
+    assert remains.documents == ("m43_summary.md",)
+    assert "The clock was set back" in summary
+    assert not re.search(r"-\d+\.\d s", summary)
+    matrix.note("clock set back by an hour: accepted, and both documents' times say so")
+
+
+_IMPORT = "from datetime import UTC, datetime, timedelta"
