@@ -50,7 +50,8 @@ class _WholeJunit:
         self._partial = run.path / f".{run.junit.name}.partial"
         writer.logfile = str(self._partial)
 
-    @pytest.hookimpl(wrapper=True)
+    # Innermost, so that the terminal already tells the file's own name.
+    @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self) -> Any:
         """Give the file its name once it is written."""
         try:

@@ -26,9 +26,11 @@ def _drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "loss_curve_svg", drawn)
 
 
-@pytest.fixture
-def trace(tree: FaultTree, begin: Starter) -> tuple[Operation, ...]:
-    """Make a real run that records its writes."""
+@pytest.fixture(params=[pytest.param("pretended", marks=pytest.mark.quick), "real"])
+def trace(tree: FaultTree, begin: Starter, request: pytest.FixtureRequest) -> tuple[Operation, ...]:
+    """Make a run that records its writes; its training is real, or pretended for quickness."""
+    if request.param == "pretended":
+        tree.with_quick_child()
     shutil.copy2(recorder.__file__, tree.root / "m43" / "recorder.py")
     start = tree.root / "m43" / "__init__.py"
     start.write_text(f"{start.read_text()}\nfrom m43 import recorder\n\nrecorder.record()\n")
@@ -55,7 +57,7 @@ def test_a_power_cut_at_any_write_closes_to_a_true_document(
         if number in chosen:
             verdicts.append(closes(copied(runs, cut), tree))
     assert contents(runs / "a-run") == contents(tree.folder_of("a-run"))
-    matrix.note(f"power cut: {len(verdicts)} prefixes of {len(trace)} writes closed")
+    matrix.note(f"power cut: closed after {len(verdicts)} prefixes of {len(trace)} writes")
     assert len(verdicts) > 100
     # Behind the seal all is kept and only the last words are missing; before it nothing is.
     assert verdicts == sorted(verdicts)

@@ -60,6 +60,7 @@ class FaultTree:
 
     def with_quick_child(self) -> None:
         """Put a child in training's place that trains nothing and takes a moment."""
+        self.write_profile(contract__optimizer_steps=300)
         training = self.root / "m43" / "training"
         shutil.rmtree(training)
         training.mkdir()
