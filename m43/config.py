@@ -16,6 +16,8 @@ Kind = Literal["production", "rehearsal"]
 # Source: transformers 5.23, the Linear layers of GemmaAttention and GemmaMLP.
 Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
+Precision = Literal["float32", "bfloat16"]
+
 # Words that stand for something other than a path, a name or an address.
 SELF_VENV = "self"
 DEFAULT_ENDPOINT = "default"
@@ -140,11 +142,17 @@ class LoraTable:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationTable:
-    """How the rows are decoded."""
+    """How the rows are decoded.
+
+    Attributes:
+        precision: what the models compute in while they answer. In float32 anybody's transformers
+            gives the same answers; in bfloat16 every implementation rounds elsewhere.
+    """
 
     batch_rows: int
     prompt_tokens: int
     max_new_tokens: int
+    precision: Precision
 
 
 @dataclass(frozen=True, kw_only=True)

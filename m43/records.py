@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from m43.config import Precision
 from m43.errors import FailureClass, ProblemsError
 from m43.intervals import Interval
 
@@ -337,6 +338,7 @@ class Decoding:
     stop_text: str  # the template's; empty for none
     stop_text_ids: tuple[int, ...] = field(repr=False)  # single tokens that contain the stop text
     max_new_tokens: int
+    precision: Precision  # what the models computed in
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 
@@ -25,9 +26,13 @@ def product(
         >>> product("LI,OI->LO", rows, weight, jnp.dtype("bfloat16")).tolist()
         [[11.0, 17.0]]
     """
-    return jnp.einsum(
-        spec, left.astype(dtype), right.astype(dtype), preferred_element_type=jnp.float32
-    )
+    return _einsum(spec, left.astype(dtype), right.astype(dtype))
+
+
+def _einsum(spec: str, left: Array, right: Array) -> Array:
+    # Asked for float32, a GPU would otherwise round the operands to TF32's ten bits.
+    exact = lax.Precision.HIGHEST if left.dtype == jnp.float32 else None
+    return jnp.einsum(spec, left, right, precision=exact, preferred_element_type=jnp.float32)
 
 
 def _product_forward(
@@ -43,18 +48,8 @@ def _product_backward(
     indices, result = spec.split("->")
     left_indices, right_indices = indices.split(",")
     rounded = cotangent.astype(dtype)
-    d_left = jnp.einsum(
-        f"{result},{right_indices}->{left_indices}",
-        rounded,
-        right.astype(dtype),
-        preferred_element_type=jnp.float32,
-    )
-    d_right = jnp.einsum(
-        f"{result},{left_indices}->{right_indices}",
-        rounded,
-        left.astype(dtype),
-        preferred_element_type=jnp.float32,
-    )
+    d_left = _einsum(f"{result},{right_indices}->{left_indices}", rounded, right.astype(dtype))
+    d_right = _einsum(f"{result},{left_indices}->{right_indices}", rounded, left.astype(dtype))
     return d_left.astype(left.dtype), d_right.astype(right.dtype)
 
 

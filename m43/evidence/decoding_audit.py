@@ -16,6 +16,7 @@ def audit_decoding(dossier: Dossier) -> Iterator[Problem]:
     pairs = {
         "stop_text": (decoding.stop_text, profile.template.stop_text),
         "max_new_tokens": (decoding.max_new_tokens, profile.evaluation.max_new_tokens),
+        "precision": (decoding.precision, profile.evaluation.precision),
     }
     for name, (found, expected) in pairs.items():
         if found != expected:

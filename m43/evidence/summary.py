@@ -238,7 +238,8 @@ def _evaluation(facts: Complete) -> str:
 def _decoding(decoding: Decoding) -> str:
     text = f", the text {code(repr(decoding.stop_text))}" if decoding.stop_text else ""
     return (
-        "Both models answered in the same way: the likeliest token each time, until a stop id "
+        f"Both models answered in the same way, in {decoding.precision}: the likeliest token each "
+        "time, until a stop id "
         f"({', '.join(map(str, decoding.stop_ids))}){text}, or {decoding.max_new_tokens} tokens "
         "(eval.json)."
     )

@@ -40,6 +40,7 @@ def read_decoding(
         stop_text=text,
         stop_text_ids=tuple(sorted(set(tokenizer.ids_that_spell(text)) - ids)),
         max_new_tokens=profile.evaluation.max_new_tokens,
+        precision=profile.evaluation.precision,
     )
 
 

@@ -119,8 +119,10 @@ def _answer(
     """Decode all questions with one model; it leaves memory before the next is read."""
     table, contract, config = profile.evaluation, profile.contract, candidate.config
     with beats.phase(f"read {candidate.name} model"):
-        dtype = stored_dtype(candidate.folder, config)
-        model = read_weights(candidate.folder, config, dtype, remat=False)
+        compute = jnp.dtype(decoding.precision)
+        # In float32 the weights are widened once, not again for every token.
+        dtype = jnp.promote_types(stored_dtype(candidate.folder, config), compute)
+        model = read_weights(candidate.folder, config, dtype, compute_dtype=compute, remat=False)
         device = device_of(jax.tree.leaves(nnx.state(model))[0])
         require_device(device, f"{contract.platform}:{contract.device_kind}")
     outputs: list[str] = []

@@ -56,16 +56,22 @@ def test_a_float32_weight_gets_a_gradient_that_was_never_bfloat16() -> None:
     assert gradient.item() == 1.0 + 2.0**-9
 
 
-def products(jaxpr: jax.extend.core.Jaxpr) -> Iterator[tuple[str, ...]]:
-    """List operand and result dtypes of every product, inside loops and branches too."""
+def product_equations(jaxpr: jax.extend.core.Jaxpr) -> Iterator[jax.extend.core.JaxprEqn]:
+    """Find every product, inside loops and branches too."""
     for equation in jaxpr.eqns:
         if equation.primitive.name == "dot_general":
-            yield tuple(str(var.aval.dtype) for var in (*equation.invars, *equation.outvars))
+            yield equation
         for value in equation.params.values():
             for inner in value if isinstance(value, (tuple, list)) else (value,):
                 inner = getattr(inner, "jaxpr", inner)
                 if hasattr(inner, "eqns"):
-                    yield from products(inner)
+                    yield from product_equations(inner)
+
+
+def products(jaxpr: jax.extend.core.Jaxpr) -> Iterator[tuple[str, ...]]:
+    """List operand and result dtypes of every product."""
+    for equation in product_equations(jaxpr):
+        yield tuple(str(var.aval.dtype) for var in (*equation.invars, *equation.outvars))
 
 
 @pytest.mark.parametrize("remat", [False, True])
@@ -99,3 +105,19 @@ def test_plain_autodiff_would_leave_bfloat16() -> None:
 
     found = list(products(jax.make_jaxpr(jax.grad(plain))(jnp.ones((2, 2), BF16)).jaxpr))
     assert any("float32" in one[:2] for one in found)
+
+
+def test_float32_is_float32_on_every_device() -> None:
+    """No product of float32 operands may be rounded to TF32; bfloat16's need no such order."""
+
+    def precisions(dtype: str) -> set[object]:
+        def both(x: jax.Array, y: jax.Array) -> tuple[jax.Array, ...]:
+            found, back = jax.vjp(lambda a, b: product("LI,OI->LO", a, b, jnp.dtype(dtype)), x, y)
+            return found, *back(jnp.ones_like(found))
+
+        program = jax.make_jaxpr(both)(jnp.ones((2, 3)), jnp.ones((4, 3)))
+        return {found.params["precision"] for found in product_equations(program.jaxpr)}
+
+    highest = (jax.lax.Precision.HIGHEST, jax.lax.Precision.HIGHEST)
+    assert precisions("float32") == {highest}
+    assert precisions("bfloat16") == {None}

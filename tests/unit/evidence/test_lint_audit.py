@@ -69,7 +69,8 @@ def test_each_lie_of_the_lint_is_one_problem(dossier: Dossier, name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "lie"), [("stop_text", ";"), ("max_new_tokens", 999), ("stop_ids", ())]
+    ("name", "lie"),
+    [("stop_text", ";"), ("max_new_tokens", 999), ("precision", "bfloat16"), ("stop_ids", ())],
 )
 def test_each_lie_about_the_decoding_is_one_problem(
     dossier: Dossier, name: str, lie: object

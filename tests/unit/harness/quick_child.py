@@ -191,7 +191,9 @@ def evaluate(run: RunDir, how: str) -> int:
         model_sha256=weights(run.model),
         eval_rows_sha256=sha256(profile.data.evaluation),
         rows_in_file=len(lines),
-        decoding=Decoding(stop_ids=(1,), stop_text="\n", stop_text_ids=(), max_new_tokens=24),
+        decoding=Decoding(
+            stop_ids=(1,), stop_text="\n", stop_text_ids=(), max_new_tokens=24, precision="float32"
+        ),
         train_rows_sha256=sha256(profile.data.train),
         generated_tokens=1,
         phases=(Phase(name="decode", duration_s=0.1),),
