@@ -80,6 +80,17 @@ def test_venv_device_computes_right_numbers(venv):
     assert 0 <= venv.probe.softmax_relative_error < 0.0001
 
 
+def test_venv_has_the_memory_that_training_takes(plan):
+    """Compiled before a weight is read, the step fits what is free, with 15 % to spare."""
+    assert 0 < 1.15 * plan.peak_bytes <= plan.memory_bytes
+
+
+def test_venv_has_the_disk_that_the_run_takes(plan):
+    """The download and the trained model find room where they go."""
+    assert plan.cache.needed_bytes <= plan.cache.free_bytes
+    assert plan.run.needed_bytes <= plan.run.free_bytes
+
+
 # --- train-300: the training that was promised, whole -------------------------------------------
 
 

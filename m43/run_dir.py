@@ -83,6 +83,10 @@ class RunDir:
         return self.path / "venv.json"
 
     @property
+    def plan(self) -> Path:
+        return self.path / "plan.json"
+
+    @property
     def download(self) -> Path:
         return self.path / "download.json"
 

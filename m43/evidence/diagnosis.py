@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from m43.errors import FailureClass
 from m43.evidence import cut_off
 from m43.evidence.auth_diagnosis import auth_claims
-from m43.evidence.checks import auth_checks, failing, venv_checks
+from m43.evidence.checks import auth_checks, failing
 from m43.evidence.child_diagnosis import child_claims, process_class
 from m43.evidence.claim import Claim, Diagnosis
 from m43.evidence.dossier import Child, Dossier, read_dossier
 from m43.evidence.explanations import SENTENCES, words
+from m43.evidence.plan_checks import venv_gate_checks
 from m43.evidence.promise import CLOSING
 from m43.evidence.stop import Stop, find_stop
 from m43.evidence.venv_diagnosis import venv_claims
@@ -71,7 +72,7 @@ def _class_of_records(dossier: Dossier, gate: str) -> FailureClass | None:
         checks = failing(auth_checks(dossier.auth, profile))
         return checks[0].failure_class if checks else None
     if gate == "venv" and dossier.venv and profile:
-        checks = failing(venv_checks(dossier.venv, profile))
+        checks = failing(venv_gate_checks(dossier.venv, dossier.plan, profile))
         return checks[0].failure_class if checks else None
     child = child_of(dossier, gate)
     return process_class(child.process, child.error) if child else None
@@ -121,7 +122,7 @@ def _claims(dossier: Dossier, stop: Stop, failure_class: FailureClass) -> tuple[
     if stop.gate == "auth" and dossier.auth:
         claims = auth_claims(dossier.auth, failure_class)
     elif stop.gate == "venv" and dossier.venv and profile:
-        claims = venv_claims(dossier.venv, profile, failure_class)
+        claims = venv_claims(dossier.venv, dossier.plan, profile, failure_class)
     elif stop.gate == CLOSING and dossier.closing:
         claims = _closing_claims(dossier)
     elif child is not None:

@@ -27,7 +27,7 @@ def gate_files(run: RunDir, gate: str) -> tuple[Path, ...]:
     """List the records of a gate: what must be there, unchanged, once the gate is closed."""
     files: dict[str, tuple[Path, ...]] = {
         "auth": (run.auth,),
-        "venv": (run.venv,),
+        "venv": (run.venv, run.plan),
         "train-300": (run.download, run.lint, run.train, run.metrics, run.process("train")),
         "eval": (run.evaluation, run.predictions, run.results, run.process("eval")),
         CLOSING: (run.closing,),

@@ -22,6 +22,7 @@ from m43.evidence.manifest import sealed_names
 from m43.evidence.promise import ContractText
 from m43.evidence.redaction import redact
 from m43.lint_record import LintRecord
+from m43.plan_record import PlanRecord
 from m43.records import (
     AuthRecord,
     ChildError,
@@ -78,6 +79,7 @@ class Dossier:
     profile: Profile | None
     auth: AuthRecord | None
     venv: VenvRecord | None
+    plan: PlanRecord | None
     download: DownloadRecord | None
     lint: LintRecord | None
     train: TrainFacts | None
@@ -105,6 +107,7 @@ class Dossier:
             "contract": self.profile.contract if self.profile else None,
             "auth": self.auth,
             "venv": self.venv,
+            "plan": self.plan,
             "train": self.train,
             "evaluation": self.evaluation,
             "closing": self.closing,
@@ -161,6 +164,7 @@ def read_dossier(run: RunDir) -> Dossier:
         profile=take((run.profile,), run.read_profile),
         auth=take((run.auth,), lambda: facts.read_auth(run)),
         venv=take((run.venv,), lambda: facts.read_venv(run)),
+        plan=take((run.plan,), lambda: facts.read_plan(run)),
         download=take((run.download,), lambda: read_record(run.download, DownloadRecord)),
         lint=take((run.lint,), lambda: read_record(run.lint, LintRecord)),
         train=take(train_files, lambda: facts.read_train(run)),

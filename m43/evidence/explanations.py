@@ -6,6 +6,7 @@ from m43.errors import FailureClass as F
 from m43.evidence.checks import failing, venv_checks
 from m43.evidence.child_diagnosis import ending
 from m43.evidence.dossier import Child, Dossier
+from m43.evidence.plan_checks import alternatives_words
 from m43.evidence.stop import Stop
 
 SENTENCES: Mapping[F, str] = {
@@ -83,6 +84,7 @@ def words(dossier: Dossier, stop: Stop) -> Mapping[str, str]:
         "train_rows": str(profile.data.train) if profile else "the training rows",
         "eval_rows": str(profile.data.evaluation) if profile else "the evaluation rows",
         "batch_rows": str(profile.training.batch_rows) if profile else "(not known)",
+        "alternatives": _alternatives(dossier),
         "log": "evaluation_log.txt" if stop.gate == "eval" else "training_log.txt",
         "profile": dossier.opening.profile if dossier.opening else "the profile",
         "commit": dossier.opening.commit if dossier.opening else "(not known)",
@@ -112,6 +114,12 @@ def _requirements(dossier: Dossier) -> str:
         if check.failure_class is F.PACKAGE_MISMATCH
     ]
     return ", ".join(unmet) or "the packages named above"
+
+
+def _alternatives(dossier: Dossier) -> str:
+    if dossier.plan is None or dossier.plan.training is None:
+        return "no plan was made that would say what fits"
+    return alternatives_words(dossier.plan.training)
 
 
 def next_name(name: str) -> str:

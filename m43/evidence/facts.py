@@ -5,6 +5,7 @@ from typing import Any
 
 from m43 import scoring
 from m43.evidence.child_facts import EvaluationFacts, TrainFacts
+from m43.plan_record import PlanRecord
 from m43.records import (
     AuthRecord,
     ClosingRecord,
@@ -32,6 +33,11 @@ def read_auth(run: RunDir) -> AuthRecord:
 def read_venv(run: RunDir) -> VenvRecord:
     """Read what the environment is."""
     return read_record(run.venv, VenvRecord)
+
+
+def read_plan(run: RunDir) -> PlanRecord:
+    """Read what the run was planned to take."""
+    return read_record(run.plan, PlanRecord)
 
 
 def read_train(run: RunDir) -> TrainFacts:

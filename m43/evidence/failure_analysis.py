@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from m43.evidence import sections
-from m43.evidence.checks import Check, auth_checks, venv_checks
+from m43.evidence.checks import Check, auth_checks
 from m43.evidence.child_diagnosis import ending
 from m43.evidence.claim import Diagnosis
 from m43.evidence.diagnosis import child_of, diagnose_dossier
@@ -11,6 +11,7 @@ from m43.evidence.dossier import Dossier
 from m43.evidence.failure_facts import error_excerpt, progress_at_failure, resources_then
 from m43.evidence.markdown import code, document, prose, rich, table
 from m43.evidence.next_actions import next_actions
+from m43.evidence.plan_checks import venv_gate_checks
 from m43.evidence.promise import CLOSING
 from m43.evidence.sections import NOT_MEASURED
 from m43.evidence.stop import Stop, find_stop
@@ -153,7 +154,7 @@ def gate_checks(dossier: Dossier, gate: str) -> tuple[Check, ...]:
     if gate == "auth" and dossier.auth and dossier.profile:
         return auth_checks(dossier.auth, dossier.profile)
     if gate == "venv" and dossier.venv and dossier.profile:
-        return venv_checks(dossier.venv, dossier.profile)
+        return venv_gate_checks(dossier.venv, dossier.plan, dossier.profile)
     return ()
 
 

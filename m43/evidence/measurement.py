@@ -16,6 +16,7 @@ FILES: Mapping[str, str] = {
     "contract": "contract.lock.json",
     "auth": "auth.json",
     "venv": "venv.json",
+    "plan": "plan.json",
     "train": "train.json",
     "train.process": "train.process.json",
     "train.download": "download.json",

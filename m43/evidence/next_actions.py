@@ -90,6 +90,7 @@ ACTIONS: Mapping[F, tuple[str, ...]] = {
     ),
     F.PLAN_DOES_NOT_FIT: (
         "Free what the gate says is lacking (memory of the device, of the machine, or disk).",
+        "If it cannot be freed: {alternatives}",
         _CARD,
     ),
     F.DATA_INVALID: (_ROWS,),

@@ -8,9 +8,11 @@ from m43.evidence import scores, sections
 from m43.evidence.child_facts import EvaluationFacts, TrainFacts
 from m43.evidence.dossier import Dossier
 from m43.evidence.markdown import code, document, prose, table
+from m43.evidence.performance_section import performance_section
 from m43.evidence.rows_section import rows_section
 from m43.evidence.verdict import verdict_words
 from m43.lint_record import LintRecord
+from m43.plan_record import PlanRecord
 from m43.records import AuthRecord, Decoding, OpeningRecord, Phase, Tally, VenvRecord
 
 
@@ -23,6 +25,7 @@ class Complete:
     profile: Profile
     auth: AuthRecord
     venv: VenvRecord
+    plan: PlanRecord
     lint: LintRecord
     train: TrainFacts
     evaluation: EvaluationFacts
@@ -32,10 +35,11 @@ def complete(dossier: Dossier) -> Complete | None:
     """Give the dossier with all its records, or None."""
     opening, profile, auth = dossier.opening, dossier.profile, dossier.auth
     venv, lint, train = dossier.venv, dossier.lint, dossier.train
+    plan = dossier.plan
     evaluation = dossier.evaluation
     if not (opening and profile and dossier.closing):
         return None
-    if not (auth and venv and lint and train and evaluation):
+    if not (auth and venv and plan and lint and train and evaluation):
         return None
     return Complete(
         dossier=dossier,
@@ -43,6 +47,7 @@ def complete(dossier: Dossier) -> Complete | None:
         profile=profile,
         auth=auth,
         venv=venv,
+        plan=plan,
         lint=lint,
         train=train,
         evaluation=evaluation,
@@ -77,6 +82,8 @@ def render_summary(facts: Complete) -> str:
             rows_section(facts.lint),
             "## What happened",
             _phases(facts),
+            "## Speed and memory",
+            performance_section(facts.plan, facts.train, facts.evaluation),
             "## Loss",
             _loss(facts),
             "## Evaluation",

@@ -2,20 +2,22 @@
 
 from m43.config import Profile
 from m43.errors import FailureClass
-from m43.evidence.checks import failing, venv_checks
+from m43.evidence.checks import failing
 from m43.evidence.claim import Claim, Standing
+from m43.evidence.plan_checks import venv_gate_checks
+from m43.plan_record import PlanRecord
 from m43.records import VenvRecord
 
 _FILE = ("venv.json",)
 
 
 def venv_claims(
-    record: VenvRecord, profile: Profile, failure_class: FailureClass
+    record: VenvRecord, plan: PlanRecord | None, profile: Profile, failure_class: FailureClass
 ) -> tuple[Claim, ...]:
     """State what the venv gate's record shows about a failure."""
     claims = [
         _claim(f"{check.name}: found {check.found}, expected {check.expected}.", "established")
-        for check in failing(venv_checks(record, profile))
+        for check in failing(venv_gate_checks(record, plan, profile))
     ]
     wrong_device = failure_class in (FailureClass.WRONG_DEVICE, FailureClass.DRIVER_TOO_OLD)
     if wrong_device and profile.contract.platform == "gpu":

@@ -80,6 +80,39 @@ def fetch(
     )
 
 
+def fetch_config(world: World, profile: Profile, auth: AuthRecord) -> Arrival:
+    """Bring config.json alone into the cache, and hold it against its pin.
+
+    Raises:
+        GateStoppedError: when it does not arrive, or is not what was pinned.
+    """
+    endpoint = world.endpoint or default_endpoint()
+    pinned = next(file for file in auth.files if file.name == "config.json")
+    deadline = time.monotonic() + profile.deadlines.probe_s
+    meter = _meter(pinned, lambda name, done, total: None, deadline)
+    with hub_session(endpoint, timeout_s=_TIMEOUT_S, on_response=_refuse):
+        arrival = _arrive(world, profile, endpoint, pinned, meter)
+    _require_same((pinned,), (_digested(arrival),), [arrival])
+    return arrival
+
+
+def not_cached(world: World, profile: Profile, auth: AuthRecord) -> tuple[PinnedFile, ...]:
+    """List the pinned files that the cache does not have yet."""
+    from huggingface_hub import try_to_load_from_cache
+
+    contract = profile.contract
+    return tuple(
+        file
+        for file in auth.files
+        if not isinstance(
+            try_to_load_from_cache(
+                contract.repo, file.name, cache_dir=world.cache_dir, revision=contract.revision
+            ),
+            str,
+        )
+    )
+
+
 def _refuse(response: Any) -> None:
     """Turn a refusal into an error of our own, before the library waits and asks again.
 

@@ -8,6 +8,7 @@ from m43.evidence import facts
 from m43.evidence.child_facts import EvaluationFacts, TrainFacts
 from m43.evidence.promise import CLOSING
 from m43.harness import auth, closing, download, job, snapshots, venv
+from m43.harness import plan as plan_gate
 from m43.harness.attempt import Attempt
 from m43.harness.process import Sight
 from m43.harness.progress import Progress
@@ -39,6 +40,15 @@ def pass_venv(attempt: Attempt) -> VenvRecord:
         text = snapshots.gpu_snapshot(found.record, snapshots.nvidia_smi)
         write_atomically(run.gpu_snapshot, text.encode())
         write_record(run.venv, found.record)
+        record = plan_gate.measure(
+            _world(attempt),
+            plan.profile,
+            facts.read_auth(run),
+            found.record,
+            run_folder=run.path,
+            repository=plan.repository,
+        )
+        write_record(run.plan, record)
 
     return attempt.pass_gate("venv", measure, facts.read_venv)
 

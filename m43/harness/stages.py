@@ -18,6 +18,7 @@ from m43.harness import gates
 from m43.harness.attempt import Attempt, StoppedError
 from m43.harness.progress import Progress
 from m43.harness.world import World
+from m43.plan_record import PlanRecord
 from m43.records import AuthRecord, ClosingRecord, OpeningRecord, VenvRecord
 
 T = TypeVar("T")
@@ -93,6 +94,12 @@ def auth(attempt: Attempt, opening: OpeningRecord, world: World) -> AuthRecord:
 def venv(attempt: Attempt, auth: AuthRecord) -> VenvRecord:
     """Gate 2: the environment that trains."""
     return _passed(attempt, lambda: gates.pass_venv(attempt))
+
+
+@pytest.fixture(scope="session")
+def plan(attempt: Attempt, venv: VenvRecord) -> PlanRecord:
+    """What the run was planned to take, at gate 2."""
+    return facts.read_plan(attempt.run)
 
 
 @pytest.fixture(scope="session")

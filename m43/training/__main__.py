@@ -1,4 +1,4 @@
-"""Run one of the child's three jobs: probe, train or evaluate."""
+"""Run one of the child's four jobs: probe, plan, train or evaluate."""
 
 import argparse
 import faulthandler
@@ -24,6 +24,11 @@ def main(arguments: Sequence[str]) -> int:
     if options.job == "probe":
         sys.stdout.write(typed_json.dump_line(probe.probe()))
         return 0
+    if options.job == "plan":
+        # Here and not at the top: the probe must work where JAX cannot be imported.
+        from m43.training import plan_child
+
+        return plan_child.answer(options.request, sys.stdout)
     return child.run_job(options.job, RunDir(options.run))
 
 
@@ -41,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m m43.training", description=__doc__)
     jobs = parser.add_subparsers(dest="job", required=True)
     jobs.add_parser("probe", help="print what this environment is, as one line of JSON")
+    plan = jobs.add_parser("plan", help="print what a run will take, as lines of JSON")
+    plan.add_argument("request", type=Path, metavar="REQUEST")
     train = jobs.add_parser("train", help="train as the profile in the run folder says")
     evaluate = jobs.add_parser("evaluate", help="decode and score the evaluation rows")
     for job in (train, evaluate):

@@ -2,6 +2,7 @@
 
 import os
 import resource
+from pathlib import Path
 
 import jax
 
@@ -48,6 +49,23 @@ def host_memory_bytes() -> int:
 def peak_host_bytes() -> int:
     """Give the most memory that this process ever held; Linux counts it in kibibytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def free_host_bytes(
+    meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")
+) -> int:
+    """Give the memory that a new process can have: the kernel's estimate, or a container's rest.
+
+    Source: Linux, Documentation/filesystems/proc.rst, MemAvailable; cgroup-v2.rst, memory.max.
+    """
+    lines = meminfo.read_text().splitlines() if meminfo.exists() else []
+    found = (line.split() for line in lines if line.startswith("MemAvailable:"))
+    free = next((int(words[1]) * 1024 for words in found), host_memory_bytes())
+    limit, used = cgroup / "memory.max", cgroup / "memory.current"
+    # A container without a limit says "max".
+    if limit.exists() and used.exists() and limit.read_text().strip().isdigit():
+        free = min(free, int(limit.read_text()) - int(used.read_text()))
+    return free
 
 
 def require_device(found: str, promised: str) -> None:

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from m43.config import LoraTable, Profile
 from m43.core.adapter import AdapterWeight
+from m43.core.gemma import Gemma
 from m43.core.gemma_config import GemmaConfig
 from m43.core.lora import LoraSettings, add_adapters
+from m43.training.blueprint import Blueprint, draw
 from m43.training.trainer import Trainer, optimizer_settings
 from m43.training.weight_checks import stored_dtype
 from m43.training.weight_names import PROJECTIONS
@@ -18,18 +20,54 @@ from m43.training.weights import read_weights
 def start_trainer(profile: Profile, folder: Path, config: GemmaConfig) -> Trainer:
     """Read the base model and make what the profile's method trains of it."""
     training, lora = profile.training, profile.lora
-    # float32 masters: most updates at small rates would be lost to bfloat16's rounding. What
-    # is frozen is not updated, and stays in the dtype of its files.
-    dtype = jnp.float32 if lora is None else stored_dtype(folder, config)
+    dtype = base_dtype(profile, stored_dtype(folder, config))
     model = read_weights(folder, config, dtype, remat=training.remat)
     if lora is not None:
         add_adapters(model, lora_settings(lora), seed=training.seed)
     return Trainer(
         model,
         optimizer_settings(training, profile.contract.optimizer_steps),
-        trained=nnx.Param if lora is None else AdapterWeight,
+        trained=_trained(profile),
         accumulate=training.accumulate,
     )
+
+
+def abstract_blueprint(profile: Profile, config: GemmaConfig, stored: np.dtype) -> Blueprint:
+    """Draw the very step that `start_trainer` compiles, of shapes alone, before a weight is read.
+
+    Args:
+        profile: says the method.
+        config: of the model.
+        stored: the dtype of the model's files.
+    """
+    training, lora = profile.training, profile.lora
+
+    def build() -> Gemma:
+        dtype = base_dtype(profile, stored)
+        model = Gemma(config, rngs=nnx.Rngs(0), param_dtype=dtype, remat=training.remat)
+        if lora is not None:
+            add_adapters(model, lora_settings(lora), seed=training.seed)
+        return model
+
+    return draw(
+        nnx.eval_shape(build),
+        optimizer_settings(training, profile.contract.optimizer_steps),
+        trained=_trained(profile),
+        accumulate=training.accumulate,
+    )
+
+
+def base_dtype(profile: Profile, stored: np.dtype) -> np.dtype:
+    """Say in which dtype the base model is held while it is trained.
+
+    float32 masters: most updates at small rates would be lost to bfloat16's rounding. What is
+    frozen is not updated, and stays in the dtype of its files.
+    """
+    return np.dtype(np.float32) if profile.lora is None else stored
+
+
+def _trained(profile: Profile) -> nnx.filterlib.Filter:
+    return nnx.Param if profile.lora is None else AdapterWeight
 
 
 def lora_settings(table: LoraTable) -> LoraSettings:

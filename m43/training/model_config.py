@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+import numpy as np
+
 from m43.core.gemma_config import GemmaConfig, GemmaFamily
 from m43.errors import FailureClass, Problem, ProblemsError
+from m43.training.safetensors_file import DTYPES
 
 ARCHITECTURES: Mapping[str, str] = {
     "gemma": "GemmaForCausalLM",
@@ -49,6 +52,26 @@ def read_model_config(folder: Path) -> GemmaConfig:
     if config is None or reader.problems:
         raise ModelConfigError(reader.problems)
     return config
+
+
+def declared_dtype(folder: Path) -> np.dtype:
+    """Read in which dtype config.json says that the weights are stored.
+
+    Before the weights are there nothing else says so; what reads them looks at the files.
+
+    Raises:
+        ModelConfigError: if it names none, or one that m43 does not read.
+    """
+    path = folder / "config.json"
+    data = json.loads(path.read_text(encoding="utf-8"))
+    # Source: transformers 5.23, PretrainedConfig: `dtype`, before it `torch_dtype`.
+    name = data.get("dtype", data.get("torch_dtype"))
+    known = {str(dtype): dtype for dtype in DTYPES.values()}
+    if name not in known:
+        reader = _Keys(path=path, data=data)
+        reader.refuse("dtype", repr(name), " or ".join(known))
+        raise ModelConfigError(reader.problems)
+    return known[name]
 
 
 @dataclass(kw_only=True)

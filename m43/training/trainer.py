@@ -1,7 +1,6 @@
 """The trainer: a model, its optimizer and one compiled step for each padded length."""
 
 from collections.abc import Iterable
-from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -10,18 +9,10 @@ from flax import nnx
 from m43.config import TrainingTable
 from m43.core.batch import Batch
 from m43.core.gemma import Gemma
-from m43.core.optimizer import (
-    OptimizerSettings,
-    make_optimizer,
-    make_schedule,
-    optimizer_steps,
-)
-from m43.core.step import StepMetrics, TrainState, make_step
+from m43.core.optimizer import OptimizerSettings, optimizer_steps
+from m43.core.step import StepMetrics, TrainState
+from m43.training import blueprint
 from m43.training.device import device_of
-
-# Rows of logits that exist at once. Completions are short: a batch seldom has more supervised
-# tokens than this, and what the last chunk lacks is computed in vain.
-_CHUNK = 128
 
 
 def optimizer_settings(table: TrainingTable, steps: int) -> OptimizerSettings:
@@ -64,20 +55,12 @@ class Trainer:
         trained: nnx.filterlib.Filter,
         accumulate: int,
     ) -> None:
-        optimizer = make_optimizer(settings)
-        self._graphdef, *states = nnx.split(model, trained, ...)
-        params, self._frozen = states
-        self._state = TrainState.start(params, optimizer)
-        step = make_step(
-            self._graphdef,
-            optimizer,
-            make_schedule(settings),
-            chunk=_CHUNK,
-            accumulate=accumulate,
-        )
+        drawn = blueprint.draw(model, settings, trained=trained, accumulate=accumulate)
+        self._graphdef, self._frozen = drawn.graphdef, drawn.frozen
+        self._state = TrainState.start(drawn.params, drawn.optimizer)
         # It is compiled here, shape by shape, rather than at its first call: the plan of a run
         # and the time of a step must not contain a compilation.
-        self._step = cast("jax.stages.Wrapped", step)
+        self._step = drawn.step
         self._compiled: dict[int, jax.stages.Compiled] = {}
 
     def compile(self, batch: Batch) -> None:
