@@ -172,7 +172,8 @@ def _expected_against_observed(dossier: Dossier, stop: Stop) -> str:
             )
             for check in checks
         ]
-        parts.append(f"Checks of gate {stop.gate} ({stop.gate}.json):")
+        files = "venv.json, plan.json" if stop.gate == "venv" else f"{stop.gate}.json"
+        parts.append(f"Checks of gate {stop.gate} ({files}):")
         parts.append(table(("holds", "check", "expected", "observed", "to do"), rows))
     if stop.problems:
         rows = [

@@ -3,7 +3,7 @@
 from m43.evidence.child_facts import EvaluationFacts, TrainFacts
 from m43.evidence.markdown import prose, table
 from m43.evidence.performance import Performance, performance, time_by_phase
-from m43.evidence.plan_checks import gib
+from m43.evidence.plan_checks import size_words
 from m43.plan_record import PlanRecord, TrainingPlan
 
 _PLAN, _METRICS, _BOTH = "plan.json", "training_metrics.jsonl", "plan.json, training_metrics.jsonl"
@@ -27,8 +27,8 @@ def performance_section(plan: PlanRecord, train: TrainFacts, evaluation: Evaluat
             f"({100 * found.share_of_roofline:.0f} %)",
             _BOTH,
         ),
-        ("memory at the peak, planned", gib(found.planned_peak_bytes), _PLAN),
-        ("memory at the peak, measured", gib(found.measured_peak_bytes), measured_in),
+        ("memory at the peak, planned", size_words(found.planned_peak_bytes), _PLAN),
+        ("memory at the peak, measured", size_words(found.measured_peak_bytes), measured_in),
     ]
     return "\n\n".join(
         (
@@ -47,22 +47,22 @@ def _explanation(training: TrainingPlan, found: Performance) -> str:
         "Work is what the loss needs: tokens that are not padding through the layers, supervised "
         f"ones through the head. The peak is {limits.flops_per_s:.3g} FLOP/s and "
         f"{limits.bytes_per_s:.3g} bytes/s ({limits.source}). The plan is for the longest batch "
-        f"that the profile admits, {step.rows} x {step.length} tokens; measured memory is "
-        f"{ratio:+.0f} % of it."
+        f"that the profile admits, {step.rows} x {step.length} tokens; the measured memory differs "
+        f"from it by {ratio:+.0f} %."
     )
 
 
 def _planned(plan: PlanRecord, training: TrainingPlan) -> str:
     step = training.step
     rows = [
-        ("arguments", gib(step.arguments_bytes)),
-        ("outputs", gib(step.outputs_bytes)),
-        ("of them in the place of arguments", gib(step.aliased_bytes)),
-        ("temporaries", gib(step.temporaries_bytes)),
-        ("the process beside the arrays", gib(training.process_bytes)),
-        ("free for the run", gib(training.limits.memory_bytes)),
-        ("download", gib(plan.download_bytes)),
-        ("trained model on disk", gib(training.model_bytes + training.adapter_bytes)),
+        ("arguments", size_words(step.arguments_bytes)),
+        ("outputs", size_words(step.outputs_bytes)),
+        ("of them in the place of arguments", size_words(step.aliased_bytes)),
+        ("temporaries", size_words(step.temporaries_bytes)),
+        ("the process beside the arrays", size_words(training.process_bytes)),
+        ("free for the run", size_words(training.limits.memory_bytes)),
+        ("download", size_words(plan.download_bytes)),
+        ("trained model on disk", size_words(training.model_bytes + training.adapter_bytes)),
         *((f"model FLOPs of a step: {part.part}", f"{part.flops:.4g}") for part in step.flops),
         ("bytes moved by a step, at least", f"{step.bytes_moved:.4g}"),
     ]

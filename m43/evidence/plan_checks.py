@@ -10,7 +10,7 @@ from m43.records import VenvRecord
 
 # The same margin as in the contract's promise, which is what decides.
 MARGIN = 1.15
-_GIB = 2**30
+_MIB = 2**20
 
 
 def venv_gate_checks(
@@ -47,9 +47,9 @@ def _planned(plan: TrainingPlan | None) -> str:
 def _memory_check(plan: TrainingPlan) -> Iterator[Check]:
     yield Check(
         name=f"the training fits the memory of {plan.limits.device}",
-        found=f"{gib(plan.peak_bytes)} at its peak, {gib(round(MARGIN * plan.peak_bytes))} with "
-        "the margin",
-        expected=f"{gib(plan.limits.memory_bytes)} at most, which is free",
+        found=f"{size_words(plan.peak_bytes)} at its peak, "
+        f"{size_words(round(MARGIN * plan.peak_bytes))} with the margin",
+        expected=f"{size_words(plan.limits.memory_bytes)} at most, which is free",
         holds=0 < MARGIN * plan.peak_bytes <= plan.limits.memory_bytes,
         action=alternatives_words(plan),
         failure_class=FailureClass.PLAN_DOES_NOT_FIT,
@@ -61,7 +61,7 @@ def alternatives_words(plan: TrainingPlan) -> str:
     if not plan.alternatives:
         return "free memory, or train on a larger device; no other setting was found that fits"
     ways = "; or ".join(
-        f"{' with '.join(way.settings)} ({gib(way.peak_bytes)})" for way in plan.alternatives
+        f"{' with '.join(way.settings)} ({size_words(way.peak_bytes)})" for way in plan.alternatives
     )
     return f"free memory, or change the profile, which will be listed as a change: {ways}"
 
@@ -69,18 +69,19 @@ def alternatives_words(plan: TrainingPlan) -> str:
 def _disk_check(what: str, disk: Disk) -> Check:
     return Check(
         name=f"the disk of {what} has room",
-        found=f"{gib(disk.free_bytes)} free",
-        expected=f"{gib(disk.needed_bytes)} or more",
+        found=f"{size_words(disk.free_bytes)} free",
+        expected=f"{size_words(disk.needed_bytes)} or more",
         holds=disk.needed_bytes <= disk.free_bytes,
         action=f"free space on the disk that holds {disk.folder}",
         failure_class=FailureClass.PLAN_DOES_NOT_FIT,
     )
 
 
-def gib(size_bytes: int) -> str:
+def size_words(size_bytes: int) -> str:
     """Write a size as people compare it with a card.
 
     Example:
-        32.0 GiB
+        32.00 GiB, 1.3 MiB
     """
-    return f"{size_bytes / _GIB:.2f} GiB"
+    mib = size_bytes / _MIB
+    return f"{mib / 1024:.2f} GiB" if mib >= 1024 else f"{mib:.1f} MiB"

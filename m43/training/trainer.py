@@ -63,10 +63,13 @@ class Trainer:
         self._step = drawn.step
         self._compiled: dict[int, jax.stages.Compiled] = {}
 
+    def lower(self, batch: Batch) -> jax.stages.Lowered:
+        """Trace the step for batches of this shape, without compiling or taking it."""
+        return self._step.lower(self._state, self._frozen, batch)
+
     def compile(self, batch: Batch) -> None:
         """Compile the step for batches of this shape, without taking it."""
-        lowered = self._step.lower(self._state, self._frozen, batch)
-        self._compiled[batch.tokens.shape[1]] = lowered.compile()
+        self._compiled[batch.tokens.shape[1]] = self.lower(batch).compile()
 
     def step(self, batch: Batch) -> StepMetrics:
         """Take one optimizer step; what it measured may still be under way on the device."""

@@ -13,6 +13,7 @@ from m43.evidence.promise import CLOSING, Promise
 from m43.evidence.verdict import STAGES, verdict_words
 from m43.records import DownloadRecord, Heartbeat
 from m43.run_dir import RunDir, write_record
+from tests.unit.evidence.good_plan import plan_record
 from tests.unit.evidence.good_records import (
     CONTRACT,
     FILES,
@@ -50,6 +51,7 @@ def write_gate_files(run: RunDir, gate: str) -> None:
         write_record(run.auth, auth_record(run.read_profile()))
     elif gate == "venv":
         write_record(run.venv, venv_record())
+        write_record(run.plan, plan_record())
         run.env_snapshot.write_text("jax==0.10.2\n")
         run.gpu_snapshot.write_text("no NVIDIA driver\n")
     elif gate == "train-300":

@@ -28,6 +28,7 @@ def records_of(run: RunDir) -> dict[str, object]:
         "contract": run.read_profile().contract,
         "auth": facts.read_auth(run),
         "venv": facts.read_venv(run),
+        "plan": facts.read_plan(run),
         "train": facts.read_train(run),
         "evaluation": facts.read_evaluation(run),
         "closing": facts.read_closing(run),

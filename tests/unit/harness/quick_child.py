@@ -18,6 +18,14 @@ from m43 import scoring, typed_json
 from m43.config import Profile
 from m43.errors import FailureClass
 from m43.lint_record import LintRecord
+from m43.plan_record import (
+    Alternative,
+    Limits,
+    PartFlops,
+    PlanRequest,
+    StepPlan,
+    TrainingPlan,
+)
 from m43.prompt_template import KnownPrompts
 from m43.records import (
     ChildError,
@@ -45,6 +53,8 @@ def main() -> int:
     job, *rest = sys.argv[1:]
     if job == "probe":
         return probe(how)
+    if job == "plan":
+        return plan(read_record(Path(rest[0]), PlanRequest), how)
     run = RunDir(Path(rest[0]))
     return train(run, how) if job == "train" else evaluate(run, how)
 
@@ -75,6 +85,50 @@ def probe(how: str) -> int:
         disk_free_bytes=2**40,
     )
     sys.stdout.write(typed_json.dump_line(report))
+    return 0
+
+
+def plan(request: PlanRequest, how: str) -> int:
+    """Plan what the profile says, with round numbers; too much of it on request."""
+    training = request.profile.training
+    memory_bytes = 1 if how == "plan does not fit" else 10**12
+    step = StepPlan(
+        rows=training.batch_rows,
+        length=training.sequence_tokens,
+        arguments_bytes=1,
+        outputs_bytes=1,
+        aliased_bytes=1,
+        temporaries_bytes=1,
+        float32_products=0,
+        bfloat16_products=1,
+        logits_rows=1,
+        flops=(PartFlops(part="head", flops=1000),),
+        state_bytes_moved=1,
+        buffers=(),
+    )
+    limits = Limits(
+        device="cpu:cpu",
+        memory_bytes=memory_bytes,
+        flops_per_s=1e9,
+        bytes_per_s=1e9,
+        sustained_share=0.5,
+        source="made up",
+    )
+    planned = TrainingPlan(
+        limits=limits,
+        parameters=7,
+        trained_parameters=7,
+        step=step,
+        process_bytes=1,
+        read_back_bytes=1,
+        model_bytes=14,
+        adapter_bytes=0,
+        steps=300,
+        rows_in_file=2400,
+        rows_used=2400,
+        alternatives=(Alternative(settings=("training.remat = true",), peak_bytes=1),),
+    )
+    sys.stdout.write(typed_json.dump_line(planned))
     return 0
 
 

@@ -32,7 +32,7 @@ def test_a_good_rehearsal_is_accepted_and_leaves_the_summary(copied_tree: Copied
     run = the_run(copied_tree)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "ACCEPTED (rehearsal)" in result.stdout
-    assert "34 passed" in result.stdout
+    assert "36 passed" in result.stdout
     assert (run / "m43_summary.md").exists()
     assert not (run / "failure_analysis.md").exists()
     assert events(run)[-1][0] == "closed"
@@ -41,7 +41,7 @@ def test_a_good_rehearsal_is_accepted_and_leaves_the_summary(copied_tree: Copied
     assert "<svg" in page
     suite = ET.parse(run / "junit.xml").getroot().find("testsuite")
     assert suite is not None
-    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("34", "0", "0")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("36", "0", "0")
 
 
 def test_a_run_without_a_token_stops_at_auth_and_says_so_everywhere(
@@ -53,13 +53,13 @@ def test_a_run_without_a_token_stops_at_auth_and_says_so_everywhere(
     assert run.name == "m43_v1"
     assert result.returncode == 1
     assert "NOT ACCEPTED" in result.stdout
-    assert "27 not run" in result.stdout
+    assert "29 not run" in result.stdout
     assert "no token" in (run / "failure_analysis.md").read_text()
     assert not (run / "m43_summary.md").exists()
     # The rows of the table are JSON inside the page.
-    assert (run / "report.html").read_text().count("NOT RUN: ") == 27
+    assert (run / "report.html").read_text().count("NOT RUN: ") == 29
     skipped = ET.parse(run / "junit.xml").getroot().findall(".//skipped")
-    assert len(skipped) == 27
+    assert len(skipped) == 29
     assert all(str(node.get("message")).startswith("NOT RUN: ") for node in skipped)
 
 
@@ -104,6 +104,7 @@ def test_a_second_run_under_the_same_name_is_refused(copied_tree: CopiedTree) ->
     ("how", "gate", "failure_class", "not_run"),
     [
         ("package missing", "venv", "", 22),
+        ("plan does not fit", "venv", "", 22),
         ("non-finite", "train-300", "non-finite loss", 21),
         ("299", "train-300", "", 10),
         ("99 rows", "eval", "", 4),

@@ -1,0 +1,97 @@
+"""The plan of a good run: what the venv gate writes down when everything fits."""
+
+from m43.plan_record import (
+    Alternative,
+    Buffer,
+    Disk,
+    Limits,
+    PartFlops,
+    PlanRecord,
+    StepPlan,
+    TrainingPlan,
+)
+from tests.unit.evidence.good_records import DEVICE, FILES, STEPS
+
+
+def limits(**changes: object) -> Limits:
+    """Give a device with 16 GB that multiplies and reads at round numbers."""
+    values: dict[str, object] = {
+        "device": DEVICE,
+        "memory_bytes": 16 * 10**9,
+        "flops_per_s": 1e11,
+        "bytes_per_s": 1e10,
+        "sustained_share": 0.5,
+        "source": "measured when the plan was made",
+    }
+    return Limits(**{**values, **changes})
+
+
+def step_plan(**changes: object) -> StepPlan:
+    """Give a step of 8 x 192 positions."""
+    values: dict[str, object] = {
+        "rows": 8,
+        "length": 192,
+        "arguments_bytes": 12_000_000,
+        "outputs_bytes": 12_000_100,
+        "aliased_bytes": 12_000_000,
+        "temporaries_bytes": 100_000_000,
+        "float32_products": 0,
+        "bfloat16_products": 33,
+        "logits_rows": 128,
+        "flops": (
+            PartFlops(part="attention projections", flops=1536 * 1_000_000),
+            PartFlops(part="attention", flops=1536 * 100_000),
+            PartFlops(part="feed-forward", flops=1536 * 3_000_000),
+            PartFlops(part="head", flops=1536 * 2_000_000),
+        ),
+        "state_bytes_moved": 40_000_000,
+        "buffers": (Buffer(name="float32[1280,128] state.params.embedding", size_bytes=655_360),),
+    }
+    return StepPlan(**{**values, **changes})
+
+
+def training_plan(**changes: object) -> TrainingPlan:
+    """Give a training that fits many times over."""
+    values: dict[str, object] = {
+        "limits": limits(),
+        "parameters": 1_000_000,
+        "trained_parameters": 1_000_000,
+        "step": step_plan(),
+        "process_bytes": 800_000_000,
+        "read_back_bytes": 2_000_000,
+        "model_bytes": 2_000_000,
+        "adapter_bytes": 0,
+        "steps": STEPS,
+        "rows_in_file": 2400,
+        "rows_used": 2400,
+        "alternatives": (),
+    }
+    return TrainingPlan(**{**values, **changes})
+
+
+def plan_record(**changes: object) -> PlanRecord:
+    """Give the plan of a good run."""
+    values: dict[str, object] = {
+        "reason": "",
+        "failure_class": None,
+        "training": training_plan(),
+        "config": FILES[0],
+        "config_bytes_moved": 100,
+        "download_bytes": 300,
+        "cache": Disk(folder="/cache", needed_bytes=300, free_bytes=50 * 10**9),
+        "run": Disk(folder="/runs", needed_bytes=66_000_000, free_bytes=50 * 10**9),
+        "duration_s": 4.5,
+    }
+    return PlanRecord(**{**values, **changes})
+
+
+def plan_that_does_not_fit() -> PlanRecord:
+    """Give a plan of 20 GB on 16, with two ways out of it."""
+    ways = (
+        Alternative(settings=("training.remat = true",), peak_bytes=9 * 10**9),
+        Alternative(
+            settings=("training.remat = true", "training.accumulate = 8"), peak_bytes=8 * 10**9
+        ),
+    )
+    step = step_plan(temporaries_bytes=20 * 10**9)
+    return plan_record(training=training_plan(step=step, alternatives=ways))

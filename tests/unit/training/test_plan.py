@@ -1,0 +1,165 @@
+"""The plan is that of the step which training takes, and everything in it follows from it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from m43 import config
+from m43.config import LoraTable, Profile
+from m43.core.gemma_config import GemmaConfig
+from m43.plan_record import TrainingPlan
+from m43.training.hlo import read_module
+from m43.training.method import abstract_blueprint, start_trainer
+from m43.training.model_config import ModelConfigError, declared_dtype, read_model_config
+from m43.training.plan import (
+    Planned,
+    abstract_batch,
+    count_rows,
+    logits_rows,
+    make_plan,
+    state_bytes_moved,
+)
+from tests.unit.evidence.good_plan import limits
+
+REHEARSAL = Path(__file__).parents[3] / "acceptance" / "rehearsal.toml"
+
+
+@pytest.fixture(scope="module")
+def profile() -> Profile:
+    """The bundled rehearsal with small batches."""
+    loaded = config.load(REHEARSAL)
+    return replace(
+        loaded, training=replace(loaded.training, batch_rows=2, sequence_tokens=32, remat=True)
+    )
+
+
+def lora_of(profile: Profile) -> Profile:
+    """Train adapters instead."""
+    return replace(
+        profile,
+        training=replace(profile.training, method="lora"),
+        lora=LoraTable(rank=2, alpha=4.0),
+    )
+
+
+@pytest.fixture(scope="module")
+def gemma(tiny_gemma: Path) -> GemmaConfig:
+    """The tiny model's config."""
+    return read_model_config(tiny_gemma)
+
+
+@pytest.fixture(scope="module")
+def plan(profile: Profile, tiny_gemma: Path, gemma: GemmaConfig) -> TrainingPlan:
+    """Plan the full training once."""
+    planned = Planned(
+        profile=profile,
+        config=gemma,
+        stored=declared_dtype(tiny_gemma),
+        limits=limits(),
+        place=lambda arguments: arguments,
+        process_bytes=lambda: 1000,
+    )
+    return make_plan(planned)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_shapes_and_arrays_give_the_same_step(
+    profile: Profile, tiny_gemma: Path, gemma: GemmaConfig, method: str
+) -> None:
+    """The step lowered from config.json alone is, line for line, the one that training compiles."""
+    mine = profile if method == "full" else lora_of(profile)
+    drawn = abstract_blueprint(mine, gemma, declared_dtype(tiny_gemma))
+    batch = abstract_batch(2, 32)
+    planned = drawn.step.lower(drawn.abstract_state(), drawn.frozen, batch)
+    taken = start_trainer(mine, tiny_gemma, gemma).lower(batch)
+
+    assert planned.as_text() == taken.as_text()
+    assert len(planned.as_text()) > 10_000
+
+
+def test_the_state_is_counted_and_comes_out_where_it_went_in(
+    plan: TrainingPlan, gemma: GemmaConfig
+) -> None:
+    """Masters and two moments in float32, a counter, and four arrays of 2 x 32."""
+    step, weights = plan.step, 4 * gemma.parameters
+    assert plan.parameters == plan.trained_parameters == gemma.parameters
+    assert step.arguments_bytes == pytest.approx(3 * weights, rel=0.02)
+    assert step.aliased_bytes >= 3 * weights
+    assert step.temporaries_bytes > 0
+    assert step.step_bytes == (
+        step.arguments_bytes + step.outputs_bytes - step.aliased_bytes + step.temporaries_bytes
+    )
+    assert plan.peak_bytes == 1000 + step.step_bytes
+    assert (plan.model_bytes, plan.adapter_bytes) == (2 * gemma.parameters, 0)
+    assert step.state_bytes_moved == 3 * weights + 2 * step.aliased_bytes
+
+
+def test_no_product_of_the_step_is_in_float32(plan: TrainingPlan) -> None:
+    """Forward and backward, attention included."""
+    assert plan.step.float32_products == 0
+    assert plan.step.bfloat16_products > 20
+
+
+def test_the_largest_arrays_are_named(plan: TrainingPlan) -> None:
+    """Those of the state by their place in it, the others by the operation that makes them."""
+    names = [buffer.name for buffer in plan.step.buffers]
+    assert any("state.params.embedding" in name for name in names)
+    assert any("dot_general" in name or "fusion" in name for name in names)
+    assert all(buffer.size_bytes > 0 for buffer in plan.step.buffers)
+
+
+def test_the_times_follow_from_the_limits(plan: TrainingPlan) -> None:
+    """The larger of what the FLOPs and what the bytes take; a share of the peak takes longer."""
+    flops, moved = plan.step.total_flops, plan.step.bytes_moved
+    fast = replace(plan, limits=limits(flops_per_s=1e30, bytes_per_s=1e9))
+    slow = replace(plan, limits=limits(flops_per_s=1e3, bytes_per_s=1e30, sustained_share=0.5))
+    assert fast.roofline_s == fast.sustained_s == moved / 1e9
+    assert slow.roofline_s == flops / 1e3
+    assert slow.sustained_s == 2 * slow.roofline_s
+
+
+def test_a_read_back_that_is_larger_than_the_step_is_the_peak(plan: TrainingPlan) -> None:
+    """Under LoRA the saved model is larger than all that a step makes."""
+    large = replace(plan, read_back_bytes=10 * plan.step.step_bytes)
+    assert large.peak_bytes == 1000 + plan.step.arguments_bytes + large.read_back_bytes
+
+
+def test_remat_reads_every_weight_once_more() -> None:
+    """Forward, backward, and forward again."""
+    assert state_bytes_moved(100, 30, remat=False) == 260
+    assert state_bytes_moved(100, 30, remat=True) == 360
+
+
+def test_rows_of_logits_are_told_from_the_embedding(gemma: GemmaConfig) -> None:
+    """A chunk of 7 x 3 rows; [V, D] is none."""
+    size, width = gemma.vocab_size, gemma.d_model
+    text = (
+        "ENTRY %main (a: f32[1]) -> f32[1] {\n"
+        f"  %a = f32[{size},{width}]{{1,0}} add(%x, %y)\n"
+        f"  %b = f32[7,3,{size}]{{2,1,0}} add(%x, %y)\n"
+    )
+    assert logits_rows(read_module(text), gemma) == 21
+
+
+def test_a_dtype_that_is_not_said_is_not_guessed(tmp_path: Path) -> None:
+    """Both spellings are read; nothing and a foreign one are refused."""
+    path = tmp_path / "config.json"
+    path.write_text('{"dtype": "float32"}')
+    assert declared_dtype(tmp_path) == np.float32
+    path.write_text('{"torch_dtype": "bfloat16"}')
+    assert declared_dtype(tmp_path) == jax.numpy.bfloat16
+    for text in ("{}", '{"dtype": "float16"}'):
+        path.write_text(text)
+        with pytest.raises(ModelConfigError, match="dtype"):
+            declared_dtype(tmp_path)
+
+
+def test_rows_are_counted_without_being_judged(tmp_path: Path) -> None:
+    """Blank lines are none; whether a row is good, training says."""
+    path = tmp_path / "rows.jsonl"
+    assert count_rows(path) == 0
+    path.write_text('{"a": 1}\n\nnot JSON\n  \n{}')
+    assert count_rows(path) == 3
