@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PARITY := .venv-parity
 PARITY_READY := $(PARITY)/.ready
 
-.PHONY: rehearsal test fuzz lint types contracts parity real faults faults-quick check lock clean
+.PHONY: rehearsal test fuzz lint types contracts parity real faults faults-quick lies check lock clean
 
 rehearsal: $(READY)  ## all four gates on a toy Gemma: no GPU, no token
 	$(BIN)/python -m pytest acceptance -m rehearsal
@@ -38,6 +38,9 @@ faults-quick: $(READY)  ## the part of the matrix that CI has time for
 
 real: $(PARITY_READY)  ## published weights: make real MODEL=FOLDER RUN=RUN_DIR
 	M43_REAL_MODEL="$(MODEL)" M43_REAL_RUN="$(RUN)" $(PARITY)/bin/python -m pytest -s tests/real
+
+lies: $(READY)  ## every file of a good run damaged in every way; verify names each
+	$(BIN)/python -m pytest tests/lies
 
 check: lint types contracts test rehearsal parity  ## what CI runs
 

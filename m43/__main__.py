@@ -53,6 +53,12 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=f"{_sentence(text)} {more}")
         command.add_argument("run", type=Path, metavar="RUN_DIR", help=_RUN_HELP)
         command.set_defaults(call=call)
+        if name == "verify":
+            command.add_argument(
+                "--without-weights",
+                action="store_true",
+                help="the folder was handed on without its weights: do not miss them",
+            )
     return parser
 
 
@@ -109,7 +115,7 @@ def _verify(options: argparse.Namespace) -> int:
     from m43.run_dir import require_run
 
     require_run(options.run)
-    problems = verify(options.run, REPOSITORY)
+    problems = verify(options.run, REPOSITORY, without_weights=options.without_weights)
     for problem in problems:
         sys.stdout.write(f"NOT SUPPORTED  {problem}\n")
     if problems:

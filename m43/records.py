@@ -47,10 +47,13 @@ class OpeningRecord:
     promises: tuple[str, ...] = field(repr=False)
     train_rows_sha256: str
     eval_rows_sha256: str
+    code_sha256: str  # of code.sha256, which names every file that judges the run
+    plugins: tuple[str, ...]  # of pytest, beside its own
     tree_sha256: str
     tree_files: int
     attempts_of_this_run: int  # lines of the ledger under this run's name, this one included
     earlier_attempts: tuple[EarlierAttempt, ...] = field(repr=False)
+    unlisted_runs: tuple[str, ...]  # run folders of which the ledger has no line
     command: tuple[str, ...] = field(repr=False)
 
 
@@ -398,4 +401,5 @@ class ClosingRecord:
     changed_paths: tuple[str, ...]  # of the working tree outside the run folder
     changed_packages: tuple[str, ...]
     model_sha256: str
+    foreign_code: tuple[str, ...]  # of the harness's process: plugins and functions not m43's own
     documents: tuple[str, ...]  # closing documents that lie in the run folder at that moment

@@ -67,6 +67,11 @@ class RunDir:
         return self.path / "contract.txt"
 
     @property
+    def code(self) -> Path:
+        """The digest of every file that judges the run, as sha256sum prints it."""
+        return self.path / "code.sha256"
+
+    @property
     def opening(self) -> Path:
         return self.path / "opening.json"
 
@@ -158,6 +163,11 @@ class RunDir:
     @property
     def junit(self) -> Path:
         return self.path / "junit.xml"
+
+    @property
+    def reports_seal(self) -> Path:
+        """The digests of the two reports, as sha256sum prints them."""
+        return self.path / "reports.sha256"
 
     @property
     def loss_curve(self) -> Path:

@@ -1,6 +1,7 @@
 """Digests of a run's files: what seals a gate's records into the journal."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from m43.errors import M43Error
@@ -53,3 +54,21 @@ def gate_digest(run: RunDir, gate: str) -> str:
             )
         lines.append(f"{file_sha256(path)}  {path.name}\n")
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def weights_sha256(folder: Path) -> str:
+    """Digest a model's weights; empty when there are none.
+
+    The same digest as the training child's, and as a shell's:
+
+        cd FOLDER && LC_ALL=C sha256sum *.safetensors | sha256sum
+    """
+    digests = {path.name: file_sha256(path) for path in folder.glob("*.safetensors")}
+    return weights_digest(digests) if digests else ""
+
+
+def weights_digest(digests: Mapping[str, str]) -> str:
+    """Give the digest of weights of which the SHA-256 of every file is known, by name."""
+    names = sorted(digests, key=str.encode)
+    lines = "".join(f"{digests[name]}  {name}\n" for name in names)
+    return hashlib.sha256(lines.encode()).hexdigest()

@@ -42,13 +42,25 @@ def seal(run: RunDir) -> str:
     return file_sha256(run.manifest)
 
 
-def check(run: RunDir) -> tuple[Problem, ...]:
-    """Name every file that is missing, changed or extra."""
+def is_weights(name: str) -> bool:
+    """Tell whether a sealed file holds weights, which a folder is often handed on without."""
+    return name.startswith(("model/", "adapter/")) and name.endswith(".safetensors")
+
+
+def check(run: RunDir, *, without_weights: bool = False) -> tuple[Problem, ...]:
+    """Name every file that is missing, changed or extra.
+
+    Args:
+        run: The run folder.
+        without_weights: The folder was handed on without its weights; where they lie, they are
+            checked all the same.
+    """
     listed, problems = _listed(run)
     present = set(sealed_names(run))
     problems += [
         _problem(run, name, "no file", "the file that was sealed")
         for name in sorted(set(listed) - present)
+        if not (without_weights and is_weights(name))
     ]
     problems += [
         _problem(run, name, "a file that was not sealed", "nothing beside the sealed files")
@@ -62,18 +74,17 @@ def sealed_names(run: RunDir) -> tuple[str, ...]:
     """List what the manifest covers, by path inside the run folder, in order.
 
     Left out is what changes after the seal or is made from sealed files: the manifest itself, the
-    journal (which seals itself, and names the manifest's digest), heartbeats and the documents.
+    journal (which seals itself, and names the manifest's digest), the documents and reports.
     """
     later = {
         run.manifest,
         run.journal,
         run.reserve,
-        run.heartbeat("train"),
-        run.heartbeat("eval"),
         run.summary,
         run.failure_analysis,
         run.report,
         run.junit,
+        run.reports_seal,
         run.loss_curve,
     }
     paths = (path for path in run.path.rglob("*") if path.is_symlink() or not path.is_dir())
@@ -89,7 +100,8 @@ def _listed(run: RunDir) -> tuple[dict[str, str], list[Problem]]:
         return {}, [_problem(run, run.manifest.name, type(error).__name__, "a readable manifest")]
     listed: dict[str, str] = {}
     problems = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Only \n ends a line, for sha256sum as well: str.splitlines knows other ends.
+    for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
         match = _LINE.fullmatch(line)
         if match is None:
             name = f"{run.manifest.name}:{number}"

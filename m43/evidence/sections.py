@@ -9,6 +9,7 @@ from m43.evidence.entry import Entry
 from m43.evidence.markdown import code, prose, table
 from m43.evidence.measurement import Judged, measure
 from m43.evidence.verdict import STAGES
+from m43.records import EarlierAttempt
 
 REHEARSAL = "REHEARSAL \N{EN DASH} not a production run"
 
@@ -161,6 +162,16 @@ def attempts(dossier: Dossier) -> str:
     if dossier.opening is None:
         return "Not known: opening.json is missing."
     earlier = dossier.opening.earlier_attempts
+    if dossier.opening.unlisted_runs:
+        names = ", ".join(code(name) for name in dossier.opening.unlisted_runs)
+        return (
+            f"{_listed(earlier)}\n\nRun folders of which the ledger has no line, because they are "
+            f"another machine's or it was begun anew: {names} (opening.json)."
+        )
+    return _listed(earlier)
+
+
+def _listed(earlier: Sequence[EarlierAttempt]) -> str:
     if not earlier:
         return "None: when this run was opened, the ledger held no other attempt (opening.json)."
     rows = [(code(item.run), prose(item.kind), prose(item.started_utc)) for item in earlier]

@@ -7,6 +7,7 @@ from m43.config import Profile
 from m43.evidence import scores, sections
 from m43.evidence.child_facts import EvaluationFacts, TrainFacts
 from m43.evidence.dossier import Dossier
+from m43.evidence.limits import UNSIGNED
 from m43.evidence.markdown import code, document, prose, table
 from m43.evidence.performance_section import performance_section
 from m43.evidence.rows_section import rows_section
@@ -293,8 +294,7 @@ def _how_to_verify(facts: Complete) -> str:
 
 def _limits(facts: Complete) -> str:
     lines = [
-        "The folder is not signed: its files agree with each other, and that does not prove who "
-        "made them, when, or on which machine.",
+        *UNSIGNED,
         f"What the hub said is as recorded in auth.json; the hub that was asked is "
         f"{code(facts.auth.endpoint)}.",
         "The scores are those of the answers after the stated normalisation, on these rows; they "

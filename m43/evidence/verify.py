@@ -12,19 +12,26 @@ from pathlib import Path
 from m43 import config, scoring
 from m43.errors import M43Error, Problem
 from m43.evidence import manifest, secrets
+from m43.evidence.code_audit import audit_code
 from m43.evidence.contract import read_contract
 from m43.evidence.decoding_audit import audit_decoding
 from m43.evidence.digests import file_sha256, gate_digest
 from m43.evidence.documents import expected_document, expected_loss_curve, verdict_of
 from m43.evidence.dossier import Dossier, read_dossier
+from m43.evidence.ledger_audit import audit_ledger
 from m43.evidence.lint_audit import audit_lint
 from m43.evidence.metrics_audit import audit_metrics
+from m43.evidence.report_seal import audit_reports
 from m43.evidence.rows_audit import audit_rows
+from m43.evidence.speed_audit import audit_speed
 from m43.evidence.verdict import verdict_words
+from m43.evidence.weights_audit import audit_weights
 from m43.run_dir import RunDir
 
 
-def verify(run_path: Path, repository: Path) -> tuple[Problem, ...]:
+def verify(
+    run_path: Path, repository: Path, *, without_weights: bool = False
+) -> tuple[Problem, ...]:
     """Make every claim of a run folder again; an empty answer means that all are supported."""
     run = RunDir(run_path)
     dossier = read_dossier(run)
@@ -32,16 +39,21 @@ def verify(run_path: Path, repository: Path) -> tuple[Problem, ...]:
         lambda: _identity(dossier),
         lambda: _ending(run, dossier),
         lambda: _seals(run, dossier),
-        lambda: _manifest(run, dossier),
+        lambda: _manifest(run, dossier, without_weights=without_weights),
+        lambda: audit_code(run, dossier, repository),
         lambda: _contract(dossier, repository),
         lambda: _profile(dossier, repository),
+        lambda: audit_ledger(dossier.opening, run.path.absolute().parent),
         lambda: audit_metrics(dossier),
+        lambda: audit_speed(run, dossier),
+        lambda: audit_weights(run, dossier),
         lambda: _scores(run, dossier),
         lambda: audit_decoding(dossier),
         lambda: audit_rows(dossier, repository),
         lambda: audit_lint(dossier, repository),
         lambda: _documents(run, dossier),
         lambda: _loss_curve(run, dossier),
+        lambda: audit_reports(run, dossier),
         lambda: _no_secrets(run),
     )
     problems = list(dossier.problems)
@@ -107,10 +119,10 @@ def _seals(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
             yield from _digest_problem(digest, entry.detail, path.name)
 
 
-def _manifest(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
+def _manifest(run: RunDir, dossier: Dossier, *, without_weights: bool) -> Iterator[Problem]:
     # A run that was never sealed has no manifest; that it was not is told once, by its ending.
     if any(entry.event == "sealed" for entry in dossier.entries):
-        yield from manifest.check(run)
+        yield from manifest.check(run, without_weights=without_weights)
 
 
 def _gate_digest(run: RunDir, gate: str) -> str:
@@ -206,15 +218,15 @@ def hold(promise: Callable[..., None], records: Mapping[str, object]) -> str:
 
 
 def _profile(dossier: Dossier, repository: Path) -> Iterator[Problem]:
-    """Hold a production run's profile against the locked decisions of the repository.
+    """Hold a run's profile against the locked decisions of its kind in the repository.
 
     Paths and the run's name differ from machine to machine and are disclosed in the opening.
     """
     opening, profile = dossier.opening, dossier.profile
-    if opening is None or profile is None or opening.kind != "production":
+    if opening is None or profile is None:
         return
     try:
-        locked = config.load(repository / "acceptance" / "production.toml")
+        locked = config.load(repository / "acceptance" / f"{opening.kind}.toml")
     except M43Error as error:
         yield from error.problems
         return

@@ -9,14 +9,15 @@ from typing import TypeVar
 
 from m43 import typed_json
 from m43.errors import FailureClass, M43Error, Problem
-from m43.evidence import contract, documents, ledger, manifest, secrets
-from m43.evidence.digests import gate_digest
+from m43.evidence import code, contract, documents, ledger, manifest, secrets
+from m43.evidence.digests import file_sha256, gate_digest
 from m43.evidence.journal import Journal, stamp
 from m43.evidence.promise import CLOSING, Promise
 from m43.evidence.verdict import Verdict, verdict_words
 from m43.harness import recovery, tree
 from m43.harness.hold import Hold, one_at_a_time
 from m43.harness.interruption import Interruption
+from m43.harness.known_runs import require_whole_ledger
 from m43.harness.opening import Plan, git_commit, opening_record
 from m43.harness.packages import Packages
 from m43.harness.recovery import Recovered
@@ -29,6 +30,7 @@ from m43.run_dir import (
     is_disk_full,
     is_not_writable,
     remove_unfinished,
+    write_atomically,
     write_record,
 )
 
@@ -263,7 +265,8 @@ def begin(plan: Plan) -> Attempt:
     Runs that were cut off are closed first, so that this one finds a quiet tree.
 
     Raises:
-        RunExistsError, RunInProgressError, BrokenChainError: nothing is written for this run then.
+        RunExistsError, RunInProgressError, BrokenChainError, ShortenedLedgerError: nothing is
+            written for this run then.
         OSError: when there is no room for it; what was made of it is removed.
     """
     with one_at_a_time(plan.ledger):
@@ -275,13 +278,16 @@ def begin(plan: Plan) -> Attempt:
                 where=str(plan.folder.parent),
                 action="let it end, or end it; then begin",
             )
+        require_whole_ledger(plan.folder.parent)
         before = tree.measure(plan.repository, plan.folder)
         run, hold = RunDir(plan.folder), _first_traces(plan)
     journal = Journal.open(run.journal)
     write_record(run.vitals, vitals())
     write_record(run.profile, plan.profile)
     contract.keep(run, plan.repository / "acceptance" / "test_production.py")
-    write_record(run.opening, opening_record(plan, before, git_commit))
+    write_atomically(run.code, code.listing(plan.repository).encode())
+    code_sha256 = file_sha256(run.code)
+    write_record(run.opening, opening_record(plan, before, code_sha256, git_commit))
     journal.append("opened")
     documents.write_opening_analysis(run)
     return Attempt(

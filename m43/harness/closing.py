@@ -1,10 +1,9 @@
 """The closing: what is true after the last gate that ran, whichever that was."""
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from m43.evidence.digests import file_sha256
+from m43.evidence.digests import weights_sha256
 from m43.harness import packages, tree
 from m43.harness.packages import Packages
 from m43.harness.tree import Tree
@@ -19,6 +18,7 @@ def closing_record(
     tree_before: Tree,
     packages_before: Packages | None,
     site_packages: Iterable[Path],
+    foreign_code: tuple[str, ...],
 ) -> ClosingRecord:
     """Measure the environment, the tree and the model again.
 
@@ -28,6 +28,7 @@ def closing_record(
         tree_before: As it was before the first gate.
         packages_before: As they were at the venv gate; None when the run did not get there.
         site_packages: The folders that the venv gate's probe named.
+        foreign_code: What in this process is not as m43's files have it.
     """
     tree_after = tree.measure(repository, run.path)
     packages_after = packages.measure(site_packages)
@@ -41,19 +42,8 @@ def closing_record(
             packages.changes(packages_before, packages_after) if packages_before is not None else ()
         ),
         model_sha256=weights_sha256(run.model),
+        foreign_code=foreign_code,
         documents=tuple(
             sorted(path.name for path in (run.summary, run.failure_analysis) if path.exists())
         ),
     )
-
-
-def weights_sha256(folder: Path) -> str:
-    """Digest a model's weights; empty when there are none.
-
-    The same digest as the training child's, and as a shell's:
-
-        cd FOLDER && LC_ALL=C sha256sum *.safetensors | sha256sum
-    """
-    paths = sorted(folder.glob("*.safetensors"), key=lambda path: path.name.encode())
-    lines = "".join(f"{file_sha256(path)}  {path.name}\n" for path in paths)
-    return hashlib.sha256(lines.encode()).hexdigest() if paths else ""

@@ -4,9 +4,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import _pytest
 import pytest
 
-from m43.harness.selection import REQUIRED_PLUGINS, Asked
+from m43.harness import loaded_plugins
+from m43.harness.loaded_plugins import LoadedPlugin
+from m43.harness.selection import OWN_PLUGINS, REQUIRED_PLUGINS, Asked
 
 # Options that only look, by the names under which pytest keeps them.
 _PASSIVE = (
@@ -42,24 +45,44 @@ _SWITCHES: tuple[tuple[str, object, str], ...] = (
     ("random_order_bucket", None, "--random-order"),
     ("session_timeout", None, "--session-timeout"),
     ("suppress_tests_failed_exit_code", False, "--suppress-tests-failed-exit-code"),
+    # pytest keeps the two --strict options of pytest.ini as if they had been given with -o.
+    ("override_ini", ["strict_markers=true", "strict_config=true"], "-o"),
+    ("noconftest", False, "--noconftest"),
+    ("continue_on_collection_errors", False, "--continue-on-collection-errors"),
+    ("pastebin", None, "--pastebin"),
 )
 
 
-def read(config: pytest.Config) -> Asked:
+def read(config: pytest.Config, repository: Path) -> Asked:
     """Read what was asked; nothing is decided here."""
+    manager = config.pluginmanager
     return Asked(
         marker=str(config.getoption("markexpr", "") or "").strip(),
         arguments=tuple(config.args),
         switches=tuple(_given(config)),
         missing_plugins=tuple(
-            name for name in REQUIRED_PLUGINS if not config.pluginmanager.hasplugin(name)
+            [name for name in REQUIRED_PLUGINS if not manager.hasplugin(name)]
+            + [name for name in OWN_PLUGINS if manager.is_blocked(name)]
         ),
+        strange_plugins=strange_plugins(config, repository),
         passive=any(config.getoption(name, False) for name in _PASSIVE),
         optimized=sys.flags.optimize > 0,
         rewritten=config.getoption("assertmode", "rewrite") == "rewrite",
         inifile=config.inipath,
+        rootdir=config.rootpath,
         folder=Path(config.invocation_params.dir),
     )
+
+
+def plugins(config: pytest.Config) -> tuple[LoadedPlugin, ...]:
+    """Describe the plugins that are loaded now, conftest files included."""
+    return loaded_plugins.read(config.pluginmanager.list_name_plugin())
+
+
+def strange_plugins(config: pytest.Config, repository: Path) -> tuple[str, ...]:
+    """Name the loaded plugins that have no place in a run."""
+    installed = Path(_pytest.__file__).resolve().parents[1]
+    return tuple(map(str, loaded_plugins.strangers(plugins(config), repository, installed)))
 
 
 def _given(config: pytest.Config) -> Iterator[str]:

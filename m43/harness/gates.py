@@ -1,13 +1,15 @@
 """The gates: what each of them measures and writes into the run folder."""
 
 import functools
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import m43
 from m43.evidence import facts
 from m43.evidence.child_facts import EvaluationFacts, TrainFacts
 from m43.evidence.promise import CLOSING
-from m43.harness import auth, closing, download, job, snapshots, venv
+from m43.harness import auth, closing, download, job, own_code, snapshots, venv
 from m43.harness import plan as plan_gate
 from m43.harness.attempt import Attempt
 from m43.harness.process import Sight
@@ -95,6 +97,7 @@ def measure_closing(attempt: Attempt) -> None:
         tree_before=attempt.tree_before,
         packages_before=attempt.packages_before,
         site_packages=[Path(folder) for folder in attempt.site_packages],
+        foreign_code=own_code.foreign_code(sys.modules, Path(m43.__file__).parent),
     )
     write_record(attempt.run.closing, record)
 

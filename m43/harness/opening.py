@@ -14,6 +14,7 @@ from m43.evidence import ledger
 from m43.evidence.contract import ContractText
 from m43.evidence.digests import file_sha256
 from m43.evidence.journal import stamp
+from m43.harness.known_runs import unlisted
 from m43.harness.tree import Tree
 from m43.records import OpeningRecord
 
@@ -30,6 +31,7 @@ class Plan:
     contract: ContractText = field(repr=False)
     command: tuple[str, ...] = field(repr=False)
     started: datetime
+    plugins: tuple[str, ...] = field(default=(), repr=False)  # of pytest, beside its own
 
     @property
     def folder(self) -> Path:
@@ -58,7 +60,9 @@ def named(profile: Profile, name: str, now: datetime) -> Profile:
     return replace(profile, run=RunTable(name=text))
 
 
-def opening_record(plan: Plan, tree: Tree, commit: Callable[[Path], str]) -> OpeningRecord:
+def opening_record(
+    plan: Plan, tree: Tree, code_sha256: str, commit: Callable[[Path], str]
+) -> OpeningRecord:
     """Write down what is true now; the attempt already stands in the ledger."""
     profile, repository = plan.profile, plan.repository
     attempts = ledger.read(plan.ledger)
@@ -76,10 +80,13 @@ def opening_record(plan: Plan, tree: Tree, commit: Callable[[Path], str]) -> Ope
         promises=plan.contract.names,
         train_rows_sha256=_rows_sha256(profile.data.train),
         eval_rows_sha256=_rows_sha256(profile.data.evaluation),
+        code_sha256=code_sha256,
+        plugins=plan.plugins,
         tree_sha256=tree.sha256,
         tree_files=len(tree.files),
         attempts_of_this_run=len(mine),
         earlier_attempts=tuple(attempt.earlier for attempt in attempts[:-1]),
+        unlisted_runs=unlisted(plan.ledger.parent),
         command=plan.command,
     )
 

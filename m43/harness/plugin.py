@@ -13,7 +13,7 @@ from m43 import config as profiles
 from m43.config import LOOPBACK_ENDPOINT, Profile
 from m43.errors import M43Error
 from m43.evidence.contract import read_contract
-from m43.harness import command_line, selection
+from m43.harness import command_line, loaded_plugins, selection
 from m43.harness.opening import Plan, contract_path, named, own_command
 from m43.harness.selection import Asked
 from m43.names import is_folder_name
@@ -40,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Look at the call before anything else does; refuse it, or make ready for it."""
-    asked = command_line.read(config)
+    asked = command_line.read(config, REPOSITORY)
     if not selection.concerns_acceptance(asked, REPOSITORY):
         return
     # Here and not above: unit tests need none of this.
@@ -93,6 +93,7 @@ def _plan(config: pytest.Config, asked: Asked) -> Plan:
         contract=contract,
         command=own_command(),
         started=now,
+        plugins=loaded_plugins.shown(command_line.plugins(config)),
     )
     # A name that is refused may be none that can be looked for.
     if not problems and plan.folder.exists():

@@ -1,16 +1,21 @@
 """The reporting: what a run tells pytest, its terminal, its HTML report and the journal."""
 
+import sys
+from contextlib import suppress
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import m43
 from m43.errors import FailureClass, M43Error
 from m43.evidence import facts
 from m43.evidence.diagnosis import diagnose
 from m43.evidence.report import summary_html
+from m43.evidence.report_seal import seal_reports
 from m43.evidence.verdict import verdict_words
-from m43.harness import gates, not_run, selection
+from m43.harness import command_line, gates, not_run, own_code, selection
 from m43.harness.attempt import Attempt, begin
 from m43.harness.interruption import Interruption
 from m43.harness.opening import Plan, version
@@ -59,6 +64,10 @@ class Reporting:
         ]
         names = [item.name for item in session.items]
         problems = selection.item_problems(names, self.plan.contract.names, marks)
+        # What was collected may have brought a conftest along, and with it other code.
+        strangers = command_line.strange_plugins(session.config, self.plan.repository)
+        problems += selection.stranger_problems(strangers)
+        problems += _foreign_code()
         if problems:
             raise pytest.UsageError(selection.refusal(problems))
 
@@ -140,6 +149,7 @@ class Reporting:
             return
         # From here on signals are noted and end nothing: the end is being written.
         try:
+            self._refuse_late_plugins(attempt, session.config)
             verdict = attempt.finish(lambda: gates.measure_closing(attempt))
             accepted = verdict.accepted
         except Exception as error:  # noqa: BLE001 (the dead-man's document stands, and is true)
@@ -148,8 +158,18 @@ class Reporting:
         if not accepted and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
+    def _refuse_late_plugins(self, attempt: Attempt, config: pytest.Config) -> None:
+        strangers = command_line.strange_plugins(config, self.plan.repository)
+        if strangers:
+            attempt.interrupt(f"a pytest plugin that came during the run: {', '.join(strangers)}")
+
+    @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
-        """Leave the signals as they were found."""
+        """Seal the reports, which are finished by now, and leave the signals as they were found."""
+        if self.attempt is not None:
+            # Where the disk is full that was told already; verify then misses the seal.
+            with suppress(OSError):
+                seal_reports(self.attempt.run)
         self.interruption.restore()
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
@@ -219,6 +239,11 @@ class Metadata:
         kept = {name: metadata[name] for name in ("Python", "Platform") if name in metadata}
         metadata.clear()
         metadata.update(kept | {"m43": version(), "pytest": pytest.__version__})
+
+
+def _foreign_code() -> tuple[str, ...]:
+    found = own_code.foreign_code(sys.modules, Path(m43.__file__).parent)
+    return tuple(f"found {name}, expected the code of m43's own files" for name in found)
 
 
 def _of_others(recovered: Recovered) -> list[str]:

@@ -10,7 +10,9 @@ COMMANDS = (
     "pytest acceptance -m production    the run itself, once",
 )
 # Without one of these a run would leave no report, or wait for ever.
-REQUIRED_PLUGINS = ("html", "timeout", "junitxml", "terminal")
+REQUIRED_PLUGINS = ("html", "timeout", "junitxml", "terminal", "python", "assertion", "metadata")
+# What m43 itself registers when a run begins; `-p no:NAME` would switch it off just as well.
+OWN_PLUGINS = ("m43-stages", "m43-marker", "m43-metadata", "m43-reporting")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,21 +23,26 @@ class Asked:
         marker: The expression after -m.
         arguments: The paths and node ids, as they were given.
         switches: Options that were given and that have no place in a run, as a person types them.
-        missing_plugins: Those of `REQUIRED_PLUGINS` that were switched off.
+        missing_plugins: Those of `REQUIRED_PLUGINS` and `OWN_PLUGINS` that were switched off.
+        strange_plugins: Plugins and conftest files that have no place in a run.
         passive: The call only looks: --collect-only, --fixtures, --markers and their like.
         optimized: Python runs without asserts (-O).
         rewritten: pytest explains asserts (anything but --assert=plain).
         inifile: The ini file that pytest read.
+        rootdir: What pytest takes for the root.
+        folder: Where it was called.
     """
 
     marker: str
     arguments: tuple[str, ...]
     switches: tuple[str, ...] = ()
     missing_plugins: tuple[str, ...] = ()
+    strange_plugins: tuple[str, ...] = ()
     passive: bool = False
     optimized: bool = False
     rewritten: bool = True
     inifile: Path | None = None
+    rootdir: Path | None = None
     folder: Path = field(default_factory=Path.cwd)
 
 
@@ -71,6 +78,7 @@ def _option_problems(asked: Asked, repository: Path) -> Iterator[str]:
             f"found no pytest plugin {name!r}, expected it: leave -p no:{name} and "
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD away, or install it"
         )
+    yield from stranger_problems(asked.strange_plugins)
     if asked.optimized:
         yield "found Python without asserts (-O or PYTHONOPTIMIZE), expected asserts: run without"
     if not asked.rewritten:
@@ -78,6 +86,17 @@ def _option_problems(asked: Asked, repository: Path) -> Iterator[str]:
     expected = repository / "pytest.ini"
     if asked.inifile != expected:
         yield f"found the ini file {asked.inifile}, expected {expected}: leave -c, --rootdir away"
+    if asked.rootdir != repository:
+        yield f"found the root {asked.rootdir}, expected {repository}: leave --rootdir away"
+
+
+def stranger_problems(names: Sequence[str]) -> tuple[str, ...]:
+    """Refuse plugins that could repeat, reorder or replace what a run does."""
+    return tuple(
+        f"found the pytest plugin {name}, expected those only that m43 knows: leave -p {name}, "
+        f"PYTEST_PLUGINS or the conftest away, or switch it off with -p no:{name.split()[0]}"
+        for name in names
+    )
 
 
 def _argument_problems(asked: Asked, repository: Path) -> Iterator[str]:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from m43 import config, typed_json
 from m43.config import Profile
-from m43.evidence import contract
-from m43.evidence.digests import file_sha256
+from m43.evidence import code, contract
+from m43.evidence.digests import file_sha256, weights_digest
 from m43.evidence.journal import stamp
 from m43.lint_record import LintRecord
 from m43.prompt_template import KnownPrompts
@@ -74,10 +74,31 @@ FILES = tuple(
 )
 
 
+WEIGHTS = b"weights"
+CONFIG = b"""{
+  "num_hidden_layers": 4, "hidden_size": 64, "intermediate_size": 256,
+  "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32
+}
+"""
+MODEL_SHA256 = weights_digest({"model.safetensors": hashlib.sha256(WEIGHTS).hexdigest()})
+BASE_SHA256 = weights_digest({"model.safetensors": digest("model.safetensors")})
+
+
 def own_differences() -> tuple[str, ...]:
     """List how a production run with this profile differs from the locked decisions."""
     locked = config.load(REPOSITORY / "acceptance" / "production.toml")
     return config.differences(profile_of("production"), locked)
+
+
+@cache
+def code_listing() -> str:
+    """List the code of this checkout."""
+    return code.listing(REPOSITORY)
+
+
+def code_sha256() -> str:
+    """Digest the list."""
+    return hashlib.sha256(code_listing().encode()).hexdigest()
 
 
 def opening_record(kind: str, name: str, **changes: object) -> OpeningRecord:
@@ -96,10 +117,13 @@ def opening_record(kind: str, name: str, **changes: object) -> OpeningRecord:
         "promises": text.names,
         "train_rows_sha256": file_sha256(TRAIN_ROWS),
         "eval_rows_sha256": file_sha256(EVAL_ROWS),
+        "code_sha256": code_sha256(),
+        "plugins": ("pytest_html.plugin", "pytest_timeout"),
         "tree_sha256": digest("tree"),
         "tree_files": 123,
         "attempts_of_this_run": 1,
         "earlier_attempts": (),
+        "unlisted_runs": (),
         "command": ("pytest", "acceptance", "-m", kind),
     }
     return OpeningRecord(**{**values, **changes})
@@ -183,10 +207,10 @@ def train_record(**changes: object) -> TrainRecord:
         "device": DEVICE,
         "jax_version": "0.10.2",
         "flax_version": "0.12.8",
-        "repo_config_sha256": digest("config.json"),
-        "base_weights_sha256": digest("base"),
-        "model_sha256": digest("model"),
-        "reloaded_sha256": digest("model"),
+        "repo_config_sha256": hashlib.sha256(CONFIG).hexdigest(),
+        "base_weights_sha256": BASE_SHA256,
+        "model_sha256": MODEL_SHA256,
+        "reloaded_sha256": MODEL_SHA256,
         "method": "full",
         "parameters": 1_000_000,
         "trained_parameters": 1_000_000,
@@ -288,8 +312,8 @@ def evaluation_record(**changes: object) -> EvaluationRecord:
     """Give the evaluation record of a good run."""
     values: dict[str, object] = {
         "device": DEVICE,
-        "base_weights_sha256": digest("base"),
-        "model_sha256": digest("model"),
+        "base_weights_sha256": BASE_SHA256,
+        "model_sha256": MODEL_SHA256,
         "eval_rows_sha256": file_sha256(EVAL_ROWS),
         "rows_in_file": ROWS,
         "decoding": Decoding(
@@ -315,7 +339,8 @@ def closing_record(**changes: object) -> ClosingRecord:
         "tree_files": 123,
         "changed_paths": (),
         "changed_packages": (),
-        "model_sha256": digest("model"),
+        "model_sha256": MODEL_SHA256,
+        "foreign_code": (),
         "documents": ("failure_analysis.md",),
     }
     return ClosingRecord(**{**values, **changes})

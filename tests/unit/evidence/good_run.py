@@ -10,17 +10,21 @@ from m43.evidence import contract, documents, manifest
 from m43.evidence.digests import gate_digest
 from m43.evidence.journal import Journal
 from m43.evidence.promise import CLOSING, Promise
+from m43.evidence.report_seal import seal_reports
 from m43.evidence.verdict import STAGES, verdict_words
 from m43.records import DownloadRecord, Heartbeat
 from m43.run_dir import RunDir, write_record
 from tests.unit.evidence.good_plan import plan_record
 from tests.unit.evidence.good_records import (
+    CONFIG,
     CONTRACT,
     FILES,
     ROWS,
     STEPS,
+    WEIGHTS,
     auth_record,
     closing_record,
+    code_listing,
     evaluation_record,
     lint_record,
     opening_record,
@@ -38,6 +42,7 @@ def write_opening(run: RunDir, kind: str = "rehearsal", **changes: object) -> Jo
     """Begin a run: profile, contract, opening, journal, the dead-man's document."""
     write_record(run.profile, replace(profile_of(kind), run=RunTable(name=run.path.name)))
     contract.keep(run, CONTRACT)
+    run.code.write_text(code_listing())
     write_record(run.opening, opening_record(kind, run.path.name, **changes))
     journal = Journal.create(run.journal, now=ticking())
     journal.append("opened", detail=run.path.name)
@@ -80,7 +85,8 @@ def _write_training(run: RunDir) -> None:
     lines = [typed_json.dump_line(step_metrics(step)) for step in range(1, STEPS + 1)]
     run.metrics.write_text("".join(lines))
     run.model.mkdir()
-    (run.model / "model.safetensors").write_bytes(b"weights")
+    (run.model / "model.safetensors").write_bytes(WEIGHTS)
+    (run.model / "config.json").write_bytes(CONFIG)
     run.log("train").write_text("step 300 of 300\n")
     beat = Heartbeat(
         phase="steps", done=STEPS, total=STEPS, loss_nats=0.42, tokens_per_s=4000.0, beat=301
@@ -107,6 +113,9 @@ def finish(run: RunDir, journal: Journal) -> None:
     verdict = documents.write_documents(run)
     kind = "rehearsal" if run.path.name.startswith("rehearsal") else "production"
     journal.append("closed", detail=verdict_words(verdict.accepted, kind))
+    run.report.write_text(f"<html>{kind}: 35 passed</html>")
+    run.junit.write_text("<testsuites/>")
+    seal_reports(run)
 
 
 def write_good_run(folder: Path, kind: str = "rehearsal", **opening: object) -> RunDir:

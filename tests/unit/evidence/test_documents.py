@@ -53,7 +53,7 @@ def test_the_summary_tells_what_was_asked(good: RunDir) -> None:
     """Every section is there, with the numbers and the files that they come from."""
     text = good.summary.read_text(encoding="utf-8")
 
-    assert "**ACCEPTED (rehearsal)**: every promise of the contract was kept (36 of 36" in text
+    assert "**ACCEPTED (rehearsal)**: every promise of the contract was kept (37 of 37" in text
     assert "loss 3.3925 at the first step, 0.3702 at the last (training_metrics.jsonl)" in text
     assert (
         "| overall | 100 | 2 (2 %) | 0.6 to 7.0 % | 60 (60 %) | 50.2 to 69.1 % | +58 | 42, 24 |"

@@ -40,10 +40,10 @@ def test_sha256sum_accepts_the_manifest_of_a_good_run(good: RunDir) -> None:
 
 
 def test_what_changes_after_the_seal_is_left_out(good: RunDir) -> None:
-    """Journal, heartbeats and documents are not sealed; everything else is."""
+    """Journal, documents and reports are not sealed; everything else is."""
     names = manifest.sealed_names(good)
 
-    later = {"MANIFEST.sha256", "journal.jsonl", "train.heartbeat.json", "m43_summary.md"}
+    later = {"MANIFEST.sha256", "journal.jsonl", "report.html", "m43_summary.md"}
     assert not later & set(names)
     assert {"opening.json", "contract.txt", "predictions.jsonl", "training_log.txt"} <= set(names)
 

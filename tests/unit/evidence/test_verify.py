@@ -1,6 +1,5 @@
 """A good folder verifies; each lie on disk is a named problem."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -11,15 +10,13 @@ from pathlib import Path
 import pytest
 
 from m43 import scoring, typed_json
-from m43.evidence import chain, documents, manifest
-from m43.evidence.digests import file_sha256, gate_digest
+from m43.evidence.digests import file_sha256
 from m43.evidence.verify import verify
 from m43.records import EvaluationResults, Prediction, StepMetrics, TrainRecord
 from m43.run_dir import RunDir, read_record, write_record
 from tests.unit.evidence.good_records import EVAL_ROWS, REPOSITORY, TRAIN_ROWS, own_differences
 from tests.unit.evidence.good_run import break_gate, stop_at, write_good_run, write_opening
-
-Change = Callable[[RunDir], None]
+from tests.unit.evidence.tampering import Change, drop_line, edit, forge, found, remove, reseal
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +29,6 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
 def run(good: RunDir, tmp_path: Path) -> RunDir:
     """A copy of it, to be changed."""
     return RunDir(Path(shutil.copytree(good.path, tmp_path / good.path.name)))
-
-
-def found(run: RunDir, repository: Path = REPOSITORY) -> str:
-    """Verify and give all problems as text."""
-    return "\n".join(str(problem) for problem in verify(run.path, repository))
 
 
 def test_a_good_run_is_supported_in_every_claim(good: RunDir) -> None:
@@ -57,50 +49,6 @@ def test_an_honest_failure_is_supported_too(tmp_path: Path) -> None:
 
 def _weights_unmoved(run: RunDir) -> None:
     write_record(run.train, replace(read_record(run.train, TrainRecord), parameters_moved=0))
-
-
-def reseal(run: RunDir) -> None:
-    """Forge: make manifest, journal and documents again over what the files now say."""
-    entries = [json.loads(line) for line in run.journal.read_text().splitlines()]
-    previous, lines = chain.FIRST_PREVIOUS, []
-    for entry in entries:
-        if entry["event"] == "gate_closed":
-            entry["detail"] = gate_digest(run, entry["gate"])
-        if entry["event"] == "sealed":
-            entry["detail"] = manifest.seal(run)
-        entry["previous_sha256"] = previous
-        entry["sha256"] = previous = chain.seal(entry)
-        lines.append(chain.canonical(entry) + "\n")
-    run.journal.write_text("".join(lines))
-    documents.write_documents(run)
-
-
-def edit(name: str, old: str, new: str) -> Change:
-    """Change a file's text, and make sure that it does change."""
-
-    def change(run: RunDir) -> None:
-        path = run.path / name
-        text = path.read_text(encoding="utf-8")
-        assert old in text
-        path.write_text(text.replace(old, new, 1), encoding="utf-8")
-
-    return change
-
-
-def drop_line(name: str) -> Change:
-    """Take the second line of a file out."""
-
-    def change(run: RunDir) -> None:
-        path = run.path / name
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        path.write_text("".join(lines[:1] + lines[2:]), encoding="utf-8")
-
-    return change
-
-
-def remove(name: str) -> Change:
-    """Take a file away."""
-    return lambda run: (run.path / name).unlink()
 
 
 def swap(run: RunDir) -> None:
@@ -162,16 +110,6 @@ def test_one_change_on_disk_is_named(run: RunDir, change: Change, named: str) ->
     change(run)
 
     assert named in found(run)
-
-
-def forge(record: str, old: str, new: str) -> Change:
-    """Change a record and seal everything again, as somebody would who knows how."""
-
-    def change(run: RunDir) -> None:
-        edit(record, old, new)(run)
-        reseal(run)
-
-    return change
 
 
 def _steps(run: RunDir, alter: Callable[[StepMetrics], StepMetrics]) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from m43.evidence.digests import weights_sha256
 from m43.harness import packages, tree
-from m43.harness.closing import closing_record, weights_sha256
+from m43.harness.closing import closing_record
 from m43.run_dir import RunDir
 
 
@@ -27,7 +28,12 @@ def test_nothing_changed_is_told_by_equal_digests(run: RunDir, tmp_path: Path) -
     before = tree.measure(tmp_path, run.path)
     installed = packages.measure([site])
     record = closing_record(
-        run, tmp_path, tree_before=before, packages_before=installed, site_packages=[site]
+        run,
+        tmp_path,
+        tree_before=before,
+        packages_before=installed,
+        site_packages=[site],
+        foreign_code=(),
     )
     assert record.packages_sha256 == installed.sha256
     assert record.tree_sha256 == before.sha256
@@ -45,7 +51,12 @@ def test_what_changed_is_named(run: RunDir, tmp_path: Path) -> None:
     (site / "torch").mkdir()
     (site / "torch" / "a.py").write_text("")
     record = closing_record(
-        run, tmp_path, tree_before=before, packages_before=installed, site_packages=[site]
+        run,
+        tmp_path,
+        tree_before=before,
+        packages_before=installed,
+        site_packages=[site],
+        foreign_code=(),
     )
     assert record.changed_paths == ("m42.md", "site-packages/torch/a.py")
     assert record.changed_packages == ("torch (added)",)
@@ -57,7 +68,12 @@ def test_a_run_that_never_reached_its_environment_says_nothing_of_it(
     """What was not measured before cannot be compared after."""
     before = tree.measure(tmp_path, run.path)
     record = closing_record(
-        run, tmp_path, tree_before=before, packages_before=None, site_packages=()
+        run,
+        tmp_path,
+        tree_before=before,
+        packages_before=None,
+        site_packages=(),
+        foreign_code=(),
     )
     assert record.packages_sha256 == ""
 

@@ -10,7 +10,9 @@ import pytest
 from m43 import config
 from m43.evidence import ledger
 from m43.evidence.contract import read_contract
+from m43.evidence.journal import stamp
 from m43.harness import plugin, tree
+from m43.harness.known_runs import ShortenedLedgerError, require_whole_ledger
 from m43.harness.opening import (
     Plan,
     contract_path,
@@ -19,6 +21,7 @@ from m43.harness.opening import (
     opening_record,
     profile_differences,
 )
+from m43.run_dir import RunDir, write_record
 from tests.unit.harness.conftest import REPOSITORY
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -56,7 +59,7 @@ def test_this_attempt_is_counted_and_the_earlier_ones_are_disclosed(plan: Plan) 
     for run in ("other", name, name):
         ledger.append(plan.ledger, run=run, kind="rehearsal", started_utc="2026-01-01T00:00:00Z")
     before = tree.measure(plan.repository, plan.folder)
-    record = opening_record(plan, before, lambda repository: "c" * 40)
+    record = opening_record(plan, before, "d" * 64, lambda repository: "c" * 40)
     assert record.attempts_of_this_run == 2
     assert [attempt.run for attempt in record.earlier_attempts] == ["other", name]
     assert record.profile == "acceptance/rehearsal.toml"
@@ -113,3 +116,43 @@ def test_a_good_profile_for_another_call_is_refused(
     )
     problems = plugin.profile_problems(profile, BUNDLED, "production")
     assert any(told in problem for problem in problems)
+
+
+def disclosed(plan: Plan, *earlier: str) -> None:
+    """Begin the ledger with attempts, and leave the folder of the last as a run leaves it."""
+    for run in earlier:
+        ledger.append(plan.ledger, run=run, kind="rehearsal", started_utc=stamp(NOW))
+    last = replace(plan, profile=named(plan.profile, earlier[-1], NOW))
+    folder = RunDir.create(last.folder)
+    before = tree.measure(plan.repository, folder.path)
+    write_record(folder.opening, opening_record(last, before, "d" * 64, lambda repository: "none"))
+
+
+def test_a_ledger_that_was_shortened_is_noticed_before_a_run(plan: Plan) -> None:
+    """A run that is still there remembers the attempts before it."""
+    disclosed(plan, "first", "second", "third")
+    require_whole_ledger(plan.ledger.parent)
+    plan.ledger.write_bytes(b"".join(plan.ledger.read_bytes().splitlines(keepends=True)[:1]))
+    told = "attempts.jsonl:2: found the end of the ledger, expected the attempt second"
+    with pytest.raises(ShortenedLedgerError, match=told):
+        require_whole_ledger(plan.ledger.parent)
+
+
+def test_a_run_folder_of_which_the_ledger_has_no_line_is_disclosed(plan: Plan) -> None:
+    """A ledger that was begun anew forgets; a folder that is there does not."""
+    disclosed(plan, "first")
+    plan.ledger.unlink()
+    name = plan.profile.run.name
+    ledger.append(plan.ledger, run=name, kind="rehearsal", started_utc=stamp(NOW))
+    require_whole_ledger(plan.ledger.parent)
+    before = tree.measure(plan.repository, plan.folder)
+    record = opening_record(plan, before, "d" * 64, lambda repository: "none")
+    assert record.unlisted_runs == ("first",)
+    assert record.earlier_attempts == ()
+
+
+def test_a_folder_that_never_got_its_opening_is_passed_over(plan: Plan) -> None:
+    """What was cut off before its first line discloses nothing."""
+    disclosed(plan, "first")
+    (plan.ledger.parent / "first" / "opening.json").write_text("{")
+    require_whole_ledger(plan.ledger.parent)

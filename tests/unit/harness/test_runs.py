@@ -32,7 +32,7 @@ def test_a_good_rehearsal_is_accepted_and_leaves_the_summary(copied_tree: Copied
     run = the_run(copied_tree)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "ACCEPTED (rehearsal)" in result.stdout
-    assert "36 passed" in result.stdout
+    assert "37 passed" in result.stdout
     assert (run / "m43_summary.md").exists()
     assert not (run / "failure_analysis.md").exists()
     assert events(run)[-1][0] == "closed"
@@ -41,7 +41,7 @@ def test_a_good_rehearsal_is_accepted_and_leaves_the_summary(copied_tree: Copied
     assert "<svg" in page
     suite = ET.parse(run / "junit.xml").getroot().find("testsuite")
     assert suite is not None
-    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("36", "0", "0")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("37", "0", "0")
 
 
 def test_a_run_without_a_token_stops_at_auth_and_says_so_everywhere(

@@ -19,7 +19,11 @@ pytest_plugins = ("pytester",)
 
 ROOT = Path("/repository")
 GOOD = Asked(
-    marker="rehearsal", arguments=("acceptance",), inifile=ROOT / "pytest.ini", folder=ROOT
+    marker="rehearsal",
+    arguments=("acceptance",),
+    inifile=ROOT / "pytest.ini",
+    rootdir=ROOT,
+    folder=ROOT,
 )
 
 
@@ -46,10 +50,12 @@ def test_the_whole_contract_is_let_through(marker: str, arguments: tuple[str, ..
         ({"arguments": ("acceptance", "tests/unit")}, "found tests/unit"),
         ({"arguments": (".",)}, "found ., expected acceptance alone"),
         ({"missing_plugins": ("html",)}, "no pytest plugin 'html'"),
+        ({"strange_plugins": ("randomly (pytest_randomly)",)}, "-p no:randomly"),
         ({"optimized": True}, "-O"),
         ({"rewritten": False}, "--assert=plain"),
         ({"inifile": None}, "ini file"),
         ({"inifile": Path("/other/pytest.ini")}, "ini file"),
+        ({"rootdir": Path("/other")}, "the root /other"),
     ],
 )
 def test_whatever_is_less_or_more_is_refused(changes: dict[str, object], told: str) -> None:
@@ -139,13 +145,17 @@ def test_the_promises_themselves_are_let_through() -> None:
         (("--runxfail",), "--runxfail"),
         (("--doctest-modules",), "--doctest-modules"),
         (("--session-timeout=5",), "--session-timeout"),
+        (("-o", "python_functions=test_auth_*"), "-o"),
+        (("--noconftest",), "--noconftest"),
+        (("--continue-on-collection-errors",), "--continue-on-collection-errors"),
+        (("--pastebin=all",), "--pastebin"),
     ],
 )
 def test_each_option_is_read_from_pytest_itself(
     pytester: pytest.Pytester, arguments: tuple[str, ...], switch: str
 ) -> None:
     """The names under which pytest keeps its options are pytest's, not ours."""
-    asked = command_line.read(pytester.parseconfig(*arguments))
+    asked = command_line.read(pytester.parseconfig(*arguments), ROOT)
     assert any(words.startswith(switch) for words in asked.switches)
     assert not asked.passive
 
@@ -161,7 +171,7 @@ def test_options_of_plugins_that_may_be_installed_are_read(
     """xdist, rerunfailures, repeat and flaky would run gates side by side, or again."""
     config = pytester.parseconfig()
     setattr(config.option, option, value)
-    assert any(words.startswith(switch) for words in command_line.read(config).switches)
+    assert any(words.startswith(switch) for words in command_line.read(config, ROOT).switches)
 
 
 @pytest.mark.parametrize(
@@ -169,12 +179,12 @@ def test_options_of_plugins_that_may_be_installed_are_read(
 )
 def test_an_option_that_only_looks_is_passive(pytester: pytest.Pytester, option: str) -> None:
     """Looking needs neither marker nor folder."""
-    assert command_line.read(pytester.parseconfig(option)).passive
+    assert command_line.read(pytester.parseconfig(option), ROOT).passive
 
 
 def test_a_plain_call_asks_for_nothing_special(pytester: pytest.Pytester) -> None:
     """No option is taken for given because of its default."""
-    asked = command_line.read(pytester.parseconfig("-m", " rehearsal ", "acceptance"))
+    asked = command_line.read(pytester.parseconfig("-m", " rehearsal ", "acceptance"), ROOT)
     assert asked.marker == "rehearsal"
     assert asked.arguments == ("acceptance",)
     assert asked.switches == ()
@@ -185,4 +195,4 @@ def test_a_plain_call_asks_for_nothing_special(pytester: pytest.Pytester) -> Non
 def test_a_plugin_that_was_switched_off_is_missed(pytester: pytest.Pytester) -> None:
     """Without it a run would leave no report, or wait for ever."""
     config = pytester.parseconfig("-p", "no:html", "-p", "no:timeout", "-p", "no:junitxml")
-    assert command_line.read(config).missing_plugins == ("html", "timeout", "junitxml")
+    assert command_line.read(config, ROOT).missing_plugins == ("html", "timeout", "junitxml")
