@@ -165,6 +165,21 @@ class RunDir:
         return self.path / "junit.xml"
 
     @property
+    def attestation(self) -> Path:
+        """The result of the run as an in-toto statement."""
+        return self.path / "attestation.intoto.json"
+
+    @property
+    def provenance(self) -> Path:
+        """How the trained model came to be, as an in-toto statement."""
+        return self.path / "provenance.intoto.json"
+
+    @property
+    def signature(self) -> Path:
+        """A person's signature under the finished folder, as a DSSE envelope."""
+        return self.path / "seal.dsse.json"
+
+    @property
     def reports_seal(self) -> Path:
         """The digests of the two reports, as sha256sum prints them."""
         return self.path / "reports.sha256"

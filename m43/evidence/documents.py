@@ -3,6 +3,7 @@
 import html
 from pathlib import Path
 
+from m43.evidence.attested import write_attestations
 from m43.evidence.dossier import Dossier, read_dossier
 from m43.evidence.failure_analysis import render_failure
 from m43.evidence.plots import description, drawn_by, loss_curve_svg
@@ -37,6 +38,7 @@ def write_documents(run: RunDir) -> Verdict:
     document = run.path / name
     other = run.failure_analysis if document == run.summary else run.summary
     _replace(document, text, other)
+    write_attestations(run, dossier, accepted=verdict.accepted)
     return verdict
 
 
@@ -44,7 +46,8 @@ def render(run: RunDir) -> tuple[Path, ...]:
     """Write a run's documents again from its records, and name them."""
     verdict = write_documents(run)
     document = run.summary if verdict.accepted else run.failure_analysis
-    return tuple(path for path in (document, run.loss_curve) if path.exists())
+    paths = (document, run.loss_curve, run.attestation, run.provenance)
+    return tuple(path for path in paths if path.exists())
 
 
 def _replace(path: Path, text: str, other: Path) -> None:

@@ -70,6 +70,11 @@ def check(run: RunDir, *, without_weights: bool = False) -> tuple[Problem, ...]:
     return tuple(problems)
 
 
+def read(run: RunDir) -> Mapping[str, str]:
+    """Give the sealed files with their digests; what is no line of a manifest is left out."""
+    return _listed(run)[0]
+
+
 def sealed_names(run: RunDir) -> tuple[str, ...]:
     """List what the manifest covers, by path inside the run folder, in order.
 
@@ -85,6 +90,9 @@ def sealed_names(run: RunDir) -> tuple[str, ...]:
         run.report,
         run.junit,
         run.reports_seal,
+        run.attestation,
+        run.provenance,
+        run.signature,
         run.loss_curve,
     }
     paths = (path for path in run.path.rglob("*") if path.is_symlink() or not path.is_dir())

@@ -12,6 +12,7 @@ from pathlib import Path
 from m43 import config, scoring
 from m43.errors import M43Error, Problem
 from m43.evidence import manifest, secrets
+from m43.evidence.attested import audit_attestations
 from m43.evidence.code_audit import audit_code
 from m43.evidence.contract import read_contract
 from m43.evidence.decoding_audit import audit_decoding
@@ -53,6 +54,7 @@ def verify(
         lambda: audit_lint(dossier, repository),
         lambda: _documents(run, dossier),
         lambda: _loss_curve(run, dossier),
+        lambda: audit_attestations(run, dossier, accepted=verdict_of(dossier).accepted),
         lambda: audit_reports(run, dossier),
         lambda: _no_secrets(run),
     )

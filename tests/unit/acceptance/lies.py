@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from m43 import scoring
 from m43.config import Contract
 from m43.evidence.child_facts import EvaluationFacts, TrainFacts
+from m43.plan_record import Disk, PlanRecord
 from m43.records import (
     AuthRecord,
     ClosingRecord,
@@ -23,6 +24,7 @@ from m43.records import (
     TrainRecord,
     VenvRecord,
 )
+from tests.unit.evidence.good_plan import plan_record
 from tests.unit.evidence.good_records import (
     BASE_SHA256,
     FILES,
@@ -51,6 +53,7 @@ class Told:
     contract: Contract
     auth: AuthRecord
     venv: VenvRecord
+    plan: PlanRecord
     train: TrainFacts
     evaluation: EvaluationFacts
     closing: ClosingRecord
@@ -78,6 +81,7 @@ def truth() -> Told:
         contract=profile.contract,
         auth=auth_record(profile),
         venv=venv_record(),
+        plan=plan_record(),
         train=TrainFacts(
             **{name: getattr(train, name) for name in TrainRecord.__dataclass_fields__},
             process=process_record(),
@@ -131,6 +135,22 @@ def _venv(**changes: object) -> Callable[[Told], Told]:
 
 def _probe(**changes: object) -> Callable[[Told], Told]:
     return _venv(probe=probe_record(**changes))
+
+
+def _plan(**changes: object) -> Callable[[Told], Told]:
+    return lambda told: replace(told, plan=replace(told.plan, **changes))
+
+
+def _memory(memory_bytes: int) -> Callable[[Told], Told]:
+    """Plan for a device with another memory."""
+
+    def tell(told: Told) -> Told:
+        training = told.plan.training
+        assert training is not None
+        limits = replace(training.limits, memory_bytes=memory_bytes)
+        return _plan(training=replace(training, limits=limits))(told)
+
+    return tell
 
 
 def _train(**changes: object) -> Callable[[Told], Told]:
@@ -210,6 +230,7 @@ _ROWS = tuple(predictions())
 _TWICE = (*_ROWS[:-1], _ROWS[0])
 _UNSEEN = replace(_ROWS[0], id="eval-v2-101")
 _OTHER_FILE = replace(FILES[0], digest=digest("another config.json"))
+_FULL = Disk(folder="/full", needed_bytes=2, free_bytes=1)
 _UNMET = Requirement(requirement="optax>=0.2.8,<0.3", installed="absent", satisfied=False)
 
 # --- the table -----------------------------------------------------------------------------------
@@ -299,6 +320,27 @@ LIES: tuple[Lie, ...] = (
         "a wrong softmax",
         "test_venv_device_computes_right_numbers",
         _probe(softmax_relative_error=float("nan")),
+        number=2,
+    ),
+    _lie(
+        "a device whose memory is too small by a byte",
+        "test_venv_has_the_memory_that_training_takes",
+        lambda told: _memory(int(1.15 * told.plan.peak_bytes))(told),
+    ),
+    _lie(
+        "no plan, and so no peak",
+        "test_venv_has_the_memory_that_training_takes",
+        _plan(training=None),
+    ),
+    _lie(
+        "a cache that is too full",
+        "test_venv_has_the_disk_that_the_run_takes",
+        _plan(cache=_FULL),
+    ),
+    _lie(
+        "a run folder that is too full",
+        "test_venv_has_the_disk_that_the_run_takes",
+        _plan(run=_FULL),
         number=2,
     ),
     _lie(

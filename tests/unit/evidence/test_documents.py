@@ -65,12 +65,12 @@ def test_the_summary_tells_what_was_asked(good: RunDir) -> None:
     assert "| template: not in training | 26 |" in text
     assert "![Training loss by optimizer step](loss_curve.svg)" in text
     assert "python -m m43 verify submission_runs/rehearsal-1" in text
-    assert "The folder is not signed" in text
+    assert "The folder by itself is not signed" in text
     assert "None. Every other file of the working tree has the same digest" in text
     order = ("core", "edge_case", "trace_sensitive", "easy", "medium", "hard")
     places = [text.index(f": {group} |") for group in order]
     assert places == sorted(places)
-    assert text.count("| kept |") == 36
+    assert text.count("| kept |") == 37
 
 
 def test_a_rehearsal_is_watermarked_first_thing(good: RunDir) -> None:
@@ -115,7 +115,12 @@ def test_rendering_again_changes_nothing(run: RunDir) -> None:
 
     paths = documents.render(run)
 
-    assert [path.name for path in paths] == ["m43_summary.md", "loss_curve.svg"]
+    assert [path.name for path in paths] == [
+        "m43_summary.md",
+        "loss_curve.svg",
+        "attestation.intoto.json",
+        "provenance.intoto.json",
+    ]
     assert (run.summary.read_bytes(), run.loss_curve.read_bytes()) == before
 
 
