@@ -1,6 +1,9 @@
 """Plain text: words of others without what steers a terminal, turns lines round, or has no end."""
 
 import re
+import reprlib
+
+_LONGEST_VALUE = 80
 
 # Controls; marks that turn the writing direction or have no width; halves of surrogate pairs,
 # which no encoding can write.
@@ -28,3 +31,27 @@ def clipped(text: str, most: int) -> str:
 def one_line(text: str, most: int) -> str:
     """Write a text on one line that is not longer than can be read."""
     return " ".join(visible(clipped(text, most)).split())
+
+
+def brief(value: object) -> str:
+    """Show the beginning of a value as Python writes it, however large or deep it is.
+
+    Example:
+        >>> brief([1, "a"])
+        "[1, 'a']"
+    """
+    text = _Brief().repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
+
+
+class _Brief(reprlib.Repr):
+    """Stops in time: Python's own repr writes all of it, or fails."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 200
+        self.maxlist = self.maxtuple = self.maxdict = 20
+
+    def repr_int(self, x: int, level: int) -> str:
+        # Python refuses to write a number of thousands of digits.
+        return repr(x) if x.bit_length() <= 200 else f"a number of {x.bit_length()} bits"

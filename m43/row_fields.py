@@ -3,6 +3,7 @@
 from collections import Counter
 
 from m43.errors import Problem
+from m43.plain_text import brief
 from m43.rows import Row, bad_row, text_field, text_value
 
 QUESTION_FIELDS = ("id", "prompt", "expected_answer", "section", "category", "difficulty")
@@ -21,8 +22,10 @@ def training_row_problems(row: Row) -> list[Problem]:
     if not steps:
         return [*problems, bad_row(row.where, "an empty steps", "steps with content")]
     for index, step in enumerate(steps):
-        content = step.get("content") if isinstance(step, dict) else step
-        problems += text_value(row.where, f"steps[{index}].content", content)[1]
+        if isinstance(step, dict):
+            problems += text_value(row.where, f"steps[{index}].content", step.get("content"))[1]
+        else:
+            problems.append(bad_row(row.where, f"steps[{index}] {brief(step)}", "it with content"))
     return problems
 
 
@@ -35,7 +38,9 @@ def question_problems(rows: tuple[Row, ...]) -> list[Problem]:
     times = Counter(row.fields["id"] for row in rows if isinstance(row.fields.get("id"), str))
     problems += [
         bad_row(
-            row.where, f"the id {row.fields['id']!r} {times[row.fields['id']]} times", "it once"
+            row.where,
+            f"the id {brief(row.fields['id'])} {times[row.fields['id']]} times",
+            "it once",
         )
         for row in rows
         if isinstance(row.fields.get("id"), str) and times[row.fields["id"]] > 1

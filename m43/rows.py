@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from m43.errors import FailureClass, Problem, ProblemsError, shown
+from m43.strict_json import NotJsonError, read_json
+from m43.whole_file import read_whole
 
 # The rest is counted: a file of another schema is wrong in every line.
 _MOST_SHOWN = 20
+# Far above any row that can be learnt, far below what a tokenizer would need gigabytes for.
+_MOST_FILE_BYTES, _MOST_LINE_BYTES = 1 << 30, 1 << 20
 
 
 class RowsError(ProblemsError):
@@ -54,7 +58,7 @@ def read_rows(path: Path) -> RowsFile:
         RowsError: if the file cannot be read or is empty.
     """
     try:
-        data = path.read_bytes()
+        data = read_whole(path, _MOST_FILE_BYTES)
     except OSError as error:
         raise RowsError([bad_row(str(path), f"{type(error).__name__}: {error}", "rows")]) from error
     if not data.strip():
@@ -67,7 +71,7 @@ def read_rows(path: Path) -> RowsFile:
         where = f"{path}:{number}"
         try:
             rows.append(Row(where=where, fields=parse_line(line)))
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             problems.append(bad_row(where, str(error), "one JSON object"))
     return RowsFile(
         rows=tuple(rows),
@@ -108,20 +112,20 @@ def text_value(where: str, name: str, value: object) -> tuple[str, list[Problem]
 def parse_line(line: bytes) -> dict[str, object]:
     """Read a line as one JSON object.
 
-    Raises: ValueError or RecursionError, when it is none.
+    Raises: ValueError, when it is none.
     """
+    if len(line) > _MOST_LINE_BYTES:
+        raise _BadLineError(f"{len(line):,} bytes, of {_MOST_LINE_BYTES:,} at most")
     if not line.strip():
         raise _BadLineError("an empty line")
     if b"\r" in line.removesuffix(b"\r"):
         raise _BadLineError("a carriage return inside the line")
     try:
-        value = json.loads(
-            line.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_distinct
-        )
+        value = read_json(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise _BadLineError(f"bytes that are not UTF-8 ({error.reason})") from error
-    except json.JSONDecodeError as error:
-        raise _BadLineError(f"bad JSON: {error.msg} at column {error.colno}") from error
+    except NotJsonError as error:
+        raise _BadLineError(f"bad JSON: {error}") from error
     if not isinstance(value, dict):
         raise _BadLineError(f"{_json_type(value)} instead of an object")
     try:
@@ -130,17 +134,6 @@ def parse_line(line: bytes) -> dict[str, object]:
     except UnicodeEncodeError as error:
         raise _BadLineError("a lone surrogate, which is not text") from error
     return value
-
-
-def _refuse(name: str) -> float:
-    raise _BadLineError(f"bad JSON: the number {name}")
-
-
-def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        raise _BadLineError("bad JSON: a key that occurs twice")
-    return table
 
 
 def _json_type(value: object) -> str:

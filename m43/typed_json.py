@@ -8,7 +8,6 @@ import dataclasses
 import difflib
 import json
 import re
-import reprlib
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from m43.errors import Problem
-from m43.plain_text import clipped
+from m43.plain_text import brief, clipped
+from m43.strict_json import NotJsonError, read_json
 
 T = TypeVar("T")
 
@@ -145,23 +145,9 @@ _SCALARS: dict[Any, tuple[Callable[[Any], bool], Callable[[Any], Any]]] = {
 }
 
 
-class _Brief(reprlib.Repr):
-    """Shows the beginning of a value, however large or deep it is."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxstring = self.maxother = 200
-        self.maxlist = self.maxtuple = self.maxdict = 20
-
-    def repr_int(self, x: int, level: int) -> str:
-        # Python refuses to write a number of thousands of digits.
-        return repr(x) if x.bit_length() <= 200 else f"a number of {x.bit_length()} bits"
-
-
 def describe(data: object) -> str:
     """Name a value and its type, briefly enough for an error message."""
-    text = _Brief().repr(data)
-    return f"{text if len(text) <= 80 else text[:77] + '...'} ({type(data).__name__})"
+    return f"{brief(data)} ({type(data).__name__})"
 
 
 def type_name(hint: Any) -> str:
@@ -225,22 +211,10 @@ def _escaped(text: str) -> str:
 def parse(cls: type[T], text: str, source: str) -> tuple[T | None, tuple[Problem, ...]]:
     """Read a dataclass from JSON text; return it, or None with everything that does not fit."""
     try:
-        data = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_distinct)
-    # Nested deeper than Python goes, it is no record either.
-    except (ValueError, RecursionError) as error:
+        data = read_json(text)
+    except NotJsonError as error:
         found = f"{error}"
         return None, (
             Problem(found=found, expected="JSON", where=source, action="correct the file"),
         )
     return read_table(cls, data, source)
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"the number {name}, which JSON does not have")
-
-
-def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        raise ValueError("a key that occurs twice")
-    return table

@@ -17,11 +17,13 @@ def read_whole(path: Path, most_bytes: int) -> bytes:
     """
     # Without blocking: to open a pipe that nobody writes to would wait for ever.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    state = os.fstat(descriptor)
+    if not stat.S_ISREG(state.st_mode):
         os.close(descriptor)
         raise UnfitFileError("not a regular file")
     with os.fdopen(descriptor, "rb") as file:
-        data = file.read(most_bytes + 1)
-    if len(data) > most_bytes:
+        # A file that grows meanwhile is no larger than it said.
+        data = file.read(most_bytes + 1) if state.st_size <= most_bytes else None
+    if data is None or len(data) > most_bytes:
         raise UnfitFileError(f"more than {most_bytes:,} bytes")
     return data

@@ -1,17 +1,21 @@
 """The decoding: where an answer ends, the same for both models."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from m43.config import Profile
 from m43.core.gemma_config import GemmaConfig
 from m43.errors import FailureClass, M43Error
+from m43.plain_text import brief
 from m43.records import Decoding
+from m43.strict_json import read_json
 from m43.training.template import END_OF_TURN
 from m43.training.tokenizer import Ids, Tokenizer
+from m43.whole_file import read_whole
 
 _FILE, _KEY = "generation_config.json", "eos_token_id"
+_MOST_BYTES, _MOST_IDS = 1 << 20, 64
 
 
 class GenerationConfigError(M43Error):
@@ -66,14 +70,18 @@ def _generation_eos(path: Path, vocab_size: int) -> Ids:
     if not path.exists():
         return ()
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table: Any = read_json(read_whole(path, _MOST_BYTES).decode())
         value = table.get(_KEY)
     except (OSError, ValueError, AttributeError) as error:
         found = f"{type(error).__name__}: {error}"
         raise _problem(path, found, "a readable JSON object") from error
     ids = [] if value is None else value if isinstance(value, list) else [value]
-    if any(type(one) is not int or not 0 <= one < vocab_size for one in ids):
-        raise _problem(path, f"{_KEY} {value!r}", f"an id from 0 to {vocab_size - 1}, or a list")
+    if len(ids) > _MOST_IDS or any(
+        type(one) is not int or not 0 <= one < vocab_size for one in ids
+    ):
+        raise _problem(
+            path, f"{_KEY} {brief(value)}", f"an id from 0 to {vocab_size - 1}, or a list"
+        )
     return tuple(ids)
 
 

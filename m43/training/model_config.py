@@ -1,7 +1,5 @@
 """A model folder's config.json, read as a `GemmaConfig`, and refused where m43 would differ."""
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +9,10 @@ import numpy as np
 
 from m43.core.gemma_config import GemmaConfig, GemmaFamily
 from m43.errors import FailureClass, Problem, ProblemsError
+from m43.plain_text import brief, clipped
+from m43.strict_json import read_json
 from m43.training.safetensors_file import DTYPES
+from m43.whole_file import read_whole
 
 ARCHITECTURES: Mapping[str, str] = {
     "gemma": "GemmaForCausalLM",
@@ -21,6 +22,11 @@ ARCHITECTURES: Mapping[str, str] = {
 LOCAL, GLOBAL = "sliding_attention", "full_attention"
 MOST, MOST_LAYERS = 2**31 - 1, 1000
 """Sizes are int32 on the device; a stack of more layers is a damaged file, not a Gemma."""
+MOST_WIDE, MOST_HEADS = 2**24, 2**12
+"""So that no product of sizes leaves 64 bits, in which compilers count bytes."""
+LEAST_NUMBER, MOST_NUMBER = 1e-30, 1e30
+"""What float32 holds with room for a product; every number in a Gemma is far inside."""
+_MOST_BYTES, _MOST_IDS = 1 << 24, 64
 
 
 class ModelConfigError(ProblemsError):
@@ -38,16 +44,7 @@ def read_model_config(folder: Path) -> GemmaConfig:
         ModelConfigError: with everything that is missing, malformed or not implemented.
     """
     path = folder / "config.json"
-    reader = _Keys(path=path)
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        reader.refuse("", f"{type(error).__name__}: {error}", "a readable JSON object")
-        raise ModelConfigError(reader.problems) from error
-    if not isinstance(data, dict):
-        reader.refuse("", type(data).__name__, "a JSON object")
-        raise ModelConfigError(reader.problems)
-    reader.data = data
+    reader = _Keys(path=path, data=_table(path))
     config = _read(reader)
     if config is None or reader.problems:
         raise ModelConfigError(reader.problems)
@@ -63,15 +60,32 @@ def declared_dtype(folder: Path) -> np.dtype:
         ModelConfigError: if it names none, or one that m43 does not read.
     """
     path = folder / "config.json"
-    data = json.loads(path.read_text(encoding="utf-8"))
+    data = _table(path)
     # Source: transformers 5.23, PretrainedConfig: `dtype`, before it `torch_dtype`.
     name = data.get("dtype", data.get("torch_dtype"))
     known = {str(dtype): dtype for dtype in DTYPES.values()}
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         reader = _Keys(path=path, data=data)
-        reader.refuse("dtype", repr(name), " or ".join(known))
+        reader.refuse("dtype", brief(name), " or ".join(known))
         raise ModelConfigError(reader.problems)
     return known[name]
+
+
+def _table(path: Path) -> Mapping[str, object]:
+    """Read the file's table.
+
+    Raises: ModelConfigError, when it holds none.
+    """
+    reader = _Keys(path=path)
+    try:
+        data = read_json(read_whole(path, _MOST_BYTES).decode())
+    except (OSError, ValueError) as error:
+        reader.refuse("", f"{type(error).__name__}: {error}", "a readable JSON object")
+        raise ModelConfigError(reader.problems) from error
+    if not isinstance(data, dict):
+        reader.refuse("", type(data).__name__, "a JSON object")
+        raise ModelConfigError(reader.problems)
+    return data
 
 
 @dataclass(kw_only=True)
@@ -96,7 +110,7 @@ class _Keys:
         )
 
     def shown(self, key: str) -> str:
-        return repr(self.data[key]) if key in self.data else "nothing"
+        return brief(self.data[key]) if key in self.data else "nothing"
 
     def integer(self, key: str, least: int, most: int = MOST) -> int:
         value = self.data.get(key)
@@ -109,8 +123,9 @@ class _Keys:
         return self.positive(key, self.data.get(key), self.shown(key))
 
     def positive(self, key: str, value: object, shown: str) -> float:
-        if type(value) not in (int, float) or not 0 < cast("float", value) < math.inf:
-            self.refuse(key, shown, "a number above 0")
+        number = cast("float", value)
+        if type(value) not in (int, float) or not LEAST_NUMBER <= number <= MOST_NUMBER:
+            self.refuse(key, shown, f"a number above 0, of {LEAST_NUMBER} to {MOST_NUMBER}")
             return 1.0
         return float(cast("float", value))
 
@@ -121,13 +136,14 @@ class _Keys:
         """Refuse a key that is there with another value; that it is absent is fine."""
         value = self.data.get(key)
         if value is not None and value not in allowed:
-            self.refuse(key, repr(value), f"{' or '.join(map(repr, allowed))}, {why}")
+            self.refuse(key, brief(value), f"{' or '.join(map(repr, allowed))}, {why}")
 
     def ids(self, key: str) -> tuple[int, ...]:
         value = self.data.get(key)
         ids = value if isinstance(value, list) else [value]
-        if not ids or any(type(one) is not int or one < 0 for one in ids):
-            self.refuse(key, self.shown(key), "a token id or a list of them")
+        sound = all(type(one) is int and 0 <= one <= MOST for one in ids)
+        if not 0 < len(ids) <= _MOST_IDS or not sound:
+            self.refuse(key, self.shown(key), f"a token id or a list of {_MOST_IDS} at most")
             return (0,)
         return tuple(ids)
 
@@ -140,8 +156,9 @@ def _read(keys: _Keys) -> GemmaConfig | None:
     family = cast("GemmaFamily", family)
     _refuse_what_is_not_implemented(keys, family)
     layers = keys.integer("num_hidden_layers", 1, MOST_LAYERS)
-    q_heads = keys.integer("num_attention_heads", 1)
-    kv_heads, head_dim = keys.integer("num_key_value_heads", 1), keys.integer("head_dim", 2)
+    q_heads = keys.integer("num_attention_heads", 1, MOST_HEADS)
+    kv_heads = keys.integer("num_key_value_heads", 1, MOST_HEADS)
+    head_dim = keys.integer("head_dim", 2, MOST_HEADS)
     if q_heads % kv_heads:
         keys.refuse("num_key_value_heads", str(kv_heads), f"a divisor of {q_heads} query heads")
     if head_dim % 2:
@@ -153,12 +170,12 @@ def _read(keys: _Keys) -> GemmaConfig | None:
         for key in ("attn_logit_softcapping", "final_logit_softcapping"):
             if key not in keys.data:
                 keys.refuse(key, "nothing", "a number above 0, or null for no soft cap")
-    vocab_size = keys.integer("vocab_size", 1)
+    vocab_size = keys.integer("vocab_size", 1, MOST_WIDE)
     config = GemmaConfig(
         family=family,
         layers=layers,
-        d_model=keys.integer("hidden_size", 1),
-        d_ff=keys.integer("intermediate_size", 1),
+        d_model=keys.integer("hidden_size", 1, MOST_WIDE),
+        d_ff=keys.integer("intermediate_size", 1, MOST_WIDE),
         q_heads=q_heads,
         kv_heads=kv_heads,
         head_dim=head_dim,
@@ -229,20 +246,39 @@ def _global_layers(keys: _Keys, family: GemmaFamily, layers: int) -> tuple[bool,
     if types is not None:
         allowed = (GLOBAL,) if family == "gemma" else (LOCAL, GLOBAL)
         if not isinstance(types, list) or any(one not in allowed for one in types):
-            keys.refuse("layer_types", repr(types), f"a list of {' or '.join(allowed)}")
+            keys.refuse("layer_types", brief(types), f"a list of {' or '.join(allowed)}")
         elif len(types) != layers:
             keys.refuse("layer_types", f"{len(types)} entries", f"one per layer, {layers}")
         else:
-            return tuple(one == GLOBAL for one in types)
+            found = tuple(one == GLOBAL for one in types)
+            _refuse_another_pattern(keys, found, pattern_keys)
+            return found
     elif family == "gemma3_text":
         for key in pattern_keys:
             if key in keys.data:
                 period = keys.integer(key, 1)
-                return tuple((number + 1) % period == 0 for number in range(layers))
+                return _periodic(layers, period)
         keys.refuse("layer_types", "nothing", "layer_types or sliding_window_pattern")
     elif family == "gemma2":
         return tuple(number % 2 == 1 for number in range(layers))
     return (True,) * layers
+
+
+def _refuse_another_pattern(
+    keys: _Keys, layers: tuple[bool, ...], pattern_keys: tuple[str, ...]
+) -> None:
+    """Refuse a pattern's length beside layer_types that says something else than they do."""
+    for key in pattern_keys:
+        period = keys.data.get(key)
+        if period is None:
+            continue
+        whole = type(period) is int and period > 0
+        if not whole or layers != _periodic(len(layers), cast("int", period)):
+            keys.refuse(key, keys.shown(key), "the same as layer_types says, or only one of them")
+
+
+def _periodic(layers: int, period: int) -> tuple[bool, ...]:
+    return tuple((number + 1) % period == 0 for number in range(layers))
 
 
 def _rope_thetas(keys: _Keys, family: GemmaFamily) -> tuple[float, float]:
@@ -259,7 +295,9 @@ def _rope_thetas(keys: _Keys, family: GemmaFamily) -> tuple[float, float]:
         keys.refuse("rope_theta", keys.shown("rope_theta"), "only one of it and rope_parameters")
     if family == "gemma3_text":
         of_global = _rope_theta(keys, parameters, GLOBAL)
-        return of_global, _rope_theta(keys, parameters, LOCAL)
+        of_local = _rope_theta(keys, parameters, LOCAL)
+        keys.only("rope_local_base_freq", (of_local,), "as rope_parameters says")
+        return of_global, of_local
     base = _rope_theta(keys, {"rope_parameters": parameters}, "rope_parameters")
     return base, base
 
@@ -268,10 +306,10 @@ def _rope_theta(keys: _Keys, parent: object, key: str) -> float:
     where = key if key == "rope_parameters" else f"rope_parameters.{key}"
     table = parent.get(key) if isinstance(parent, dict) else None
     if not isinstance(table, dict):
-        keys.refuse(where, repr(table), "a table with rope_theta")
+        keys.refuse(where, brief(table), "a table with rope_theta")
         return 1.0
     for name, value in table.items():
         if name not in ("rope_theta", "rope_type") or (name == "rope_type" and value != "default"):
-            keys.refuse(f"{where}.{name}", repr(value), "no stretching of positions")
+            keys.refuse(f"{where}.{clipped(name, 80)}", brief(value), "no stretching of positions")
     theta = table.get("rope_theta")
-    return keys.positive(f"{where}.rope_theta", theta, repr(theta))
+    return keys.positive(f"{where}.rope_theta", theta, brief(theta))

@@ -1,12 +1,12 @@
 """The target: a card that a plan is made for, whether it is there or not."""
 
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from m43.errors import FailureClass, Problem, ProblemsError
 from m43.plan_record import Limits
+from m43.toml_file import read_toml
 from m43.typed_json import read_table
 
 FOLDER = Path(__file__).parent / "targets"
@@ -64,11 +64,10 @@ def read_target(name: str) -> Target:
         TargetError: with everything that is wrong with it.
     """
     path = FOLDER / f"{name}{_SUFFIX}" if name in known_targets() else Path(name)
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    data, problems = read_toml(path)
+    if problems:
         expected = f"cpu, {', '.join(known_targets())}, or a file like those in {FOLDER}"
-        raise TargetError((_problem(str(error), expected, name),)) from error
+        raise TargetError((_problem(problems[0].found, expected, name),))
     target, problems = read_table(Target, data, str(path))
     problems = (*problems, *(_problems(target, str(path)) if target is not None else ()))
     if target is None or problems:

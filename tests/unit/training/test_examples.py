@@ -63,6 +63,8 @@ def test_values_are_filled_in_once() -> None:
         ({"final_answer": 4}, "final_answer of type number"),
         ({"steps": []}, "an empty steps"),
         ({"steps": "add"}, "steps that are no list"),
+        ({"steps": ["add"]}, "steps[0] 'add'"),
+        ({"steps": [["add"]]}, "steps[0] ['add']"),
         ({"steps": [{"i": 0}]}, "steps[0].content of type null"),
         ({"steps": [{"content": "a"}, {"content": ""}]}, "an empty steps[1].content"),
         ({"prompt": "long " * 20}, "110 tokens"),
