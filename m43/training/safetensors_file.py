@@ -10,10 +10,14 @@ import ml_dtypes
 import numpy as np
 
 from m43.errors import FailureClass, M43Error, Problem
+from m43.plain_text import brief, clipped
+from m43.strict_json import read_json
 
 LENGTH_BYTES = 8
-MAX_HEADER_BYTES = 100_000_000
-"""Source: safetensors 0.8, the format's own limit on a header."""
+MAX_HEADER_BYTES = 1 << 24
+"""A Gemma's header has 60 KB. The format's own limit of 100 MB would be gigabytes in Python."""
+MAX_TENSORS, MAX_AXES, MAX_NAME = 1 << 15, 8, 255
+"""Beyond these a header is damaged or made to keep its reader busy."""
 ALIGNMENT = 64
 """JAX takes over a NumPy array on the CPU without a copy if it is aligned like this."""
 
@@ -56,6 +60,9 @@ def open_safetensors(path: Path) -> tuple[SafetensorsFile | None, list[Problem]]
 
     Source: the safetensors format, huggingface/safetensors README, section Format.
     """
+    if not path.is_file():
+        # A pipe or a device would never end.
+        return None, [_problem(path, "no regular file", "a safetensors file")]
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -68,8 +75,7 @@ def open_safetensors(path: Path) -> tuple[SafetensorsFile | None, list[Problem]]
         found = f"{size} bytes, of which the header claims {length}"
         return None, [_problem(path, found, "a whole safetensors file, not cut off")]
     try:
-        table = json.loads(header.decode("utf-8"), object_pairs_hook=_unique)
-        metadata, tensors = _entries(table, LENGTH_BYTES + length)
+        metadata, tensors = _entries(read_json(header.decode("utf-8")), LENGTH_BYTES + length)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         return None, [_problem(path, f"a header with {error}", "a safetensors header")]
     described = SafetensorsFile(path=path, header=header, metadata=metadata, tensors=tensors)
@@ -82,33 +88,29 @@ def _problem(path: Path, found: str, expected: str) -> Problem:
     )
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        raise ValueError("a name that is there twice")
-    return table
-
-
 def _entries(
-    table: dict[str, dict], data_start: int
+    table: object, data_start: int
 ) -> tuple[tuple[tuple[str, str], ...], tuple[StoredTensor, ...]]:
+    if not isinstance(table, dict) or len(table) > MAX_TENSORS:
+        raise ValueError(f"{brief(table)}, no table of {MAX_TENSORS} tensors at most")
     metadata = tuple((str(key), str(value)) for key, value in table.pop("__metadata__", {}).items())
-    tensors = []
-    for name, entry in table.items():
-        start, stop = entry["data_offsets"]
-        shape = tuple(entry["shape"])
-        if any(type(number) is not int or number < 0 for number in (start, stop, *shape)):
-            raise ValueError(f"{name} of shape {shape} at {start} to {stop}")
-        tensors.append(
-            StoredTensor(
-                name=name,
-                dtype=str(entry["dtype"]),
-                shape=shape,
-                start_byte=data_start + start,
-                size_bytes=stop - start,
-            )
-        )
+    tensors = (_entry(name, entry, data_start) for name, entry in table.items())
     return metadata, tuple(sorted(tensors, key=lambda tensor: tensor.start_byte))
+
+
+def _entry(name: str, entry: dict, data_start: int) -> StoredTensor:
+    start, stop = entry["data_offsets"]
+    shape = tuple(entry["shape"])
+    sound = all(type(number) is int and 0 <= number < 2**63 for number in (start, stop, *shape))
+    if not sound or len(shape) > MAX_AXES or len(name) > MAX_NAME:
+        raise ValueError(f"{brief(name)} of shape {brief(shape)} at {brief((start, stop))}")
+    return StoredTensor(
+        name=name,
+        dtype=clipped(str(entry["dtype"]), 80),
+        shape=shape,
+        start_byte=data_start + start,
+        size_bytes=stop - start,
+    )
 
 
 def _layout_problems(file: SafetensorsFile, data_start: int, size: int) -> Iterator[Problem]:

@@ -1,16 +1,20 @@
 """A folder's safetensors files together: which are read, and which tensor is in which."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from m43.errors import FailureClass, Problem, ProblemsError
+from m43.names import is_folder_name
+from m43.plain_text import brief
+from m43.strict_json import read_json
 from m43.training.safetensors_file import SafetensorsFile, StoredTensor, open_safetensors
 from m43.training.weight_names import EMBEDDING, HEAD, TensorPlace
+from m43.whole_file import read_whole
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+_MOST_INDEX_BYTES = 1 << 24
 
 
 class WeightsError(ProblemsError):
@@ -88,25 +92,24 @@ def _file_names(folder: Path) -> tuple[list[str], list[Problem]]:
 def _index_names(folder: Path) -> tuple[set[str], list[Problem]]:
     where = folder / INDEX
     try:
-        table = json.loads(where.read_text(encoding="utf-8"))["weight_map"]
-        names = set(table.values())
+        index = read_json(read_whole(where, _MOST_INDEX_BYTES).decode())
+        table = {str(name): str(shard) for name, shard in index["weight_map"].items()}  # type: ignore[index]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         found = f"{type(error).__name__}: {error}"
         return set(), [_problem(where, found, "a JSON object with a weight_map")]
+    names = set(table.values())
     # A name from a file is input: it must not lead out of the folder.
-    good = {
-        name
-        for name in names
-        if isinstance(name, str) and Path(name).name == name and name.endswith(".safetensors")
-    }
+    good = {name for name in names if is_folder_name(name) and name.endswith(".safetensors")}
     problems = [
-        _problem(where, f"the file name {name!r}", "the name of a .safetensors file beside it")
-        for name in sorted(map(str, names - good))
+        _problem(where, f"the file name {brief(name)}", "the name of a .safetensors file beside it")
+        for name in sorted(names - good)
     ]
+    bytes_inside = 0
     for name in sorted(good):
         file, _ = open_safetensors(folder / name)
         if file is None:
             continue
+        bytes_inside += sum(tensor.size_bytes for tensor in file.tensors)
         inside = {tensor.name for tensor in file.tensors}
         listed = {tensor for tensor, shard in table.items() if shard == name}
         problems += [
@@ -117,7 +120,18 @@ def _index_names(folder: Path) -> tuple[set[str], list[Problem]]:
             _problem(where, f"{tensor} in {name} but not listed", "every tensor listed")
             for tensor in sorted(inside - listed)
         ]
-    return good, problems
+    # A file that is missing or damaged is told of as such; its bytes are not counted then.
+    return good, problems or _size_problems(where, index, bytes_inside)
+
+
+def _size_problems(where: Path, index: object, bytes_inside: int) -> list[Problem]:
+    metadata = index.get("metadata", {}) if isinstance(index, dict) else {}
+    if not isinstance(metadata, dict):
+        return [_problem(where, f"metadata {brief(metadata)}", "a table")]
+    total = metadata.get("total_size")
+    if total is None or total == bytes_inside:
+        return []
+    return [_problem(where, f"a total_size of {brief(total)}", f"{bytes_inside} bytes of tensors")]
 
 
 def _tensor_problems(

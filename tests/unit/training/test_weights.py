@@ -87,7 +87,8 @@ def write_source(folder: Path, tensors: Tensors, shards: int = 1) -> Path:
         part = {name: tensors[name] for name in names[number::shards]}
         save_file(part, folder / file, metadata={"format": "pt"})
         weight_map |= dict.fromkeys(part, file)
-    index = {"metadata": {"total_size": 0}, "weight_map": weight_map}
+    total = sum(tensor.nbytes for tensor in tensors.values())
+    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
     (folder / INDEX).write_text(json.dumps(index))
     return folder
 
@@ -283,7 +284,7 @@ def twice(data: bytes) -> bytes:
         (no_json, "expected a safetensors header"),
         (append, "expected .* bytes, as the header says"),
         (shift, "expected it at byte"),
-        (twice, "a name that is there twice"),
+        (twice, "a key that occurs twice"),
     ],
 )
 def test_broken_files_are_refused(
