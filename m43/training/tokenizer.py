@@ -1,19 +1,26 @@
 """The tokenizer: the model folder's own files, and nothing added to what they say."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from transformers import PreTrainedTokenizerFast
 
 from m43.core.gemma_config import GemmaConfig
 from m43.errors import FailureClass, Problem, ProblemsError
+from m43.strict_json import read_json
+from m43.training.bounds import bounded
+from m43.whole_file import read_whole
 
 Ids = tuple[int, ...]
 # A folder that has both means the first; transformers 5 writes it, 4 wrote the other.
 TEMPLATE_FILE, CONFIG_FILE = "chat_template.jinja", "tokenizer_config.json"
-_TEMPLATE_KEY = "chat_template"
+_FILE, _TEMPLATE_KEY = "tokenizer.json", "chat_template"
+# Gemma 3's tokenizer has 33 MB, and its tokenizer_config.json 1.2 MB.
+_MOST_BYTES, _MOST_TEMPLATE_BYTES = 1 << 28, 1 << 24
+# A real template takes a thousandth of a second, and writes little more than it was given.
+_RENDER_CPU_S, _RENDER_BYTES, _MOST_RENDERED = 5.0, 1 << 29, 1 << 23
+T = TypeVar("T")
 
 
 class TokenizerError(ProblemsError):
@@ -102,23 +109,31 @@ class Tokenizer:
                 'template.style is "chat"',
             )
         try:
-            text = self._tokenizer.apply_chat_template(
-                list(turns), tokenize=False, add_generation_prompt=open_turn
-            )
+            # transformers runs it in Jinja's sandbox, which bounds neither loops nor products.
+            with bounded(cpu_s=_RENDER_CPU_S, memory_bytes=_RENDER_BYTES):
+                text = self._tokenizer.apply_chat_template(
+                    list(turns), tokenize=False, add_generation_prompt=open_turn
+                )
         # Whatever a template raises, it is the template that cannot be used.
         except Exception as error:
             found = f"{type(error).__name__}: {error}"
             raise chat_problem(self.folder, found, "a template for user and model") from error
+        if len(str(text)) > _MOST_RENDERED:
+            found = f"a template that writes {len(str(text)):,} characters"
+            raise chat_problem(self.folder, found, f"at most {_MOST_RENDERED:,}")
         return str(text)
 
     def _encoded(self, texts: Sequence[str], *, special_is_text: bool) -> tuple[Ids, ...]:
         if not texts:
             return ()
-        encoded = self._tokenizer(
-            list(texts),
-            add_special_tokens=False,
-            split_special_tokens=special_is_text,
-            verbose=False,
+        encoded = _asked(
+            self.folder / _FILE,
+            lambda: self._tokenizer(
+                list(texts),
+                add_special_tokens=False,
+                split_special_tokens=special_is_text,
+                verbose=False,
+            ),
         )
         return tuple(tuple(ids) for ids in encoded["input_ids"])
 
@@ -129,14 +144,11 @@ def read_tokenizer(folder: Path, config: GemmaConfig) -> Tokenizer:
     Raises:
         TokenizerError: if it cannot be read, or knows ids that the model does not have.
     """
-    path = folder / "tokenizer.json"
-    try:
-        tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(path))
-    # tokenizers raises plain Exception for whatever it cannot parse.
-    except Exception as error:
-        raise TokenizerError(
-            [_problem(path, f"{type(error).__name__}: {error}", "a readable tokenizer")]
-        ) from error
+    path = folder / _FILE
+    if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+        found = f"{path.stat().st_size:,} bytes" if path.is_file() else "no file"
+        raise TokenizerError([_problem(path, found, f"a file of {_MOST_BYTES:,} bytes at most")])
+    tokenizer = _asked(path, lambda: PreTrainedTokenizerFast(tokenizer_file=str(path)))
     problems = _problems(path, tokenizer, config)
     if problems:
         raise TokenizerError(problems)
@@ -146,17 +158,30 @@ def read_tokenizer(folder: Path, config: GemmaConfig) -> Tokenizer:
     return Tokenizer(tokenizer, folder)
 
 
+def _asked(path: Path, question: Callable[[], T]) -> T:
+    """Ask tokenizers for something, and tell of whatever it raises as a fault of the file."""
+    try:
+        return question()
+    # It raises plain Exception for whatever it cannot do, and a panic of its Rust is none: that
+    # comes as a BaseException, of a class that cannot be imported.
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        found = f"{type(error).__name__}: {error}"
+        raise TokenizerError([_problem(path, found, "a tokenizer that works")]) from error
+
+
 def _chat_template(folder: Path) -> str | None:
     """Find the template for plain chats, where transformers 5.23's from_pretrained finds it."""
     template: Any
     path = folder / TEMPLATE_FILE
     try:
         if path.exists():
-            return path.read_text(encoding="utf-8")
+            return read_whole(path, _MOST_TEMPLATE_BYTES).decode()
         path = folder / CONFIG_FILE
         if not path.exists():
             return None
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table: Any = read_json(read_whole(path, _MOST_TEMPLATE_BYTES).decode())
         template = table.get(_TEMPLATE_KEY)
         if isinstance(template, list):
             # Several of them, each with a name.
@@ -179,6 +204,11 @@ def _problems(path: Path, tokenizer: PreTrainedTokenizerFast, config: GemmaConfi
     if not 0 <= largest < config.vocab_size:
         expected = f"ids from 0 to {config.vocab_size - 1}, the model's vocabulary"
         problems.append(_problem(path, f"a largest id of {largest}", expected))
+    if len(set(vocabulary.values())) < len(vocabulary):
+        problems.append(_problem(path, "several tokens of one id", "an id of its own for each"))
+    if getattr(tokenizer.backend_tokenizer.model, "dropout", None):
+        # A random choice between the ways to split a word: no two readings would agree.
+        problems.append(_problem(path, "dropout in its model", "the same ids for the same text"))
     named = {"bos_token_id": config.bos_id, "pad_token_id": config.pad_id}
     named |= {f"eos_token_id {number}": number for number in config.eos_ids}
     known = set(vocabulary.values())
