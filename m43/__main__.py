@@ -59,7 +59,19 @@ def _parser() -> argparse.ArgumentParser:
                 action="store_true",
                 help="the folder was handed on without its weights: do not miss them",
             )
+    _add_compare(commands)
     return parser
+
+
+def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "hold two run folders against each other"
+    command = commands.add_parser("compare", help=text, description=_sentence(text))
+    command.add_argument("one", type=Path, metavar="RUN_A", help=_RUN_HELP)
+    command.add_argument("other", type=Path, metavar="RUN_B", help="another one")
+    command.add_argument(
+        "--html", type=Path, metavar="FILE", help="write it as a page too, with the curves drawn"
+    )
+    command.set_defaults(call=_compare)
 
 
 _RUN_HELP = "a run folder, such as submission_runs/m43_v1"
@@ -137,6 +149,22 @@ def _render(options: argparse.Namespace) -> int:
         sys.stdout.write(f"{run.path}: it was cut off, and has been closed now\n")
     for path in render(run):
         sys.stdout.write(f"{path}\n")
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from m43.evidence.comparison import compare
+    from m43.evidence.comparison_html import comparison_html
+    from m43.evidence.comparison_markdown import comparison_markdown
+    from m43.evidence.dossier import read_dossier
+    from m43.run_dir import RunDir, require_run, write_atomically
+
+    for path in (options.one, options.other):
+        require_run(path)
+    found = compare(read_dossier(RunDir(options.one)), read_dossier(RunDir(options.other)))
+    if options.html:
+        write_atomically(options.html, comparison_html(found).encode(errors="replace"))
+    sys.stdout.write(comparison_markdown(found))
     return 0
 
 

@@ -221,13 +221,18 @@ def digest(path: Path) -> str:
 
 def differences(profile: Profile, other: Profile) -> tuple[str, ...]:
     """List the keys in which two profiles differ, as `table.key: this instead of that`."""
-    mine, theirs = _flat(to_plain(profile)), _flat(to_plain(other))
+    mine, theirs = settings(profile), settings(other)
     # A table that only one of them has is named key by key.
     return tuple(
         f"{key}: {mine.get(key)!r} instead of {theirs.get(key)!r}"
         for key in dict.fromkeys((*mine, *theirs))
         if mine.get(key) != theirs.get(key)
     )
+
+
+def settings(profile: Profile) -> dict[str, object]:
+    """Give every value of a profile under its key, as `table.key`."""
+    return _flat(to_plain(profile))
 
 
 def _flat(table: dict[str, object], prefix: str = "") -> dict[str, object]:

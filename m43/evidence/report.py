@@ -1,183 +1,108 @@
-"""The part of `report.html` that can be read without JavaScript: verdict, gates, curve, scores."""
+"""`report.html`: the whole page of a run, readable without JavaScript, verdict first."""
 
-from collections.abc import Sequence
+import base64
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
-from m43.evidence import scores, sections
-from m43.evidence.diagnosis import diagnose_dossier
 from m43.evidence.documents import verdict_of
 from m43.evidence.dossier import Dossier, read_dossier
-from m43.evidence.hypertext import escaped, rich, table
-from m43.evidence.measurement import Judged
-from m43.evidence.next_actions import next_actions
-from m43.evidence.plots import loss_curve_svg
-from m43.evidence.promise import CLOSING
+from m43.evidence.hypertext import escaped, section
+from m43.evidence.report_curves import curves_html
+from m43.evidence.report_failure import failure_html
+from m43.evidence.report_gates import gates_html
+from m43.evidence.report_promises import promises_html
+from m43.evidence.report_provenance import FILES, files_html, provenance_html, verify_html
 from m43.evidence.report_rows import rows_html
-from m43.evidence.stop import find_stop
-from m43.evidence.summary import acceptance_words
-from m43.evidence.verdict import STAGES, verdict_words
-from m43.records import GATES, Tally
+from m43.evidence.report_scores import scores_html
+from m43.evidence.report_time import memory_html, time_html
+from m43.evidence.report_verdict import verdict_html
 from m43.run_dir import RunDir
 
-# Every contrast is at least 4.5 to 1 (WCAG AA) in both schemes. pytest-html writes its tables in
-# #999 on white, which is 2.8 to 1, and its results in red and orange: the first rules mend that.
-# The dark scheme is for this part alone, because the rest of the page has backgrounds of its own.
-_STYLE = """
-body, #results-table, .filters button, .collapse button { color: #1b1b1b; }
-body a { color: #0b4f9e; }
-span.failed, span.error, .failed .col-result, .error .col-result { color: #b00020; }
-span.skipped, .skipped .col-result { color: #8a4b00; }
-.m43 { --ink: #1b1b1b; --paper: #ffffff; --line: #8a8a8a; --good: #1b5e20; --bad: #b00020;
-  font: 14px/1.4 system-ui, sans-serif; max-width: 80rem; padding: 0.5rem 1rem;
-  background: var(--paper); }
-@media (prefers-color-scheme: dark) {
-  .m43 { --ink: #e8e8e8; --paper: #1b1b1b; --line: #7a7a7a; --good: #81c784; --bad: #ff8a80; }
-  .m43 svg { background: #ffffff; }
-}
-.m43, .m43 h2, .m43 p, .m43 th, .m43 td, .m43 li, .m43 pre { color: var(--ink); }
-.m43 table { border-collapse: collapse; margin: 0.5rem 0 1.5rem; }
-.m43 th, .m43 td { border: 1px solid var(--line); padding: 0.25rem 0.6rem; text-align: left;
-  vertical-align: top; overflow-wrap: anywhere; }
-.m43 th { overflow-wrap: normal; }
-.m43 details td:first-child { min-width: 12rem; }
-.m43 td strong { white-space: nowrap; }
-.m43 pre { margin: 0; white-space: pre-wrap; font: inherit; }
-.m43 summary { cursor: pointer; font-weight: bold; padding: 0.3rem 0; }
-.m43 .rehearsal, .m43 .bad { color: var(--bad); font-weight: bold; }
-.m43 .rehearsal { border: 3px solid var(--bad); padding: 0.4rem 0.8rem; }
-.m43 .good { color: var(--good); }
-.m43 .verdict { font-size: 1.4rem; }
-.m43 svg { max-width: 100%; height: auto; }
-"""
+_STYLE = Path(__file__).with_name("report.css")
+_SCRIPT = Path(__file__).with_name("report.js")
 
 
-def summary_html(run: RunDir) -> str:
-    """Write the summary of a run as it stands, every word from outside escaped."""
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A section of the page, as the list of contents names it."""
+
+    anchor: str
+    title: str
+    body: str
+
+
+def report_html(run: RunDir, title: str, tests: str) -> str:
+    """Write the page of a run as it stands; `tests` is what pytest says of its tests, as HTML."""
     dossier = read_dossier(run)
     accepted = verdict_of(dossier).accepted
-    watermark = sections.watermark(dossier)
-    parts = [
-        f"<style>{_STYLE}</style>",
-        f'<p class="rehearsal">{escaped(watermark)}</p>' if watermark else "",
-        _accepted(dossier) if accepted else _failed(dossier),
-        "<h2>Gates</h2>",
-        _gates(dossier),
-        _curve(dossier, watermark),
-        _evaluation(dossier),
-        "<h2>Promises</h2>",
-        _promises(sections.judged(dossier), sections.promise_states(dossier)),
-    ]
-    return '<section class="m43">' + "\n".join(part for part in parts if part) + "</section>"
+    parts = [part for part in _parts(dossier, tests) if part.body]
+    # The analysis of a failure has anchors of its own.
+    analysis = "" if accepted else failure_html(dossier)
+    links = "" if accepted else '<li><a href="#actions">What to do now</a></li>'
+    links += "".join(f'<li><a href="#{part.anchor}">{part.title}</a></li>' for part in parts)
+    return page_html(
+        title,
+        f"<header>{verdict_html(dossier, accepted)}"
+        f'<nav aria-label="Contents"><ul>{links}</ul></nav></header>'
+        f"<main>{analysis}"
+        + "".join(section(part.anchor, part.title, part.body) for part in parts)
+        + "</main>",
+    )
 
 
-def _accepted(dossier: Dossier) -> str:
-    opening = dossier.opening
-    differences = opening.profile_differences if opening else ()
-    words = acceptance_words(dossier.kind, bool(differences))
-    lines = "".join(f"<li><code>{escaped(line)}</code></li>" for line in differences)
-    listed = f"<p>Differences from the locked decisions:</p><ul>{lines}</ul>" if lines else ""
+def _parts(dossier: Dossier, tests: str) -> Iterator[Part]:
+    yield Part(anchor="gates", title="The four gates", body=gates_html(dossier))
+    yield Part(anchor="curves", title="Curves of the training", body=curves_html(dossier.metrics))
+    yield Part(anchor="time", title="Where the time went", body=time_html(dossier))
+    yield Part(anchor="memory", title="Memory", body=memory_html(dossier))
+    results, evaluation = dossier.results, dossier.evaluation
+    scores = scores_html(results) if results else ""
+    yield Part(anchor="evaluation", title="Evaluation", body=scores)
+    rows = rows_html(evaluation.predictions) if evaluation else ""
+    yield Part(anchor="rows", title="Every row", body=rows)
+    yield Part(anchor="promises", title="Promises", body=promises_html(dossier))
+    title = "Environment and provenance"
+    yield Part(anchor="provenance", title=title, body=provenance_html(dossier))
+    # Two are always there, and the documents are not sealed, so the dossier does not list them.
+    names = frozenset(file.name for file in dossier.files) | _unsealed(dossier)
+    yield Part(anchor="files", title="The files of this run", body=files_html(names))
+    yield Part(anchor="verify", title="How to check this", body=verify_html(dossier))
+    yield Part(anchor="tests", title="The tests, as pytest saw them", body=tests)
+
+
+def _unsealed(dossier: Dossier) -> frozenset[str]:
+    document = "m43_summary.md" if verdict_of(dossier).accepted else "failure_analysis.md"
+    sealed = any(entry.event == "sealed" for entry in dossier.entries)
+    later = {"loss_curve.svg"} if sealed and dossier.metrics else set()
+    later |= {"MANIFEST.sha256"} if sealed else set()
+    return frozenset({document, "report.html", "journal.jsonl", "junit.xml", *later}) & set(FILES)
+
+
+def page_html(title: str, body: str) -> str:
+    """Write a page that loads nothing and runs nothing but what it holds.
+
+    The policy names style and script by their digests, so that markup which slipped through the
+    escaping could neither run nor call anywhere. `data:` is for the empty icon alone, without which
+    a browser asks the server for one.
+    """
+    style, script = _STYLE.read_text(encoding="utf-8"), _SCRIPT.read_text(encoding="utf-8")
+    policy = (
+        f"default-src 'none'; style-src '{_source(style)}'; script-src '{_source(script)}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
     return (
-        f'<p class="verdict"><strong>{escaped(words)}</strong>: every promise was kept.</p>{listed}'
-        "<p>The whole account: <code>m43_summary.md</code> in this folder.</p>"
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}"/>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
+        '<meta name="color-scheme" content="light dark"/>'
+        '<meta name="referrer" content="no-referrer"/>'
+        f'<link rel="icon" href="data:,"/><title>{escaped(title)}</title>'
+        f"<style>{style}</style></head>\n<body>{body}<script>{script}</script></body></html>\n"
     )
 
 
-def _failed(dossier: Dossier) -> str:
-    stop = find_stop(dossier.entries)
-    diagnosis = diagnose_dossier(dossier)
-    silent = stop.how == "no closing record"
-    failure = "no closing record yet" if silent else str(diagnosis.failure_class)
-    actions = next_actions(dossier, stop, diagnosis.failure_class)
-    items = "".join(f"<li>{rich(action)}</li>" for action in actions)
-    return (
-        f'<p class="verdict"><strong class="bad">{escaped(verdict_words(False, dossier.kind))}'
-        f"</strong> {escaped(diagnosis.place)}: <strong>{escaped(failure)}</strong></p>"
-        f"<p>{rich(diagnosis.sentence)}</p>"
-        f"<h2>Next actions for a person</h2><ol>{items}</ol>"
-        "<p>The whole account: <code>failure_analysis.md</code> in this folder.</p>"
-    )
-
-
-def _gates(dossier: Dossier) -> str:
-    rows = []
-    for number, gate in enumerate(STAGES, start=1):
-        seconds = sections.gate_seconds(dossier, gate)
-        name = "closing check" if gate == CLOSING else f"{number} of {len(GATES)}: {gate}"
-        state = _state(dossier, gate)
-        marked = escaped(state) if state == "kept" else f'<span class="bad">{escaped(state)}</span>'
-        rows.append((escaped(name), marked, "" if seconds is None else f"{seconds:.1f} s"))
-    return table(("gate", "state", "duration"), rows)
-
-
-def _state(dossier: Dossier, gate: str) -> str:
-    """Give the state of a gate: kept only if every promise of it was kept, and there are some."""
-    events = {entry.event for entry in dossier.entries if entry.gate == gate}
-    states = sections.promise_states(dossier)
-    promises = dossier.contract.promises if dossier.contract else ()
-    mine = [states.get(promise.name) for promise in promises if promise.gate == gate]
-    state = "running, or ended from outside"
-    if "gate_stopped" in events:
-        state = "STOPPED"
-    elif "interrupted" in events:
-        state = "INTERRUPTED"
-    elif "BROKEN" in mine:
-        state = "BROKEN"
-    elif "gate_opened" not in events:
-        state = "NOT RUN"
-    elif "gate_closed" in events:
-        state = "kept" if mine and all(item == "kept" for item in mine) else "measured"
-    return state
-
-
-def _curve(dossier: Dossier, watermark: str) -> str:
-    if not dossier.metrics:
-        return ""
-    svg = loss_curve_svg(dossier.metrics, watermark)
-    # An XML declaration and a DOCTYPE may not stand inside HTML.
-    return f"<h2>Loss</h2>{svg[svg.index('<svg') :]}"
-
-
-def _evaluation(dossier: Dossier) -> str:
-    results = dossier.results
-    if results is None:
-        return ""
-    parts = [
-        "<h2>Evaluation</h2>",
-        f"<p>{escaped(scores.change_words(results))} {escaped(scores.luck_words(results))}</p>",
-        _scores(scores.by_kind(results)),
-        f"<p>{escaped(scores.no_answer_words(results))}</p>",
-        "<h2>Rows that training also had</h2>",
-        f"<p>{escaped(scores.overlap_words(results))}</p>",
-        _scores(scores.by_overlap(results)),
-    ]
-    if dossier.evaluation:
-        parts += [
-            "<h2>Every row (predictions.jsonl)</h2>",
-            rows_html(dossier.evaluation.predictions),
-        ]
-    return "".join(parts)
-
-
-def _scores(tallies: Sequence[Tally]) -> str:
-    return table(
-        scores.HEAD, ([escaped(cell) for cell in scores.cells(tally)] for tally in tallies)
-    )
-
-
-def _promises(items: Sequence[Judged], states: dict[str, str]) -> str:
-    rows = []
-    for item in items:
-        measured = "<br>".join(
-            f"<code>{escaped(side.expression)}</code> = {escaped(f'{side.value} ({side.file})')}"
-            for side in item.measurements
-        )
-        state = states.get(item.promise.name, "not run")
-        expected = "<br>".join(f"<code>{escaped(text)}</code>" for text in item.expected)
-        rows.append(
-            (
-                escaped(item.promise.clause),
-                expected,
-                measured or escaped(sections.NOT_MEASURED),
-                escaped(state) if state == "kept" else f'<span class="bad">{escaped(state)}</span>',
-            )
-        )
-    return table(("promise", "expected", "measured (file)", "state"), rows)
+def _source(text: str) -> str:
+    """Name an inline source as a content security policy does."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

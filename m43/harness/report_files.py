@@ -1,8 +1,8 @@
 """The report files: report.html and junit.xml, opened only once the run folder is there.
 
 Both belong to other plugins, which open their files when pytest starts. A run folder exists only
-after the call was found to be in order, so these plugins are set up a second time, by their own
-hook, when it does. And both write straight into their file; here neither is ever there by half.
+after the call was found to be in order, so their writers are set up here, when it does. And both
+write straight into their file; here neither is ever there by half.
 """
 
 from pathlib import Path
@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
+from m43.evidence.promise import ContractText
+from m43.harness.run_page import PageWriter
 from m43.run_dir import RunDir, is_disk_full, is_not_writable, write_atomically
 
 
-def open_reports(config: pytest.Config, session: pytest.Session, run: RunDir) -> None:
+def open_reports(session: pytest.Session, run: RunDir, contract: ContractText) -> None:
     """Have pytest-html and pytest's JUnit writer report into the run folder."""
-    config.option.htmlpath = str(run.report)
-    config.option.self_contained_html = True
-    page = _configured_again(config, "html")
-    page._write_report = lambda text: _write_page(session, run, text)
+    config = session.config
+    page = PageWriter(config, run, contract, lambda text: _write_page(session, run, text))
+    config.pluginmanager.register(page)
     _catch_up(page, session)
     config.option.xmlpath = str(run.junit)
     junit = _configured_again(config, "junitxml")

@@ -12,7 +12,6 @@ import m43
 from m43.errors import FailureClass, M43Error
 from m43.evidence import facts
 from m43.evidence.diagnosis import diagnose
-from m43.evidence.report import summary_html
 from m43.evidence.report_seal import seal_reports
 from m43.evidence.verdict import verdict_words
 from m43.harness import command_line, gates, not_run, own_code, selection
@@ -91,7 +90,7 @@ class Reporting:
         # Each promise is a line of its own: a person watches this run. Not sooner, because then
         # other plugins would load themselves to fill pytest's header.
         session.config.option.verbose = max(session.config.option.verbose, 1)
-        open_reports(session.config, session, self.attempt.run)
+        open_reports(session, self.attempt.run, self.plan.contract)
         return (yield)
 
     # --- each promise --------------------------------------------------------------------------
@@ -209,25 +208,24 @@ class Reporting:
         report.title = f"m43 {kind} {name}{mark}"
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_html_results_summary(self, prefix: list[str]) -> None:
-        """Put the verdict, the gates and the curve where they need no JavaScript."""
-        if self.attempt is not None:
-            prefix.append(summary_html(self.attempt.run))
-
-    @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_table_header(self, cells: list[str]) -> None:
-        """Make room for each promise's clause."""
-        cells.insert(2, "<th>Promise</th>")
+        """Name the columns; none of them is sorted, because that takes a script."""
+        cells[:] = [f'<th scope="col">{name}</th>' for name in ("outcome", "test", "time", "said")]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_table_row(self, report: Any, cells: list[str]) -> None:
-        """Say the promise in its own words, and NOT RUN where it was not judged."""
+        """Give the outcome, and NOT RUN with its reason where a promise was not judged."""
+        outcome, took = report.outcome, f"{report.duration:.2f} s"
+        if not_run.is_not_run(report) and report.longrepr:
+            outcome, took = report.longrepr[2], ""
         name = report.nodeid.rsplit("::", 1)[-1]
-        clauses = {promise.name: promise.clause for promise in self.plan.contract.promises}
-        cells[1] = f'<td class="col-testId">{escape(name)}</td>'
-        cells.insert(2, f"<td>{escape(clauses.get(name, ''))}</td>")
-        if not_run.is_not_run(report):
-            cells[2] = f"<td><b>{not_run.WORDS}</b> {escape(clauses.get(name, ''))}</td>"
+        cells[:] = [f"<td>{escape(text)}</td>" for text in (outcome, name, took)]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_html_results_table_html(self, report: Any, data: list[str]) -> None:
+        """Leave out that a test said nothing, and what its outcome says already."""
+        if not_run.is_not_run(report) or not report.longreprtext:
+            data.clear()
 
 
 class Metadata:
