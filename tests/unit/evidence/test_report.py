@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from m43 import scoring, typed_json
+from m43.evidence.contract import read_contract
 from m43.evidence.report import report_html
 from m43.records import HubResponse
 from m43.run_dir import RunDir, write_record
-from tests.unit.evidence.good_records import auth_record, predictions
+from tests.unit.evidence.good_records import CONTRACT, auth_record, predictions
 from tests.unit.evidence.good_run import (
     break_gate,
     stop_at,
@@ -87,7 +88,7 @@ def test_an_accepted_run_shows_the_verdict_first_and_then_everything(good_page: 
     order = (
         "REHEARSAL",
         "ACCEPTED (rehearsal)",
-        "All 34 promises were kept",
+        f"All {len(read_contract(CONTRACT).names)} promises were kept",
         "2 right before training, 60 after",
         *("1 of 4: auth", "2 of 4: venv", "3 of 4: train-300", "4 of 4: eval", "closing check"),
         "Loss of the training",
