@@ -1,7 +1,6 @@
 """Every failure class is told from the records, in words, with claims and with what to do."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,58 +11,16 @@ from m43.evidence.contract import read_contract
 from m43.evidence.diagnosis import CLASS_OF_PROMISE, diagnose, process_class
 from m43.evidence.explanations import SENTENCES
 from m43.evidence.next_actions import ACTIONS
-from m43.records import ChildError, Heartbeat, HubResponse
+from m43.records import ChildError
 from m43.run_dir import RunDir, write_record
+from tests.unit.evidence.failed_runs import GONE, Write, auth, child, venv
 from tests.unit.evidence.good_records import (
     CONTRACT,
     auth_record,
     closing_record,
-    probe_record,
     process_record,
-    venv_record,
 )
 from tests.unit.evidence.good_run import break_gate, stop_at, write_gate_files, write_opening
-
-Write = Callable[[RunDir], None]
-
-
-def auth(step: str, status: int, error: str) -> Write:
-    """Leave an auth record in which one answer was no."""
-
-    def write(run: RunDir) -> None:
-        responses = (HubResponse(step=step, status=status, error=error),)  # type: ignore[arg-type]
-        changes = {"responses": responses, "revision": "", "files": ()}
-        write_record(run.auth, auth_record(run.read_profile(), **changes))
-
-    return write
-
-
-def venv(**changes: object) -> Write:
-    """Leave a venv record in which the probe saw something else."""
-    return lambda run: write_record(run.venv, venv_record(probe_record(**changes)))
-
-
-def child(name: str, error: F | None = None, **process: object) -> Write:
-    """Leave what a child leaves that ended badly."""
-
-    def write(run: RunDir) -> None:
-        values = {"exit_status": 3, "steps_seen": 137, **process}
-        write_record(run.process(name), process_record(**values))
-        beat = Heartbeat(
-            phase="steps", done=137, total=300, loss_nats=0.7, tokens_per_s=9.0, beat=138
-        )
-        write_record(run.heartbeat(name), beat)
-        run.log(name).write_text("the last line of the log\n")
-        if error is not None:
-            problems = ("train.jsonl:7: found a hole",)
-            write_record(
-                run.error(name), ChildError(failure_class=error, problems=problems, step=8)
-            )
-
-    return write
-
-
-GONE = {"exit_status": -9, "ended_by_parent": "no"}
 
 # gate, what it left, the class that the records must give, and a word of its claims.
 RECORDED: list[tuple[str, Write, F, str]] = [
