@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PARITY := .venv-parity
 PARITY_READY := $(PARITY)/.ready
+BROWSER := .venv-browser
+BROWSER_READY := $(BROWSER)/.ready
 
-.PHONY: rehearsal test fuzz lint types contracts parity real faults faults-quick lies check lock clean
+.PHONY: rehearsal test fuzz lint types contracts parity browser real faults faults-quick lies check lock clean
 
 rehearsal: $(READY)  ## all four gates on a toy Gemma: no GPU, no token
 	$(BIN)/python -m pytest acceptance -m rehearsal
@@ -42,6 +44,11 @@ real: $(PARITY_READY)  ## published weights: make real MODEL=FOLDER RUN=RUN_DIR
 lies: $(READY)  ## every file of a good run damaged in every way; verify names each
 	$(BIN)/python -m pytest tests/lies
 
+browser: $(READY) $(BROWSER_READY)  ## the report in a real browser (needs Chromium)
+	@command -v chromium chromium-browser google-chrome | grep -q . || { \
+	  echo "found no Chromium, expected one on the PATH; Debian: apt-get install chromium"; exit 1; }
+	$(BROWSER)/bin/python -m pytest tests/browser
+
 check: lint types contracts test rehearsal parity  ## what CI runs
 
 lock:  ## write requirements.lock again (needs uv)
@@ -53,6 +60,12 @@ $(PARITY_READY): requirements.lock pyproject.toml
 	@test -x $(PARITY)/bin/python || $(PYTHON) -m venv $(PARITY)
 	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[parity]'
+	@touch $@
+
+# What drives the browser is not what trains, and not what judges.
+$(BROWSER_READY): pyproject.toml
+	@test -x $(BROWSER)/bin/python || $(PYTHON) -m venv $(BROWSER)
+	@$(BROWSER)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[browser]'
 	@touch $@
 
 clean:  ## remove what the tools left; runs and .venv stay
