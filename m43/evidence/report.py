@@ -12,11 +12,12 @@ from m43.evidence.hypertext import escaped, section
 from m43.evidence.report_curves import curves_html
 from m43.evidence.report_failure import failure_html
 from m43.evidence.report_gates import gates_html
+from m43.evidence.report_performance import memory_html, speed_html
 from m43.evidence.report_promises import promises_html
 from m43.evidence.report_provenance import FILES, files_html, provenance_html, verify_html
 from m43.evidence.report_rows import rows_html
 from m43.evidence.report_scores import scores_html
-from m43.evidence.report_time import memory_html, time_html
+from m43.evidence.report_time import time_html
 from m43.evidence.report_verdict import verdict_html
 from m43.run_dir import RunDir
 
@@ -56,6 +57,7 @@ def _parts(dossier: Dossier, tests: str) -> Iterator[Part]:
     yield Part(anchor="gates", title="The four gates", body=gates_html(dossier))
     yield Part(anchor="curves", title="Curves of the training", body=curves_html(dossier.metrics))
     yield Part(anchor="time", title="Where the time went", body=time_html(dossier))
+    yield Part(anchor="speed", title="Speed", body=speed_html(dossier))
     yield Part(anchor="memory", title="Memory", body=memory_html(dossier))
     results, evaluation = dossier.results, dossier.evaluation
     scores = scores_html(results) if results else ""
