@@ -47,7 +47,7 @@ lies: $(READY)  ## every file of a good run damaged in every way; verify names e
 browser: $(READY) $(BROWSER_READY)  ## the report in a real browser (needs Chromium)
 	@command -v chromium chromium-browser google-chrome | grep -q . || { \
 	  echo "found no Chromium, expected one on the PATH; Debian: apt-get install chromium"; exit 1; }
-	$(BROWSER)/bin/python -m pytest tests/browser
+	$(BROWSER)/bin/python -m pytest tests/browser --timeout 1200
 
 check: lint types contracts test rehearsal parity  ## what CI runs
 

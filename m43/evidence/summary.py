@@ -7,6 +7,8 @@ from m43.config import Profile
 from m43.evidence import scores, sections
 from m43.evidence.child_facts import EvaluationFacts, TrainFacts
 from m43.evidence.dossier import Dossier
+from m43.evidence.durations import clock_words
+from m43.evidence.gate_state import gate_states
 from m43.evidence.limits import UNSIGNED
 from m43.evidence.markdown import code, document, prose, table
 from m43.evidence.performance_section import performance_section
@@ -77,18 +79,20 @@ def render_summary(facts: Complete) -> str:
             _differences(differences),
             "## In short",
             _in_short(facts),
-            "## What was attempted",
-            _attempted(facts),
-            "## Rows",
-            rows_section(facts.lint),
-            "## What happened",
-            _phases(facts),
-            "## Speed and memory",
-            performance_section(facts.plan, facts.train, facts.evaluation),
+            "## Gates",
+            _gates(facts),
             "## Loss",
             _loss(facts),
             "## Evaluation",
             _evaluation(facts),
+            "## What was attempted",
+            _attempted(facts),
+            "## What happened",
+            _phases(facts),
+            "## Speed and memory",
+            performance_section(facts.plan, facts.train, facts.evaluation),
+            "## Rows",
+            rows_section(facts.lint),
             "## Promises",
             sections.promise_table(sections.judged(dossier), states),
             "## Versions",
@@ -132,6 +136,21 @@ def _in_short(facts: Complete) -> str:
         prose(scores.change_words(facts.evaluation.results)),
     )
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _gates(facts: Complete) -> str:
+    rows = [
+        (
+            prose(gate.title),
+            prose(gate.question),
+            "yes" if gate.good else prose(gate.state),
+            f"{gate.kept} of {gate.promised}",
+            "?" if gate.seconds is None else clock_words(gate.seconds),
+        )
+        for gate in gate_states(facts.dossier)
+    ]
+    head = ("gate", "what it asks", "answer", "promises kept", "took (journal.jsonl)")
+    return table(head, rows)
 
 
 def _trained(train: TrainFacts) -> str:
