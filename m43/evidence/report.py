@@ -78,7 +78,10 @@ def _unsealed(dossier: Dossier) -> frozenset[str]:
     document = "m43_summary.md" if verdict_of(dossier).accepted else "failure_analysis.md"
     sealed = any(entry.event == "sealed" for entry in dossier.entries)
     later = {"loss_curve.svg"} if sealed and dossier.metrics else set()
-    later |= {"MANIFEST.sha256"} if sealed else set()
+    if sealed:
+        # The last of them is written right after this page, whose digest it holds.
+        later |= {"MANIFEST.sha256", "attestation.intoto.json", "provenance.intoto.json"}
+        later |= {"reports.sha256"}
     return frozenset({document, "report.html", "journal.jsonl", "junit.xml", *later}) & set(FILES)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from m43.evidence.dossier import Dossier
 from m43.evidence.hypertext import escaped, listed, mark, table
+from m43.evidence.limits import UNSIGNED
 from m43.evidence.sections import NOT_MEASURED, attempts, impact_on_m42
 
 # What the files of a run folder are, in the order in which somebody looks into them.
@@ -15,6 +16,8 @@ FILES: Mapping[str, str] = {
     "opening.json": "what was true before the first gate",
     "contract.txt": "the promises, as they stood when the run began",
     "contract.lock.json": "the settings of the run, complete",
+    "code.sha256": "the digests of the code that judged the run",
+    "vitals.json": "by what one can tell later whether the machine was restarted",
     "auth.json": "what the hub answered",
     "venv.json": "the environment and its devices",
     "env_snapshot.txt": "every installed package",
@@ -37,6 +40,11 @@ FILES: Mapping[str, str] = {
     "journal.jsonl": "what happened, in order, each entry sealed by the next",
     "junit.xml": "the promises as test results, for other programs",
     "MANIFEST.sha256": "the digest of every file, for sha256sum -c",
+    "attestation.intoto.json": "the verdict as an in-toto statement, for other programs",
+    "provenance.intoto.json": "what the run was made from, as SLSA provenance",
+    "seal.dsse.json": "the signature of the person who sealed it",
+    "reports.sha256": "the digests of report.html and junit.xml",
+    "recovery.json": "how a later command closed a run that was cut off",
 }
 
 
@@ -138,8 +146,8 @@ def verify_html(dossier: Dossier) -> str:
         "<p>On any machine with this repository and Python 3.11 or newer, without JAX:</p>"
         f'<pre class="block">{commands}</pre>'
         "<p>The first judges every promise again over the files, counts the scores again, and "
-        "writes the documents again to compare them. The folder is not signed: its files agree "
-        "with each other, and that does not prove who made them, when, or on which machine.</p>"
+        "writes the documents again to compare them.</p>"
+        + "".join(f"<p>{escaped(limit)}</p>" for limit in UNSIGNED)
     )
 
 
