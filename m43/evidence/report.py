@@ -14,7 +14,7 @@ from m43.evidence.report_failure import failure_html
 from m43.evidence.report_gates import gates_html
 from m43.evidence.report_performance import memory_html, speed_html
 from m43.evidence.report_promises import promises_html
-from m43.evidence.report_provenance import FILES, files_html, provenance_html, verify_html
+from m43.evidence.report_provenance import files_html, provenance_html, verify_html
 from m43.evidence.report_rows import rows_html
 from m43.evidence.report_scores import scores_html
 from m43.evidence.report_time import time_html
@@ -38,7 +38,7 @@ def report_html(run: RunDir, title: str, tests: str) -> str:
     """Write the page of a run as it stands; `tests` is what pytest says of its tests, as HTML."""
     dossier = read_dossier(run)
     accepted = verdict_of(dossier).accepted
-    parts = [part for part in _parts(dossier, tests) if part.body]
+    parts = [part for part in _parts(run, dossier, tests) if part.body]
     # The analysis of a failure has anchors of its own.
     analysis = "" if accepted else failure_html(dossier)
     links = "" if accepted else '<li><a href="#actions">What to do now</a></li>'
@@ -53,7 +53,7 @@ def report_html(run: RunDir, title: str, tests: str) -> str:
     )
 
 
-def _parts(dossier: Dossier, tests: str) -> Iterator[Part]:
+def _parts(run: RunDir, dossier: Dossier, tests: str) -> Iterator[Part]:
     yield Part(anchor="gates", title="The four gates", body=gates_html(dossier))
     yield Part(anchor="curves", title="Curves of the training", body=curves_html(dossier.metrics))
     yield Part(anchor="time", title="Where the time went", body=time_html(dossier))
@@ -67,22 +67,18 @@ def _parts(dossier: Dossier, tests: str) -> Iterator[Part]:
     yield Part(anchor="promises", title="Promises", body=promises_html(dossier))
     title = "Environment and provenance"
     yield Part(anchor="provenance", title=title, body=provenance_html(dossier))
-    # Two are always there, and the documents are not sealed, so the dossier does not list them.
-    names = frozenset(file.name for file in dossier.files) | _unsealed(dossier)
-    yield Part(anchor="files", title="The files of this run", body=files_html(names))
+    yield Part(anchor="files", title="The files of this run", body=files_html(_names(run, dossier)))
     yield Part(anchor="verify", title="How to check this", body=verify_html(dossier))
     yield Part(anchor="tests", title="The tests, as pytest saw them", body=tests)
 
 
-def _unsealed(dossier: Dossier) -> frozenset[str]:
-    document = "m43_summary.md" if verdict_of(dossier).accepted else "failure_analysis.md"
+def _names(run: RunDir, dossier: Dossier) -> frozenset[str]:
+    """Name the files that are there, and those that are written right after this page."""
+    there = {path.name for path in run.path.iterdir()}
     sealed = any(entry.event == "sealed" for entry in dossier.entries)
-    later = {"loss_curve.svg"} if sealed and dossier.metrics else set()
-    if sealed:
-        # The last of them is written right after this page, whose digest it holds.
-        later |= {"MANIFEST.sha256", "attestation.intoto.json", "provenance.intoto.json"}
-        later |= {"reports.sha256"}
-    return frozenset({document, "report.html", "journal.jsonl", "junit.xml", *later}) & set(FILES)
+    return frozenset(
+        there | {"report.html", "junit.xml"} | ({"reports.sha256"} if sealed else set())
+    )
 
 
 def page_html(title: str, body: str) -> str:
