@@ -306,6 +306,8 @@ class Heartbeat:
     loss_nats: float  # 0 before the first step
     tokens_per_s: float
     beat: int  # rises by one each time, so that silence can be told from a stopped clock
+    host_bytes: int = 0  # resident at this beat; 0 where the system does not say
+    device_bytes: int = 0  # in use on the device at this beat; 0 where the backend does not count
 
 
 # --- eval --------------------------------------------------------------------------------------

@@ -1,13 +1,10 @@
 """The checklist's page: the record as lines for a person, with the part that carries colour."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
 
 from m43.harness.ascii_text import ascii_text
 from m43.harness.checklist import Checklist, Item, State
-
-Tone = Literal["title", "ok", "bad", "open", "quiet", "plain"]
+from m43.harness.page_line import EMPTY, Line, Tone
 
 TONE_OF_STATE: dict[State, Tone] = {
     "ok": "ok",
@@ -17,19 +14,6 @@ TONE_OF_STATE: dict[State, Tone] = {
     "note": "quiet",
 }
 _INDENT = 15
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """A line: its first words in a tone, the rest after them; wrapped below `indent`."""
-
-    tone: Tone
-    head: str
-    rest: str = ""
-    indent: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.head}{self.rest}".rstrip()
 
 
 def page(checklist: Checklist) -> tuple[Line, ...]:
@@ -45,15 +29,16 @@ def _lines(checklist: Checklist) -> Iterator[Line]:
     )
     yield Line(tone="quiet", head="It only looks: nothing is written, no attempt is used up.")
     for group in checklist.groups:
-        yield Line(tone="plain", head="")
+        yield EMPTY
         yield Line(tone="title", head=group.title)
         for item in group.items:
-            yield from _item_lines(item)
-    yield Line(tone="plain", head="")
+            yield from item_lines(item)
+    yield EMPTY
     yield from _verdict(checklist)
 
 
-def _item_lines(item: Item) -> Iterator[Line]:
+def item_lines(item: Item) -> Iterator[Line]:
+    """Write an item: one line, or four where there is something to do."""
     head = f"  {item.state:<13}"
     tone = TONE_OF_STATE[item.state]
     if item.state != "NO":
@@ -93,5 +78,5 @@ def _verdict(checklist: Checklist) -> Iterator[Line]:
             rest=f": {good} checks hold, {bad} do not, {unchecked} could not be made ({took}). "
             "Settle them, then look again:",
         )
-    yield Line(tone="plain", head="")
-    yield Line(tone="title", head=f"  {checklist.command}")
+    yield EMPTY
+    yield Line(tone="title", head=f"  {checklist.command}", whole=True)

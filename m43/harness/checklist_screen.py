@@ -1,21 +1,9 @@
 """The checklist's screen: the page in colour on a terminal, as it is in a pipe."""
 
-import textwrap
 from collections.abc import Iterable
 from typing import TextIO
 
-from m43.harness.checklist_page import Line, Tone
-
-_STYLES: dict[Tone, str] = {
-    "title": "bold",
-    "ok": "green",
-    "bad": "bold red",
-    "open": "yellow",
-    "quiet": "dim",
-    "plain": "",
-}
-# Narrower than this a hanging indent leaves no room for words.
-_NARROWEST = 40
+from m43.harness.page_line import STYLES, Line, wrapped
 
 
 def show(lines: Iterable[Line], stream: TextIO) -> None:
@@ -29,24 +17,6 @@ def show(lines: Iterable[Line], stream: TextIO) -> None:
 
     console = Console(file=stream, highlight=False, markup=False, emoji=False)
     for line in lines:
-        # Kept in one piece by the terminal itself: a command is there to be copied.
-        whole = line.indent == 0 and line.tone == "title" and line.head.startswith("  ")
-        text = str(line) if whole else wrapped(line, console.width)
-        styled = Text(text)
-        styled.stylize(_STYLES[line.tone], 0, len(line.head))
+        styled = Text(wrapped(line, console.width))
+        styled.stylize(STYLES[line.tone], 0, len(line.head))
         console.print(styled, soft_wrap=True)
-
-
-def wrapped(line: Line, width: int) -> str:
-    """Break a line at a width, with what follows below the place where its text begins."""
-    return "\n".join(
-        textwrap.wrap(
-            str(line),
-            width=max(width, _NARROWEST),
-            subsequent_indent=" " * line.indent,
-            break_on_hyphens=False,
-            drop_whitespace=True,
-            break_long_words=False,
-            replace_whitespace=False,
-        )
-    )

@@ -13,7 +13,7 @@ from m43.harness import auth, closing, download, job, own_code, snapshots, venv
 from m43.harness import plan as plan_gate
 from m43.harness.attempt import Attempt
 from m43.harness.process import Sight
-from m43.harness.progress import Progress
+from m43.harness.run_view import RunView
 from m43.harness.world import World
 from m43.records import AuthRecord, ClosingRecord, VenvRecord
 from m43.run_dir import write_atomically, write_record
@@ -55,29 +55,29 @@ def pass_venv(attempt: Attempt) -> VenvRecord:
     return attempt.pass_gate("venv", measure, facts.read_venv)
 
 
-def pass_train(attempt: Attempt, progress: Progress) -> TrainFacts:
+def pass_train(attempt: Attempt, view: RunView) -> TrainFacts:
     """Do gate 3: the download by this process, the training by a child without a token."""
     run, plan, world = attempt.run, attempt.plan, _world(attempt)
 
     def measure() -> None:
         record = facts.read_auth(run)
-        with progress.shown("train-300"):
+        with view.shown("train-300"):
             with attempt.interruption.welcome():
-                arrived = download.fetch(world, plan.profile, record, progress.file)
+                arrived = download.fetch(world, plan.profile, record, view.file)
             write_record(run.download, arrived)
-            see = _watched(attempt, progress.child)
+            see = _watched(attempt, view.child)
             job.run_job("train", run, world, plan.profile, plan.repository, see)
 
     return attempt.pass_gate("train-300", measure, facts.read_train)
 
 
-def pass_evaluation(attempt: Attempt, progress: Progress) -> EvaluationFacts:
+def pass_evaluation(attempt: Attempt, view: RunView) -> EvaluationFacts:
     """Do gate 4: every row, base against tuned, in a child."""
     run, plan, world = attempt.run, attempt.plan, _world(attempt)
 
     def measure() -> None:
-        with progress.shown("eval"):
-            see = _watched(attempt, progress.child)
+        with view.shown("eval"):
+            see = _watched(attempt, view.child)
             job.run_job("eval", run, world, plan.profile, plan.repository, see)
 
     return attempt.pass_gate("eval", measure, facts.read_evaluation)

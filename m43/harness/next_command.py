@@ -25,6 +25,12 @@ def look_again(profile: Profile, path: Path, repository: Path) -> str:
     return _from(repository, f"{program} -m m43 checklist{options}")
 
 
+def verify_command(run: Path, repository: Path) -> str:
+    """Write the command that looks at a run again."""
+    program = _program("python", "", repository)
+    return _from(repository, f"{program} -m m43 verify {_typed(run, repository)}")
+
+
 def _options(profile: Profile, path: Path, repository: Path, kind: str) -> str:
     """Name the profile and the run where they are not what the command takes by itself."""
     bundled = path.resolve() == repository / "acceptance" / f"{kind}.toml"

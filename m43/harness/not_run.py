@@ -31,6 +31,12 @@ def is_not_run(report: object) -> bool:
     return bool(getattr(report, _MARK, False))
 
 
-def status(report: pytest.TestReport) -> tuple[str, str, str]:
-    """Give the category, the letter and the word for the terminal."""
-    return ("not run", "N", WORDS) if report.when == "setup" else ("", "", "")
+def reason(report: pytest.TestReport) -> str:
+    """Give why the promise was not judged."""
+    *_, words = report.longrepr if isinstance(report.longrepr, tuple) else ("",)
+    return str(words).removeprefix(f"{WORDS}: ")
+
+
+def category(report: pytest.TestReport) -> str:
+    """Give what pytest counts it as, once: under neither passed, failed nor skipped."""
+    return "not run" if report.when == "setup" else ""

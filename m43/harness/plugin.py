@@ -54,6 +54,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if problems:
         raise pytest.UsageError(selection.refusal(problems))
     plan = _plan(config, asked)
+    # What pytest says of itself before a run tells a person nothing about the run.
+    config.option.no_header = config.option.no_header or config.option.verbose <= 0
     config.pluginmanager.register(reporting.Metadata(), "m43-metadata")
     config.pluginmanager.register(reporting.Reporting(plan), "m43-reporting")
 

@@ -1,107 +1,108 @@
-"""The progress: where a long gate is, live on a terminal, in a log a line every few seconds."""
+"""The progress: where a gate is at this moment, as one line for a person."""
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections import deque
+from collections.abc import Callable
 
-import pytest
-
+from m43.evidence.promise import CLOSING
 from m43.harness.process import Sight
+from m43.harness.trend import Trend
+from m43.records import Heartbeat
 
-_SECONDS_BETWEEN_LINES = 5.0
 _MIB = 2**20
+_UNITS = {"train-300": "step", "eval": "row"}
+_SPEEDS_KEPT = 10
+_LEAST_GB = 0.05
+# Until the first sign of work, and for the gates that give none.
+_FIRST_WORDS = {
+    "auth": "asking the hub, four times at most",
+    "venv": "a child looks at the packages, the device and its numbers",
+    "train-300": "preparing",
+    "eval": "preparing",
+    CLOSING: "looking at the environment and the working tree again",
+}
 
 
 class Progress:
-    """Shows where a gate is, past pytest's capturing of output."""
+    """What is known of the gate that is under way; whoever shows it asks for the line."""
 
-    def __init__(self, config: pytest.Config, clock: Callable[[], float] = time.monotonic) -> None:
-        self._terminal: Any = config.pluginmanager.getplugin("terminalreporter")
-        self._capture: Any = config.pluginmanager.getplugin("capturemanager")
+    def __init__(self, gate: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.gate = gate
         self._clock = clock
-        self._gate = ""
-        self._said_at = -float("inf")
-        self._last = ""
+        self._begun = clock()
+        self._words = _FIRST_WORDS[gate]
         self._phase = ""
         self._phase_begun: tuple[float, int] = (0.0, 0)
-        self._live: Any = None
+        self._counting = False
+        self._trend = Trend()
+        self._speeds: deque[float] = deque(maxlen=_SPEEDS_KEPT)
+        self._beat = 0
 
-    @contextlib.contextmanager
-    def shown(self, gate: str) -> Iterator[None]:
-        """Show a gate's progress until the block ends."""
-        self._gate, self._last, self._said_at = gate, "", -float("inf")
-        with self._uncaptured(), self._screen():
-            yield
+    @property
+    def elapsed_s(self) -> float:
+        """How long the gate has been under way."""
+        return self._clock() - self._begun
+
+    @property
+    def line(self) -> str:
+        """Where the gate is."""
+        return self._words
 
     def child(self, sight: Sight) -> None:
-        """Show what the parent sees of a child."""
-        self._say(self._child_line(sight))
-
-    def file(self, name: str, done: int, total: int) -> None:
-        """Show how far a download is."""
-        if total >= _MIB:
-            share = f"{done / _MIB:.0f} of {total / _MIB:.0f} MiB"
-            self._say(f"{self._gate}  download {name}: {share}")
-
-    def _child_line(self, sight: Sight) -> str:
+        """Take what the parent sees of a child."""
         beat = sight.beat
         if beat is None:
-            return f"{self._gate}  starting, {clock_text(sight.elapsed_s)}"
+            self._words = f"starting, {clock_text(sight.elapsed_s)}"
+            return
         done = max(beat.done, sight.steps) if beat.total else beat.done
+        done = min(done, beat.total) if beat.total else done
         if beat.phase != self._phase:
             self._phase, self._phase_begun = beat.phase, (sight.elapsed_s, done)
-        parts = [f"{self._gate}  {beat.phase}"]
-        if beat.total:
-            parts.append(f"{min(done, beat.total)} of {beat.total}")
+            self._counting = False
+        # A later phase keeps the counts of an earlier one, all of them done.
+        self._counting = self._counting or done < beat.total
+        if beat.beat != self._beat and beat.tokens_per_s:
+            self._speeds.append(beat.tokens_per_s)
+        self._beat = beat.beat
+        if self._counting:
+            self._words = ", ".join(self._counted(beat, done, sight.elapsed_s))
+        else:
+            since = sight.elapsed_s - self._phase_begun[0]
+            self._words = f"{beat.phase}, {clock_text(since)}{_memory(beat)}"
+
+    def file(self, name: str, done: int, total: int) -> None:
+        """Take how far a download is."""
+        if total >= _MIB:
+            self._words = f"download {name}: {done / _MIB:.0f} of {total / _MIB:.0f} MiB"
+
+    def _counted(self, beat: Heartbeat, done: int, elapsed_s: float) -> list[str]:
+        unit = _UNITS.get(self.gate, "part")
+        # "train: step 3 of 300" says one thing twice.
+        phase = "" if unit == "step" else f"{beat.phase}: "
+        parts = [f"{phase}{unit} {done} of {beat.total}"]
         if beat.loss_nats:
-            parts.append(f"loss {beat.loss_nats:.3f}")
-        if beat.tokens_per_s:
-            parts.append(f"{beat.tokens_per_s:.0f} tokens/s")
-        left = self._left_s(sight.elapsed_s, done, beat.total)
+            self._trend.see(done, beat.loss_nats)
+            parts.append(f"loss {beat.loss_nats:.3f} {self._trend.word}".rstrip())
+        if beat.tokens_per_s and self._speeds:
+            parts.append(f"{sum(self._speeds) / len(self._speeds):.0f} tokens/s")
+        left = self._left_s(elapsed_s, done, beat.total)
         if left is not None:
             parts.append(f"{clock_text(left)} left")
-        return "  ".join(parts)
+        parts[-1] += _memory(beat)
+        return parts
 
     def _left_s(self, elapsed_s: float, done: int, total: int) -> float | None:
         begun_s, begun_at = self._phase_begun
-        if not total or done <= begun_at or elapsed_s <= begun_s:
+        if done <= begun_at or elapsed_s <= begun_s:
             return None
-        return (total - min(done, total)) * (elapsed_s - begun_s) / (done - begun_at)
+        return (total - done) * (elapsed_s - begun_s) / (done - begun_at)
 
-    def _say(self, line: str) -> None:
-        if self._terminal is None or line == self._last:
-            return
-        now = self._clock()
-        if self._live is not None:
-            self._live.update(line)
-        elif now - self._said_at >= _SECONDS_BETWEEN_LINES:
-            self._said_at = now
-            self._terminal.ensure_newline()
-            self._terminal.write_line(f"    {line}")
-        self._last = line
 
-    @contextlib.contextmanager
-    def _screen(self) -> Iterator[None]:
-        if self._terminal is None or not self._terminal.isatty:
-            yield
-            return
-        # Here and not above: a run that ends at its first gate shows nothing that moves.
-        from rich.console import Console
-        from rich.status import Status
-
-        self._terminal.ensure_newline()
-        with Status(self._gate, console=Console(markup=False, highlight=False)) as self._live:
-            yield
-        self._live = None
-
-    @contextlib.contextmanager
-    def _uncaptured(self) -> Iterator[None]:
-        if self._capture is None:
-            yield
-            return
-        with self._capture.global_and_fixture_disabled():
-            yield
+def _memory(beat: Heartbeat) -> str:
+    """Tell the memory in use, of the device where it counts; what is not measured is not shown."""
+    host, device = beat.host_bytes / 1e9, beat.device_bytes / 1e9
+    words = f", {host:.1f} GB memory" if host >= _LEAST_GB else ""
+    return f"{words}, {device:.1f} GB on the device" if device >= _LEAST_GB else words
 
 
 def clock_text(seconds: float) -> str:
@@ -115,3 +116,13 @@ def clock_text(seconds: float) -> str:
     hours, rest = divmod(whole, 3600)
     minutes, left = divmod(rest, 60)
     return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
+
+
+def duration_text(seconds: float) -> str:
+    """Write how long something took.
+
+    Example:
+        >>> [duration_text(seconds) for seconds in (0.31, 83.2)]
+        ['0.3 s', '1:23']
+    """
+    return f"{seconds:.1f} s" if seconds < 59.95 else clock_text(seconds)

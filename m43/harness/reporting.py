@@ -10,17 +10,14 @@ import pytest
 
 import m43
 from m43.errors import FailureClass, M43Error
-from m43.evidence import facts
-from m43.evidence.diagnosis import diagnose
 from m43.evidence.report_seal import seal_reports
-from m43.evidence.verdict import verdict_words
 from m43.harness import command_line, gates, not_run, own_code, selection
 from m43.harness.attempt import Attempt, begin
 from m43.harness.interruption import Interruption
 from m43.harness.opening import Plan, version
-from m43.harness.recovery import Recovered
 from m43.harness.report_files import open_reports
 from m43.harness.stages import ATTEMPT
+from m43.harness.view_plugin import open_view
 from m43.run_dir import is_disk_full
 
 # Beyond the sum of the deadlines: everything that has none of its own.
@@ -87,9 +84,7 @@ class Reporting:
             raise pytest.UsageError(text) from None
         self.attempt.interruption = self.interruption
         session.config.stash[ATTEMPT] = self.attempt
-        # Each promise is a line of its own: a person watches this run. Not sooner, because then
-        # other plugins would load themselves to fill pytest's header.
-        session.config.option.verbose = max(session.config.option.verbose, 1)
+        open_view(session.config, self.attempt, lambda: self.trouble)
         open_reports(session, self.attempt.run, self.plan.contract)
         return (yield)
 
@@ -119,11 +114,6 @@ class Reporting:
             kept = report.passed
             self.attempt.judge(item.name, None if kept else _assertion(report))
         return report
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_report_teststatus(self, report: Any) -> tuple[str, str, str] | None:
-        """Give NOT RUN a word of its own."""
-        return not_run.status(report) if not_run.is_not_run(report) else None
 
     def pytest_keyboard_interrupt(self) -> None:
         """Write down that somebody ended the run."""
@@ -171,33 +161,6 @@ class Reporting:
                 seal_reports(self.attempt.run)
         self.interruption.restore()
 
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Say the verdict, where its reasons stand, and what to do next."""
-        if self.attempt is None:
-            return
-        for line in self._last_words(self.attempt):
-            terminalreporter.write_line(line)
-
-    def _last_words(self, attempt: Attempt) -> list[str]:
-        run, verdict = attempt.run, attempt.verdict
-        kind = self.plan.profile.kind
-        words = verdict_words(bool(verdict and verdict.accepted), kind)
-        lines = ["", *_of_others(attempt.recovered), f"m43 {kind} {run.path.name}: {words}"]
-        if verdict is not None and not verdict.accepted:
-            found = diagnose(run)
-            lines += [f"  {found.place}: {found.failure_class}", f"  {found.sentence}"]
-        if changed := facts.read_opening(run).profile_differences:
-            lines.append(
-                f"  this profile differs from the locked decisions in {len(changed)} values; "
-                "the documents list them"
-            )
-        if self.trouble:
-            lines.append(f"  the run could not be closed: {self.trouble}")
-        document = run.summary if run.summary.exists() else run.failure_analysis
-        lines += [f"  read      {document}", f"  report    {run.report}"]
-        shown = run.path.relative_to(self.plan.repository)
-        return [*lines, f"  check     python -m m43 verify {shown}"]
-
     # --- the HTML report -----------------------------------------------------------------------
 
     @pytest.hookimpl(optionalhook=True)
@@ -242,17 +205,6 @@ class Metadata:
 def _foreign_code() -> tuple[str, ...]:
     found = own_code.foreign_code(sys.modules, Path(m43.__file__).parent)
     return tuple(f"found {name}, expected the code of m43's own files" for name in found)
-
-
-def _of_others(recovered: Recovered) -> list[str]:
-    lines = [
-        f"m43 closed the earlier run {name}, which had been cut off" for name in recovered.closed
-    ]
-    lines += [
-        f"m43 could not close the earlier run {name}: its journal was changed"
-        for name in recovered.unclosable
-    ]
-    return lines
 
 
 def _assertion(report: pytest.TestReport) -> str:

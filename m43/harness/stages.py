@@ -16,7 +16,7 @@ from m43.evidence.child_facts import EvaluationFacts, TrainFacts
 from m43.evidence.promise import CLOSING, gate_of
 from m43.harness import gates
 from m43.harness.attempt import Attempt, StoppedError
-from m43.harness.progress import Progress
+from m43.harness.run_view import RunView
 from m43.harness.world import World
 from m43.plan_record import PlanRecord
 from m43.records import AuthRecord, ClosingRecord, OpeningRecord, VenvRecord
@@ -24,6 +24,7 @@ from m43.records import AuthRecord, ClosingRecord, OpeningRecord, VenvRecord
 T = TypeVar("T")
 
 ATTEMPT = pytest.StashKey[Attempt]()
+VIEW = pytest.StashKey[RunView]()
 
 FIXTURE_OF_STAGE = {
     "auth": "auth",
@@ -66,9 +67,9 @@ def profile(attempt: Attempt) -> Profile:
 
 
 @pytest.fixture(scope="session")
-def progress(pytestconfig: pytest.Config) -> Progress:
-    """What shows a person where a long gate is."""
-    return Progress(pytestconfig)
+def view(pytestconfig: pytest.Config) -> RunView:
+    """What shows a person where a gate is."""
+    return pytestconfig.stash[VIEW]
 
 
 @pytest.fixture(scope="session")
@@ -84,16 +85,18 @@ def opening(attempt: Attempt) -> OpeningRecord:
 
 
 @pytest.fixture(scope="session")
-def auth(attempt: Attempt, opening: OpeningRecord, world: World) -> AuthRecord:
+def auth(attempt: Attempt, opening: OpeningRecord, world: World, view: RunView) -> AuthRecord:
     """Gate 1: what the hub said to the token."""
     attempt.world = world
-    return _passed(attempt, lambda: gates.pass_auth(attempt))
+    with view.shown("auth"):
+        return _passed(attempt, lambda: gates.pass_auth(attempt))
 
 
 @pytest.fixture(scope="session")
-def venv(attempt: Attempt, auth: AuthRecord) -> VenvRecord:
+def venv(attempt: Attempt, auth: AuthRecord, view: RunView) -> VenvRecord:
     """Gate 2: the environment that trains."""
-    return _passed(attempt, lambda: gates.pass_venv(attempt))
+    with view.shown("venv"):
+        return _passed(attempt, lambda: gates.pass_venv(attempt))
 
 
 @pytest.fixture(scope="session")
@@ -103,21 +106,22 @@ def plan(attempt: Attempt, venv: VenvRecord) -> PlanRecord:
 
 
 @pytest.fixture(scope="session")
-def train(attempt: Attempt, venv: VenvRecord, progress: Progress) -> TrainFacts:
+def train(attempt: Attempt, venv: VenvRecord, view: RunView) -> TrainFacts:
     """Gate 3: the training that happened."""
-    return _passed(attempt, lambda: gates.pass_train(attempt, progress))
+    return _passed(attempt, lambda: gates.pass_train(attempt, view))
 
 
 @pytest.fixture(scope="session")
-def evaluation(attempt: Attempt, train: TrainFacts, progress: Progress) -> EvaluationFacts:
+def evaluation(attempt: Attempt, train: TrainFacts, view: RunView) -> EvaluationFacts:
     """Gate 4: every row, both models."""
-    return _passed(attempt, lambda: gates.pass_evaluation(attempt, progress))
+    return _passed(attempt, lambda: gates.pass_evaluation(attempt, view))
 
 
 @pytest.fixture(scope="session")
-def closing(attempt: Attempt, evaluation: EvaluationFacts) -> ClosingRecord:
+def closing(attempt: Attempt, evaluation: EvaluationFacts, view: RunView) -> ClosingRecord:
     """What is true after the last gate."""
-    return _passed(attempt, lambda: gates.pass_closing(attempt))
+    with view.shown(CLOSING):
+        return _passed(attempt, lambda: gates.pass_closing(attempt))
 
 
 @pytest.fixture(autouse=True)

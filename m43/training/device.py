@@ -41,6 +41,11 @@ def peak_bytes(device: jax.Device) -> int:
     return int((device.memory_stats() or {}).get("peak_bytes_in_use", 0))
 
 
+def bytes_in_use(device: jax.Device) -> int:
+    """Give the memory that is in use on a device now; 0 where the backend does not count."""
+    return int((device.memory_stats() or {}).get("bytes_in_use", 0))
+
+
 def host_memory_bytes() -> int:
     """Give the host's physical memory."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

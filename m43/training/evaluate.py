@@ -19,7 +19,7 @@ from m43.rows import read_rows
 from m43.run_dir import RunDir, read_record, write_atomically, write_record
 from m43.training.batches import LENGTH_MULTIPLE
 from m43.training.decoding import output_text, read_decoding
-from m43.training.device import device_of, peak_host_bytes, require_device
+from m43.training.device import bytes_in_use, device_of, peak_host_bytes, require_device
 from m43.training.heartbeat import Heartbeats
 from m43.training.model_config import read_model_config
 from m43.training.questions import Question, QuestionsFile, read_questions
@@ -70,6 +70,7 @@ def run(run: RunDir, beats: Heartbeats) -> None:
     """Evaluate as the locked profile says; `eval.json` is written last."""
     profile = run.read_profile()
     base_folder = read_record(run.download, DownloadRecord).folder
+    beats.measure_device(lambda: bytes_in_use(jax.devices()[0]))
     with beats.phase("check models"):
         # Both before either is decoded: a model that is missing should not cost the other's time.
         base, tuned = _candidate("base", base_folder), _candidate("tuned", run.model)

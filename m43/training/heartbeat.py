@@ -1,5 +1,6 @@
 """The heartbeat: where the child is now, told to its parent through one small file."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from m43.run_dir import write_record
 
 _SECONDS_BETWEEN_BEATS = 0.5
 _SECONDS_BETWEEN_LINES = 5.0
+_STATM = Path("/proc/self/statm")
 
 
 class Heartbeats:
@@ -29,6 +31,7 @@ class Heartbeats:
         self._last = Heartbeat(phase="start", done=0, total=0, loss_nats=0, tokens_per_s=0, beat=0)
         self._beat_at = self._line_at = -float("inf")
         self._phases: list[Phase] = []
+        self._device_bytes: Callable[[], int] = lambda: 0
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -39,6 +42,10 @@ class Heartbeats:
     def last(self) -> Heartbeat:
         """What was said last, written or not."""
         return self._last
+
+    def measure_device(self, measure: Callable[[], int]) -> None:
+        """Have each beat tell the memory in use on the device, once there is one to ask."""
+        self._device_bytes = measure
 
     @contextmanager
     def phase(self, name: str, total: int = 0) -> Iterator[None]:
@@ -67,13 +74,29 @@ class Heartbeats:
             self._print(_line(self._last))
 
     def _say(self, heartbeat: Heartbeat) -> None:
-        self._last = replace(heartbeat, beat=heartbeat.beat + 1)
+        self._last = replace(
+            heartbeat,
+            beat=heartbeat.beat + 1,
+            host_bytes=resident_bytes(),
+            device_bytes=self._device_bytes(),
+        )
         self._beat_at = self._clock()
         write_record(self._path, self._last)
 
     def _print(self, text: str) -> None:
         self._log.write(text + "\n")
         self._log.flush()
+
+
+def resident_bytes(statm: Path = _STATM) -> int:
+    """Give the memory that this process holds now; 0 where the system does not say.
+
+    Source: proc_pid_statm(5): the second number, in pages.
+    """
+    try:
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _line(beat: Heartbeat) -> str:

@@ -13,7 +13,7 @@ from m43.records import DownloadRecord, TrainRecord
 from m43.run_dir import RunDir, read_record, write_record
 from m43.training.adapter_folder import write_adapter
 from m43.training.batches import PlannedBatch
-from m43.training.device import peak_bytes, peak_host_bytes, require_device
+from m43.training.device import bytes_in_use, peak_bytes, peak_host_bytes, require_device
 from m43.training.heartbeat import Heartbeats
 from m43.training.lessons import Lessons, prepare_lessons
 from m43.training.method import start_trainer
@@ -50,6 +50,7 @@ def run(run: RunDir, beats: Heartbeats) -> None:
     contract = profile.contract
     with beats.phase("device"):
         require_device(computing_device(), f"{contract.platform}:{contract.device_kind}")
+        beats.measure_device(lambda: bytes_in_use(jax.devices()[0]))
     base = _check_base(read_record(run.download, DownloadRecord).folder, beats)
     with beats.phase("rows"):
         lessons = prepare_lessons(profile, base.folder, base.config, run.path)

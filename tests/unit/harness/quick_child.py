@@ -137,6 +137,11 @@ def train(run: RunDir, how: str) -> int:
     profile = run.read_profile()
     folder = read_record(run.download, DownloadRecord).folder
     beat(run, "train", "train", 300)
+    if how == "slow":
+        for done in range(0, 301, 20):
+            loss = 3.0 - done / 200
+            beat(run, "train", "train", done, total=300, loss_nats=loss, host_bytes=2 * 10**9)
+            time.sleep(0.2)
     if how == "hang":
         # A grandchild of the same group, which must not outlive the run either.
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
@@ -257,12 +262,10 @@ def evaluate(run: RunDir, how: str) -> int:
     return 0
 
 
-def beat(run: RunDir, child: str, phase: str, done: int) -> None:
+def beat(run: RunDir, child: str, phase: str, done: int, **more: float) -> None:
     """Say once where the child is."""
-    heartbeat = Heartbeat(
-        phase=phase, done=done, total=done, loss_nats=1.0, tokens_per_s=1.0, beat=1
-    )
-    write_record(run.heartbeat(child), heartbeat)
+    values = {"total": done, "loss_nats": 1.0, "tokens_per_s": 1.0, "beat": done + 1, **more}
+    write_record(run.heartbeat(child), Heartbeat(phase=phase, done=done, **values))
 
 
 def step(number: int) -> StepMetrics:

@@ -1,86 +1,80 @@
-"""What a person sees of a long gate."""
+"""Where a gate is, in one line."""
 
-import io
-from types import SimpleNamespace
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
 from m43.harness.process import Sight
-from m43.harness.progress import Progress, clock_text
+from m43.harness.progress import Progress, clock_text, duration_text
 from m43.records import Heartbeat
 
-
-class Terminal:
-    """Takes lines, as pytest's reporter does."""
-
-    def __init__(self, *, isatty: bool = False) -> None:
-        self.isatty = isatty
-        self.lines: list[str] = []
-
-    def ensure_newline(self) -> None:
-        """Be at the beginning of a line already."""
-
-    def write_line(self, line: str) -> None:
-        """Take a line."""
-        self.lines.append(line.strip())
+BEAT = Heartbeat(phase="train", done=0, total=300, loss_nats=1.25, tokens_per_s=1000.4, beat=1)
 
 
-def shown(terminal: Terminal | None, *sights: Sight, seconds_apart: float = 10.0) -> None:
-    """Show sights, some time apart."""
-    plugins = {"terminalreporter": terminal}
-    config: Any = SimpleNamespace(pluginmanager=SimpleNamespace(getplugin=plugins.get))
-    now = iter(range(1000))
-    progress = Progress(config, lambda: next(now) * seconds_apart)
-    with progress.shown("train-300"):
-        for sight in sights:
-            progress.child(sight)
+def seen(progress: Progress, elapsed_s: float, **changes: object) -> str:
+    """Give the line after one more sight of the child."""
+    beat = replace(BEAT, **{"beat": int(elapsed_s), **changes})  # type: ignore[arg-type]
+    progress.child(Sight(beat=beat, steps=beat.done, elapsed_s=elapsed_s))
+    return progress.line
 
 
-def sight(done: int, elapsed_s: float) -> Sight:
-    """See a child at a step."""
-    beat = Heartbeat(
-        phase="train", done=done, total=300, loss_nats=1.25, tokens_per_s=1000.4, beat=done
-    )
-    return Sight(beat=beat, steps=done, elapsed_s=elapsed_s)
-
-
-def test_a_line_tells_step_loss_speed_and_time_left() -> None:
+def test_the_line_of_training_tells_step_loss_speed_time_left_and_memory() -> None:
     """Two hundred of three hundred steps in twenty seconds leave ten."""
-    terminal = Terminal()
-    shown(terminal, sight(0, 5.0), sight(200, 25.0))
-    assert terminal.lines == [
-        "train-300  train  0 of 300  loss 1.250  1000 tokens/s",
-        "train-300  train  200 of 300  loss 1.250  1000 tokens/s  0:10 left",
-    ]
+    progress = Progress("train-300")
+    seen(progress, 5.0)
+    line = seen(progress, 25.0, done=200, tokens_per_s=3000.4, host_bytes=2_140_000_000)
+    assert line == "step 200 of 300, loss 1.250, 2000 tokens/s, 0:10 left, 2.1 GB memory"
 
 
-def test_a_log_gets_a_line_every_few_seconds_only() -> None:
-    """A log of a thousand lines is read by nobody."""
-    terminal = Terminal()
-    shown(terminal, *(sight(step, step / 10) for step in range(100)), seconds_apart=0.1)
-    assert 2 <= len(terminal.lines) <= 3
+def test_the_memory_of_the_device_is_told_where_it_counts() -> None:
+    """A CPU does not count; a card does."""
+    progress = Progress("train-300")
+    line = seen(progress, 5.0, host_bytes=3e9, device_bytes=21e9, tokens_per_s=0.0)
+    assert line == "step 0 of 300, loss 1.250, 3.0 GB memory, 21.0 GB on the device"
 
 
-def test_a_child_before_its_first_beat_is_starting() -> None:
+def test_the_loss_has_a_direction_once_there_are_steps_enough() -> None:
+    """A tired person need not remember the number of a minute ago."""
+    progress = Progress("train-300")
+    lines = [seen(progress, float(step), done=step, loss_nats=9 / step) for step in range(1, 9)]
+    assert "loss 1.286," in lines[6]
+    assert "loss 1.125 falling," in lines[7]
+
+
+def test_the_line_of_the_evaluation_tells_rows() -> None:
+    """Which model is decoded is in the phase's name."""
+    progress = Progress("eval")
+    base = {"phase": "decode base model", "total": 100, "loss_nats": 0, "tokens_per_s": 0}
+    seen(progress, 1.0, **base)
+    assert seen(progress, 3.0, **base, done=50) == "decode base model: row 50 of 100, 0:02 left"
+
+
+def test_a_phase_that_counts_nothing_tells_its_time() -> None:
+    """Also after the steps, whose counts the child keeps."""
+    progress = Progress("train-300")
+    first = seen(progress, 3.0, phase="compile 96 tokens", total=0)
+    seen(progress, 4.0, done=299)
+    seen(progress, 5.0, done=300)
+    seen(progress, 6.0, phase="save", done=300)
+    assert first == "compile 96 tokens, 0:00"
+    assert seen(progress, 9.0, phase="save", done=300) == "save, 0:03"
+
+
+def test_before_the_first_beat_the_child_is_starting() -> None:
     """Silence at the beginning is shown as what it is."""
-    terminal = Terminal()
-    shown(terminal, Sight(beat=None, steps=0, elapsed_s=3.0))
-    assert terminal.lines == ["train-300  starting, 0:03"]
+    progress = Progress("train-300")
+    assert progress.line == "preparing"
+    progress.child(Sight(beat=None, steps=0, elapsed_s=3.0))
+    assert progress.line == "starting, 0:03"
 
 
-def test_without_a_terminal_nothing_is_shown_and_nothing_fails() -> None:
-    """The progress is a courtesy; the run does not depend on it."""
-    shown(None, sight(1, 1.0))
-
-
-def test_on_a_terminal_one_line_moves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Live, in place; the log of the terminal gets no lines."""
-    screen = io.StringIO()
-    monkeypatch.setattr("sys.stdout", screen)
-    terminal = Terminal(isatty=True)
-    shown(terminal, sight(1, 1.0), sight(2, 2.0))
-    assert terminal.lines == []
+def test_a_download_tells_its_bytes() -> None:
+    """Small files go by unsaid."""
+    progress = Progress("train-300")
+    progress.file("config.json", 600, 600)
+    assert progress.line == "preparing"
+    progress.file("model.safetensors", 2**21, 2**22)
+    assert progress.line == "download model.safetensors: 2 of 4 MiB"
 
 
 @pytest.mark.parametrize(
@@ -89,3 +83,9 @@ def test_on_a_terminal_one_line_moves(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_time_is_written_as_on_a_clock(seconds: float, text: str) -> None:
     """Hours only where there are any."""
     assert clock_text(seconds) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.04, "0.0 s"), (59.9, "59.9 s"), (59.96, "1:00")])
+def test_a_short_duration_keeps_its_tenths(seconds: float, text: str) -> None:
+    """A minute and more is written as on a clock."""
+    assert duration_text(seconds) == text

@@ -6,6 +6,7 @@ import re
 import resource
 import signal
 import subprocess
+import sys
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -34,6 +35,11 @@ def test_a_good_rehearsal_is_accepted_and_leaves_the_summary(copied_tree: Copied
     assert result.returncode == 0, result.stdout + result.stderr
     assert "ACCEPTED (rehearsal)" in result.stdout
     assert "37 passed" in result.stdout
+    lines = result.stdout.splitlines()
+    assert f"{sum(line.startswith('  kept     ') for line in lines)} passed" in result.stdout
+    assert lines[-1] == f"  check     {sys.executable} -m m43 verify submission_runs/{run.name}"
+    assert result.stdout.isascii()
+    assert "\x1b" not in result.stdout
     assert (run / "m43_summary.md").exists()
     assert not (run / "failure_analysis.md").exists()
     assert events(run)[-1][0] == "closed"
@@ -55,6 +61,13 @@ def test_a_run_without_a_token_stops_at_auth_and_says_so_everywhere(
     assert result.returncode == 1
     assert "NOT ACCEPTED" in result.stdout
     assert "30 not run" in result.stdout
+    lines = result.stdout.splitlines()
+    states = [line.split("  ")[1] for line in lines if re.match("  (kept|BROKEN|NOT RUN) ", line)]
+    first = ["kept", *["BROKEN"] * 5, "kept"]
+    assert states == [*first, *["NOT RUN"] * (len(states) - len(first))]
+    assert f"{states.count('NOT RUN')} not run" in result.stdout
+    assert "FAILED acceptance/test_production.py::test_auth_finds_the_token_in_hf" in result.stdout
+    assert lines[-3].endswith("submission_runs/m43_v1/failure_analysis.md")
     assert "no token" in (run / "failure_analysis.md").read_text()
     assert not (run / "m43_summary.md").exists()
     assert (run / "report.html").read_text().count("<td>NOT RUN: ") == 30

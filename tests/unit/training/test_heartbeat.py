@@ -8,7 +8,7 @@ import pytest
 
 from m43.records import Heartbeat
 from m43.run_dir import read_record
-from m43.training.heartbeat import Heartbeats
+from m43.training.heartbeat import Heartbeats, resident_bytes
 
 
 class Clock:
@@ -97,3 +97,25 @@ def test_a_log_line_comes_every_few_seconds(tmp_path: Path, clock: Clock) -> Non
     assert lines[0] == "train: 1 of 80, loss 1.5000"
     assert lines[-2:] == ["train: 80 of 80, loss 1.5000", "train: 10.0 s"]
     assert len(lines) == 4
+
+
+def test_a_beat_tells_the_memory_of_the_process_and_of_the_device(
+    tmp_path: Path, clock: Clock
+) -> None:
+    """What is held now, not the peak; of a device only once there is one to ask."""
+    path = tmp_path / "beat.json"
+    beats = Heartbeats(path, io.StringIO(), clock)
+    with beats.phase("import"):
+        before = read_record(path, Heartbeat)
+    beats.measure_device(lambda: 21)
+    with beats.phase("train"):
+        after = read_record(path, Heartbeat)
+
+    assert (before.device_bytes, after.device_bytes) == (0, 21)
+    # A Python with numpy in it, on any machine that these tests run on.
+    assert 10**7 < before.host_bytes < 10**11
+
+
+def test_where_the_system_does_not_say_no_memory_is_told(tmp_path: Path) -> None:
+    """Elsewhere than on Linux there is no such file."""
+    assert resident_bytes(tmp_path / "absent") == 0

@@ -1,0 +1,79 @@
+"""A run as it stands on a person's screen."""
+
+import re
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from tests.unit.harness.copied_tree import CopiedTree
+from tests.unit.harness.emulator import Emulator
+
+PATIENCE_S = 60.0
+
+
+@pytest.fixture
+def start(copied_tree: CopiedTree) -> Callable[..., Emulator]:
+    """Start a rehearsal of the copy in a terminal of a width."""
+
+    def rehearse(columns: int, how: str, *options: str) -> Emulator:
+        copied_tree.misbehave(how)
+        environment = copied_tree.environment()
+        for name in ("CI", "NO_COLOR", "COLUMNS"):
+            environment.pop(name, None)
+        command = copied_tree.command("acceptance", "-m", "rehearsal", *options)
+        return Emulator(command, copied_tree.root, environment, columns)
+
+    return rehearse
+
+
+def shows(pattern: str) -> Callable[[list[str]], bool]:
+    """Look for a line that matches."""
+    return lambda lines: any(re.search(pattern, line) for line in lines)
+
+
+def test_the_gates_and_one_line_move_and_leave_no_trace(start: Callable[..., Emulator]) -> None:
+    """While it trains: each gate's state and where the steps are; afterwards only what stays."""
+    with start(120, "slow") as terminal:
+        strip = r"^auth kept   venv kept   train-300 \d+\.\d s   eval to come$"
+        assert terminal.until(shows(strip), PATIENCE_S)
+        line = r"^  step \d+ of 300, loss \d\.\d{3} falling, 1 tokens/s, 0:0\d left, 2\.0 GB memory"
+        assert terminal.until(shows(line), PATIENCE_S)
+        assert len([text for text in terminal.lines if text.startswith("auth kept")]) == 1
+
+        assert terminal.to_the_end(PATIENCE_S) == 0
+
+        assert shows(r"ACCEPTED \(rehearsal\)$")(terminal.lines)
+        assert not shows(r"to come|tokens/s")(terminal.everything)
+        assert sum(text.startswith("  kept  ") for text in terminal.everything) == 34
+        # In green, by pytest's own terminal writer.
+        assert b"\x1b[32m  kept" in terminal.raw
+
+
+def test_on_a_narrow_screen_nothing_is_broken_in_two(start: Callable[..., Emulator]) -> None:
+    """What moves is cut, what stays is wrapped between words; Ctrl-C ends with the last words."""
+    with start(60, "hang") as terminal:
+        assert terminal.until(shows("^  train, 0:0"), PATIENCE_S)
+        (strip,) = (text for text in terminal.lines if text.startswith("auth kept"))
+        assert len(strip) <= 60
+        terminal.process.send_signal(signal.SIGINT)
+
+        assert terminal.to_the_end(PATIENCE_S) == 2
+
+        assert shows(r"^  auth: 7 of 7 promises kept")(terminal.everything)
+        assert shows(r"^  why +at gate 3 of 4 \(train-300\): interrupted")(terminal.lines)
+        words = " ".join(" ".join(terminal.lines).split())
+        assert re.search(r"m43 rehearsal \S+: NOT ACCEPTED \(rehearsal\) why", words)
+        # Paths and commands are left to the terminal to break, so that they can be copied.
+        assert "/failure_analysis.md" in "".join(terminal.lines)
+        # The cursor is there again.
+        assert terminal.raw.rindex(b"\x1b[?25h") > terminal.raw.rindex(b"\x1b[?25l")
+
+
+def test_quietly_nothing_moves(start: Callable[..., Emulator]) -> None:
+    """One line for each gate, in a terminal as in a log, and the last words."""
+    with start(80, "", "-q") as terminal:
+        assert terminal.to_the_end(PATIENCE_S) == 0
+        assert b"\x1b[?25l" not in terminal.raw
+        assert shows("^  train-300: 12 of 12 promises kept")(terminal.lines)
+        assert not shows("^  kept  ")(terminal.everything)
