@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+RUNS = REPOSITORY / "submission_runs"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     from m43.errors import M43Error
+    from m43.run_dir import NotARunError
 
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -29,16 +31,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except M43Error as error:
         for line in error.lines:
             sys.stderr.write(f"m43: {line}\n")
-        return 1
+        return 2 if isinstance(error, NotARunError) else 1
     except BrokenPipeError:
         # The reader of the pipe, such as head, has seen enough; nothing more can be said to it.
         sys.stderr.close()
         return 1
 
 
+class _Help(argparse.HelpFormatter):
+    """Gives a command and what it does one line."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog)
+        # It forgets that commands are indented once more than options.
+        self._action_max_length = len("checklist") + 4
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m m43",
+        formatter_class=_Help,
         description="Prove that a training run really happened.",
         epilog="The run itself: pytest acceptance -m production. "
         "The same, small, on this machine's CPU: pytest acceptance -m rehearsal.",
@@ -51,7 +63,8 @@ def _parser() -> argparse.ArgumentParser:
         ("render", _render, "write a run folder's documents again from its records", ""),
     ):
         command = commands.add_parser(name, help=text, description=f"{_sentence(text)} {more}")
-        command.add_argument("run", type=Path, metavar="RUN_DIR", help=_RUN_HELP)
+        # Asked for by `require_run`, which also says which runs there are.
+        command.add_argument("run", type=Path, nargs="?", metavar="RUN_DIR", help=_RUN_HELP)
         command.set_defaults(call=call)
         if name == "verify":
             command.add_argument(
@@ -108,15 +121,23 @@ def _add_checklist(commands: "argparse._SubParsersAction[argparse.ArgumentParser
         metavar="NAME",
         help="the name of the run folder (default: the profile's)",
     )
-    command.add_argument("--json", action="store_true", help="for machines, as JSON")
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="the same for machines")
+    form.add_argument(
+        "--template",
+        action="store_true",
+        help="look at nothing; show what m43_summary.md will look like, each field by its name",
+    )
     command.set_defaults(call=_checklist)
 
 
 # Each command imports what it needs when it is called: verify must start without the packages
 # that the gates use.
 def _checklist(options: argparse.Namespace) -> int:
-    from m43.harness.checklist_command import checklist
+    from m43.harness.checklist_command import checklist, template
 
+    if options.template:
+        return template(options.m43_profile, options.m43_run, REPOSITORY, sys.stdout)
     return checklist(
         options.m43_profile, options.m43_run, REPOSITORY, sys.stdout, as_json=options.json
     )
@@ -126,7 +147,7 @@ def _verify(options: argparse.Namespace) -> int:
     from m43.evidence.verify import verify
     from m43.run_dir import require_run
 
-    require_run(options.run)
+    require_run(options.run, RUNS)
     problems = verify(options.run, REPOSITORY, without_weights=options.without_weights)
     for problem in problems:
         sys.stdout.write(f"NOT SUPPORTED  {problem}\n")
@@ -140,10 +161,9 @@ def _verify(options: argparse.Namespace) -> int:
 def _render(options: argparse.Namespace) -> int:
     from m43.evidence.documents import render
     from m43.harness import recovery
-    from m43.run_dir import RunDir, require_run
+    from m43.run_dir import require_run
 
-    require_run(options.run)
-    run = RunDir(options.run)
+    run = require_run(options.run, RUNS)
     if not recovery.is_closed(run):
         recovery.close_run(run)
         sys.stdout.write(f"{run.path}: it was cut off, and has been closed now\n")

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import TextIO
 
 from m43 import config, typed_json
-from m43.config import RunTable
+from m43.config import Profile, RunTable
+from m43.evidence.contract import read_contract
+from m43.evidence.summary_template import summary_template
 from m43.harness.checklist_page import page
 from m43.harness.checklist_screen import show
+from m43.harness.opening import contract_path
 from m43.harness.preflight import look
 
 
@@ -28,9 +31,7 @@ def checklist(
 
     Raises: ProfileError.
     """
-    profile = config.load(path)
-    if run:
-        profile = replace(profile, run=RunTable(name=run))
+    profile = _profile(path, run)
     with _patience(stream):
         found = look(profile, path, repository, os.environ)
     if as_json:
@@ -38,6 +39,21 @@ def checklist(
     else:
         show(page(found), stream)
     return 0 if found.ready else 1
+
+
+def template(path: Path, run: str, repository: Path, stream: TextIO) -> int:
+    """Write what the summary of an accepted run under this profile will look like.
+
+    Raises: ProfileError, ContractError.
+    """
+    contract = read_contract(contract_path(repository))
+    stream.write(summary_template(_profile(path, run), contract))
+    return 0
+
+
+def _profile(path: Path, run: str) -> Profile:
+    profile = config.load(path)
+    return replace(profile, run=RunTable(name=run)) if run else profile
 
 
 @contextlib.contextmanager

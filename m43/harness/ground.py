@@ -8,8 +8,8 @@ from m43.config import LOOPBACK_ENDPOINT, TIME_IN_NAME, Profile
 from m43.errors import M43Error
 from m43.evidence import ledger
 from m43.evidence.contract import read_contract
-from m43.evidence.explanations import next_name
 from m43.harness.checklist import Item, note
+from m43.harness.next_command import free_name
 from m43.harness.opening import contract_path, profile_differences, runs_folder, shown
 from m43.harness.world import World
 from m43.names import is_folder_name
@@ -86,8 +86,7 @@ def _free(profile: Profile, repository: Path) -> Item:
         free,
         f"{'nothing' if free else 'an earlier attempt'} at {shown(folder, repository)}",
         "nothing there: one attempt per run folder",
-        f"name a new run with --m43-run {next_name(profile.run.name)}; "
-        "a folder is never used twice",
+        f"name a new run with --m43-run {free_name(folder)}; a folder is never used twice",
     )
 
 

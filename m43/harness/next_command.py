@@ -4,14 +4,17 @@ import os
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from m43 import config
-from m43.config import Profile
+from m43.config import Profile, RunTable
+from m43.evidence.explanations import next_name
 
 
-def run_command(profile: Profile, path: Path, repository: Path) -> str:
-    """Write the command of the run."""
+def run_command(profile: Profile, path: Path, repository: Path, name: str = "") -> str:
+    """Write the command of the run, under its own name or another."""
+    profile = replace(profile, run=RunTable(name=name)) if name else profile
     program = _program("pytest", "-m pytest", repository)
     options = _options(profile, path, repository, profile.kind)
     return _from(repository, f"{program} acceptance -m {profile.kind}{options}")
@@ -23,6 +26,14 @@ def look_again(profile: Profile, path: Path, repository: Path) -> str:
     # Not told otherwise, it looks at the production run.
     options = _options(profile, path, repository, "production")
     return _from(repository, f"{program} -m m43 checklist{options}")
+
+
+def free_name(folder: Path) -> str:
+    """Give a name for a further run that no run beside this one has."""
+    name = next_name(folder.name)
+    while (folder.parent / name).exists():
+        name = next_name(name)
+    return name
 
 
 def verify_command(run: Path, repository: Path) -> str:

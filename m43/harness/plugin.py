@@ -14,6 +14,7 @@ from m43.config import LOOPBACK_ENDPOINT, Profile
 from m43.errors import M43Error
 from m43.evidence.contract import read_contract
 from m43.harness import command_line, loaded_plugins, selection
+from m43.harness.earlier_attempt import earlier_attempt
 from m43.harness.opening import Plan, contract_path, named, own_command
 from m43.harness.selection import Asked
 from m43.names import is_folder_name
@@ -99,12 +100,7 @@ def _plan(config: pytest.Config, asked: Asked) -> Plan:
     )
     # A name that is refused may be none that can be looked for.
     if not problems and plan.folder.exists():
-        problems = (
-            *problems,
-            f"{plan.folder}: found an earlier attempt{_closed_now(plan)}, expected none: one "
-            "attempt per run folder; read its failure_analysis.md or m43_summary.md, and name a "
-            "new run with --m43-run NAME to try again",
-        )
+        problems = (*problems, earlier_attempt(plan, _closed_now(plan)))
     if problems:
         raise pytest.UsageError(selection.refusal(problems))
     return plan

@@ -110,7 +110,9 @@ def test_a_second_run_under_the_same_name_is_refused(copied_tree: CopiedTree) ->
     after = {path: path.read_bytes() for path in copied_tree.runs.rglob("*") if path.is_file()}
     assert result.returncode == 4
     assert "an earlier attempt" in result.stderr
-    assert "--m43-run NAME" in result.stderr
+    assert "    read it      submission_runs/m43_v1/failure_analysis.md\n" in result.stderr
+    assert "-m m43 verify submission_runs/m43_v1\n" in result.stderr
+    assert "pytest acceptance -m production --m43-run m43_v2\n" in result.stderr
     assert after == before
 
 
