@@ -15,9 +15,10 @@ import pytest
 
 from m43 import config, typed_json
 from m43.config import Profile
+from m43.errors import FailureClass
 from m43.evidence import ledger
 from m43.harness import preflight
-from m43.harness.checklist import Checklist, Group, is_ready, note
+from m43.harness.checklist import Checklist, Group, Item, is_ready, note, unchecked
 from m43.harness.checklist_page import page
 from m43.harness.preflight import look
 from tests.unit.harness.conftest import FILES, REPO, REPOSITORY, REVISION, TOKEN, StartWorld
@@ -252,9 +253,18 @@ def digest(root: Path) -> dict[str, str]:
 
 
 def test_no_sign_of_readiness_is_not_readiness() -> None:
-    """A list in which nothing was checked is no reason to start."""
+    """Nothing was checked, or one thing could not be: no reason to start."""
+    held = Item(name="a", state="ok", found="b", expected="b", action="")
+    open_ = unchecked("a", FailureClass.NO_TOKEN, "b")
     assert not is_ready(())
-    assert not is_ready((Group(gate="ground", title="", items=(note("a", "b"),)),))
+    assert not is_ready((group(note("a", "b")),))
+    assert not is_ready((group(held, open_),))
+    assert is_ready((group(held, note("a", "b"), replace(held, state="at the gate")),))
+
+
+def group(*items: Item) -> Group:
+    """Put items into a group."""
+    return Group(gate="ground", title="", items=items)
 
 
 def test_a_rehearsal_needs_no_hub(
