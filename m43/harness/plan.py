@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from m43 import typed_json
@@ -60,10 +60,12 @@ def measure(
     *,
     run_folder: Path,
     repository: Path,
+    config_cache: Path | None = None,
 ) -> PlanRecord:
     """Plan the run: its memory and time by a child, its disk from what the hub said.
 
-    Of the model only config.json is fetched for it, some kilobytes, checked against its pin.
+    Of the model only config.json is fetched for it, some kilobytes, checked against its pin; into
+    `config_cache` where nothing may be left in the Hugging Face cache.
 
     Raises:
         GateStoppedError: when the hub does not give config.json, or another one.
@@ -71,7 +73,8 @@ def measure(
     begun = time.monotonic()
     answer, config = _unable(venv), None
     if answer is None:
-        config = download.fetch_config(world, profile, auth)
+        place = world if config_cache is None else replace(world, cache_dir=config_cache)
+        config = download.fetch_config(place, profile, auth)
         request = PlanRequest(profile=profile, config_folder=config.path.parent, target="")
         answer = ask(_own_child(world, profile, repository), request)
     wanted = sum(file.size_bytes for file in download.not_cached(world, profile, auth))

@@ -10,19 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from m43.config import LOOPBACK_ENDPOINT, Profile
-from m43.errors import FailureClass, GateStoppedError
+from m43.errors import GateStoppedError
 from m43.evidence.checks import Check, auth_checks, venv_checks
 from m43.evidence.gate_titles import gate_title
 from m43.harness import auth, data_lint, requirements, venv
-from m43.harness.checklist import Checklist, Group, Item, is_ready, item_of, note, unchecked
+from m43.harness.checklist import Checklist, Group, Item, is_ready, item_of, note
 from m43.harness.ground import ground_items
-from m43.harness.hub_token import ACCEPTED_SOURCE
 from m43.harness.next_command import look_again, run_command
 from m43.harness.opening import shown
+from m43.harness.plan_items import plan_items
 from m43.harness.world import World, outside_world
 from m43.records import AuthRecord, ProbeRecord, VenvRecord
-
-_GIB = 2**30
 
 
 def look(
@@ -53,11 +51,13 @@ def look(
         evaluation = data_lint.evaluation_items(profile)
         asked = asking.result() if asking is not None else None
         found, stopped = probing.result()
+    environment_items = _venv_items(found, stopped, profile, repository)
+    planned = plan_items(world, profile, repository, asked, found)
     groups = (
         Group(gate="ground", title="Before the first gate", items=ground),
         _group("auth", _auth_items(asked, profile)),
-        _group("venv", _venv_items(found, stopped, profile, repository)),
-        _group("train-300", (_room(asked, found, stopped), *training)),
+        _group("venv", (*environment_items, *planned)),
+        _group("train-300", training),
         _group("eval", evaluation),
     )
     ready = is_ready(groups)
@@ -142,33 +142,4 @@ def _unknown_environment(profile: Profile, repository: Path) -> VenvRecord:
         requirements=requirements.compare(repository / "pyproject.toml", probe),
         packages_sha256="",
         duration_s=0,
-    )
-
-
-def _missing(asked: AuthRecord, stopped: GateStoppedError | None) -> FailureClass:
-    """Name what keeps the sizes or the free room from being known."""
-    if stopped is not None:
-        return stopped.failure_class
-    token = asked.token_source == ACCEPTED_SOURCE
-    return FailureClass.FILES_MISSING if token else FailureClass.NO_TOKEN
-
-
-def _room(
-    asked: AuthRecord | None, found: VenvRecord | None, stopped: GateStoppedError | None
-) -> Item:
-    name = "the disk has room for the download and the trained model"
-    if asked is None:
-        return note(name, "a toy model of a few megabytes")
-    if found is None or not asked.files:
-        cause = _missing(asked, stopped)
-        return unchecked(name, cause, "twice the size of the pinned files")
-    # The download and the trained model, which is as large; what the cache has is not deducted.
-    needed = 2 * sum(file.size_bytes for file in asked.files)
-    free = found.probe.disk_free_bytes
-    return Item(
-        name=name,
-        state="ok" if free >= needed else "NO",
-        found=f"{free / _GIB:.1f} GiB free",
-        expected=f"{needed / _GIB:.1f} GiB or more",
-        action="" if free >= needed else "free space, or put HF_HOME elsewhere",
     )

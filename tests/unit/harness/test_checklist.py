@@ -15,7 +15,7 @@ import pytest
 
 from m43 import config, typed_json
 from m43.config import Profile
-from m43.errors import FailureClass
+from m43.errors import FailureClass, GateStoppedError
 from m43.evidence import ledger
 from m43.harness import preflight
 from m43.harness.checklist import Checklist, Group, Item, is_ready, note, unchecked
@@ -81,7 +81,7 @@ def agree_on_page(name: str, checklist: Checklist, tree: CopiedTree) -> None:
         (r"\d+ promises", "N promises"),
         (r"127\.0\.0\.1:\d+", "LOOPBACK"),
         (r"\(\d+\.\d s\)", "(SECONDS)"),
-        (r"\d+\.\d GiB free", "N GiB free"),
+        (r"\d+\.\d+ [GM]iB free", "SIZE free"),
         (r"  \S*python -m (pytest|m43)", r"  PYTHON -m \1"),
         (r"  (pytest) acc", r"  PYTHON -m \1 acc"),
     )
@@ -230,8 +230,13 @@ def test_it_writes_nothing_at_all(
         copied_tree, "--m43-profile", "acceptance/mine.toml", HF_TOKEN=TOKEN, **variables
     )
 
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "READY" in result.stdout
+    # All was looked at: the hub's answers are good, and so is the environment; the config.json
+    # that it serves is none, as the plan's own child says.
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert len(hub.requests) > 4
+    (bad,) = re.findall(r"^  NO +(.*)$", result.stdout, flags=re.MULTILINE)
+    assert bad == "the training was planned"
+    assert "config.json" in result.stdout
     after = digest(copied_tree.root), digest(outside)
     assert [changed(*pair) for pair in zip(before, after, strict=True)] == [set(), set()]
     assert list(temporary.iterdir()) == []
@@ -275,10 +280,9 @@ def test_a_rehearsal_needs_no_hub(
     found = look(profile, REPOSITORY / "acceptance" / "rehearsal.toml", REPOSITORY, {})
     states = {group.gate: {item.state for item in group.items} for group in found.groups}
     assert states["auth"] == {"note"}
-    assert states["venv"] == {"NO", "not checked"}
+    # The plan takes what the hub serves.
+    assert states["venv"] == {"NO", "not checked", "at the gate"}
 
 
 def _no_environment(*arguments: object) -> object:
-    raise preflight.GateStoppedError(
-        preflight.FailureClass.NO_VENV, found="", expected="", where="", action=""
-    )
+    raise GateStoppedError(FailureClass.NO_VENV, found="", expected="", where="", action="")
