@@ -11,8 +11,10 @@ from m43.evidence.contract import read_contract
 from m43.harness.checklist import Item, note
 from m43.harness.next_command import free_name
 from m43.harness.opening import contract_path, profile_differences, runs_folder, shown
+from m43.harness.recovery import is_closed
 from m43.harness.world import World
 from m43.names import is_folder_name
+from m43.run_dir import RunDir
 
 _MOST_SHOWN = 3
 
@@ -30,6 +32,7 @@ def ground_items(
         _writable("the runs can be written", runs_folder(repository), repository),
         _writable("the Hugging Face cache can be written", world.cache, repository),
         _ledger(repository),
+        *_unclosed(repository),
         _variables(world),
     )
 
@@ -111,6 +114,19 @@ def _ledger(repository: Path) -> Item:
     lines = [f"{each.run} ({each.kind}, {each.started_utc})" for each in reversed(attempts)]
     found = f"{len(lines)} earlier: {_list(lines)}" if lines else "no earlier attempt"
     return _item(name, True, found, expected, "")
+
+
+def _unclosed(repository: Path) -> Iterator[Item]:
+    """Name runs without an end; there is nothing to say when there are none."""
+    journals = sorted(runs_folder(repository).glob("*/journal.jsonl"))
+    names = [path.parent.name for path in journals if not is_closed(RunDir(path.parent))]
+    if names:
+        yield note(
+            "earlier runs without an end",
+            _list(names),
+            "none; one that was cut off is closed before the next run begins, one that still runs "
+            "uses the device",
+        )
 
 
 def _variables(world: World) -> Item:

@@ -17,6 +17,7 @@ from m43 import config, typed_json
 from m43.config import Profile
 from m43.errors import FailureClass, GateStoppedError
 from m43.evidence import ledger
+from m43.evidence.journal import Journal
 from m43.harness import preflight
 from m43.harness.checklist import Checklist, Group, Item, is_ready, note, unchecked
 from m43.harness.checklist_page import page
@@ -154,6 +155,7 @@ def test_a_used_folder_too_few_rows_and_a_broken_ledger_are_told(
 ) -> None:
     """What stands before the gates is looked at as well; the way out is named."""
     (copied_tree.runs / "m43_v1").mkdir(parents=True)
+    Journal.create(copied_tree.runs / "m43_v1" / "journal.jsonl").append("opened")
     book = copied_tree.runs / "attempts.jsonl"
     for name in ("m43_v0", "m43_v1"):
         ledger.append(book, run=name, kind="production", started_utc="2026-01-02T03:04:05Z")
@@ -170,6 +172,7 @@ def test_a_used_folder_too_few_rows_and_a_broken_ledger_are_told(
     assert "--m43-run m43_v2" in first["the run folder is free"].action
     enough = first["there are rows enough for one epoch at most"]
     assert (enough.state, "lower training.batch_rows to 8" in enough.action) == ("NO", True)
+    assert first["earlier runs without an end"].found == "m43_v1"
     attempts = "the ledger of attempts is whole"
     assert first[attempts].found.startswith("2 earlier: m43_v1 (production, 2026-")
     assert second[attempts].state == "NO"

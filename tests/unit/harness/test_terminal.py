@@ -2,6 +2,7 @@
 
 import re
 import signal
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -77,3 +78,23 @@ def test_quietly_nothing_moves(start: Callable[..., Emulator]) -> None:
         assert b"\x1b[?25l" not in terminal.raw
         assert shows("^  train-300: 12 of 12 promises kept")(terminal.lines)
         assert not shows("^  kept  ")(terminal.everything)
+
+
+def test_the_checklist_is_in_colour_and_fits_the_screen(copied_tree: CopiedTree) -> None:
+    """On eighty columns nothing is broken inside a word, and what was settled is told by colour."""
+    environment = copied_tree.environment(HOME=str(copied_tree.root.parent))
+    for name in ("CI", "NO_COLOR", "COLUMNS"):
+        environment.pop(name, None)
+    command = [sys.executable, "-m", "m43", "checklist"]
+    with Emulator(command, copied_tree.root, environment, 80) as terminal:
+        assert terminal.to_the_end(PATIENCE_S) == 1
+        said = terminal.everything
+        assert shows("^  NO           the token is in HF_TOKEN$")(said)
+        assert shows("^               to do     export HF_TOKEN=... in the shell")(said)
+        assert shows("^NOT READY: ")(said)
+        last = [text for text in said if text][-1]
+        assert re.fullmatch(r"  \S*python -m m43 checklist", last)
+        assert b"\x1b[32m  ok" in terminal.raw
+        assert b"\x1b[1;31m  NO" in terminal.raw
+        # The line that turned while it looked is gone.
+        assert not shows("looking at the hub")(said)
