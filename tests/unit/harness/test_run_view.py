@@ -11,6 +11,7 @@ import pytest
 
 from m43.errors import FailureClass
 from m43.evidence.contract import read_contract
+from m43.evidence.gate_titles import TITLES
 from m43.evidence.promise import CLOSING, ContractText
 from m43.harness.explanations import Explanations
 from m43.harness.process import Sight
@@ -23,26 +24,31 @@ from tests.unit.evidence.good_run import break_gate, stop_at, write_good_run
 from tests.unit.harness.golden import agree
 
 STAGES = (*GATES, CLOSING)
-# Two of each gate: the others would be shown in the same way.
-NAMES = (
-    "test_auth_finds_the_token_in_hf_token",
-    "test_auth_moves_no_weights",
-    "test_venv_is_the_environment_that_was_named",
-    "test_venv_device_computes_right_numbers",
-    "test_train_takes_exactly_the_promised_steps",
-    "test_train_is_one_epoch_at_most",
-    "test_eval_answers_every_row_once",
-    "test_eval_scores_every_row",
-    "test_closing_finds_the_environment_unchanged",
-    "test_closing_finds_exactly_one_document",
-)
+# Two of each gate, in words of these tests: the contract's own may change.
+CLAUSES = {
+    "test_auth_finds_the_token_in_hf_token": "The token comes from HF_TOKEN.",
+    "test_auth_moves_no_weights": "Proving access moves no weights.",
+    "test_venv_is_the_environment_that_was_named": "The environment that trains is the one that "
+    "was named, not another one that happened to work as well.",
+    "test_venv_device_computes_right_numbers": "The device computes right numbers.",
+    "test_train_takes_exactly_the_promised_steps": "Training takes the promised steps.",
+    "test_train_is_one_epoch_at_most": "No row is used more often than the contract allows.",
+    "test_eval_answers_every_row_once": "Every row is answered, each once.",
+    "test_eval_scores_every_row": "Both models are scored on every row.",
+    "test_closing_finds_the_environment_unchanged": "No package was changed during the run.",
+    "test_closing_finds_exactly_one_document": "There is one document until the verdict.",
+}
 
 
 def contract() -> ContractText:
     """Give the contract, shortened."""
     whole = read_contract(CONTRACT)
-    kept = tuple(promise for promise in whole.promises if promise.name in NAMES)
-    assert len(kept) == len(NAMES)
+    kept = tuple(
+        replace(promise, clause=CLAUSES[promise.name])
+        for promise in whole.promises
+        if promise.name in CLAUSES
+    )
+    assert len(kept) == len(CLAUSES)
     return replace(whole, promises=kept)
 
 
@@ -119,8 +125,16 @@ def test_quietly_a_gate_is_one_line(tmp_path: Path) -> None:
 
 
 def test_on_demand_each_check_and_each_measurement_is_shown(tmp_path: Path) -> None:
-    """What -v is for."""
-    agree("run_good_details", shown(write_good_run(tmp_path), keep, verbose=1))
+    """What -v is for: the checks as the gate closes, the values under their promises."""
+    lines = shown(write_good_run(tmp_path), keep, verbose=1).splitlines()
+    venv = lines[lines.index("Gate 2 of 4: venv - " + TITLES["venv"]) :]
+    assert venv[1].startswith("  ok           the environment is the one that was named: /venv")
+    assert any(line.startswith("  ok           package jax: 0.10.2 (expected: ") for line in venv)
+    first = venv.index("  kept     " + CLAUSES["test_venv_is_the_environment_that_was_named"])
+    assert venv[first + 1 : first + 3] == [
+        "           found     venv.probe.prefix = /venv (venv.json)",
+        "           found     venv.path = /venv (venv.json)",
+    ]
 
 
 def test_a_broken_promise_shows_what_was_asked_and_what_was_found(tmp_path: Path) -> None:

@@ -46,7 +46,8 @@ def test_the_gates_and_one_line_move_and_leave_no_trace(start: Callable[..., Emu
 
         assert shows(r"ACCEPTED \(rehearsal\)$")(terminal.lines)
         assert not shows(r"to come|tokens/s")(terminal.everything)
-        assert sum(text.startswith("  kept  ") for text in terminal.everything) == 34
+        kept = sum(text.startswith("  kept  ") for text in terminal.everything)
+        assert shows(f"= {kept} passed in ")(terminal.lines)
         # In green, by pytest's own terminal writer.
         assert b"\x1b[32m  kept" in terminal.raw
 
@@ -61,7 +62,7 @@ def test_on_a_narrow_screen_nothing_is_broken_in_two(start: Callable[..., Emulat
 
         assert terminal.to_the_end(PATIENCE_S) == 2
 
-        assert shows(r"^  auth: 7 of 7 promises kept")(terminal.everything)
+        assert shows(r"^  auth: (\d+) of \1 promises kept")(terminal.everything)
         assert shows(r"^  why +at gate 3 of 4 \(train-300\): interrupted")(terminal.lines)
         words = " ".join(" ".join(terminal.lines).split())
         assert re.search(r"m43 rehearsal \S+: NOT ACCEPTED \(rehearsal\) why", words)
@@ -76,7 +77,7 @@ def test_quietly_nothing_moves(start: Callable[..., Emulator]) -> None:
     with start(80, "", "-q") as terminal:
         assert terminal.to_the_end(PATIENCE_S) == 0
         assert b"\x1b[?25l" not in terminal.raw
-        assert shows("^  train-300: 12 of 12 promises kept")(terminal.lines)
+        assert shows(r"^  train-300: (\d+) of \1 promises kept")(terminal.lines)
         assert not shows("^  kept  ")(terminal.everything)
 
 
