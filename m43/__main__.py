@@ -78,9 +78,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     text = "hold two run folders against each other"
-    command = commands.add_parser("compare", help=text, description=_sentence(text))
-    command.add_argument("one", type=Path, metavar="RUN_A", help=_RUN_HELP)
-    command.add_argument("other", type=Path, metavar="RUN_B", help="another one")
+    more = "Promises, curves, answers gained and lost, environments: side by side, as Markdown."
+    command = commands.add_parser("compare", help=text, description=f"{_sentence(text)} {more}")
+    # As above: `require_run` says which runs there are.
+    command.add_argument("one", type=Path, nargs="?", metavar="RUN_A", help=_RUN_HELP)
+    command.add_argument("other", type=Path, nargs="?", metavar="RUN_B", help="another one")
     command.add_argument(
         "--html", type=Path, metavar="FILE", help="write it as a page too, with the curves drawn"
     )
@@ -177,11 +179,10 @@ def _compare(options: argparse.Namespace) -> int:
     from m43.evidence.comparison_html import comparison_html
     from m43.evidence.comparison_markdown import comparison_markdown
     from m43.evidence.dossier import read_dossier
-    from m43.run_dir import RunDir, require_run, write_atomically
+    from m43.run_dir import require_run, write_atomically
 
-    for path in (options.one, options.other):
-        require_run(path)
-    found = compare(read_dossier(RunDir(options.one)), read_dossier(RunDir(options.other)))
+    one, other = (require_run(path, RUNS) for path in (options.one, options.other))
+    found = compare(read_dossier(one), read_dossier(other))
     if options.html:
         write_atomically(options.html, comparison_html(found).encode(errors="replace"))
     sys.stdout.write(comparison_markdown(found))

@@ -54,6 +54,7 @@ def test_every_command_says_what_it_does_and_what_each_argument_is(name: str) ->
         (["verify", "submission_runs/m43_v2"], "found no such folder"),
         (["verify", "submission_runs"], "found another folder"),
         (["render", "m43_v1"], "m43: m43_v1: found no such folder"),
+        (["compare", "submission_runs/m43_v1"], "m43: RUN_DIR: found nothing"),
     ],
 )
 def test_a_folder_that_is_no_run_is_refused_and_the_runs_are_named(
