@@ -39,7 +39,7 @@ def _describe(name: str, plugin: object) -> LoadedPlugin:
     module = plugin if isinstance(plugin, types.ModuleType) else None
     owner = module.__name__ if module is not None else type(plugin).__module__
     file = getattr(module, "__file__", None)
-    return LoadedPlugin(name=name, module=owner, file=Path(file) if file else None)
+    return LoadedPlugin(name=name, module=owner, file=Path(file).resolve() if file else None)
 
 
 def strangers(

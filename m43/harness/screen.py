@@ -1,9 +1,11 @@
 """The screen: lines that stay and, where a person watches, a few below them that move."""
 
 import contextlib
+import io
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 
@@ -45,6 +47,7 @@ class Screen:
         self._terminal: Any = config.pluginmanager.getplugin("terminalreporter")
         self._capture: Any = config.pluginmanager.getplugin("capturemanager")
         self._clock = clock
+        self._lost = False
         self.quiet = config.option.verbose < 0
         watched = environment.get("TERM") != "dumb" and not environment.get("CI")
         on_terminal = self._terminal is not None and bool(self._terminal.isatty())
@@ -53,16 +56,30 @@ class Screen:
 
     def say(self, *lines: Line) -> None:
         """Write lines that stay."""
-        if self._terminal is None:
+        if self._terminal is None or self._lost:
             return
-        self._terminal.ensure_newline()
-        for line in lines:
-            # Read each time: a window changes its width.
-            width = self._terminal._tw.fullwidth if self.wraps else 0
-            text = wrapped(line, width) if width else str(line)
-            head = len(line.head) if text.startswith(line.head) else 0
-            self._terminal.write(text[:head], **_MARKUP[line.tone])
-            self._terminal.write(f"{text[head:]}\n", flush=True)
+        try:
+            self._terminal.ensure_newline()
+            for line in lines:
+                self._write(line)
+        except OSError:
+            self._lose()
+
+    def _write(self, line: Line) -> None:
+        # Read each time: a window changes its width.
+        width = self._terminal._tw.fullwidth if self.wraps else 0
+        text = wrapped(line, width) if width else str(line)
+        head = len(line.head) if text.startswith(line.head) else 0
+        self._terminal.write(text[:head], **_MARKUP[line.tone])
+        self._terminal.write(f"{text[head:]}\n", flush=True)
+
+    def _lose(self) -> None:
+        """Go on without a terminal that went away: a run is worth more than what is shown of it.
+
+        What pytest itself has to say at the end then goes nowhere, too.
+        """
+        self._lost = True
+        self._terminal._tw._file = io.StringIO()
 
     @contextlib.contextmanager
     def moving(self, render: Render) -> Iterator[Callable[[str], None]]:
@@ -70,7 +87,7 @@ class Screen:
 
         Yields: what to call with the line of the moment; a log gets one every few seconds.
         """
-        if self._terminal is None:
+        if self._terminal is None or self._lost:
             yield lambda line: None
             return
         with self._uncaptured():
@@ -87,7 +104,7 @@ class Screen:
         from rich.live import Live
         from rich.text import Text
 
-        self._terminal.ensure_newline()
+        self.say()
         color = bool(self._terminal._tw.hasmarkup)
 
         def picture() -> Text:
@@ -98,7 +115,10 @@ class Screen:
                     text.append(word.text, STYLES[word.tone])
             return text
 
-        console = Console(markup=False, highlight=False, emoji=False, no_color=not color)
+        stream: Any = _Sheltered(sys.stdout, self._lose)
+        console = Console(
+            file=stream, markup=False, highlight=False, emoji=False, no_color=not color
+        )
         with Live(
             get_renderable=picture,
             console=console,
@@ -116,6 +136,33 @@ class Screen:
             return
         with self._capture.global_and_fixture_disabled():
             yield
+
+
+class _Sheltered:
+    """A stream whose loss is told once, and of which then nothing is heard any more."""
+
+    def __init__(self, stream: TextIO, lose: Callable[[], None]) -> None:
+        self._stream = stream
+        self._lose = lose
+
+    def write(self, text: str) -> int:
+        with self._shelter():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._shelter():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @contextlib.contextmanager
+    def _shelter(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            self._lose()
 
 
 class _Log:

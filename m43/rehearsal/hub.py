@@ -53,8 +53,9 @@ class LoopbackHub:
         self.closing = threading.Event()
         self._server = _Server(("127.0.0.1", port), self)
         # A short poll, because closing waits for one.
+        # A daemon: a run that breaks in the middle must not wait for its own hub for ever.
         self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.05,), name="m43-loopback-hub"
+            target=self._server.serve_forever, args=(0.05,), name="m43-loopback-hub", daemon=True
         )
 
     @property

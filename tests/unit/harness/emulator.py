@@ -27,7 +27,8 @@ class Emulator:
     ) -> None:
         self._screen = pyte.HistoryScreen(columns, 40, history=1000, ratio=1)
         self._stream = pyte.ByteStream(self._screen)
-        self._master, slave = pty.openpty()
+        master, slave = pty.openpty()
+        self._master: int | None = master
         termios.tcsetwinsize(slave, (40, columns))
         self.raw = b""
         self.process = subprocess.Popen(
@@ -47,7 +48,7 @@ class Emulator:
     def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.wait()
-        os.close(self._master)
+        self.hang_up()
 
     @property
     def lines(self) -> list[str]:
@@ -78,7 +79,14 @@ class Emulator:
         self.until(lambda lines: False, patience_s)
         return self.process.wait(timeout=patience_s)
 
+    def hang_up(self) -> None:
+        """Take the terminal away, as a connection that breaks does."""
+        if self._master is not None:
+            os.close(self._master)
+            self._master = None
+
     def _read(self) -> bool:
+        assert self._master is not None
         if not select.select([self._master], [], [], 0.1)[0]:
             return True
         try:

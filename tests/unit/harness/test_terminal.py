@@ -72,6 +72,19 @@ def test_on_a_narrow_screen_nothing_is_broken_in_two(start: Callable[..., Emulat
         assert terminal.raw.rindex(b"\x1b[?25h") > terminal.raw.rindex(b"\x1b[?25l")
 
 
+def test_a_terminal_that_goes_away_breaks_no_promise(
+    start: Callable[..., Emulator], copied_tree: CopiedTree
+) -> None:
+    """The connection breaks while it trains: the run goes on to its summary, and ends."""
+    with start(80, "slow") as terminal:
+        assert terminal.until(shows(r"^  step \d+ of 300"), PATIENCE_S)
+        terminal.hang_up()
+        terminal.process.wait(timeout=PATIENCE_S)
+        (run,) = (path for path in copied_tree.runs.iterdir() if path.is_dir())
+        assert (run / "m43_summary.md").exists()
+        assert not (run / "failure_analysis.md").exists()
+
+
 def test_quietly_nothing_moves(start: Callable[..., Emulator]) -> None:
     """One line for each gate, in a terminal as in a log, and the last words."""
     with start(80, "", "-q") as terminal:
