@@ -72,7 +72,14 @@ def _parser() -> argparse.ArgumentParser:
                 action="store_true",
                 help="the folder was handed on without its weights: do not miss them",
             )
+            command.add_argument(
+                "--public-key",
+                type=Path,
+                metavar="PEM",
+                help="the key of the person who signed the folder: check the signature",
+            )
     _add_compare(commands)
+    _add_seal(commands)
     return parser
 
 
@@ -94,6 +101,22 @@ _ABOUT_VERIFY = (
     "Needs neither JAX nor the packages of the gates. Exit status 0: every claim is supported; "
     "1: some are not, each is named."
 )
+
+
+def _add_seal(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "sign a finished run folder with a key of your own"
+    command = commands.add_parser(
+        "seal",
+        help=text,
+        description=f"{_sentence(text)} It is verified first. m43 makes no key; openssl does: "
+        "openssl genpkey -algorithm ed25519 -out KEY.pem; "
+        "openssl pkey -in KEY.pem -pubout -out KEY.pub.pem",
+    )
+    command.add_argument("run", type=Path, metavar="RUN_DIR", help=_RUN_HELP)
+    command.add_argument(
+        "--key", type=Path, required=True, metavar="PEM", help="your private key (Ed25519, say)"
+    )
+    command.set_defaults(call=_seal)
 
 
 def _sentence(text: str) -> str:
@@ -150,13 +173,39 @@ def _verify(options: argparse.Namespace) -> int:
     from m43.run_dir import require_run
 
     require_run(options.run, RUNS)
-    problems = verify(options.run, REPOSITORY, without_weights=options.without_weights)
+    problems = verify(
+        options.run,
+        REPOSITORY,
+        without_weights=options.without_weights,
+        public_key=options.public_key,
+    )
     for problem in problems:
         sys.stdout.write(f"NOT SUPPORTED  {problem}\n")
     if problems:
         sys.stdout.write(f"{options.run}: {len(problems)} claims do not hold\n")
         return 1
     sys.stdout.write(f"{options.run}: every claim of this folder is supported by its records\n")
+    sys.stdout.write(f"{options.run}: {_signed(options.run, options.public_key)}\n")
+    return 0
+
+
+def _signed(run: Path, public_key: Path | None) -> str:
+    from m43.run_dir import RunDir
+
+    if public_key is not None:
+        return f"signed by the key of {public_key}"
+    if RunDir(run).signature.exists():
+        return "its signature was not checked; give --public-key, from a source that you trust"
+    return "not signed; what that leaves open stands in its summary"
+
+
+def _seal(options: argparse.Namespace) -> int:
+    from m43.evidence.seal_command import seal
+    from m43.run_dir import require_run
+
+    require_run(options.run, RUNS)
+    for line in seal(options.run, options.key, REPOSITORY):
+        sys.stdout.write(f"{line}\n")
     return 0
 
 

@@ -8,4 +8,7 @@ UNSIGNED: tuple[str, ...] = (
     "rows, had everything been sealed again over them; and measurements by a Python, a package or "
     "a driver that was changed to lie, or by a process of m43 in which the checks themselves were "
     "replaced in memory.",
+    "`python -m m43 seal --key` signs the finished folder. A reader who has the signer's public "
+    "key can then exclude every change after the signature, the folder made again by somebody "
+    "else included; that the signer trained the model is the signer's word all the same.",
 )

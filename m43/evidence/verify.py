@@ -24,6 +24,7 @@ from m43.evidence.lint_audit import audit_lint
 from m43.evidence.metrics_audit import audit_metrics
 from m43.evidence.report_seal import audit_reports
 from m43.evidence.rows_audit import audit_rows
+from m43.evidence.signature import audit_signature
 from m43.evidence.speed_audit import audit_speed
 from m43.evidence.verdict import verdict_words
 from m43.evidence.weights_audit import audit_weights
@@ -31,7 +32,11 @@ from m43.run_dir import RunDir
 
 
 def verify(
-    run_path: Path, repository: Path, *, without_weights: bool = False
+    run_path: Path,
+    repository: Path,
+    *,
+    without_weights: bool = False,
+    public_key: Path | None = None,
 ) -> tuple[Problem, ...]:
     """Make every claim of a run folder again; an empty answer means that all are supported."""
     run = RunDir(run_path)
@@ -56,6 +61,7 @@ def verify(
         lambda: _loss_curve(run, dossier),
         lambda: audit_attestations(run, dossier, accepted=verdict_of(dossier).accepted),
         lambda: audit_reports(run, dossier),
+        lambda: audit_signature(run, dossier, public_key, accepted=verdict_of(dossier).accepted),
         lambda: _no_secrets(run),
     )
     problems = list(dossier.problems)
