@@ -7,8 +7,10 @@ PARITY := .venv-parity
 PARITY_READY := $(PARITY)/.ready
 BROWSER := .venv-browser
 BROWSER_READY := $(BROWSER)/.ready
+MUTATION := .venv-mutation
+MUTATION_READY := $(MUTATION)/.ready
 
-.PHONY: rehearsal test fuzz lint types contracts parity browser real faults faults-quick lies check lock clean
+.PHONY: rehearsal test fuzz lint types contracts parity browser real faults faults-quick lies coverage mutation check lock clean
 
 rehearsal: $(READY)  ## all four gates on a toy Gemma: no GPU, no token
 	$(BIN)/python -m pytest acceptance -m rehearsal
@@ -41,6 +43,17 @@ faults-quick: $(READY)  ## the part of the matrix that CI has time for
 real: $(PARITY_READY)  ## published weights: make real MODEL=FOLDER RUN=RUN_DIR
 	M43_REAL_MODEL="$(MODEL)" M43_REAL_RUN="$(RUN)" $(PARITY)/bin/python -m pytest -s tests/real
 
+VERDICT_TESTS := $(addprefix tests/unit/evidence/,test_verdict.py test_chain.py test_journal.py \
+  test_ledger.py test_manifest.py test_secrets.py)
+
+coverage: $(READY)  ## every branch of verdict, journal, manifest and secrets
+	$(BIN)/python -m coverage run -m pytest -q $(VERDICT_TESTS)
+	$(BIN)/python -m coverage report
+
+mutation: $(MUTATION_READY)  ## every small change of the same code, and whether a test notices
+	$(MUTATION)/bin/mutmut run
+	$(MUTATION)/bin/mutmut results
+
 lies: $(READY)  ## every file of a good run damaged in every way; verify names each
 	$(BIN)/python -m pytest tests/lies
 
@@ -66,6 +79,12 @@ $(PARITY_READY): requirements.lock pyproject.toml
 $(BROWSER_READY): pyproject.toml
 	@test -x $(BROWSER)/bin/python || $(PYTHON) -m venv $(BROWSER)
 	@$(BROWSER)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[browser]'
+	@touch $@
+
+$(MUTATION_READY): requirements.lock pyproject.toml
+	@test -x $(MUTATION)/bin/python || $(PYTHON) -m venv $(MUTATION)
+	@$(MUTATION)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(MUTATION)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[mutation]'
 	@touch $@
 
 clean:  ## remove what the tools left; runs and .venv stay

@@ -2,12 +2,16 @@
 
 import json
 import os
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from m43 import typed_json
 from m43.evidence import chain, journal
 from m43.evidence.chain import BrokenChainError, CutChainError
+from m43.evidence.entry import Event
 from m43.evidence.journal import Journal
 from tests.unit.evidence.good_records import ticking
 
@@ -139,3 +143,99 @@ def test_only_the_edges_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.Mo
     writer.append("promise_kept", gate="auth", name="test_auth_x")
 
     assert len(synced) == 1
+
+
+def test_a_disk_that_takes_half_a_line_is_left_with_none_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal is as it was before, and goes on where it was when there is room again."""
+    path = tmp_path / "journal.jsonl"
+    before = b"".join(written(path))
+    writer, write = Journal.open(path, now=ticking()), os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:7]))
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            writer.append("sealed")
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == before
+
+    writer.append("sealed")
+
+    assert [entry.seq for entry in journal.read(path)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_an_empty_journal_goes_on_from_its_beginning(tmp_path: Path) -> None:
+    """Also when the power was cut in its very first line."""
+    path = tmp_path / "journal.jsonl"
+    Journal.create(path)
+    Journal.open(path, now=ticking()).append("opened")
+    path.write_bytes(path.read_bytes()[:9])
+
+    Journal.recover(path, now=ticking()).append("opened")
+
+    entries = journal.read(path)
+    assert [entry.event for entry in entries] == ["interrupted", "opened"]
+    assert entries[0].detail == "the last line was unfinished: 9 bytes of it were removed"
+    assert entries[0].previous_sha256 == chain.FIRST_PREVIOUS
+
+
+def test_every_field_of_an_entry_is_written(tmp_path: Path) -> None:
+    """The gate, the name, the class and the detail, each where it belongs."""
+    path = tmp_path / "journal.jsonl"
+    writer = Journal.create(path, now=ticking())
+
+    entry = writer.append("gate_stopped", gate="auth", name="n", failure_class="c", detail="d")
+
+    assert (entry.event, entry.gate, entry.name) == ("gate_stopped", "auth", "n")
+    assert (entry.failure_class, entry.detail) == ("c", "d")
+    bare = writer.append("sealed")
+    assert (bare.gate, bare.name, bare.failure_class, bare.detail) == ("", "", "", "")
+    assert json.loads(path.read_bytes().splitlines()[0]) == typed_json.to_plain(entry)
+
+
+@pytest.mark.parametrize("event", sorted(get_args(Event)))
+def test_each_event_waits_for_the_disk_or_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, event: Event
+) -> None:
+    """Promises are judged in a moment and judged again from the records; all else is synced."""
+    writer = Journal.create(tmp_path / "journal.jsonl")
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+
+    writer.append(event)
+
+    assert len(synced) == (0 if event.startswith("promise_") else 1)
+
+
+def test_a_journal_is_for_everybody_to_read(tmp_path: Path) -> None:
+    """Evidence is; and its name survives a power cut, as its folder is synced."""
+    path = tmp_path / "journal.jsonl"
+    Journal.create(path)
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert path.read_bytes() == b""
+
+
+def test_the_time_is_utc_with_milliseconds() -> None:
+    """Whatever the clock's own zone; without another clock it is now."""
+    moment = datetime(2026, 1, 2, 5, 4, 5, 678901, tzinfo=timezone(timedelta(hours=2)))
+    assert journal.stamp(moment) == "2026-01-02T03:04:05.678Z"
+    before = datetime.now(UTC)
+    assert before <= journal.utc_now() <= datetime.now(UTC)
+    assert journal.utc_now().tzinfo is UTC
+
+
+def test_a_new_name_is_synced_through_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no descriptor stays open behind it."""
+    synced: list[Path] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda number: synced.append(Path(f"/proc/self/fd/{number}").readlink())
+    )
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    writer = Journal.create(tmp_path / "journal.jsonl")
+    writer.append("opened")
+
+    assert synced == [tmp_path, tmp_path / "journal.jsonl"]
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from m43.evidence import manifest
-from m43.evidence.digests import GateWithoutRecordError, gate_digest
+from m43.evidence.digests import GateWithoutRecordError, file_sha256, gate_digest
 from m43.run_dir import RunDir
 from tests.unit.evidence.good_run import write_good_run
 
@@ -93,3 +93,120 @@ def test_a_gate_without_its_record_cannot_be_closed(run: RunDir) -> None:
 
     with pytest.raises(GateWithoutRecordError, match=r"train\.process\.json"):
         gate_digest(run, "train-300")
+
+
+def told(run: RunDir) -> list[tuple[str, str, str]]:
+    """Check, and give found, expected and the name inside the folder of each problem."""
+    problems = manifest.check(run)
+    assert all("it is not as it was sealed" in item.action for item in problems)
+    return [
+        (item.found, item.expected, Path(item.where).relative_to(run.path).as_posix())
+        for item in problems
+    ]
+
+
+def test_each_problem_says_what_was_found_and_what_was_sealed(run: RunDir) -> None:
+    """In full: a person compares the digests."""
+    digest = file_sha256(run.auth)
+    run.auth.write_text("{}")
+    changed = file_sha256(run.auth)
+    run.closing.unlink()
+    (run.path / "new").write_text("x")
+    assert told(run) == [
+        ("no file", "the file that was sealed", "closing.json"),
+        ("a file that was not sealed", "nothing beside the sealed files", "new"),
+        (f"SHA-256 {changed[:12]}…", f"{digest[:12]}… as sealed", "auth.json"),
+    ]
+
+
+def test_a_file_that_became_a_link_is_named_and_not_followed(run: RunDir) -> None:
+    """What a link leads to may be right today; the files behind it are still looked at."""
+    elsewhere = run.path.parent / "auth.json"
+    run.auth.rename(elsewhere)
+    run.auth.symlink_to(elsewhere)
+    run.venv.write_text("{}")
+    found = told(run)
+    assert found[0] == ("a link", "the file that was sealed", "auth.json")
+    assert [name for _, _, name in found] == ["auth.json", "venv.json"]
+
+
+def test_every_line_of_a_manifest_that_is_none_is_named(run: RunDir) -> None:
+    """Not a digest, or a file a second time; the good lines are still checked."""
+    lines = run.manifest.read_text().splitlines()
+    run.manifest.write_text("\n".join(["x" * 99, *lines, lines[0]]) + "\n")
+    name = lines[0].split("  ")[1]
+    assert told(run) == [
+        (repr("x" * 80), "a digest, two spaces, a name", "MANIFEST.sha256:1"),
+        (f"{name} again", "each file once", f"MANIFEST.sha256:{len(lines) + 2}"),
+    ]
+
+
+@pytest.mark.parametrize("data", [None, b"\xff"])
+def test_a_manifest_that_cannot_be_read_seals_nothing(run: RunDir, data: bytes | None) -> None:
+    """Then every file is one that was not sealed."""
+    run.manifest.unlink()
+    if data is not None:
+        run.manifest.write_bytes(data)
+    name = "FileNotFoundError" if data is None else "UnicodeDecodeError"
+    found = told(run)
+    assert found[0] == (name, "a readable manifest", "MANIFEST.sha256")
+    assert len(found) == 1 + len(manifest.sealed_names(run))
+    assert manifest.read(run) == {}
+
+
+def test_an_empty_manifest_says_that_it_is_empty(run: RunDir) -> None:
+    """It must not pass because there is nothing to compare."""
+    run.manifest.write_text("")
+    assert ("no files", "every file of the run", "MANIFEST.sha256") in told(run)
+
+
+def test_the_manifest_is_written_in_the_order_of_names(run: RunDir) -> None:
+    """With the digest of each, and its own is given back."""
+    digest = manifest.seal(run)
+    lines = run.manifest.read_text().splitlines()
+    listed = {line[66:]: line[:64] for line in lines}
+    assert digest == file_sha256(run.manifest)
+    assert list(listed) == sorted(listed) == list(manifest.sealed_names(run))
+    assert listed == {name: file_sha256(run.path / name) for name in listed}
+    assert manifest.read(run) == listed
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        ("model/model-00001-of-00002.safetensors", True),
+        ("adapter/adapter_model.safetensors", True),
+        ("model/config.json", False),
+        ("other/model.safetensors", False),
+    ],
+)
+def test_only_weights_may_be_missed_when_that_is_said(name: str, *, is_one: bool) -> None:
+    """Whatever is small is not handed on without."""
+    assert manifest.is_weights(name) is is_one
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\\b"])
+def test_the_refusal_of_a_name_says_where_and_what(run: RunDir, name: str) -> None:
+    """The folder, the name, and that m43 did not make it."""
+    (run.path / name).write_text("x")
+    with pytest.raises(manifest.UnlistableFileError) as caught:
+        manifest.seal(run)
+    (problem,) = caught.value.problems
+    assert problem.found == f"a file called {name!r}"
+    assert problem.expected == "names without line feeds and backslashes"
+    assert problem.where == str(run.path)
+    assert problem.action == "find out what wrote it; m43 does not"
+
+
+def test_the_refusal_of_a_link_says_why(run: RunDir) -> None:
+    """Also of one that leads nowhere."""
+    (run.path / "link").symlink_to("nowhere")
+    with pytest.raises(manifest.UnlistableFileError) as caught:
+        manifest.seal(run)
+    (problem,) = caught.value.problems
+    assert problem.found == "the link link"
+    assert problem.expected == "files only, because what a link leads to may change"
+    assert (problem.where, problem.action) == (
+        str(run.path),
+        "find out what made it; m43 does not",
+    )
