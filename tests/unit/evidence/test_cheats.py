@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from m43 import typed_json
+from m43 import scoring, typed_json
 from m43.evidence import ledger
 from m43.evidence.digests import file_sha256, weights_sha256
 from m43.evidence.report_seal import seal_reports
@@ -59,6 +59,18 @@ def record(path: str, cls: type, **changes: object) -> Change:
 
     def change(run: RunDir) -> None:
         write_record(run.path / path, replace(read_record(run.path / path, cls), **changes))
+        reseal(run)
+
+    return change
+
+
+def answered(count: int) -> Change:
+    """Claim that the evaluation had so many rows, and seal everything again."""
+
+    def change(run: RunDir) -> None:
+        rows = run.read_predictions()[:count]
+        run.predictions.write_text("".join(typed_json.dump_line(row) for row in rows))
+        write_record(run.results, scoring.tally(rows))
         reseal(run)
 
     return change
@@ -155,6 +167,18 @@ LIES: dict[str, tuple[Change, str]] = {
     "faster than any device": (
         steps(*range(1, 301), duration_s=1e-8),
         "training_metrics.jsonl: found 300 steps over 460,800 tokens in 3e-06 s",
+    ),
+    "a prediction dropped, and the scores counted without it": (
+        answered(99),
+        "predictions.jsonl: found 99 ids that are not those of eval_v2.jsonl",
+    ),
+    "an evaluation set of 20 rows": (
+        lambda run: [
+            edit("contract.lock.json", '"eval_rows": 100', '"eval_rows": 20')(run),
+            edit("eval.json", '"rows_in_file": 100', '"rows_in_file": 20')(run),
+            answered(20)(run),
+        ],
+        "opening.json: found contract.eval_rows: 20 instead of 100",
     ),
     "a model without its dimensions": (
         lambda run: [(run.model / "config.json").unlink(), reseal(run)],
