@@ -1,7 +1,9 @@
 """The journal is append-only and chained: what was changed afterwards does not read back."""
 
+import errno
 import json
 import os
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import get_args
@@ -156,7 +158,7 @@ def test_a_disk_that_takes_half_a_line_is_left_with_none_of_it(
         patch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:7]))
         with pytest.raises(OSError, match="No space left on device") as caught:
             writer.append("sealed")
-    assert caught.value.filename == str(path)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
     assert path.read_bytes() == before
 
     writer.append("sealed")
@@ -215,13 +217,17 @@ def test_a_journal_is_for_everybody_to_read(tmp_path: Path) -> None:
     assert path.read_bytes() == b""
 
 
-def test_the_time_is_utc_with_milliseconds() -> None:
-    """Whatever the clock's own zone; without another clock it is now."""
+def test_the_time_is_utc_with_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the zone of the clock or of the machine; without another clock it is now."""
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    time.tzset()
     moment = datetime(2026, 1, 2, 5, 4, 5, 678901, tzinfo=timezone(timedelta(hours=2)))
     assert journal.stamp(moment) == "2026-01-02T03:04:05.678Z"
     before = datetime.now(UTC)
     assert before <= journal.utc_now() <= datetime.now(UTC)
     assert journal.utc_now().tzinfo is UTC
+    monkeypatch.undo()
+    time.tzset()
 
 
 def test_a_new_name_is_synced_through_its_folder(
@@ -239,3 +245,28 @@ def test_a_new_name_is_synced_through_its_folder(
 
     assert synced == [tmp_path, tmp_path / "journal.jsonl"]
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize("bytes_lost", [0, 7])
+def test_a_recovered_journal_goes_on_with_its_last_good_line(
+    tmp_path: Path, bytes_lost: int
+) -> None:
+    """In numbers, in the chain, and by the clock that it was given."""
+    path = tmp_path / "journal.jsonl"
+    lines = written(path, 5)
+    path.write_bytes(b"".join(lines)[: -bytes_lost or None])
+
+    entry = Journal.recover(path, now=ticking()).append("sealed")
+
+    assert entry.time_utc.startswith("2026-01-02T03:04:0")
+    assert [each.seq for each in journal.read(path)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_journal_that_was_changed_is_named_with_its_line(tmp_path: Path) -> None:
+    """By the path under which it was read."""
+    path = tmp_path / "journal.jsonl"
+    lines = written(path)
+    path.write_bytes(b"".join(lines[1:]))
+    with pytest.raises(BrokenChainError) as caught:
+        journal.read(path)
+    assert caught.value.problems[0].where == f"{path}:1"

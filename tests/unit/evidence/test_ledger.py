@@ -76,8 +76,9 @@ def test_a_ledger_that_was_changed_is_not_recovered(tmp_path: Path) -> None:
     path = tmp_path / "attempts.jsonl"
     lines = entered(path, "a", "b")
     path.write_bytes(lines[1] + lines[0][:-5])
-    with pytest.raises(BrokenChainError):
+    with pytest.raises(BrokenChainError) as caught:
         ledger.recover(path)
+    assert caught.value.problems[0].where == f"{path}:1"
     assert path.read_bytes() == lines[1] + lines[0][:-5]
 
 
@@ -85,7 +86,7 @@ def test_every_field_of_an_attempt_is_written_and_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The number, the link and the seal are those of the chain; the file is for everybody."""
-    path = tmp_path / "runs" / "attempts.jsonl"
+    path = tmp_path / "new" / "runs" / "attempts.jsonl"
     synced: list[Path] = []
     monkeypatch.setattr(
         os, "fsync", lambda number: synced.append(Path(f"/proc/self/fd/{number}").readlink())

@@ -98,7 +98,8 @@ def test_a_gate_without_its_record_cannot_be_closed(run: RunDir) -> None:
 def told(run: RunDir) -> list[tuple[str, str, str]]:
     """Check, and give found, expected and the name inside the folder of each problem."""
     problems = manifest.check(run)
-    assert all("it is not as it was sealed" in item.action for item in problems)
+    action = "do not rely on this folder: it is not as it was sealed"
+    assert {item.action for item in problems} <= {action}
     return [
         (item.found, item.expected, Path(item.where).relative_to(run.path).as_posix())
         for item in problems
@@ -210,3 +211,15 @@ def test_the_refusal_of_a_link_says_why(run: RunDir) -> None:
         str(run.path),
         "find out what made it; m43 does not",
     )
+
+
+def test_a_folder_handed_on_without_weights_misses_only_them(run: RunDir) -> None:
+    """And only when that is said."""
+    (run.model / "model.safetensors").unlink()
+    missed = ("no file", "the file that was sealed", "model/model.safetensors")
+    assert told(run) == [missed]
+    assert manifest.check(run, without_weights=True) == ()
+
+    (run.model / "config.json").unlink()
+    (problem,) = manifest.check(run, without_weights=True)
+    assert problem.where.endswith("model/config.json")

@@ -1,6 +1,7 @@
 """No form of the token survives redaction, and none is overlooked in a file."""
 
 import base64
+import io
 from pathlib import Path
 from urllib.parse import quote
 
@@ -52,6 +53,19 @@ def test_what_is_no_secret_stays() -> None:
     assert forms("") == ()
 
 
+def test_a_secret_that_a_line_end_cuts_is_found() -> None:
+    """As a log breaks it, with the indent of the next line; not if anything else is between."""
+    cut = f"{SECRET[:9]}\r\n\t  {SECRET[9:]}".encode()
+    assert holds_secret(cut, [SECRET])
+    assert not holds_secret(cut.replace(b"\t", b"-"), [SECRET])
+
+
+def test_a_secret_of_four_signs_is_one() -> None:
+    """And one of three would be found in half of every text."""
+    assert "a4.z" in forms("a4.z")
+    assert forms("a4.") == ()
+
+
 @given(secret=st.text(min_size=8, max_size=40), before=st.text(), after=st.text())
 def test_redaction_leaves_no_plain_secret(secret: str, before: str, after: str) -> None:
     """Whatever stands around it, the secret itself is gone."""
@@ -72,3 +86,31 @@ def test_the_search_names_the_files_that_hold_a_secret(tmp_path: Path) -> None:
     found = secrets.search(tmp_path, [SECRET])
 
     assert [path.name for path in found] == ["large", "weights", "wrapped.log"]
+
+
+def test_pieces_overlap_by_more_than_a_secret_is_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A secret across the border of two pieces is found, wherever the border falls in it."""
+    monkeypatch.setattr(secrets, "_PIECE_BYTES", 64)
+    monkeypatch.setattr(secrets, "_OVERLAP_BYTES", 40)
+    for before in range(64 - 39, 64):
+        (tmp_path / "file").write_bytes(b"." * before + SECRET.encode() * 2 + b"." * 9)
+        assert secrets.search(tmp_path, [SECRET * 2]) == (tmp_path / "file",)
+
+
+def test_a_large_file_is_never_read_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights are larger than the memory; and what is only near a secret is none."""
+    asked: list[int | None] = []
+
+    class Watched(io.BytesIO):
+        def read(self, size: int | None = None) -> bytes:
+            asked.append(size)
+            return super().read(size)
+
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setattr(Path, "open", lambda path, mode: Watched(SECRET.encode()[1:]))
+    assert secrets.search(tmp_path, [SECRET]) == ()
+    assert asked == [1 << 24, 1 << 24]

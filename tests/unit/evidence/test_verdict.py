@@ -124,7 +124,41 @@ def test_a_failure_class_on_a_good_event_refuses() -> None:
 
 def test_numbers_that_skip_refuse() -> None:
     """The judge does not rely on the reader of the chain alone."""
-    assert not judge(tuple(good()), PROMISES).accepted
+    verdict = judge(tuple(good()), PROMISES)
+    assert not verdict.accepted
+    assert verdict.reasons == ("the journal's entries are not numbered 1, 2, 3 and so on",)
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (replace(entry("interrupted"), detail="SIGTERM"), "the run was interrupted (SIGTERM)"),
+        (entry("interrupted"), "the run was interrupted"),
+        (entry("gate_stopped", "eval"), "gate eval stopped: no class"),
+    ],
+)
+def test_a_bad_event_is_told_in_these_words(bad: Entry, reason: str) -> None:
+    """With the detail where there is one, and nothing in its place where there is none."""
+    assert judge(numbered([*good(), bad]), PROMISES).reasons[0] == reason
+
+
+@pytest.mark.parametrize(
+    ("entries", "reason"),
+    [
+        (good()[:-1], "entry 22 of the journal is the end of the journal, where sealed belongs"),
+        (
+            [*good(), entry("opened")],
+            "entry 23 of the journal is opened, where nothing more belongs",
+        ),
+        (
+            [*good()[:3], entry("sealed"), *good()[4:]],
+            "entry 4 of the journal is sealed, where promise_kept test_auth_a belongs",
+        ),
+    ],
+)
+def test_the_first_difference_is_told_in_these_words(entries: list[Entry], reason: str) -> None:
+    """What stands there, and what belongs there."""
+    assert reason in judge(numbered(entries), PROMISES).reasons
 
 
 places = st.integers(min_value=0, max_value=len(good()) - 1)
