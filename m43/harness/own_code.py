@@ -158,5 +158,7 @@ def _of_constant(
     except (ValueError, TypeError):
         return
     for target in targets:
-        if isinstance(target, ast.Name) and vars(module).get(target.id) != value:
-            yield f"{name}.{target.id} (another value)"
+        # A name in small letters is a variable of the module, and may vary.
+        name_of = target.id if isinstance(target, ast.Name) else ""
+        if name_of.isupper() and vars(module).get(name_of) != value:
+            yield f"{name}.{name_of} (another value)"
