@@ -1,5 +1,7 @@
 # Each target is the only command needed on a machine with Python 3.11 to 3.13 and make.
 PYTHON ?= python3
+BENCH := .venv-bench
+TUNIX := .venv-bench-tunix
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -36,6 +38,10 @@ parity: $(PARITY_READY)  ## the model against torch, transformers and PEFT, live
 
 faults: $(READY)  ## every fault of the matrix, done for real; about 25 minutes, small disks need root
 	$(BIN)/python -m pytest tests/faults
+
+.PHONY: bench
+bench: $(READY) $(BENCH)/.ready $(TUNIX)/.ready  ## speed and memory beside rivals: M43_GEMMA_270M=FOLDER make bench
+	$(BIN)/python -m tests.benchmarks --out bench.json
 
 faults-quick: $(READY)  ## the part of the matrix that CI has time for
 	$(BIN)/python -m pytest tests/faults -m quick
@@ -103,4 +109,15 @@ $(READY): requirements.lock pyproject.toml
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
 	fi
 	@$(BIN)/python -m compileall -q m43/__init__.py m43/__main__.py  # `m43 checklist` writes nothing
+	@touch $@
+
+# The rivals' environments: neither trains a run, and the two do not get on with each other.
+$(BENCH)/.ready: pyproject.toml
+	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@touch $@
+
+$(TUNIX)/.ready: pyproject.toml
+	@test -x $(TUNIX)/bin/python || $(PYTHON) -m venv $(TUNIX)
+	@$(TUNIX)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[bench-tunix]'
 	@touch $@

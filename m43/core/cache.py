@@ -20,12 +20,14 @@ class Cache:
 
     Keys and values are stored as `to_bits` makes them. A step reads one layer after the other and
     writes all layers at once: written layer by layer, the CPU would copy everything each time.
+    Values have their slots last, where the product with the attention's weights contracts them:
+    otherwise the CPU would turn all of them round for every token.
 
     Shapes: layers, B rows, S slots, K key heads, H head size.
     """
 
     keys: Shaped[Array, "layers B S K H"]
-    values: Shaped[Array, "layers B S K H"]
+    values: Shaped[Array, "layers B K H S"]
     positions: Int[Array, "B S"]
     segments: Int[Array, "B S"]
 
@@ -49,14 +51,14 @@ def prefill(
     def body(layer: Layer, view: LayerView, stream: Array) -> tuple[Array, tuple[Array, Array]]:
         query, key, value = layer.heads(stream, rotations.of(view))
         mask = may_attend(positions, segments, positions, segments, view.window)
-        return layer.finish(stream, query, key, value, mask), to_bits((key, value))
+        return layer.finish(stream, query, key, value, mask), to_bits((key, _slots_last(value)))
 
     stream, (keys, values) = model.fold(body, model.embed(tokens)[0], differentiable=False)
     last = jnp.take_along_axis(stream, (lengths - 1)[:, None, None], axis=1)
     empty = slots - width
     cache = Cache(
         keys=jnp.pad(keys, ((0, 0), (0, 0), (0, empty), (0, 0), (0, 0))),
-        values=jnp.pad(values, ((0, 0), (0, 0), (0, empty), (0, 0), (0, 0))),
+        values=jnp.pad(values, ((0, 0), (0, 0), (0, 0), (0, 0), (0, empty))),
         positions=jnp.pad(positions, ((0, 0), (0, empty))),
         segments=jnp.pad(segments, ((0, 0), (0, empty))),
     )
@@ -85,20 +87,40 @@ def advance(
     def body(layer: Layer, view: LayerView, stream: Array) -> tuple[Array, tuple[Array, Array]]:
         query, key, value = layer.heads(stream, rotations.of(view))
         # A copy of one layer's cache, not an update of all: see Cache.
-        keys = _put(from_bits(cache.keys[view.index], key), key, slot)
-        values = _put(from_bits(cache.values[view.index], value), value, slot)
+        turned = _slots_last(value)
+        keys = _put(from_bits(cache.keys[view.index], key), key, slot, axis=1)
+        values = _put(from_bits(cache.values[view.index], value), turned, slot, axis=3)
         mask = may_attend(here, jnp.ones_like(here), cached_positions, cached_segments, view.window)
-        return layer.finish(stream, query, keys, values, mask), to_bits((key, value))
+        stream = layer.finish(stream, query, keys, _slots_second(values), mask)
+        return stream, to_bits((key, turned))
 
     stream, (keys, values) = model.fold(body, model.embed(tokens[:, None])[0], differentiable=False)
     grown = Cache(
         keys=lax.dynamic_update_slice_in_dim(cache.keys, keys, slot, axis=2),
-        values=lax.dynamic_update_slice_in_dim(cache.values, values, slot, axis=2),
+        values=lax.dynamic_update_slice_in_dim(cache.values, values, slot, axis=4),
         positions=cached_positions,
         segments=cached_segments,
     )
     return model.finish(stream)[:, 0], grown
 
 
-def _put(row: Float[Array, "B S K H"], part: Float[Array, "B 1 K H"], slot: Array) -> Array:
-    return lax.dynamic_update_slice_in_dim(row, part, slot, axis=1)
+def take_rows(cache: Cache, rows: Int[Array, " R"]) -> Cache:
+    """Keep some rows of a cache, in the order that is given."""
+    return Cache(
+        keys=jnp.take(cache.keys, rows, axis=1),
+        values=jnp.take(cache.values, rows, axis=1),
+        positions=jnp.take(cache.positions, rows, axis=0),
+        segments=jnp.take(cache.segments, rows, axis=0),
+    )
+
+
+def _put(whole: Float[Array, "..."], part: Float[Array, "..."], start: Array, axis: int) -> Array:
+    return lax.dynamic_update_slice_in_dim(whole, part, start, axis=axis)
+
+
+def _slots_last(values: Float[Array, "B S K H"]) -> Float[Array, "B K H S"]:
+    return jnp.transpose(values, (0, 2, 3, 1))
+
+
+def _slots_second(values: Float[Array, "B K H S"]) -> Float[Array, "B S K H"]:
+    return jnp.transpose(values, (0, 3, 1, 2))

@@ -1,7 +1,6 @@
 """The loss of gathered rows, a chunk of logits at a time, gradient included."""
 
 import functools
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -10,44 +9,11 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from m43.core.attention import soft_cap
+from m43.core.blocked_head import blocked_sums
+from m43.core.head import HeadInputs, HeadSettings, HeadSums
 from m43.core.linear import linear, product
 
 Primal = jax.custom_derivatives.CustomVJPPrimal
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeadSettings:
-    """What is fixed when the head is compiled.
-
-    Attributes:
-        chunk: rows of logits that exist at once.
-    """
-
-    final_softcap: float | None
-    compute_dtype: jnp.dtype
-    chunk: int
-
-
-class _Sums(NamedTuple):
-    """What the chunks add up to; a gradient is None where nobody asks for it.
-
-    Shapes: R rows, D model, V vocabulary.
-    """
-
-    loss: Float[Array, ""]
-    d_rows: Float[Array, "R D"]
-    d_embedding: Float[Array, "V D"] | None
-
-
-@dataclass(frozen=True)
-class _Inputs:
-    """The arrays of `weighted_loss`."""
-
-    rows: Float[Array, "R D"]
-    embedding: Float[Array, "V D"]
-    targets: Int[Array, " R"]
-    count: Int[Array, ""]
-    weight: Float[Array, ""]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -55,6 +21,7 @@ def weighted_loss(
     settings: HeadSettings,
     rows: Float[Array, "R D"],
     embedding: Float[Array, "V D"],
+    tap: Float[Array, "V D"],
     targets: Int[Array, " R"],
     count: Int[Array, ""],
     weight: Float[Array, ""],
@@ -68,19 +35,18 @@ def weighted_loss(
     The weight (1 / count for a mean) is part of the gradient from the logits on; multiplied later
     it would cost one more pass over [V, D].
 
+    The gradient of the embedding goes to its tap, in float32; the embedding itself gets none.
+
     Shapes: R rows, a multiple of the chunk; D model, V vocabulary.  Units: nats.
     Source: Hsu et al. 2024, Liger Kernel, section 3.2 (fused linear cross-entropy).
     """
-    inputs = _Inputs(rows, embedding, targets, count, weight)
+    del tap
+    inputs = HeadInputs(rows, embedding, targets, count, weight)
 
     def add(index: Array, total: Array) -> Array:
         return total + _Chunk.cut(settings, inputs, index).loss
 
-    return lax.fori_loop(0, _chunks(settings, count), add, jnp.float32(0.0))
-
-
-def _chunks(settings: HeadSettings, count: Array) -> Array:
-    return (count + settings.chunk - 1) // settings.chunk
+    return lax.fori_loop(0, settings.chunks(count), add, jnp.float32(0.0))
 
 
 class _Chunk(NamedTuple):
@@ -99,19 +65,19 @@ class _Chunk(NamedTuple):
     log_sum: Float[Array, "1 C 1"]
 
     @classmethod
-    def cut(cls, settings: HeadSettings, inputs: _Inputs, index: Array) -> "_Chunk":
+    def cut(cls, settings: HeadSettings, inputs: HeadInputs, index: Array) -> "_Chunk":
         """Score the rows of one chunk; rows past the count get weight 0."""
         start = index * settings.chunk
         rows = lax.dynamic_slice_in_dim(inputs.rows, start, settings.chunk)[None]
         targets = lax.dynamic_slice_in_dim(inputs.targets, start, settings.chunk)
-        numbers = start + jnp.arange(settings.chunk, dtype=inputs.count.dtype)
+        numbers = start + jnp.arange(settings.chunk, dtype=inputs.counted.dtype)
         logits = linear(rows, inputs.embedding, settings.compute_dtype)
         if settings.final_softcap is not None:
             logits = soft_cap(logits, settings.final_softcap)
         return cls(
             rows=rows,
             targets=targets[None, :, None],
-            weights=jnp.where(numbers < inputs.count, inputs.weight, 0.0)[None, :, None],
+            weights=jnp.where(numbers < inputs.counted, inputs.weight, 0.0)[None, :, None],
             logits=logits,
             log_sum=jax.nn.logsumexp(logits, axis=-1, keepdims=True),
         )
@@ -139,24 +105,41 @@ def _forward(
     settings: HeadSettings,
     rows: Primal,
     embedding: Primal,
+    tap: Primal,
     targets: Primal,
     count: Primal,
     weight: Primal,
-) -> tuple[Array, tuple[Array, Array | None, Array]]:
-    inputs = _Inputs(rows.value, embedding.value, targets.value, count.value, weight.value)
+) -> tuple[Array, tuple[Array, Array | None]]:
+    inputs = HeadInputs(rows.value, embedding.value, targets.value, count.value, weight.value)
     # A frozen embedding (LoRA) gets no gradient: its [V, D] array is never made.
-    sums_of = functools.partial(_sums, settings, inputs, wanted=embedding.perturbed)
+    wanted = tap.perturbed
+    total = lax.platform_dependent(
+        inputs,
+        cpu=functools.partial(blocked_sums, settings, wanted=wanted),
+        default=functools.partial(whole_sums, settings, wanted=wanted),
+    )
+    return total.loss, (total.d_rows, total.d_embedding)
 
+
+def whole_sums(settings: HeadSettings, inputs: HeadInputs, *, wanted: bool) -> HeadSums:
+    """Add up loss and gradients over the chunks of counted rows, whole rows of logits at a time.
+
+    Args:
+        settings: of the head.
+        inputs: of the head.
+        wanted: is the gradient of the embedding asked for?
+    """
+    sums_of = functools.partial(_sums, settings, inputs, wanted=wanted)
     # The first chunk starts the sums: adding it to zeros would move [V, D] three times more.
     first = sums_of(jnp.int32(0))
     nothing = jax.tree.map(jnp.zeros_like, first)
-    chunks = _chunks(settings, inputs.count)
+    chunks = settings.chunks(inputs.counted)
 
-    def add(index: Array, total: _Sums) -> _Sums:
+    def add(index: Array, total: HeadSums) -> HeadSums:
         # Always true. But out of a branch the compiler cannot move what is the same in every
         # round: it would transpose the embedding before the loop, even for a loop of no round.
         part = lax.cond(index < chunks, sums_of, lambda _: nothing, index)
-        return _Sums(
+        return HeadSums(
             loss=total.loss + part.loss,
             d_rows=_put(total.d_rows, part.d_rows, index * settings.chunk),
             # Over two Nones nothing is mapped.
@@ -164,15 +147,13 @@ def _forward(
         )
 
     start = first._replace(d_rows=_put(jnp.zeros_like(inputs.rows), first.d_rows, jnp.int32(0)))
-    total = lax.fori_loop(1, jnp.maximum(chunks, 1), add, start)
-    like = jnp.zeros((0,), inputs.embedding.dtype)
-    return total.loss, (total.d_rows, total.d_embedding, like)
+    return lax.fori_loop(1, jnp.maximum(chunks, 1), add, start)
 
 
-def _sums(settings: HeadSettings, inputs: _Inputs, index: Array, *, wanted: bool) -> _Sums:
+def _sums(settings: HeadSettings, inputs: HeadInputs, index: Array, *, wanted: bool) -> HeadSums:
     chunk = _Chunk.cut(settings, inputs, index)
     gradient, dtype = chunk.d_logits(settings), settings.compute_dtype
-    return _Sums(
+    return HeadSums(
         loss=chunk.loss,
         d_rows=product("ACV,VD->ACD", gradient, inputs.embedding, dtype)[0],
         d_embedding=product("ACV,ACD->VD", gradient, chunk.rows, dtype) if wanted else None,
@@ -184,13 +165,13 @@ def _put(whole: Array, part: Array, start: Array) -> Array:
 
 
 def _backward(
-    settings: HeadSettings, residuals: tuple[Array, Array | None, Array], cotangent: Array
-) -> tuple[Array, Array | None, None, None, None]:
-    d_rows, d_embedding, like = residuals
+    settings: HeadSettings, residuals: tuple[Array, Array | None], cotangent: Array
+) -> tuple[Array, None, Array | None, None, None, None]:
+    d_rows, d_embedding = residuals
     if d_embedding is not None:
-        d_embedding = (d_embedding * cotangent).astype(like.dtype)
+        d_embedding = d_embedding * cotangent
     scaled = d_rows.astype(jnp.float32) * cotangent
-    return scaled.astype(d_rows.dtype), d_embedding, None, None, None
+    return scaled.astype(d_rows.dtype), None, d_embedding, None, None, None
 
 
 weighted_loss.defvjp(_forward, _backward, symbolic_zeros=True)

@@ -9,8 +9,12 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from m43.core.cache import Cache, advance, prefill
-from m43.core.gemma import Gemma
+from m43.core.blocked_head import block_size
+from m43.core.cache import Cache, advance, prefill, take_rows
+from m43.core.gemma import Gemma, head_logits
+
+FEWEST_ROWS = 8
+"""Below this a batch is not halved any more: each halving is one more loop to compile."""
 
 
 class Decoded(NamedTuple):
@@ -22,14 +26,20 @@ class Decoded(NamedTuple):
 
 
 class _Decoding(NamedTuple):
-    """Where the loop stands. Shapes: B rows, T new tokens at most."""
+    """Where the loop stands. Shapes: R rows that are still run, B rows, T new tokens at most.
+
+    Attributes:
+        rows: which of the B rows the running ones are.
+    """
 
     made: Int[Array, ""]
-    last: Int[Array, " B"]
-    stopped: Bool[Array, " B"]
+    rows: Int[Array, " R"]
+    lengths: Int[Array, " R"]
+    last: Int[Array, " R"]
+    stopped: Bool[Array, " R"]
+    cache: Cache
     tokens: Int[Array, "B T"]
     counts: Int[Array, " B"]
-    cache: Cache
 
 
 def greedy_decode(
@@ -77,43 +87,126 @@ def _decode(
 ) -> Decoded:
     model = nnx.merge(graphdef, weights)
     batch, width = prompts.shape
-    stops = jnp.asarray(stop_ids, jnp.int32)
-
-    def choose(hidden: Array) -> Array:
-        return likeliest(model.logits(hidden[:, None])[:, 0])
-
-    def record(state: _Decoding, token: Array, cache: Cache) -> _Decoding:
-        """Write the token of the rows that still run, and stop those whose token says so."""
-        kept = jnp.where(state.stopped, model.config.pad_id, token)
-        return _Decoding(
-            made=state.made + 1,
-            last=kept,
-            stopped=state.stopped | jnp.any(kept[:, None] == stops[None, :], axis=1),
-            tokens=lax.dynamic_update_slice_in_dim(state.tokens, kept[:, None], state.made, 1),
-            counts=state.counts + (~state.stopped).astype(jnp.int32),
-            cache=cache,
-        )
-
-    def goes_on(state: _Decoding) -> Array:
-        return (state.made < max_new_tokens) & ~jnp.all(state.stopped)
-
-    def body(state: _Decoding) -> _Decoding:
-        position = lengths + state.made - 1
-        hidden, cache = advance(model, state.cache, state.last, position, width + state.made - 1)
-        return record(state, choose(hidden), cache)
-
+    loop = _Loop(graphdef, weights, width=width, most=max_new_tokens, stop_ids=stop_ids)
     # The last token that is chosen is never run, so it needs no slot.
     hidden, cache = prefill(model, prompts, lengths, slots=width + max_new_tokens - 1)
     start = _Decoding(
         made=jnp.int32(0),
+        rows=jnp.arange(batch, dtype=jnp.int32),
+        lengths=lengths,
         last=jnp.zeros((batch,), jnp.int32),
         stopped=jnp.zeros((batch,), jnp.bool_),
+        cache=cache,
         tokens=jnp.full((batch, max_new_tokens), model.config.pad_id, jnp.int32),
         counts=jnp.zeros((batch,), jnp.int32),
-        cache=cache,
     )
-    end = lax.while_loop(goes_on, body, record(start, choose(hidden), cache))
-    return Decoded(tokens=end.tokens, counts=end.counts, rounds=end.made)
+    # A CPU computes in vain for rows that have stopped; a GPU hardly notices them.
+    begun = loop.record(start, likeliest_token(model, hidden), cache)
+    return lax.platform_dependent(begun, cpu=loop.shrinking, default=loop.whole)
+
+
+class _Loop:
+    """Round after round, until all rows have stopped or the limit is reached."""
+
+    def __init__(
+        self,
+        graphdef: nnx.GraphDef,
+        weights: PyTree,
+        *,
+        width: int,
+        most: int,
+        stop_ids: tuple[int, ...],
+    ) -> None:
+        self._model = nnx.merge(graphdef, weights)
+        self._width = width
+        self._most = most
+        self._stops = jnp.asarray(stop_ids, jnp.int32)
+
+    def whole(self, state: _Decoding) -> Decoded:
+        """Run all rows in every round."""
+        end = self._run(state, until=0)
+        return Decoded(tokens=end.tokens, counts=end.counts, rounds=end.made)
+
+    def shrinking(self, state: _Decoding) -> Decoded:
+        """Whenever half of the rows have stopped, go on with the other half."""
+        while (half := len(state.rows) // 2) >= FEWEST_ROWS:
+            state = _keep_running(self._run(state, until=half), half)
+        return self.whole(state)
+
+    def _run(self, state: _Decoding, *, until: int) -> _Decoding:
+        """Make rounds until no more than so many rows run."""
+
+        def goes_on(state: _Decoding) -> Array:
+            return (state.made < self._most) & (jnp.sum(~state.stopped) > until)
+
+        return lax.while_loop(goes_on, self._round, state)
+
+    def _round(self, state: _Decoding) -> _Decoding:
+        position = state.lengths + state.made - 1
+        slot = self._width + state.made - 1
+        hidden, cache = advance(self._model, state.cache, state.last, position, slot)
+        return self.record(state, likeliest_token(self._model, hidden), cache)
+
+    def record(self, state: _Decoding, token: Array, cache: Cache) -> _Decoding:
+        """Write the token of the rows that still run, and stop those whose token says so."""
+        kept = jnp.where(state.stopped, self._model.config.pad_id, token)
+        ends = jnp.any(kept[:, None] == self._stops[None, :], axis=1)
+        return state._replace(
+            made=state.made + 1,
+            last=kept,
+            stopped=state.stopped | ends,
+            cache=cache,
+            tokens=state.tokens.at[state.rows, state.made].set(kept),
+            counts=state.counts.at[state.rows].add((~state.stopped).astype(jnp.int32)),
+        )
+
+
+def _keep_running(state: _Decoding, most: int) -> _Decoding:
+    """Leave out rows that have stopped; what they said is in the result already."""
+    # Stable: the rows that run keep their order.
+    order = jnp.argsort(state.stopped, stable=True)[:most]
+    return state._replace(
+        rows=state.rows[order],
+        lengths=state.lengths[order],
+        last=state.last[order],
+        stopped=state.stopped[order],
+        cache=take_rows(state.cache, order),
+    )
+
+
+def likeliest_token(model: Gemma, hidden: Float[Array, "B D"]) -> Int[Array, " B"]:
+    """Choose every row's likeliest token. Shapes: B rows, D model."""
+    return lax.platform_dependent(
+        hidden,
+        cpu=functools.partial(_likeliest_in_blocks, model),
+        default=lambda hidden: likeliest(model.logits(hidden[:, None])[:, 0]),
+    )
+
+
+def _likeliest_in_blocks(model: Gemma, hidden: Float[Array, "B D"]) -> Int[Array, " B"]:
+    """Score the vocabulary block by block, so that the logits of a block never leave the cache.
+
+    The first of several largest wins, and before all of them a logit that is not a number: what
+    argmax says.
+    """
+    table = model.embedding[...]
+    size = block_size(table.shape[0])
+
+    def look(number: Array, best: tuple[Array, Array]) -> tuple[Array, Array]:
+        most, token = best
+        block = lax.dynamic_slice_in_dim(table, number * size, size)
+        logits = head_logits(
+            hidden[:, None], block, model.config.final_softcap, model.compute_dtype
+        )[:, 0]
+        here = likeliest(logits)
+        value = jnp.take_along_axis(logits, here[:, None], axis=1)[:, 0]
+        better = (value > most) | (jnp.isnan(value) & ~jnp.isnan(most))
+        return jnp.where(better, value, most), jnp.where(better, here + number * size, token)
+
+    rows = hidden.shape[0]
+    # Token 0 stands where all logits are minus infinity, as with argmax.
+    start = jnp.full((rows,), -jnp.inf, jnp.float32), jnp.zeros((rows,), jnp.int32)
+    return lax.fori_loop(0, table.shape[0] // size, look, start)[1]
 
 
 def likeliest(logits: Float[Array, "B V"], *, block: int = 256) -> Int[Array, " B"]:

@@ -8,8 +8,10 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from m43.core.adapter import AdapterWeight
 from m43.core.attention import soft_cap
 from m43.core.bits import from_bits, to_bits
 from m43.core.embedding import look_up
@@ -20,6 +22,7 @@ from m43.core.masks import UNLIMITED, may_attend
 from m43.core.norm import rms_norm
 from m43.core.pytree import register_pytree
 from m43.core.rope import Rotation, rotation
+from m43.core.tap import tap_of, tapped
 from m43.core.weight import normal, zeros
 
 Carry = TypeVar("Carry")
@@ -90,17 +93,17 @@ class Gemma(nnx.Module):
 
         Shapes: B batch, L length, D model.
         """
-        return self.hidden_and_table(tokens, positions, segments)[0]
+        return self.hidden_and_tap(tokens, positions, segments)[0]
 
-    def hidden_and_table(
+    def hidden_and_tap(
         self,
         tokens: Int[Array, "B L"],
         positions: Int[Array, "B L"],
         segments: Int[Array, "B L"],
     ) -> tuple[Float[Array, "B L D"], Float[Array, "V D"]]:
-        """Return the hidden states, and the embedding for a head whose gradient is wanted too.
+        """Return the hidden states, and the tap for a head's gradient of the embedding.
 
-        See `look_up` for why the embedding comes out again.
+        See `look_up` for why both of the embedding's gradients go through one place.
         """
         rotations = Rotations.at(positions, self.config)
 
@@ -111,18 +114,18 @@ class Gemma(nnx.Module):
             mask = may_attend(positions, segments, positions, segments, view.window)
             return layer.finish(stream, query, key, value, mask), None
 
-        rows, table = self.embed(tokens)
+        rows, tap = self.embed(tokens)
         stream, _ = self.fold(body, rows)
-        return self.finish(stream), table
+        return self.finish(stream), tap
 
     def embed(self, tokens: Int[Array, "B L"]) -> tuple[Float[Array, "B L D"], Float[Array, "V D"]]:
         """Look the tokens up and scale them by sqrt(d_model), rounded to the compute dtype.
 
         Source: transformers 5.23, GemmaTextScaledWordEmbedding (bf16(sqrt 2048) = 45.25).
         """
-        rows, table = look_up(self.embedding[...], tokens)
+        rows, tap = look_up(self.embedding[...], tokens)
         scale = jnp.asarray(math.sqrt(self.config.d_model), self.compute_dtype)
-        return rows.astype(self.compute_dtype) * scale, table
+        return rows.astype(self.compute_dtype) * scale, tap
 
     def fold(
         self,
@@ -147,16 +150,35 @@ class Gemma(nnx.Module):
         )
         graphdef, weights = nnx.split(self.layers)
 
-        stacked = weights if differentiable else to_bits(weights)
+        leaves, treedef = jax.tree.flatten(weights)
+        taps = self._taps(leaves) if differentiable else [None] * len(leaves)
 
-        def step(carry: Carry, scanned: tuple[PyTree, LayerView]) -> tuple[Carry, Output]:
-            layer = nnx.merge(graphdef, from_bits(scanned[0], weights))
-            return body(layer, scanned[1], carry)
+        def step(carry: Carry, scanned: tuple[PyTree, PyTree, LayerView]) -> tuple[Carry, Output]:
+            parts, tap_parts, view = scanned
+            pairs = zip(from_bits(parts, leaves), tap_parts, strict=True)
+            held = [part if tap is None else tapped(part, tap) for part, tap in pairs]
+            return body(nnx.merge(graphdef, jax.tree.unflatten(treedef, held)), view, carry)
 
         if self.remat and differentiable:
             # In a scan nothing can be merged across the recomputation, so no barrier is needed.
             step = jax.checkpoint(step, prevent_cse=False)
-        return jax.lax.scan(step, carry, (stacked, views))
+        # What is tapped has no gradient of its own.
+        stacked = [
+            leaf if tap is None else stop_gradient(leaf)
+            for leaf, tap in zip(leaves, taps, strict=True)
+        ]
+        return jax.lax.scan(
+            step, carry, (stacked if differentiable else to_bits(leaves), taps, views)
+        )
+
+    def _taps(self, leaves: list[Array]) -> list[Array | None]:
+        """Tap the layers' bfloat16 weights where they are trained: beside adapters they are not.
+
+        A tap on what is not trained would keep a copy of it for the backward pass.
+        """
+        adapters = jax.tree.leaves(nnx.state(self.layers, AdapterWeight))
+        wanted = [not adapters and leaf.dtype == jnp.bfloat16 for leaf in leaves]
+        return [tap_of(leaf) if want else None for leaf, want in zip(leaves, wanted, strict=True)]
 
     def finish(self, stream: Float[Array, "B L D"]) -> Float[Array, "B L D"]:
         """Normalise what the last layer left."""

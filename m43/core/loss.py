@@ -6,8 +6,9 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from m43.core.batch import Batch
-from m43.core.chunked_head import HeadSettings, weighted_loss
+from m43.core.chunked_head import weighted_loss
 from m43.core.gemma import Gemma
+from m43.core.head import HeadSettings
 
 DEFAULT_CHUNK = 512
 """Rows of logits that exist at once; 512 of 256 000 in float32 are 0.5 GB."""
@@ -52,7 +53,7 @@ def completion_loss(
     Units: nats, tokens.
     """
     arrays = jax.tree.map(jnp.asarray, batch)
-    hidden, table = model.hidden_and_table(arrays.tokens, arrays.positions, arrays.segments)
+    hidden, tap = model.hidden_and_tap(arrays.tokens, arrays.positions, arrays.segments)
     targets = arrays.tokens[:, 1:].reshape(-1)
     counted = arrays.supervised[:, 1:].reshape(-1)
     count = jnp.sum(counted)
@@ -64,5 +65,6 @@ def completion_loss(
     head = HeadSettings(
         final_softcap=model.config.final_softcap, compute_dtype=model.compute_dtype, chunk=chunk
     )
-    loss = weighted_loss(head, rows, table, chosen, count, jnp.asarray(weight, jnp.float32))
+    table = jax.lax.stop_gradient(model.embedding[...])
+    loss = weighted_loss(head, rows, table, tap, chosen, count, jnp.asarray(weight, jnp.float32))
     return loss, count

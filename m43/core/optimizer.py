@@ -8,7 +8,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from m43.errors import FailureClass, M43Error, Problem, ProblemsError
 
@@ -135,11 +135,21 @@ def make_optimizer(settings: OptimizerSettings) -> optax.GradientTransformation:
     def update(
         updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
     ) -> tuple[optax.Updates, optax.OptState]:
+        # In float32 whatever the dtypes of weights and moments: in bfloat16 every operation would
+        # round, and on a CPU each rounding takes longer than the memory does.
+        wide = (_widened(part) for part in (updates, state, params))
         # optax raises a Python float to an int32 array, which strict promotion refuses.
         with jax.numpy_dtype_promotion("standard"):
-            return chained.update(updates, state, params)
+            change, after = chained.update(*wide)
+        return change, jax.tree.map(lambda new, old: new.astype(old.dtype), after, state)
 
     return optax.GradientTransformation(chained.init, update)
+
+
+def _widened(tree: PyTree) -> PyTree:
+    return jax.tree.map(
+        lambda leaf: leaf.astype(jnp.float32) if leaf.dtype == jnp.bfloat16 else leaf, tree
+    )
 
 
 def clip_by_global_norm(most: float) -> optax.GradientTransformation:

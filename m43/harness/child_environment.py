@@ -20,8 +20,8 @@ _PREFIXES = ("LC_", "CUDA_", "NVIDIA_")
 # Source: FACTS, speed on the CPU: glibc told to keep its memory and to use huge pages; the
 # settings are read when a process starts, so only its parent can make them.
 _ALLOCATOR: Mapping[str, str] = {
-    "MALLOC_MMAP_THRESHOLD_": "4294967296",
-    "MALLOC_TRIM_THRESHOLD_": "17179869184",
+    "MALLOC_MMAP_THRESHOLD_": "68719476736",
+    "MALLOC_TRIM_THRESHOLD_": "68719476736",
     "MALLOC_TOP_PAD_": "67108864",
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }

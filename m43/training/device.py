@@ -1,5 +1,6 @@
 """The device: where arrays really lie, in the one spelling that every record uses."""
 
+import ctypes
 import os
 import resource
 from pathlib import Path
@@ -86,3 +87,16 @@ def require_device(found: str, promised: str) -> None:
             where="the default device of JAX in the training environment",
             action="repair the driver or the JAX installation; nothing falls back",
         )
+
+
+def give_back_memory() -> None:
+    """Return freed memory to the system, which glibc keeps as the child's environment tells it.
+
+    Reading weights and compiling leave a gigabyte of it, in pieces that no array of a step fits
+    into; steps themselves free and take the same blocks again and again, and shall keep theirs.
+
+    Source: glibc, malloc_trim(3); other C libraries have none, and keep less.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

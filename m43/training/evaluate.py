@@ -1,6 +1,6 @@
 """The evaluation run: every row answered by the base and the tuned model, and scored."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,16 +17,18 @@ from m43.prompt_template import KnownPrompts
 from m43.records import Decoding, DownloadRecord, EvaluationRecord, Prediction
 from m43.rows import read_rows
 from m43.run_dir import RunDir, read_record, write_atomically, write_record
-from m43.training.batches import LENGTH_MULTIPLE
 from m43.training.decoding import output_text, read_decoding
 from m43.training.device import bytes_in_use, device_of, peak_host_bytes, require_device
 from m43.training.heartbeat import Heartbeats
 from m43.training.model_config import read_model_config
 from m43.training.questions import Question, QuestionsFile, read_questions
 from m43.training.template import Template
-from m43.training.tokenizer import Tokenizer, read_tokenizer
+from m43.training.tokenizer import Ids, Tokenizer, read_tokenizer
 from m43.training.weight_checks import require_finite, stored_dtype
 from m43.training.weights import read_weights, weights_digest
+
+# All prompts have one width, so that a finer step costs no compilation.
+_WIDTH_MULTIPLE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +60,8 @@ class _TrainedRows:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _PromptBatch:
-    """Prompts of one decoding, padded to one shape; only the first `rows` are questions."""
+class PromptBatch:
+    """Prompts of one decoding, padded to one shape; only the first `rows` are asked."""
 
     tokens: np.ndarray
     lengths: np.ndarray
@@ -129,7 +131,8 @@ def _answer(
     outputs: list[str] = []
     generated = 0
     with beats.phase(f"decode {candidate.name} model", total=len(file.questions)):
-        for batch in _prompt_batches(file.questions, table.batch_rows, table.prompt_tokens, config):
+        prompts = [question.tokens for question in file.questions]
+        for batch in prompt_batches(prompts, table.batch_rows, table.prompt_tokens, config):
             tokens, counts = greedy_decode(
                 model,
                 jnp.asarray(batch.tokens),
@@ -153,22 +156,22 @@ def _answer(
     )
 
 
-def _prompt_batches(
-    questions: tuple[Question, ...], batch_rows: int, longest: int, config: GemmaConfig
-) -> Iterator[_PromptBatch]:
+def prompt_batches(
+    prompts: Sequence[Ids], batch_rows: int, longest: int, config: GemmaConfig
+) -> Iterator[PromptBatch]:
     """Lay prompts out in batches of one shape, so that decoding is compiled once."""
-    needed = max(len(question.tokens) for question in questions)
-    width = min(longest, -(-needed // LENGTH_MULTIPLE) * LENGTH_MULTIPLE)
-    for start in range(0, len(questions), batch_rows):
-        group = questions[start : start + batch_rows]
+    needed = max(len(prompt) for prompt in prompts)
+    width = min(longest, -(-needed // _WIDTH_MULTIPLE) * _WIDTH_MULTIPLE)
+    for start in range(0, len(prompts), batch_rows):
+        group = prompts[start : start + batch_rows]
         tokens = np.full((batch_rows, width), config.pad_id, np.int32)
-        # A row without a question decodes a lone BOS and is thrown away.
+        # A row without a prompt decodes a lone BOS and is thrown away.
         tokens[:, 0] = config.bos_id
         lengths = np.ones(batch_rows, np.int32)
-        for row, question in enumerate(group):
-            lengths[row] = len(question.tokens)
-            tokens[row, : lengths[row]] = question.tokens
-        yield _PromptBatch(tokens=tokens, lengths=lengths, rows=len(group))
+        for row, prompt in enumerate(group):
+            lengths[row] = len(prompt)
+            tokens[row, : lengths[row]] = prompt
+        yield PromptBatch(tokens=tokens, lengths=lengths, rows=len(group))
 
 
 def _prediction(

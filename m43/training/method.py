@@ -16,11 +16,29 @@ from m43.training.weight_checks import stored_dtype
 from m43.training.weight_names import PROJECTIONS
 from m43.training.weights import read_weights
 
+MASTERS = np.dtype(np.float32)
+"""Of the weights that a run trains: most updates at small rates would be lost to bfloat16's
+rounding."""
 
-def start_trainer(profile: Profile, folder: Path, config: GemmaConfig) -> Trainer:
-    """Read the base model and make what the profile's method trains of it."""
+
+def start_trainer(
+    profile: Profile,
+    folder: Path,
+    config: GemmaConfig,
+    *,
+    masters: np.dtype = MASTERS,
+) -> Trainer:
+    """Read the base model and make what the profile's method trains of it.
+
+    Args:
+        profile: says which method, and how.
+        folder: of the base model.
+        config: of the base model.
+        masters: in which dtype weights are trained; the benchmarks train in bfloat16 beside
+            others who do.
+    """
     training, lora = profile.training, profile.lora
-    dtype = base_dtype(profile, stored_dtype(folder, config))
+    dtype = base_dtype(profile, stored_dtype(folder, config), masters)
     model = read_weights(folder, config, dtype, remat=training.remat)
     if lora is not None:
         add_adapters(model, lora_settings(lora), seed=training.seed)
@@ -57,13 +75,12 @@ def abstract_blueprint(profile: Profile, config: GemmaConfig, stored: np.dtype) 
     )
 
 
-def base_dtype(profile: Profile, stored: np.dtype) -> np.dtype:
+def base_dtype(profile: Profile, stored: np.dtype, masters: np.dtype = MASTERS) -> np.dtype:
     """Say in which dtype the base model is held while it is trained.
 
-    float32 masters: most updates at small rates would be lost to bfloat16's rounding. What is
-    frozen is not updated, and stays in the dtype of its files.
+    What is frozen is not updated, and stays in the dtype of its files.
     """
-    return np.dtype(np.float32) if profile.lora is None else stored
+    return masters if profile.lora is None else stored
 
 
 def _trained(profile: Profile) -> nnx.filterlib.Filter:

@@ -13,6 +13,7 @@ from m43.records import DownloadRecord, TrainRecord
 from m43.run_dir import RunDir, read_record, write_record
 from m43.training.adapter_folder import write_adapter
 from m43.training.batches import PlannedBatch
+from m43.training.compilation import compiled_folder, keep_compiled
 from m43.training.device import bytes_in_use, peak_bytes, peak_host_bytes, require_device
 from m43.training.heartbeat import Heartbeats
 from m43.training.lessons import Lessons, prepare_lessons
@@ -48,6 +49,9 @@ def run(run: RunDir, beats: Heartbeats) -> None:
     """Train as the locked profile says; `train.json` is written last, when all of it is true."""
     profile = run.read_profile()
     contract = profile.contract
+    compiled = compiled_folder(profile)
+    if compiled is not None:
+        keep_compiled(compiled)
     with beats.phase("device"):
         require_device(computing_device(), f"{contract.platform}:{contract.device_kind}")
         beats.measure_device(lambda: bytes_in_use(jax.devices()[0]))

@@ -12,7 +12,7 @@ from m43.core.gemma import Gemma
 from m43.core.optimizer import OptimizerSettings, optimizer_steps
 from m43.core.step import StepMetrics, TrainState
 from m43.training import blueprint
-from m43.training.device import device_of
+from m43.training.device import device_of, give_back_memory
 
 
 def optimizer_settings(table: TrainingTable, steps: int) -> OptimizerSettings:
@@ -70,6 +70,7 @@ class Trainer:
     def compile(self, batch: Batch) -> None:
         """Compile the step for batches of this shape, without taking it."""
         self._compiled[batch.tokens.shape[1]] = self.lower(batch).compile()
+        give_back_memory()
 
     def step(self, batch: Batch) -> StepMetrics:
         """Take one optimizer step; what it measured may still be under way on the device."""

@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from m43.core import blocked_head
+from m43.core import decode as core_decode
 from m43.core.decode import _decode, greedy_decode, likeliest
 from m43.core.gemma import Gemma
+from m43.core.gemma_config import GemmaConfig
 
 NEW = 9
 LENGTHS = (12, 5, 1)
@@ -111,6 +114,58 @@ def test_the_loop_ends_when_all_rows_have_stopped(golden: Any) -> None:
         stop_ids=tuple(range(golden.config.vocab_size)),
     )
     assert (int(end.rounds), end.counts.tolist()) == (1, [1, 1, 1])
+
+
+def test_rows_that_have_stopped_are_left_out_and_nobody_notices(
+    golden: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight rows, halved thrice as they stop: each says what it says alone, in its own place."""
+    monkeypatch.setattr(core_decode, "FEWEST_ROWS", 1)
+    prompts, lengths = prompts_of(golden)
+    order = [2, 0, 1, 0, 2, 1, 0, 2]
+    new = NEW - 2  # no other test compiles this one
+    free, _ = decode(golden.float32, prompts, lengths)
+    stops = (int(free[0, 1]), int(free[1, 4]))
+    tokens, counts = greedy_decode(
+        golden.float32,
+        jnp.asarray(prompts[order]),
+        jnp.asarray(lengths[order]),
+        max_new_tokens=new,
+        stop_ids=stops,
+    )
+    ends = [np.flatnonzero(np.isin(row[:new], stops)) for row in free]
+    expected = [int(end[0]) + 1 if end.size else new for end in ends]
+    assert len(set(expected)) > 1
+    for place, row in enumerate(order):
+        count = expected[row]
+        assert counts[place] == count
+        assert tokens[place].tolist() == [*free[row, :count], *[0] * (new - count)]
+
+
+@pytest.mark.parametrize("softcap", [None, 0.5])
+def test_the_likeliest_in_blocks_is_the_likeliest(
+    make_model: Callable[..., Gemma],
+    make_config: Callable[..., GemmaConfig],
+    monkeypatch: pytest.MonkeyPatch,
+    softcap: float | None,
+) -> None:
+    """Ties over several blocks, logits that are not numbers, rows without any finite logit."""
+    monkeypatch.setattr(blocked_head, "LARGEST_BLOCK", 8)
+    model = make_model(make_config(final_softcap=softcap))
+    table = np.asarray(model.embedding[...]).copy()
+    table[[3, 11, 30]] = 5.0
+    rng = np.random.default_rng(1)
+    hidden = rng.normal(size=(20, table.shape[1])).astype(np.float32)
+    hidden[3], hidden[4, 0], hidden[5, 0] = 1.0, np.nan, -np.inf
+    for poisoned in (False, True):
+        if poisoned:
+            table[17] = np.nan
+        model.embedding[...] = jnp.asarray(table)
+        logits = model.logits(jnp.asarray(hidden)[:, None])[:, 0]
+        found = core_decode.likeliest_token(model, jnp.asarray(hidden))
+        assert found.tolist() == jnp.argmax(logits, axis=-1).tolist()
+        assert not poisoned or int(found[0]) == 17
+    assert int(jnp.argmax(logits[3])) == 17
 
 
 @settings(max_examples=60, deadline=None)

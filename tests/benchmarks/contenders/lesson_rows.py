@@ -1,0 +1,58 @@
+"""m43's own rows and profile for a benchmark, prepared by the code of a run."""
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from m43 import config
+from m43.config import LoraTable, Profile
+from m43.core.gemma_config import GemmaConfig
+from m43.training.lessons import Lessons, prepare_lessons
+from m43.training.model_config import read_model_config
+from tests.benchmarks.work import ROWS_A_STEP, STEPS
+
+PROFILE = Path(__file__).parents[1] / "bench.toml"
+LORA = LoraTable(rank=16, alpha=32.0)
+LORA_RATE = 2e-4
+Method = Literal["full", "lora"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """A model and what it shall learn."""
+
+    folder: Path
+    config: GemmaConfig
+    profile: Profile
+    lessons: Lessons
+
+
+def assign(
+    folder: Path,
+    *,
+    method: Method = "full",
+    steps: int = STEPS,
+    batch_rows: int = ROWS_A_STEP,
+    packed_to: int | None = None,
+) -> Assignment:
+    """Read and lay out the bundled rows as a run does, for so many steps."""
+    profile, gemma = config.load(PROFILE), read_model_config(folder)
+    lora = method == "lora"
+    training = replace(
+        profile.training,
+        method=method,
+        batch_rows=batch_rows,
+        learning_rate=LORA_RATE if lora else profile.training.learning_rate,
+        packing=packed_to is not None,
+        sequence_tokens=packed_to or profile.training.sequence_tokens,
+    )
+    profile = replace(
+        profile,
+        contract=replace(profile.contract, optimizer_steps=steps),
+        training=training,
+        lora=LORA if lora else None,
+    )
+    with tempfile.TemporaryDirectory(prefix="m43-rows-") as scratch:
+        lessons = prepare_lessons(profile, folder, gemma, Path(scratch))
+    return Assignment(folder=folder, config=gemma, profile=profile, lessons=lessons)

@@ -1,0 +1,51 @@
+"""m43 trains: m43_steps FOLDER full|lora bfloat16|float32 STEPS [PACKED_TO]."""
+
+import sys
+import time
+from pathlib import Path
+
+from m43 import typed_json
+from tests.benchmarks.measured import Steps
+
+
+def main(folder: Path, method: str, masters: str, steps: int, packed_to: int | None) -> Steps:
+    """Take the steps of a run, each waited for."""
+    began = time.monotonic()
+    import jax.numpy as jnp
+    import numpy as np
+
+    from m43.training.device import peak_host_bytes
+    from m43.training.method import start_trainer
+    from tests.benchmarks.contenders.lesson_rows import assign
+
+    given = assign(folder, method=method, steps=steps, packed_to=packed_to)
+    lessons = given.lessons
+    trainer = start_trainer(
+        given.profile, folder, given.config, masters=np.dtype(getattr(jnp, masters))
+    )
+    loaded = time.monotonic()
+    for planned in {planned.length: planned for planned in lessons.plan}.values():
+        trainer.compile(lessons.batch(planned))
+    compiled = time.monotonic()
+    durations, processor, losses = [], [], []
+    for planned in lessons.plan:
+        start, used = time.monotonic(), time.process_time()
+        metrics = trainer.step(lessons.batch(planned))
+        losses.append(float(metrics.loss_sum_nats) / int(metrics.supervised_tokens))
+        durations.append(time.monotonic() - start)
+        processor.append(time.process_time() - used)
+    return Steps(
+        ready_s=compiled - began,
+        compile_s=compiled - loaded,
+        step_s=tuple(durations),
+        cpu_s=tuple(processor),
+        losses_nats=tuple(losses),
+        real_tokens=sum(lessons.real_tokens(planned) for planned in lessons.plan),
+        peak_bytes=peak_host_bytes(),
+    )
+
+
+if __name__ == "__main__":
+    packed_to = int(sys.argv[5]) if len(sys.argv) > 5 else None
+    found = main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]), packed_to)
+    sys.stdout.write(typed_json.dump_line(found))

@@ -1,0 +1,40 @@
+"""Writes the work as token ids, for contenders that have no m43: write_work FOLDER OUT."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from m43 import typed_json
+from m43.run_dir import write_record
+from m43.training.decoding import read_decoding
+from m43.training.questions import read_questions
+from m43.training.template import Template
+from m43.training.tokenizer import read_tokenizer
+from tests.benchmarks.contenders.lesson_rows import assign
+from tests.benchmarks.measured import Written
+from tests.benchmarks.work import TokenRow, Work
+
+
+def main(folder: Path, out: Path) -> Written:
+    """Give away the rows that m43's own plan puts into each step, in that order."""
+    given = assign(folder)
+    lessons, profile = given.lessons, given.profile
+    examples = [lessons.examples[index] for planned in lessons.plan for index in planned.examples]
+    tokenizer = read_tokenizer(folder, given.config)
+    template = Template(profile.template, tokenizer, given.config)
+    with tempfile.TemporaryDirectory(prefix="m43-rows-") as scratch:
+        longest = profile.evaluation.prompt_tokens
+        file = read_questions(profile.data.evaluation, template, longest, Path(scratch))
+    decoding = read_decoding(folder, given.config, tokenizer, profile)
+    work = Work(
+        rows=tuple(TokenRow(tokens=one.tokens, completion=one.completion) for one in examples),
+        prompts=tuple(question.tokens for question in file.questions),
+        stop_ids=decoding.stop_ids,
+        pad_id=given.config.pad_id,
+    )
+    write_record(out, work)
+    return Written(rows=len(work.rows), prompts=len(work.prompts))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(typed_json.dump_line(main(Path(sys.argv[1]), Path(sys.argv[2]))))

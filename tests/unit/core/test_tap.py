@@ -1,0 +1,57 @@
+"""Taps: the array as it is, and its gradient in float32."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from m43.core.tap import tap_of, tapped
+
+BF16 = jnp.dtype("bfloat16")
+
+
+def scanned(stack: jax.Array) -> jax.Array:
+    """Use every part of a stack twice, once through its tap."""
+
+    def body(total: jax.Array, part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        weight = tapped(*part)
+        return total + jnp.sum(weight.astype(jnp.float32) ** 2), None
+
+    return jax.lax.scan(body, jnp.float32(0.0), (jax.lax.stop_gradient(stack), tap_of(stack)))[0]
+
+
+@pytest.mark.parametrize("dtype", [BF16, jnp.dtype("float32")])
+def test_the_gradient_is_the_arrays_own(dtype: jnp.dtype) -> None:
+    """Value and gradient are those of the array without a tap, in the array's dtype."""
+    stack = jnp.asarray([[1.0, -2.0], [3.0, 0.5]], dtype)
+    value, gradient = jax.value_and_grad(scanned)(stack)
+    assert float(value) == 14.25
+    assert (gradient.dtype, gradient.tolist()) == (dtype, [[2.0, -4.0], [6.0, 1.0]])
+
+
+def test_parts_add_up_in_float32() -> None:
+    """600 parts of 1 are 600, and not the 256 at which bfloat16 stops counting."""
+
+    def use(array: jax.Array) -> jax.Array:
+        tap = tap_of(array)
+        parts = (jnp.sum(tapped(jax.lax.stop_gradient(array), tap)) for _ in range(600))
+        return sum(part.astype(jnp.float32) for part in parts)
+
+    gradient = jax.grad(use)(jnp.ones((1,), BF16))
+    assert gradient.astype(jnp.float32).tolist() == [600.0]
+
+
+def test_a_tap_is_never_made() -> None:
+    """The compiled gradient holds the stack's gradient in float32, and no zeros beside it."""
+
+    def linear(stack: jax.Array, factors: jax.Array) -> jax.Array:
+        def body(total: jax.Array, part: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
+            weight, tap, factor = part
+            return total + factor * jnp.sum(tapped(weight, tap).astype(jnp.float32)), None
+
+        taken = (jax.lax.stop_gradient(stack), tap_of(stack), factors)
+        return jax.lax.scan(body, jnp.float32(0.0), taken)[0]
+
+    stack = jax.ShapeDtypeStruct((64, 256, 256), BF16)
+    factors = jax.ShapeDtypeStruct((64,), jnp.float32)
+    compiled = jax.jit(jax.grad(linear)).lower(stack, factors).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 1.2 * 4 * 64 * 256 * 256
