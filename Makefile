@@ -11,8 +11,10 @@ BROWSER := .venv-browser
 BROWSER_READY := $(BROWSER)/.ready
 MUTATION := .venv-mutation
 MUTATION_READY := $(MUTATION)/.ready
+PLAN := .venv-plan
+PLAN_READY := $(PLAN)/.ready
 
-.PHONY: rehearsal test fuzz lint types contracts parity browser real faults faults-quick lies coverage mutation check lock clean
+.PHONY: rehearsal test fuzz lint types contracts parity browser real faults faults-quick lies coverage mutation check lock clean plan-here plan-cards
 
 rehearsal: $(READY)  ## all four gates on a toy Gemma: no GPU, no token
 	$(BIN)/python -m pytest acceptance -m rehearsal
@@ -68,6 +70,12 @@ browser: $(READY) $(BROWSER_READY)  ## the report in a real browser (needs Chrom
 	  echo "found no Chromium, expected one on the PATH; Debian: apt-get install chromium"; exit 1; }
 	$(BROWSER)/bin/python -m pytest tests/browser --timeout 1200
 
+plan-here: $(READY)  ## the plan against real steps on this CPU: make plan-here MODEL=FOLDER of Gemma 3 270M
+	M43_GEMMA_270M="$(MODEL)" $(BIN)/python -m pytest -s tests/benchmarks/test_plan.py
+
+plan-cards: $(PLAN_READY)  ## the plan for cards that need not be here; 5 GB of compiler
+	$(PLAN)/bin/python -m pytest -s tests/benchmarks/test_cards.py
+
 check: lint types contracts test rehearsal parity  ## what CI runs
 
 lock:  ## write requirements.lock again (needs uv)
@@ -91,6 +99,12 @@ $(MUTATION_READY): requirements.lock pyproject.toml
 	@test -x $(MUTATION)/bin/python || $(PYTHON) -m venv $(MUTATION)
 	@$(MUTATION)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(MUTATION)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[mutation]'
+
+# The compiler for cards: as large as it is, only where somebody plans for one.
+$(PLAN_READY): requirements.lock pyproject.toml
+	@test -x $(PLAN)/bin/python || $(PYTHON) -m venv $(PLAN)
+	@$(PLAN)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(PLAN)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[cuda13]'
 	@touch $@
 
 clean:  ## remove what the tools left; runs and .venv stay

@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(call=None)
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
     _add_checklist(commands)
+    _add_plan(commands)
     for name, call, text, more in (
         ("verify", _verify, "recompute every claim of a run folder", _ABOUT_VERIFY),
         ("render", _render, "write a run folder's documents again from its records", ""),
@@ -156,6 +157,40 @@ def _add_checklist(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     command.set_defaults(call=_checklist)
 
 
+def _add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "what would the run take: memory, time, disk?"
+    command = commands.add_parser(
+        "plan",
+        help=text,
+        description="Compile the real step from the model's config.json alone and print what a run "
+        "takes, on this machine's CPU or on a card that need not be there. "
+        "Exit status 0: it fits; 1: it does not.",
+    )
+    default = REPOSITORY / "acceptance" / "production.toml"
+    command.add_argument(
+        "--m43-profile",
+        type=Path,
+        default=default,
+        metavar="FILE",
+        help="a profile of your own (default: acceptance/production.toml)",
+    )
+    command.add_argument(
+        "--model",
+        type=Path,
+        metavar="FOLDER",
+        help="a folder with the model's config.json (default: looked for in the cache)",
+    )
+    command.add_argument(
+        "--target",
+        default="",
+        metavar="DEVICE",
+        help="cpu, rtx5090, h100 or a file like those in m43/training/targets "
+        "(default: the contract's device); a card needs the extra cuda13, not the card",
+    )
+    command.add_argument("--json", action="store_true", help="for machines, as JSON")
+    command.set_defaults(call=_plan)
+
+
 # Each command imports what it needs when it is called: verify must start without the packages
 # that the gates use.
 def _checklist(options: argparse.Namespace) -> int:
@@ -165,6 +200,19 @@ def _checklist(options: argparse.Namespace) -> int:
         return template(options.m43_profile, options.m43_run, REPOSITORY, sys.stdout)
     return checklist(
         options.m43_profile, options.m43_run, REPOSITORY, sys.stdout, as_json=options.json
+    )
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from m43.harness.plan_command import plan
+
+    return plan(
+        options.m43_profile,
+        options.model,
+        options.target,
+        REPOSITORY,
+        sys.stdout,
+        as_json=options.json,
     )
 
 

@@ -1,10 +1,10 @@
 """The gated feed-forward of a layer."""
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from m43.core.gated import gated_gelu
 from m43.core.gemma_config import GemmaConfig
 from m43.core.projection import Projection
 
@@ -23,17 +23,14 @@ class FeedForward(nnx.Module):
         param_dtype: jnp.dtype,
         compute_dtype: jnp.dtype,
     ) -> None:
+        self.compute_dtype = compute_dtype
         dtypes = {"param_dtype": param_dtype, "compute_dtype": compute_dtype}
         self.gate = Projection(config.d_ff, config.d_model, rngs=rngs, **dtypes)
         self.up = Projection(config.d_ff, config.d_model, rngs=rngs, **dtypes)
         self.down = Projection(config.d_model, config.d_ff, rngs=rngs, **dtypes)
 
     def __call__(self, inputs: Float[Array, "B L D"]) -> Float[Array, "B L D"]:
-        """Return down(gelu(gate(x)) * up(x)) in float32.
-
-        The tanh form of GELU, also where a config.json of Gemma 1 says "gelu".
-
-        Source: transformers 5.23, GemmaMLP and GemmaConfig.__post_init__.
-        """
-        gated = jax.nn.gelu(self.gate(inputs), approximate=True) * self.up(inputs)
-        return self.down(gated)
+        """Return down(gelu(gate(x)) * up(x)) in float32."""
+        gate = self.gate(inputs).astype(self.compute_dtype)
+        up = self.up(inputs).astype(self.compute_dtype)
+        return self.down(gated_gelu(gate, up))

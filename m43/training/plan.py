@@ -147,15 +147,20 @@ def state_bytes_moved(weights: int, state: int, *, remat: bool) -> int:
 
 
 def logits_rows(module: Module, config: GemmaConfig) -> int:
-    """Find how many rows of logits the compiled step holds at once, at most."""
+    """Find how many rows of logits the compiled step holds at once, at most.
+
+    They may lie as rows of the whole vocabulary, or as blocks of it: [blocks, ..., ids of one].
+    """
     rows = [1]
     for array, _ in module.written():
-        if config.vocab_size in array.shape:
-            others = list(array.shape)
-            others.remove(config.vocab_size)
+        shape = list(array.shape)
+        if config.vocab_size in shape:
+            shape.remove(config.vocab_size)
             # [V, D] is the embedding or its gradient.
-            if config.d_model not in others:
-                rows.append(math.prod(others))
+            if config.d_model not in shape:
+                rows.append(math.prod(shape))
+        elif len(shape) > 2 and shape[0] * shape[-1] == config.vocab_size:
+            rows.append(math.prod(shape[1:-1]))
     return max(rows)
 
 

@@ -58,12 +58,18 @@ def known_targets() -> tuple[str, ...]:
 
 
 def read_target(name: str) -> Target:
-    """Read a card's description: one of m43's by its name, or a file by its path.
+    """Read a card's description: one of m43's by its name or JAX's, or a file by its path.
 
     Raises:
         TargetError: with everything that is wrong with it.
     """
-    path = FOLDER / f"{name}{_SUFFIX}" if name in known_targets() else Path(name)
+    by_kind = target_of(name)
+    if by_kind is not None:
+        return by_kind
+    return _read(FOLDER / f"{name}{_SUFFIX}" if name in known_targets() else Path(name), name)
+
+
+def _read(path: Path, name: str) -> Target:
     data, problems = read_toml(path)
     if problems:
         expected = f"cpu, {', '.join(known_targets())}, or a file like those in {FOLDER}"
@@ -77,7 +83,7 @@ def read_target(name: str) -> Target:
 
 def target_of(device_kind: str) -> Target | None:
     """Find the description of a card by the name that JAX gives it."""
-    found = (read_target(name) for name in known_targets())
+    found = (_read(FOLDER / f"{name}{_SUFFIX}", name) for name in known_targets())
     return next((target for target in found if target.device_kind == device_kind), None)
 
 

@@ -1,6 +1,9 @@
-"""The topology: a card that is not there, for which XLA compiles all the same."""
+"""The topology: a card that is not there, for which XLA compiles all the same.
 
-from collections.abc import Callable, Mapping
+The process must have been started for it: `m43.harness.plan_command` says with what.
+"""
+
+from collections.abc import Callable
 from importlib import metadata
 
 import jax
@@ -10,15 +13,6 @@ from jaxtyping import PyTree
 
 from m43.errors import FailureClass, M43Error
 from m43.training.target import Target
-
-ENVIRONMENT: Mapping[str, str] = {
-    # The plugin must not look for the driver of a card that is not there.
-    "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1",
-    # Autotuning would run kernels on it.
-    "XLA_FLAGS": "--xla_gpu_autotune_level=0",
-    "JAX_PLATFORMS": "cpu",
-}
-"""What a process that compiles for a card that is not there must have been started with."""
 
 _PLUGINS = ("jax-cuda13-plugin", "jax-cuda12-plugin")
 

@@ -133,15 +133,19 @@ def test_remat_reads_every_weight_once_more() -> None:
     assert state_bytes_moved(100, 30, remat=True) == 360
 
 
-def test_rows_of_logits_are_told_from_the_embedding(gemma: GemmaConfig) -> None:
-    """A chunk of 7 x 3 rows; [V, D] is none."""
-    size, width = gemma.vocab_size, gemma.d_model
-    text = (
-        "ENTRY %main (a: f32[1]) -> f32[1] {\n"
-        f"  %a = f32[{size},{width}]{{1,0}} add(%x, %y)\n"
-        f"  %b = f32[7,3,{size}]{{2,1,0}} add(%x, %y)\n"
-    )
-    assert logits_rows(read_module(text), gemma) == 21
+@pytest.mark.parametrize(
+    ("shape", "rows"),
+    [("7,3,{V}", 21), ("{V},{D}", 1), ("2,1,9,{half}", 9), ("2,9,{D}", 1), ("{V}", 1)],
+)
+def test_rows_of_logits_are_told_from_the_embedding(
+    gemma: GemmaConfig, shape: str, rows: int
+) -> None:
+    """Whole rows or blocks of the vocabulary; [V, D] is none, nor is a hidden state."""
+    # The tiny vocabulary is odd: one that has halves stands for it.
+    even = replace(gemma, vocab_size=2 * gemma.vocab_size)
+    sizes = shape.format(V=even.vocab_size, D=even.d_model, half=gemma.vocab_size)
+    text = f"ENTRY %main (a: f32[1]) -> f32[1] {{\n  %a = f32[{sizes}]{{0}} add(%x, %y)\n"
+    assert logits_rows(read_module(text), even) == rows
 
 
 def test_a_dtype_that_is_not_said_is_not_guessed(tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""The plan of Gemma 2B for cards that need not be here: what fits an RTX 5090 and what does not.
+
+Needs XLA's compiler for CUDA and no card: `make plan-cards`.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from m43 import config
+from m43.config import LoraTable
+from m43.evidence.plan_page import fits
+from m43.harness.plan import ask
+from m43.harness.plan_command import child_that_plans
+from m43.plan_record import PlanRequest, TrainingPlan
+from tests.benchmarks.random_gemma import CONFIG
+
+REPOSITORY = Path(__file__).parents[2]
+GIB = 2**30
+
+pytestmark = pytest.mark.timeout(1800)
+
+Plan = Callable[..., TrainingPlan]
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    """Plan production with another method or batch."""
+    (tmp_path / "config.json").write_text(json.dumps(dict(CONFIG)))
+    profile = config.load(REPOSITORY / "acceptance" / "production.toml")
+
+    def make(target: str, method: str, rows: int, length: int, *, remat: bool) -> TrainingPlan:
+        lora = LoraTable(rank=16, alpha=32.0) if method == "lora" else None
+        training = replace(
+            profile.training,
+            method=method,
+            optimizer="adamw" if lora else "adafactor",
+            batch_rows=rows,
+            sequence_tokens=length,
+            remat=remat,
+        )
+        mine = replace(profile, training=training, lora=lora)
+        request = PlanRequest(profile=mine, config_folder=tmp_path, target=target)
+        answer = ask(child_that_plans(REPOSITORY, with_card=True), request)
+        assert answer.training is not None, answer.reason
+        print(  # noqa: T201 (a benchmark's result)
+            f"{target} {method} {rows} x {length} remat {remat}: "
+            f"{answer.training.peak_bytes / GIB:.2f} GiB, "
+            f"{answer.training.step.float32_products} float32 products"
+        )
+        return answer.training
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("method", "rows", "length", "gib"),
+    [("full", 8, 512, 20), ("lora", 8, 512, 7), ("lora", 4, 2048, 11)],
+)
+def test_what_is_promised_fits_an_rtx_5090(
+    plan: Plan, method: str, rows: int, length: int, gib: int
+) -> None:
+    """Within its bar, without a float32 product, without logits beyond the chunk."""
+    found = plan("rtx5090", method, rows, length, remat=True)
+    assert found.peak_bytes <= gib * GIB
+    assert fits(found)
+    assert found.step.float32_products == 0
+    assert found.step.bfloat16_products > 30
+    assert found.step.logits_rows <= 128
+
+
+def test_without_remat_full_training_does_not_fit_and_what_would_is_named(plan: Plan) -> None:
+    """The search finds settings by planning them."""
+    found = plan("rtx5090", "full", 8, 512, remat=False)
+    assert not fits(found)
+    assert found.alternatives[0].settings == ("training.remat = true",)
+
+
+def test_an_h100_holds_the_full_training_twice(plan: Plan) -> None:
+    """Another card, the same step."""
+    found = plan("h100", "full", 8, 512, remat=True)
+    assert found.limits.device == "gpu:NVIDIA H100 80GB HBM3"
+    assert 2 * found.peak_bytes < found.limits.memory_bytes
