@@ -11,10 +11,23 @@ _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
 )
 
+# Source: ECMA-48: control sequences, operating system commands, and the escapes of two letters.
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
+
 
 def visible(text: str) -> str:
     """Replace what steers instead of saying; keep tabs and line feeds."""
     return _STEERING.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
+
+
+def without_escapes(text: str) -> str:
+    r"""Take out the sequences by which a terminal is told to colour, move and name things.
+
+    Example:
+        >>> without_escapes("\x1b[1;31mred\x1b[0m")
+        'red'
+    """
+    return _ESCAPES.sub("", text)
 
 
 def clipped(text: str, most: int) -> str:

@@ -1,6 +1,9 @@
 """What a secret looks like in text, and text without it."""
 
 import base64
+import functools
+import html
+import json
 import re
 from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
@@ -11,14 +14,29 @@ REDACTED = "[REDACTED]"
 HUB_TOKEN = re.compile(rb"hf_[A-Za-z0-9]{20,}")
 # Shorter secrets would turn half of every text into "[REDACTED]".
 _SHORTEST = 4
+# What a line break, with the indentation around it, may put between two letters of a secret; in
+# JSON and in a repr it is written as an escape.
+_BREAK = r"(?:[ \t]*(?:[\r\n]|\\[rn])+[ \t]*)?"
+# On one line first: so a whole token at the end of its line does not take the next line with it.
+_SHAPES = (HUB_TOKEN.pattern.decode(), rf"h{_BREAK}f{_BREAK}_(?:{_BREAK}[A-Za-z0-9]){{20,}}")
+_BEGUN_SHAPE = re.compile(rb"(?:h|hf|hf_[A-Za-z0-9]{0,19})\Z")
 
 
 def forms(secret: str) -> tuple[str, ...]:
-    """Give the ways in which a secret may be written: plain, URL-encoded, base64."""
+    """Give the ways in which a secret may be written.
+
+    Plain, URL-encoded, base64 and hexadecimal, and as it stands in JSON, in Python's repr and in
+    HTML or XML. Not what somebody does on purpose: reversed, encrypted, one letter at a time.
+    """
     if len(secret) < _SHORTEST:
         return ()
-    data = secret.encode()
-    encoded = [secret, quote(secret, safe=""), quote_plus(secret)]
+    data = secret.encode(errors="surrogateescape")
+    in_json = json.dumps(secret)[1:-1]
+    urls = (quote(data, safe=""), quote_plus(data))
+    encoded = [secret, *urls, *(re.sub("%..", lambda code: code[0].lower(), url) for url in urls)]
+    encoded += [data.hex(), data.hex().upper()]
+    encoded += [in_json, in_json.replace("/", "\\/"), json.dumps(secret, ensure_ascii=False)[1:-1]]
+    encoded += [repr(secret)[1:-1], html.escape(secret), html.escape(secret, quote=False)]
     for code in (base64.b64encode, base64.urlsafe_b64encode):
         # In the middle of a longer text a secret is encoded at one of three alignments; what
         # does not depend on its neighbours is the same each time.
@@ -32,18 +50,52 @@ def forms(secret: str) -> tuple[str, ...]:
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """Replace every form of the secrets, and whatever is shaped like a hub token."""
-    every = sorted({form for secret in secrets for form in forms(secret)}, key=len, reverse=True)
-    for form in every:
-        text = text.replace(form, REDACTED)
-    return re.sub(HUB_TOKEN.pattern.decode(), REDACTED, text)
+    """Replace every form of the secrets, and whatever is shaped like a hub token.
+
+    Also where a line ends in the middle of one.
+    """
+    return _pattern(tuple(secrets)).sub(REDACTED, text)
+
+
+def begins_secret(text: str, secrets: Iterable[str]) -> bool:
+    """Tell whether the end of a text may be the beginning of a secret that goes on."""
+    tail = _joined(text.encode(errors="surrogateescape"))
+    return _BEGUN_SHAPE.search(tail) is not None or any(
+        tail.endswith(needle[:length])
+        for needle in _needles(tuple(secrets))
+        for length in range(1, len(needle))
+    )
 
 
 def holds_secret(data: bytes, secrets: Iterable[str]) -> bool:
     """Tell whether bytes hold a secret in any form, also broken by line ends."""
-    joined = re.sub(rb"[\r\n]+[ \t]*", b"", data)
-    needles = [form.encode() for secret in secrets for form in forms(secret)]
+    needles = _needles(tuple(secrets))
+    # In bytes and one by one: weights are searched too, and this is ten times as fast as _pattern.
     return any(
         HUB_TOKEN.search(view) or any(needle in view for needle in needles)
-        for view in (data, joined)
+        for view in (data, _joined(data))
     )
+
+
+def _joined(data: bytes) -> bytes:
+    """Leave line breaks out, with the indentation around them."""
+    for written in (b"\\r", b"\\n", b"\r"):
+        data = data.replace(written, b"\n")
+    return b"".join(line.strip(b" \t") for line in data.split(b"\n"))
+
+
+@functools.lru_cache(maxsize=16)
+def _every_form(secrets: tuple[str, ...]) -> tuple[str, ...]:
+    every = {form for secret in secrets for form in forms(secret)}
+    return tuple(sorted(every, key=lambda form: (-len(form), form)))
+
+
+@functools.lru_cache(maxsize=16)
+def _needles(secrets: tuple[str, ...]) -> tuple[bytes, ...]:
+    return tuple(form.encode(errors="surrogateescape") for form in _every_form(secrets))
+
+
+@functools.lru_cache(maxsize=16)
+def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str]:
+    broken = (_BREAK.join(map(re.escape, form)) for form in _every_form(secrets))
+    return re.compile("|".join((*broken, *_SHAPES)))

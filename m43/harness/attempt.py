@@ -24,6 +24,7 @@ from m43.harness.recovery import Recovered
 from m43.harness.tree import Tree
 from m43.harness.vitals import vitals
 from m43.harness.world import World
+from m43.plain_text import visible
 from m43.records import GATES
 from m43.run_dir import (
     RunDir,
@@ -252,7 +253,7 @@ class Attempt:
         return self.verdict
 
     def _clean(self, text: str) -> str:
-        return secrets.redact(text, self.secrets)[:_LONGEST_DETAIL]
+        return visible(secrets.redact(text, self.secrets))[:_LONGEST_DETAIL]
 
 
 class RunInProgressError(M43Error):

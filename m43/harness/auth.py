@@ -39,7 +39,7 @@ def _record(world: World, profile: Profile, ladder: "_Ladder", begun: float) -> 
     wanted = profile.hub.files
     return AuthRecord(
         token_source=world.token.source,
-        endpoint=ladder.endpoint or world.endpoint or profile.hub.endpoint,
+        endpoint=redact(ladder.endpoint or world.endpoint or profile.hub.endpoint, world.secrets),
         account=ladder.account,
         repo=profile.contract.repo,
         revision=ladder.revision,

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from m43.evidence.redaction import holds_secret
+
 _NAMES = frozenset(
     {
         "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH",
@@ -68,7 +70,8 @@ def child_environment(
         platform: Where JAX shall compute; it is told this one and so cannot fall back.
         system: The operating system, as `sys.platform` names it.
         parent_pid: The process whose end the child shall not survive.
-        secrets: Texts that no variable may contain, whatever its name.
+        secrets: Texts that no variable may contain in any form, whatever its name; what is
+            shaped like a hub token none may either.
     """
     kept = {
         name: value
@@ -87,7 +90,5 @@ def child_environment(
         "M43_PARENT_PID": str(parent_pid),
     }
     return {
-        name: value
-        for name, value in made.items()
-        if not any(secret in value for secret in secrets if secret)
+        name: value for name, value in made.items() if not holds_secret(os.fsencode(value), secrets)
     }

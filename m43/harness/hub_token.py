@@ -1,14 +1,18 @@
 """The hub token: where it was found. Its value is never printed, recorded or passed on."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from m43.whole_file import read_whole
+
 Source = Literal["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "token file", "absent"]
 
 # The one source that m43 goes on with: where the engineer set it, for this run.
 ACCEPTED_SOURCE: Source = "HF_TOKEN"
+_MOST_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,23 +53,28 @@ def token_path(environment: Mapping[str, str]) -> Path:
     Source: huggingface_hub 2.4, constants.py: HF_TOKEN_PATH, HF_HOME, XDG_CACHE_HOME.
     """
     if path := environment.get("HF_TOKEN_PATH"):
-        return Path(path).expanduser()
+        return _expanded(path)
     return hub_home(environment) / "token"
 
 
 def hub_home(environment: Mapping[str, str]) -> Path:
     """Say where huggingface_hub keeps its things."""
     if home := environment.get("HF_HOME"):
-        return Path(home).expanduser()
+        return _expanded(home)
     cache = environment.get("XDG_CACHE_HOME") or str(
-        Path(environment.get("HOME") or "~").expanduser() / ".cache"
+        _expanded(environment.get("HOME") or "~") / ".cache"
     )
-    return Path(cache).expanduser() / "huggingface"
+    return _expanded(cache) / "huggingface"
+
+
+def _expanded(path: str) -> Path:
+    # Not Path.expanduser, which raises where "~name" is nobody's home.
+    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def _file_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        return read_whole(path, _MOST_BYTES).decode()
+    except (OSError, ValueError):
         # No readable file is the same as no file: there is no token in it to use.
         return ""

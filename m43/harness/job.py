@@ -3,18 +3,20 @@
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from m43.config import SELF_VENV, Profile
 from m43.errors import FailureClass, Problem, ProblemsError
 from m43.evidence.diagnosis import process_class
+from m43.evidence.redaction import redact
 from m43.harness.child_environment import child_environment
 from m43.harness.process import Child, Outcome, Sight, run_child
 from m43.harness.venv import find_interpreter, venv_folder
 from m43.harness.world import World
 from m43.records import ChildError, ProcessRecord, StepMetrics
-from m43.run_dir import RunDir, read_record, write_last_record
+from m43.run_dir import RunDir, read_record, write_last_record, write_record
 
 Name = Literal["train", "eval"]
 _WORDS: dict[Name, str] = {"train": "train", "eval": "evaluate"}
@@ -64,10 +66,23 @@ def run_job(
         silence_s=deadlines.silence_s,
         stacks=run.stacks(name),
     )
-    outcome = run_child(
-        child, see, lambda record: write_last_record(run, run.process(name), record)
-    )
+
+    def keep(record: ProcessRecord) -> None:
+        write_last_record(run, run.process(name), record)
+        make_plain(run.error(name), world.secrets)
+
+    outcome = run_child(child, see, keep)
     require_success(name, run, outcome)
+
+
+def make_plain(path: Path, secrets: tuple[str, ...]) -> None:
+    """Take secrets out of the record that a child left, which knows none and so hides none."""
+    if not path.exists():
+        return
+    error = read_record(path, ChildError)
+    clean = replace(error, problems=tuple(redact(text, secrets) for text in error.problems))
+    if clean != error:
+        write_record(path, clean)
 
 
 def require_success(name: Name, run: RunDir, outcome: Outcome) -> None:

@@ -5,7 +5,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import IO, BinaryIO
 
-from m43.evidence.secrets import redact
+from m43.evidence.redaction import begins_secret, redact
+from m43.plain_text import visible, without_escapes
 
 _LONGEST_LINE = 1 << 20
 _READ_BYTES = 1 << 16
@@ -17,7 +18,8 @@ class LogPump:
     """Reads a pipe to its end in a thread of its own, and keeps the last lines at hand.
 
     Lines are the unit because a secret may arrive in two reads: nothing is written before its
-    line is whole.
+    line is whole. A line whose end may begin a secret waits for the next one. What is written is
+    plain: a log that is looked at on a terminal steers nothing.
     """
 
     def __init__(self, pipe: IO[bytes], log: BinaryIO, secrets: Sequence[str]) -> None:
@@ -25,6 +27,7 @@ class LogPump:
         self._log = log
         self._secrets = tuple(secrets)
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._waiting = ""
         self._thread = threading.Thread(target=self._pump, name="m43-log-pump", daemon=True)
         self._thread.start()
 
@@ -47,7 +50,9 @@ class LogPump:
                 break
             buffer = self._write_whole_lines(buffer + piece)
         if buffer:
-            self._write(buffer, b"\n")
+            self._write(buffer)
+        if self._waiting:
+            self._keep(self._waiting.removesuffix("\n"))
 
     def _read(self) -> bytes:
         try:
@@ -60,23 +65,32 @@ class LogPump:
         # A carriage return ends a line too: progress bars write nothing else.
         *lines, rest = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         for line in lines:
-            self._write(line, b"\n")
+            self._write(line)
         if len(rest) <= _LONGEST_LINE:
             return rest
         # A secret has no space in it, so a space is a place to cut.
         head, space, tail = rest.rpartition(b" ")
         if space and len(tail) < _LONGEST_LINE:
-            self._write(head, b"\n")
+            self._write(head)
             return tail
-        self._write(_TOO_LONG, b"\n")
+        self._write(_TOO_LONG)
         return b""
 
-    def _write(self, line: bytes, end: bytes) -> None:
-        text = redact(line.decode(errors="replace"), self._secrets)
-        self._lines.append(text)
+    def _write(self, line: bytes) -> None:
+        # Colours inside a secret would hide it, so they go first.
+        text = self._waiting + without_escapes(line.decode(errors="replace"))
+        if len(text) < _LONGEST_LINE and begins_secret(text, self._secrets):
+            self._waiting = f"{text}\n"
+        else:
+            self._waiting = ""
+            self._keep(text)
+
+    def _keep(self, text: str) -> None:
+        text = visible(redact(text, self._secrets))
+        self._lines.extend(text.split("\n"))
         try:
-            # One write per line: two pumps may share a log.
-            self._log.write(text.encode() + end)
+            # One write for all of it: two pumps may share a log.
+            self._log.write(f"{text}\n".encode())
             self._log.flush()
         except OSError:
             # On a full disk the child must still be read, or it would wait for this pump; the

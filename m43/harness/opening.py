@@ -1,5 +1,6 @@
 """The opening: what is true before the first gate."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -143,7 +144,11 @@ def git_commit(repository: Path) -> str:
 
 def _git(repository: Path, *words: str) -> list[str] | None:
     # Without optional locks: a run writes nothing into .git either.
-    command = ["git", "--no-optional-locks", "-C", str(repository), *words]
+    # A configuration may name programs that git then runs: none of the repository's, and of the
+    # environment's variables only what git needs to be found and to trust the folder.
+    quiet = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
+    command = ["git", "--no-optional-locks", *quiet, "-C", str(repository), *words]
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     try:
         answer = subprocess.run(
             command,
@@ -153,6 +158,7 @@ def _git(repository: Path, *words: str) -> list[str] | None:
             timeout=_GIT_PATIENCE_S,
             check=False,
             stdin=subprocess.DEVNULL,
+            env=kept | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"},
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

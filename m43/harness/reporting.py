@@ -11,7 +11,7 @@ import pytest
 import m43
 from m43.errors import FailureClass, M43Error
 from m43.evidence.report_seal import seal_reports
-from m43.harness import command_line, gates, not_run, own_code, selection
+from m43.harness import command_line, gates, not_run, own_code, plain_report, selection
 from m43.harness.attempt import Attempt, begin
 from m43.harness.interruption import Interruption
 from m43.harness.opening import Plan, version
@@ -107,6 +107,7 @@ class Reporting:
         """Write each judgement into the journal as it falls."""
         report: pytest.TestReport = yield
         assert self.attempt is not None
+        plain_report.make_plain(report, self.attempt.secrets)
         if report.when == "setup" and report.failed:
             # A gate that stopped is a promise that failed, not an accident of the test.
             report.when = "call"

@@ -1,8 +1,9 @@
 """The world: which hub a run asks, with which token, and where the downloads go."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 from m43.config import DEFAULT_ENDPOINT, LOOPBACK_ENDPOINT, Profile
 from m43.harness.hub_token import HubToken, every_token, find_token, hub_home
@@ -18,11 +19,13 @@ class World:
         environment: The variables as the engineer set them; a rehearsal gets its own.
         endpoint: The hub's address; empty means the one that huggingface_hub itself uses.
         cache_dir: The Hugging Face cache; None means the one that huggingface_hub itself uses.
+        hidden: Secrets that lie about and are not this world's: the engineer's, in a rehearsal.
     """
 
     environment: Mapping[str, str] = field(repr=False)
     endpoint: str
     cache_dir: Path | None
+    hidden: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def token(self) -> HubToken:
@@ -32,7 +35,8 @@ class World:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every text that may appear in nothing that m43 writes."""
-        return tuple(token.value for token in every_token(self.environment))
+        tokens = (token.value for token in every_token(self.environment))
+        return tuple(dict.fromkeys((*tokens, *self.hidden, *_passwords(self.environment))))
 
     @property
     def cache(self) -> Path:
@@ -67,4 +71,18 @@ def rehearsal_world(
     hidden = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HOME", "HF_ENDPOINT")
     mine = {name: value for name, value in environment.items() if name not in hidden}
     mine |= {"HF_TOKEN": token, "HF_HOME": str(cache_dir.parent / "home")}
-    return World(environment=mine, endpoint=endpoint, cache_dir=cache_dir)
+    return World(
+        environment=mine,
+        endpoint=endpoint,
+        cache_dir=cache_dir,
+        hidden=tuple(found.value for found in every_token(environment)),
+    )
+
+
+def _passwords(environment: Mapping[str, str]) -> Iterator[str]:
+    """Give the passwords in addresses, which libraries put into the text of their errors."""
+    for name, value in environment.items():
+        if name.upper().endswith("_PROXY") or name == "HF_ENDPOINT":
+            # Between the colon and the last @, as every reader of addresses has it.
+            _, _, password = value.rpartition("@")[0].rpartition("/")[2].partition(":")
+            yield from (password, unquote(password)) if password else ()

@@ -1,16 +1,20 @@
 """No form of the token survives redaction, and none is overlooked in a file."""
 
 import base64
+import html
 import io
+import json
 from pathlib import Path
 from urllib.parse import quote
+from xml.sax.saxutils import escape
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from m43.evidence import secrets
-from m43.evidence.redaction import REDACTED, forms, holds_secret, redact
+from m43.evidence.redaction import REDACTED, begins_secret, forms, holds_secret, redact
+from tests.unit.fuzzing import hostile
 
 SECRET = "s3cr3t/with+odd=signs"
 TOKEN = "hf_" + "Ab3" * 11
@@ -114,3 +118,86 @@ def test_a_large_file_is_never_read_as_a_whole(
     monkeypatch.setattr(Path, "open", lambda path, mode: Watched(SECRET.encode()[1:]))
     assert secrets.search(tmp_path, [SECRET]) == ()
     assert asked == [1 << 24, 1 << 24]
+
+
+WRITTEN = {
+    "plain": SECRET,
+    "in an address": quote(SECRET, safe=""),
+    "in an address, in small letters": quote(SECRET, safe="").replace("%2F", "%2f"),
+    "in base64": base64.b64encode(SECRET.encode()).decode(),
+    "in base64 for addresses": base64.urlsafe_b64encode(b"??>" + SECRET.encode()).decode(),
+    "in hexadecimal": SECRET.encode().hex(),
+    "in large hexadecimal": SECRET.encode().hex().upper(),
+    "in JSON": json.dumps({"token": SECRET}),
+    "in JSON of PHP": json.dumps(SECRET).replace("/", r"\/"),
+    "in a repr": repr(OSError(f"bad header: {SECRET.encode()!r}")),
+    "shaped like a token": f"Authorization: Bearer {TOKEN}",
+}
+
+
+@pytest.mark.parametrize("how", WRITTEN)
+def test_no_form_survives_a_line_break_at_any_place(how: str) -> None:
+    """Wherever a line is broken, whatever is indented."""
+    text = WRITTEN[how]
+
+    for place in range(1, len(text)):
+        broken = f"{text[:place]} \r\n\t {text[place:]}"
+        assert not holds_secret(redact(broken, [SECRET]).encode(), [SECRET]), broken
+        assert SECRET not in redact(broken, [SECRET]).replace(" \r\n\t ", "")
+
+
+def test_a_token_at_the_end_of_its_line_takes_nothing_of_the_next() -> None:
+    """What follows it is not part of it."""
+    assert redact(f"token {TOKEN}\nLoading weights", ()) == f"token {REDACTED}\nLoading weights"
+
+
+@pytest.mark.parametrize(
+    "secret", ["q\"u\\o/t<e>&'s", "\xfc\xf1\xee\U0001f511", "new\nline", "\udcff\udcfe-x"]
+)
+def test_a_secret_of_strange_characters_is_found_as_libraries_write_it(secret: str) -> None:
+    """In JSON, in a repr, in HTML, in XML; also bytes of the environment that are no text."""
+    for text in (
+        *(json.dumps(secret), json.dumps(secret, ensure_ascii=False), repr(secret)),
+        *(html.escape(secret), escape(secret), secret),
+    ):
+        assert REDACTED in redact(f"a {text} b", [secret]), text
+
+
+@hostile(60)
+@given(
+    secret=st.text(min_size=8, max_size=40),
+    before=st.text(max_size=20),
+    after=st.text(max_size=20),
+    place=st.integers(1, 39),
+    form=st.integers(0, 30),
+)
+def test_whatever_is_redacted_is_not_found_any_more(
+    secret: str, before: str, after: str, place: int, form: int
+) -> None:
+    """The two agree on every form, in any surroundings, broken at any place."""
+    every = forms(secret)
+    text = every[form % len(every)]
+    broken = f"{before}{text[:place]}\n  {text[place:]}{after}"
+
+    assert holds_secret(text.encode(), [secret])
+    clean = redact(broken, [secret])
+
+    # What was left beside the mark may spell it anew only if the secret is like the mark.
+    assert not holds_secret(clean.replace(REDACTED, " ").encode(), [secret]) or len(set(secret)) < 3
+
+
+def test_the_end_of_a_line_may_begin_a_secret() -> None:
+    """Of every form, and of what is only shaped like one; not where it is complete, or none."""
+    for text in (SECRET, TOKEN, base64.b64encode(SECRET.encode()).decode(), SECRET.encode().hex()):
+        assert all(begins_secret(f"x {text[:end]} ", [SECRET]) for end in range(1, 20))
+    assert not begins_secret(f"the token is {TOKEN}", [SECRET])
+    assert not begins_secret("loading: 5 %", [SECRET])
+    assert not begins_secret("", [SECRET])
+
+
+def test_long_runs_of_spaces_take_no_time() -> None:
+    """A file may be made so that a search in it never ends."""
+    spaces = b" \t" * (1 << 20)
+
+    assert not holds_secret(spaces, [SECRET])
+    assert redact(spaces.decode(), [SECRET]) == spaces.decode()

@@ -146,6 +146,16 @@ def train(run: RunDir, how: str) -> int:
         # A grandchild of the same group, which must not outlive the run either.
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
         time.sleep(300)
+    if how.startswith("talk "):
+        # What a library may print, byte by byte, and what it may say at the end.
+        said = bytes.fromhex(how.removeprefix("talk "))
+        for stream in (sys.stdout.buffer, sys.stderr.buffer):
+            stream.write(said)
+            stream.flush()
+        text = said.decode(errors="replace")
+        error = ChildError(failure_class=FailureClass.HARNESS_ERROR, problems=(text,), step=7)
+        write_record(run.error("train"), error)
+        return 3
     if how == "non-finite":
         error = ChildError(
             failure_class=FailureClass.NON_FINITE_LOSS, problems=("loss nan",), step=7

@@ -1,10 +1,14 @@
 """The child's environment: what reaches it and what does not."""
 
+import base64
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from m43.harness.child_environment import XLA_FLAGS_ON_CPU, child_environment
+from tests.unit.fuzzing import hostile
 
 TOKEN = "hf_" + "t" * 34
 
@@ -29,6 +33,45 @@ def made(environment: dict[str, str], **changes: object) -> dict[str, str]:
 def test_what_a_child_needs_is_passed_on(name: str) -> None:
     """Paths, language, and what chooses the device."""
     assert made({name: "value"})[name] == "value"
+
+
+HOSTILE = ["a\nb", "\x1b[31mred", "$(touch owned)", "<script>", "\udcff", "-c core.x=y", "../.."]
+NAMES = [
+    *("HF_HUB_OFFLINE", "HF_ENDPOINT", "HF_HUB_ETAG_TIMEOUT", "HF_DEBUG", "XLA_FLAGS"),
+    *(
+        "XLA_PYTHON_CLIENT_MEM_FRACTION",
+        "XLA_CLIENT_MEM_FRACTION",
+        "JAX_PLATFORMS",
+        "TF_CPP_VMODULE",
+    ),
+    *("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONOPTIMIZE", "PYTHONINSPECT", "PYTHONUTF8"),
+    *("PYTHONBREAKPOINT", "PYTHONWARNINGS", "PYTHONPYCACHEPREFIX", "PYTEST_ADDOPTS"),
+    *("PYTEST_PLUGINS", "LD_PRELOAD", "LD_AUDIT", "GLIBC_TUNABLES", "MALLOC_TOP_PAD_", "BASH_ENV"),
+    *("GIT_CONFIG_COUNT", "COLUMNS", "TERM", "IFS", "PS4", "https_proxy", "ALL_PROXY", "a=b"),
+]
+
+
+@hostile(40)
+@given(st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=9), st.sampled_from(HOSTILE)))
+def test_whatever_is_set_the_child_gets_the_same(variables: dict[str, str]) -> None:
+    """No variable beyond the list changes a name or a value."""
+    kept = {"PATH": "/bin", "LC_ALL": "C", "CUDA_VISIBLE_DEVICES": "0"}
+    others = {name: text for name, text in variables.items() if name not in kept}
+
+    assert made(others | kept) == made(kept)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(TOKEN, f"en_{TOKEN}", f"{TOKEN[:9]}\n{TOKEN[9:]}", "hf_" + "x1" * 15),
+        *(base64.b64encode(TOKEN.encode()).decode(), TOKEN.encode().hex()),
+    ],
+)
+def test_a_variable_that_holds_a_token_in_any_form_is_not_passed_on(value: str) -> None:
+    """Whatever its name, and also one that nobody told m43 of."""
+    assert "LC_NOTE" not in made({"LC_NOTE": value})
+    assert made({"LC_NOTE": "en"})["LC_NOTE"] == "en"
 
 
 @pytest.mark.parametrize(

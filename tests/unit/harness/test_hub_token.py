@@ -1,5 +1,6 @@
 """Where the token is found, and that it shows nowhere."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,15 @@ def test_every_token_that_lies_about_is_known(tmp_path: Path) -> None:
 def test_a_token_does_not_show_its_value() -> None:
     """A token in a traceback or an assertion is a token in a log."""
     assert "secret" not in repr(HubToken(source="HF_TOKEN", value="secret"))
+
+
+def test_a_token_file_that_would_never_end_is_none(tmp_path: Path) -> None:
+    """A pipe, a device, a folder, a home of nobody, bytes that are no text: no token, no wait."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path, tmp_path / "binary"):
+        assert find_token({"HF_TOKEN_PATH": str(path)}).source == "absent"
+    for name in ("HF_TOKEN_PATH", "HF_HOME", "XDG_CACHE_HOME", "HOME"):
+        assert find_token({"HOME": str(tmp_path), name: "~nobody-has-this-name"}).source == "absent"
+    assert find_token({"HOME": str(tmp_path), "HF_TOKEN_PATH": "a\0b"}).source == "absent"

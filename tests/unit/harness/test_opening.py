@@ -93,6 +93,34 @@ def test_the_commit_says_when_files_differ_from_it(tmp_path: Path) -> None:
     assert git_commit(tmp_path / "inner") == "none"
 
 
+def test_asking_for_the_commit_runs_no_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither one that the repository's configuration names, nor one that a variable names."""
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    program.chmod(0o755)
+    checkout = tmp_path / "checkout"
+    name = ("-c", "user.name=m43", "-c", "user.email=m43@localhost")
+    checkout.mkdir()
+    for words in (("init", "-q"), (*name, "commit", "-q", "--allow-empty", "-m", "first")):
+        subprocess.run(["git", "-C", str(checkout), *words], check=True)
+    head = git_commit(checkout)
+    (checkout / "new").write_text("")
+    fsmonitor = ["git", "-C", str(checkout), "config", "core.fsmonitor", str(program)]
+    subprocess.run(fsmonitor, check=True)
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "core.fsmonitor")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", str(program))
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
+    subprocess.run([program], check=True)
+    (tmp_path / "ran").unlink()
+
+    assert git_commit(checkout) == f"{head}+changes"
+
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "endpoint", "told"),
     [
