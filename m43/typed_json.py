@@ -7,7 +7,6 @@ because `m43 verify` must run anywhere.
 import dataclasses
 import difflib
 import json
-import re
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from m43.errors import Problem
-from m43.plain_text import brief, clipped
+from m43.plain_text import STEERING, brief, clipped
 from m43.strict_json import NotJsonError, read_json
 
 T = TypeVar("T")
@@ -190,10 +189,6 @@ def to_plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-# Legal in JSON, but these break lines, turn text round, or cannot be encoded (lone surrogates).
-_UNSAFE = re.compile("[\x85\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
 def dump(value: Any) -> str:
     """Write a dataclass as readable JSON, the same bytes for the same value."""
     return _escaped(json.dumps(to_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
@@ -205,7 +200,8 @@ def dump_line(value: Any) -> str:
 
 
 def _escaped(text: str) -> str:
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
+    # Legal in JSON, but these steer a terminal, break lines, turn text round, or have no bytes.
+    return STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
 
 
 def parse(cls: type[T], text: str, source: str) -> tuple[T | None, tuple[Problem, ...]]:

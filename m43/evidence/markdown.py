@@ -5,16 +5,32 @@ from collections.abc import Iterable, Sequence
 
 from m43.plain_text import visible
 
-_SPECIAL = re.compile(r"([\\`*\[\]<>&#~])")
-_PIPE = re.compile(r"(\\*)\|")
+# "$" because GitHub sets what stands between two of them as mathematics.
+_SPECIAL = re.compile(r"([\\`*\[\]<>&#~$])")
+# GitHub makes links of bare addresses, which no backslash prevents.
+_ADDRESS = re.compile(r"(?i)[a-z]:/|www\.|mailto:|xmpp:|[^\s@]@[^\s@]")
+# At the beginning of a line these would be a list, or turn the line before into a heading.
+_FIRST = re.compile(r"^(?:[-+=]+(?= |$)|\d{1,9}(?=[.)](?: |$)))")
+# From the first backslash of a run only: else a run of many takes time by its square.
+_PIPE = re.compile(r"(?<!\\)(\\*)\|")
 # Inside a word an underscore is harmless, and file names stay readable.
 _OUTER_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
 def prose(text: str) -> str:
     """Write text so that it reads as it is, on one line."""
-    line = " ".join(visible(text).split())
-    return _OUTER_UNDERSCORE.sub(r"\\_", _SPECIAL.sub(r"\\\1", line))
+    words = visible(text).split()
+    line = " ".join(code(word) if _ADDRESS.search(word) else _escaped(word) for word in words)
+    return _FIRST.sub(_begun, line)
+
+
+def _escaped(word: str) -> str:
+    return _OUTER_UNDERSCORE.sub(r"\\_", _SPECIAL.sub(r"\\\1", word))
+
+
+def _begun(match: re.Match[str]) -> str:
+    # Only punctuation can be escaped: of "1." that is the dot.
+    return f"{match[0]}\\" if match[0].isdigit() else f"\\{match[0]}"
 
 
 def code(text: str) -> str:

@@ -15,6 +15,7 @@ from m43.evidence.performance_section import performance_section
 from m43.evidence.rows_section import rows_section
 from m43.evidence.verdict import verdict_words
 from m43.lint_record import LintRecord
+from m43.names import is_folder_name
 from m43.plan_record import PlanRecord
 from m43.records import AuthRecord, Decoding, OpeningRecord, Phase, Tally, VenvRecord
 
@@ -296,8 +297,11 @@ def _versions(facts: Complete) -> str:
 
 
 def _how_to_verify(facts: Complete) -> str:
-    name, commit = facts.dossier.name, facts.opening.commit
-    checkout = "" if commit == "none" else f"git checkout {commit}\n"
+    # People copy these lines into a shell: nothing but plain words may stand in them.
+    name = facts.dossier.name if is_folder_name(facts.dossier.name) else "RUN_DIR"
+    commit = facts.opening.commit.removesuffix("+changes")
+    hexadecimal = len(commit) == 40 and set(commit) <= set("0123456789abcdef")
+    checkout = f"git checkout {commit}\n" if hexadecimal else ""
     return (
         "On any machine with this repository and Python 3.11 or newer, without JAX:\n\n"
         "```sh\n"

@@ -12,7 +12,7 @@ def test_markup_in_prose_is_escaped() -> None:
     hostile = "# <script>alert(1)</script> **bold** [link](http://x) `code` a_b _it_"
 
     assert prose(hostile) == (
-        r"\# \<script\>alert(1)\</script\> \*\*bold\*\* \[link\](http://x) \`code\` a_b \_it\_"
+        r"\# \<script\>alert(1)\</script\> \*\*bold\*\* `[link](http://x)` \`code\` a_b \_it\_"
     )
 
 
