@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PARITY := .venv-parity
+FACTOR ?= 100
 PARITY_READY := $(PARITY)/.ready
 BROWSER := .venv-browser
 BROWSER_READY := $(BROWSER)/.ready
@@ -22,8 +23,8 @@ rehearsal: $(READY)  ## all four gates on a toy Gemma: no GPU, no token
 test: $(READY)  ## the unit tests
 	$(BIN)/python -m pytest tests/unit
 
-fuzz: $(READY)  ## the properties about bad input, 200 times as many examples, other ones each time
-	M43_FUZZ=200 $(BIN)/python -m pytest tests/unit -m hostile --timeout 3600 --hypothesis-show-statistics
+fuzz: $(READY)  ## the properties about bad input, with FACTOR times as many examples, other ones each time
+	M43_FUZZ=$(FACTOR) $(BIN)/python -m pytest tests/unit -m hostile --timeout 3600 --hypothesis-show-statistics
 
 lint: $(READY)  ## style and format
 	$(BIN)/ruff check .

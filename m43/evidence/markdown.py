@@ -44,7 +44,10 @@ def code(text: str) -> str:
 
 
 def rich(text: str) -> str:
-    """Write text in which backticks mean code, as the sentences and actions do."""
+    """Write text in which backticks mean code, as the sentences and actions do.
+
+    They are m43's own words, so that an address in them may become a link.
+    """
     parts = text.split("`")
     return "".join(
         (code(part) if index % 2 else _spaced_prose(part)) for index, part in enumerate(parts)
@@ -54,7 +57,8 @@ def rich(text: str) -> str:
 def _spaced_prose(part: str) -> str:
     head = " " if part[:1].isspace() else ""
     tail = " " if part[-1:].isspace() and part.strip() else ""
-    return f"{head}{prose(part)}{tail}"
+    line = " ".join(map(_escaped, visible(part).split()))
+    return f"{head}{_FIRST.sub(_begun, line)}{tail}"
 
 
 def block(lines: Sequence[str]) -> str:

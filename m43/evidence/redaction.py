@@ -14,6 +14,8 @@ REDACTED = "[REDACTED]"
 HUB_TOKEN = re.compile(rb"hf_[A-Za-z0-9]{20,}")
 # Shorter secrets would turn half of every text into "[REDACTED]".
 _SHORTEST = 4
+# No token is longer; of a text that is, the beginning is looked for, in time that has an end.
+_LONGEST = 500
 # What a line break, with the indentation around it, may put between two letters of a secret; in
 # JSON and in a repr it is written as an escape.
 _BREAK = r"(?:[ \t]*(?:[\r\n]|\\[rn])+[ \t]*)?"
@@ -30,6 +32,7 @@ def forms(secret: str) -> tuple[str, ...]:
     """
     if len(secret) < _SHORTEST:
         return ()
+    secret = secret[:_LONGEST]
     data = secret.encode(errors="surrogateescape")
     in_json = json.dumps(secret)[1:-1]
     urls = (quote(data, safe=""), quote_plus(data))
