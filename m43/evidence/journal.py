@@ -48,22 +48,6 @@ class Journal:
         entries = read(path)
         return cls(path, entries[-1] if entries else None, now)
 
-    @classmethod
-    def recover(cls, path: Path, now: Clock = utc_now) -> "Journal":
-        """Go on with a journal whose last line a power cut may have left unfinished.
-
-        The unfinished bytes are taken away, because a line after them would be unreadable, and
-        an `interrupted` entry says so.
-        """
-        try:
-            return cls.open(path, now)
-        except CutChainError as cut:
-            os.truncate(path, cut.good_bytes)
-            journal = cls(path, cut.good[-1] if cut.good else None, now)
-            detail = f"the last line was unfinished: {cut.cut_bytes} bytes of it were removed"
-            journal.append("interrupted", detail=detail)
-            return journal
-
     def append(
         self,
         event: Event,
@@ -101,6 +85,21 @@ def read(path: Path) -> tuple[Entry, ...]:
     Raises: BrokenChainError, CutChainError (which carries the whole lines before the cut).
     """
     return chain.parse(Entry, path.read_bytes(), str(path))
+
+
+def drop_unfinished(path: Path) -> int:
+    """Take away the last line that a power cut left unfinished, and tell how long it was.
+
+    A line after it would be unreadable.
+
+    Raises: BrokenChainError.
+    """
+    try:
+        read(path)
+    except CutChainError as cut:
+        os.truncate(path, cut.good_bytes)
+        return cut.cut_bytes
+    return 0
 
 
 def append_line(path: Path, data: bytes, *, sync: bool) -> None:

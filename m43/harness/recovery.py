@@ -108,14 +108,13 @@ def close_run(run: RunDir, now: Clock = utc_now) -> None:
 
 def _close(run: RunDir, now: Clock) -> None:
     try:
-        entries, cut_bytes = journal.read(run.journal), 0
-    except chain.CutChainError as cut:
-        entries, cut_bytes = cut.good, cut.cut_bytes
+        cut_bytes = journal.drop_unfinished(run.journal)
     except chain.BrokenChainError:
         documents.write_documents(run)
         raise
+    entries = journal.read(run.journal)
     removed = remove_unfinished(run)
-    writer = Journal.recover(run.journal, now)
+    writer = Journal.open(run.journal, now)
     if not _is_sealed_well(run, entries):
         record = RecoveryRecord(
             closed_utc=stamp(now()),

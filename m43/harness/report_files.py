@@ -5,6 +5,7 @@ after the call was found to be in order, so their writers are set up here, when 
 write straight into their file; here neither is ever there by half.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ import pytest
 
 from m43.evidence.promise import ContractText
 from m43.harness.run_page import PageWriter
-from m43.run_dir import RunDir, is_disk_full, is_not_writable, write_atomically
+from m43.run_dir import RunDir, write_atomically
+
+# More than JUnit's record of a run takes.
+_JUNIT_BYTES = 1 << 18
 
 
 def open_reports(session: pytest.Session, run: RunDir, contract: ContractText) -> None:
@@ -56,13 +60,15 @@ class _WholeJunit:
     def pytest_sessionfinish(self) -> Any:
         """Give the file its name once it is written."""
         try:
-            result = yield
-            self._partial.replace(self._run.junit)
+            # Looked at beforehand: the writer's own error would keep the session from its end.
+            self._partial.write_bytes(bytes(_JUNIT_BYTES))
         except OSError as error:
-            if not (is_disk_full(error) or is_not_writable(error)):
-                raise
             _say_unwritten(self._session, self._run.junit, error)
-            return None
+            self._partial.unlink(missing_ok=True)
+            self._writer.logfile = os.devnull
+            return (yield)
+        result = yield
+        self._partial.replace(self._run.junit)
         self._writer.logfile = str(self._run.junit)
         return result
 

@@ -76,7 +76,7 @@ def closes(runs: Path, tree: FaultTree) -> bool:
         assert recovery.close_cut_off(runs) == Recovered()
         return False
     run = RunDir(folder)
-    begun = read_dossier(run).opening is not None
+    begun = "opened" in [entry.event for entry in whole(run)]
     had_its_document = run.failure_analysis.exists() or run.summary.exists()
     assert had_its_document or not any(entry.event == "gate_opened" for entry in whole(run))
     recovery.close_cut_off(runs)

@@ -15,6 +15,7 @@ from m43.evidence import chain, journal
 from m43.evidence.chain import BrokenChainError, CutChainError
 from m43.evidence.entry import Event
 from m43.evidence.journal import Journal
+from m43.run_dir import is_disk_full
 from tests.unit.evidence.good_records import ticking
 
 
@@ -122,17 +123,39 @@ def test_every_cut_of_the_last_line_is_told_apart_from_tampering(tmp_path: Path)
         assert caught.value.cut_bytes == kept
 
 
-def test_recovery_removes_the_cut_line_and_says_so(tmp_path: Path) -> None:
-    """After a power cut the journal goes on, and tells that it was cut."""
+def test_a_cut_line_is_taken_away_and_the_journal_goes_on(tmp_path: Path) -> None:
+    """How long it was is told; a journal that is whole is left as it is."""
     path = tmp_path / "journal.jsonl"
     lines = written(path, 3)
     path.write_bytes(b"".join(lines)[:-7])
 
-    Journal.recover(path, now=ticking())
+    assert journal.drop_unfinished(path) == len(lines[-1]) - 7
+    assert journal.drop_unfinished(path) == 0
 
-    entries = journal.read(path)
-    assert [entry.event for entry in entries] == ["opened", "promise_kept", "interrupted"]
-    assert "unfinished" in entries[-1].detail
+    Journal.open(path, now=ticking()).append("interrupted")
+    assert [entry.event for entry in journal.read(path)] == [
+        "opened",
+        "promise_kept",
+        "interrupted",
+    ]
+
+
+def test_a_disk_that_takes_half_a_line_has_none_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal is as it was before, so the next line has something whole to follow."""
+    path = tmp_path / "journal.jsonl"
+    writer = Journal.create(path, now=ticking())
+    writer.append("opened")
+    before, write = path.read_bytes(), os.write
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", lambda file, data: write(file, data[: len(data) // 2]))
+        with pytest.raises(OSError, match="No space left") as raised:
+            writer.append("gate_opened", gate="auth")
+    assert is_disk_full(raised.value)
+    assert path.read_bytes() == before
+    writer.append("sealed")
+    assert [entry.event for entry in journal.read(path)] == ["opened", "sealed"]
 
 
 def test_only_the_edges_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

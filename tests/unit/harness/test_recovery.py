@@ -173,6 +173,16 @@ def test_a_run_that_had_ended_well_keeps_its_verdict(tmp_path: Path) -> None:
     assert not run.recovery.exists()
 
 
+def test_half_of_the_last_line_of_all_costs_no_verdict(tmp_path: Path) -> None:
+    """The run had been judged; what is unfinished is only the line that repeats it."""
+    run = sealed_and_cut(tmp_path)
+    with run.journal.open("ab") as file:
+        file.write(b'{"detail":"ACC')
+    close_cut_off(tmp_path)
+    assert events(run)[-2:] == ["sealed", "closed"]
+    assert run.summary.exists()
+
+
 def test_a_sealed_run_that_was_changed_afterwards_is_not_accepted(tmp_path: Path) -> None:
     """The seal is looked at before the last words are written."""
     run = sealed_and_cut(tmp_path)
