@@ -120,10 +120,6 @@ def _causes(failure_class: FailureClass, metrics: Sequence[StepMetrics]) -> list
             "hypothesis",
             "The device is slower than the plan, or something else used it.",
         ),
-        FailureClass.OUT_OF_DEVICE_MEMORY: (
-            "hypothesis",
-            "Another program held memory of the device, or the batch is too large for it.",
-        ),
     }
     return (
         [_claim(text, standing) for standing, text in [texts[failure_class]]]

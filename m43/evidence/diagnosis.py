@@ -10,6 +10,7 @@ from m43.evidence.child_diagnosis import child_claims, process_class
 from m43.evidence.claim import Claim, Diagnosis
 from m43.evidence.dossier import Child, Dossier, read_dossier
 from m43.evidence.explanations import SENTENCES, words
+from m43.evidence.memory_diagnosis import memory_claims
 from m43.evidence.plan_checks import venv_gate_checks
 from m43.evidence.promise import CLOSING
 from m43.evidence.stop import Stop, find_stop
@@ -34,6 +35,8 @@ CLASS_OF_PROMISE: Mapping[str, FailureClass] = {
     "test_closing_finds_the_working_tree_unchanged": FailureClass.TREE_CHANGED,
     "test_closing_finds_the_trained_model_unchanged": FailureClass.TREE_CHANGED,
 }
+
+_OF_MEMORY = (FailureClass.OUT_OF_DEVICE_MEMORY, FailureClass.OUT_OF_HOST_MEMORY)
 
 
 def diagnose(run: RunDir) -> Diagnosis:
@@ -128,6 +131,8 @@ def _claims(dossier: Dossier, stop: Stop, failure_class: FailureClass) -> tuple[
     elif child is not None:
         name = "train" if stop.gate == "train-300" else "eval"
         claims = child_claims(child, name, failure_class, dossier.metrics)
+        if failure_class in _OF_MEMORY:
+            claims = (*claims, *memory_claims(dossier.plan, child, name))
     broken = tuple(
         Claim(
             text=f"The promise {name} is broken.",

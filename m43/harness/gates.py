@@ -49,6 +49,7 @@ def pass_venv(attempt: Attempt) -> VenvRecord:
             found.record,
             run_folder=run.path,
             repository=plan.repository,
+            interruption=attempt.interruption,
         )
         write_record(run.plan, record)
 

@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from m43.config import SELF_VENV, Profile
 from m43.errors import FailureClass
 from m43.harness import download
 from m43.harness.child_environment import child_environment
-from m43.harness.process import Child, Outcome, run_child
+from m43.harness.interruption import Interruption
+from m43.harness.process import Child, Outcome, Sight, run_child
 from m43.harness.venv import find_interpreter, venv_folder
 from m43.harness.world import World
 from m43.plan_record import Disk, PlanRecord, PlanRequest, TrainingPlan
@@ -60,6 +61,7 @@ def measure(
     *,
     run_folder: Path,
     repository: Path,
+    interruption: Interruption,
     config_cache: Path | None = None,
 ) -> PlanRecord:
     """Plan the run: its memory and time by a child, its disk from what the hub said.
@@ -74,9 +76,11 @@ def measure(
     answer, config = _unable(venv), None
     if answer is None:
         place = world if config_cache is None else replace(world, cache_dir=config_cache)
-        config = download.fetch_config(place, profile, auth)
+        with interruption.welcome():
+            config = download.fetch_config(place, profile, auth)
         request = PlanRequest(profile=profile, config_folder=config.path.parent, target="")
-        answer = ask(_own_child(world, profile, repository), request)
+        child = _own_child(world, profile, repository)
+        answer = ask(child, request, lambda sight: interruption.check())
     wanted = sum(file.size_bytes for file in download.not_cached(world, profile, auth))
     cache, run = _disks(world.cache, run_folder, wanted, answer.training)
     return PlanRecord(
@@ -119,8 +123,10 @@ def _own_child(world: World, profile: Profile, repository: Path) -> PlanChild:
     )
 
 
-def ask(who: PlanChild, request: PlanRequest) -> Answer:
-    """Let a child make a plan; whatever becomes of it is an answer."""
+def ask(
+    who: PlanChild, request: PlanRequest, see: Callable[[Sight], None] = lambda sight: None
+) -> Answer:
+    """Let a child, which `see` is shown, make a plan; whatever becomes of it is an answer."""
     with tempfile.TemporaryDirectory(prefix="m43-plan-") as folder:
         path = Path(folder) / "request.json"
         write_record(path, request)
@@ -132,7 +138,7 @@ def ask(who: PlanChild, request: PlanRequest) -> Answer:
             deadline_s=who.deadline_s,
             secrets=who.secrets,
         )
-        return read_answer(run_child(child, lambda sight: None))
+        return read_answer(run_child(child, see))
 
 
 def read_answer(outcome: Outcome) -> Answer:

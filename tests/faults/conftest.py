@@ -6,10 +6,6 @@ from pathlib import Path
 import pytest
 
 from m43 import config
-
-# Before they are imported: their asserts are those of the tests.
-pytest.register_assert_rewrite("tests.faults.remains", "tests.faults.matrix")
-
 from tests.faults import matrix
 from tests.faults.rehearsal import Rehearsal, start
 from tests.faults.tree import FaultTree, copy_tree

@@ -25,7 +25,7 @@ FAULTS: Mapping[str, Fault] = {
     "429": Fault(kind=FaultKind.RATE_LIMITED),
     "500": Fault(kind=FaultKind.SERVER_ERROR),
     "answers slower than the limit": Fault(kind=FaultKind.SLOW, delay_s=60.0),
-    "429 at a file": Fault(kind=FaultKind.RATE_LIMITED, where="/resolve/"),
+    "429 at a file": Fault(kind=FaultKind.RATE_LIMITED, where=WEIGHTS),
     "500 at a file": Fault(kind=FaultKind.SERVER_ERROR, where=WEIGHTS),
     "connection cut in a file": Fault(kind=FaultKind.CUT, where=WEIGHTS, after_bytes=1000),
     "digest does not match": Fault(kind=FaultKind.WRONG_BYTES, where=WEIGHTS),

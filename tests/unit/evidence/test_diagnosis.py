@@ -1,6 +1,7 @@
 """Every failure class is told from the records, in words, with claims and with what to do."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from m43.evidence.contract import read_contract
 from m43.evidence.diagnosis import CLASS_OF_PROMISE, diagnose, process_class
 from m43.evidence.explanations import SENTENCES
 from m43.evidence.next_actions import ACTIONS
+from m43.evidence.plan_checks import size_words
 from m43.records import ChildError
 from m43.run_dir import RunDir, write_record
 from tests.unit.evidence.failed_runs import GONE, Write, auth, child, venv
+from tests.unit.evidence.good_plan import plan_record, training_plan
 from tests.unit.evidence.good_records import (
     CONTRACT,
     auth_record,
@@ -49,7 +52,7 @@ RECORDED: list[tuple[str, Write, F, str]] = [
     ("train-300", child("train", ended_by_parent="interrupt"), F.INTERRUPTED, "interrupted"),
     ("train-300", child("train", F.DATA_INVALID), F.DATA_INVALID, "train.jsonl:7"),
     ("train-300", child("train", F.MODEL_INVALID), F.MODEL_INVALID, "at step 8"),
-    ("train-300", child("train", F.OUT_OF_DEVICE_MEMORY), F.OUT_OF_DEVICE_MEMORY, "held memory"),
+    ("train-300", child("train", F.OUT_OF_DEVICE_MEMORY), F.OUT_OF_DEVICE_MEMORY, "another program took memory"),
     ("train-300", child("train", F.NON_FINITE_LOSS), F.NON_FINITE_LOSS, "first step"),
     ("train-300", child("train", F.DIVERGED), F.DIVERGED, "first step"),
     ("train-300", child("train", F.DISK_FULL), F.DISK_FULL, "disk full"),
@@ -216,3 +219,47 @@ def test_stacks_that_cannot_be_read_claim_nothing(tmp_path: Path) -> None:
 
     run = stop_at(tmp_path, "train-300", hang, failure_class=F.HUNG)
     assert "stood in" not in run.failure_analysis.read_text()
+
+
+@pytest.mark.parametrize(
+    ("memory_bytes", "words"),
+    [
+        (10**12, "| hypothesis | By the plan it would have fitted"),
+        (1, "| supported | By the plan it does not fit."),
+    ],
+)
+def test_a_lack_of_memory_is_held_against_the_plan(
+    tmp_path: Path, memory_bytes: int, words: str
+) -> None:
+    """What was asked for, what was planned, what filled the memory, and what follows from that."""
+    planned = training_plan()
+    planned = replace(planned, limits=replace(planned.limits, memory_bytes=memory_bytes))
+    error = ChildError(
+        failure_class=F.OUT_OF_DEVICE_MEMORY,
+        problems=("RESOURCE_EXHAUSTED: Out of memory allocating 281474976 bytes.",),
+        step=8,
+    )
+
+    def starve(run: RunDir) -> None:
+        child("train")(run)
+        write_record(run.plan, plan_record(training=planned))
+        write_record(run.error("train"), error)
+
+    run = stop_at(tmp_path, "train-300", starve, failure_class=F.OUT_OF_DEVICE_MEMORY)
+    text = run.failure_analysis.read_text()
+    assert "| established | The request that failed was for 281474976 bytes. | train.error" in text
+    assert f"a peak of {size_words(planned.peak_bytes)} of {size_words(memory_bytes)}" in text
+    assert planned.step.buffers[0].name in text
+    assert words in text
+
+
+def test_without_a_plan_what_filled_the_memory_is_unknown(tmp_path: Path) -> None:
+    """The evaluation has none; nothing is said that was not planned or measured."""
+    run = stop_at(
+        tmp_path,
+        "eval",
+        child("eval", F.OUT_OF_DEVICE_MEMORY),
+        failure_class=F.OUT_OF_DEVICE_MEMORY,
+    )
+    text = run.failure_analysis.read_text()
+    assert "| unknown | What was planned for it and what filled the memory" in text

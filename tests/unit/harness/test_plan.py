@@ -9,6 +9,7 @@ from m43 import typed_json
 from m43.config import Profile
 from m43.errors import FailureClass, GateStoppedError
 from m43.harness import auth, plan
+from m43.harness.interruption import Interruption
 from m43.harness.process import Outcome
 from m43.plan_record import PlanRecord
 from m43.records import ChildError, VenvRecord
@@ -29,7 +30,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[plan.PlanRequest]:
     """Have a child that answers well at once, and keep what it was asked."""
     asked: list[plan.PlanRequest] = []
 
-    def ask(who: plan.PlanChild, request: plan.PlanRequest) -> plan.Answer:
+    def ask(who: plan.PlanChild, request: plan.PlanRequest, see: object) -> plan.Answer:
         asked.append(request)
         return plan.read_answer(outcome(GOOD))
 
@@ -44,7 +45,13 @@ def measured(
     world, _ = start_world()
     record = auth.measure(world, profile)
     return plan.measure(
-        world, profile, record, venv, run_folder=tmp_path / "runs" / "one", repository=tmp_path
+        world,
+        profile,
+        record,
+        venv,
+        run_folder=tmp_path / "runs" / "one",
+        repository=tmp_path,
+        interruption=Interruption(),
     )
 
 
@@ -96,7 +103,13 @@ def test_another_config_json_than_the_pinned_one_stops_the_gate(
     record = replace(record, files=(first, *record.files[1:]))
     with pytest.raises(GateStoppedError) as raised:
         plan.measure(
-            world, profile, record, venv_record(), run_folder=tmp_path, repository=tmp_path
+            world,
+            profile,
+            record,
+            venv_record(),
+            run_folder=tmp_path,
+            repository=tmp_path,
+            interruption=Interruption(),
         )
     assert raised.value.failure_class is FailureClass.DOWNLOAD_CORRUPT
     assert told == []
