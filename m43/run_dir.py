@@ -325,7 +325,8 @@ def is_not_writable(error: BaseException) -> bool:
 
 def unfinished(folder: Path) -> tuple[Path, ...]:
     """List what was being written under another name when its writer died."""
-    return tuple(sorted(path for path in folder.iterdir() if _UNFINISHED.fullmatch(path.name)))
+    names = folder.iterdir() if folder.is_dir() else ()
+    return tuple(sorted(path for path in names if _UNFINISHED.fullmatch(path.name)))
 
 
 def remove_unfinished(run: RunDir) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from m43.errors import M43Error, Problem
 from m43.evidence.digests import file_sha256
-from m43.run_dir import RunDir, write_atomically
+from m43.run_dir import RunDir, unfinished, write_atomically
 
 _LINE = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<name>.+)")
 
@@ -79,7 +79,8 @@ def sealed_names(run: RunDir) -> tuple[str, ...]:
     """List what the manifest covers, by path inside the run folder, in order.
 
     Left out is what changes after the seal or is made from sealed files: the manifest itself, the
-    journal (which seals itself, and names the manifest's digest), the documents and reports.
+    journal (which seals itself, and names the manifest's digest), the documents and reports, and
+    what was being written when its writer died.
     """
     later = {
         run.manifest,
@@ -95,9 +96,15 @@ def sealed_names(run: RunDir) -> tuple[str, ...]:
         run.signature,
         run.loss_curve,
     }
+    # A report is written after the seal: killed in the middle of it, it leaves such a file.
+    later |= set(unfinished(run.path))
     paths = (path for path in run.path.rglob("*") if path.is_symlink() or not path.is_dir())
     return tuple(
-        sorted(path.relative_to(run.path).as_posix() for path in paths if path not in later)
+        sorted(
+            path.relative_to(run.path).as_posix()
+            for path in paths
+            if not later & {path, *path.parents}
+        )
     )
 
 

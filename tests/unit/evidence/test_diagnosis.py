@@ -52,7 +52,12 @@ RECORDED: list[tuple[str, Write, F, str]] = [
     ("train-300", child("train", ended_by_parent="interrupt"), F.INTERRUPTED, "interrupted"),
     ("train-300", child("train", F.DATA_INVALID), F.DATA_INVALID, "train.jsonl:7"),
     ("train-300", child("train", F.MODEL_INVALID), F.MODEL_INVALID, "at step 8"),
-    ("train-300", child("train", F.OUT_OF_DEVICE_MEMORY), F.OUT_OF_DEVICE_MEMORY, "another program took memory"),
+    (
+        "train-300",
+        child("train", F.OUT_OF_DEVICE_MEMORY),
+        F.OUT_OF_DEVICE_MEMORY,
+        "another program took memory",
+    ),
     ("train-300", child("train", F.NON_FINITE_LOSS), F.NON_FINITE_LOSS, "first step"),
     ("train-300", child("train", F.DIVERGED), F.DIVERGED, "first step"),
     ("train-300", child("train", F.DISK_FULL), F.DISK_FULL, "disk full"),

@@ -48,6 +48,15 @@ def test_what_changes_after_the_seal_is_left_out(good: RunDir) -> None:
     assert {"opening.json", "contract.txt", "predictions.jsonl", "training_log.txt"} <= set(names)
 
 
+def test_what_a_dead_writer_left_by_half_is_no_evidence(run: RunDir) -> None:
+    """A run that is killed over its report, behind the seal, is still the run that was sealed."""
+    (run.path / ".report.html.ab12cd_3").write_text("<html")
+    (run.path / ".junit.xml.partial").write_text("<")
+    assert manifest.check(run) == ()
+    (run.path / ".hidden").write_text("not m43's way of naming")
+    assert [problem.where.rsplit("/", 1)[-1] for problem in manifest.check(run)] == [".hidden"]
+
+
 def test_a_missing_a_changed_and_an_extra_file_are_all_named(run: RunDir) -> None:
     """All that is wrong is told at once, each by its name."""
     run.auth.unlink()
