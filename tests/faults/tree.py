@@ -19,6 +19,8 @@ SHORT: Mapping[str, object] = {
     "training.batch_rows": 2,
     "training.warmup_steps": 10,
     "evaluation.max_new_tokens": 4,
+    # So that a busy machine is not taken for a fault.
+    "deadlines.probe_s": 900.0,
 }
 
 
@@ -32,6 +34,11 @@ class FaultTree:
     def runs(self) -> Path:
         """Where the copy keeps its runs."""
         return self.root / "submission_runs"
+
+    @property
+    def trains(self) -> bool:
+        """Whether the child is the one that really trains."""
+        return (self.root / "m43" / "training" / "train.py").exists()
 
     @property
     def profile(self) -> Path:
@@ -60,7 +67,11 @@ class FaultTree:
 
     def with_quick_child(self) -> None:
         """Put a child in training's place that trains nothing and takes a moment."""
-        self.write_profile(contract__optimizer_steps=300)
+        self.write_profile(
+            contract__optimizer_steps=300,
+            training__batch_rows=8,
+            evaluation__max_new_tokens=24,
+        )
         training = self.root / "m43" / "training"
         shutil.rmtree(training)
         training.mkdir()

@@ -254,7 +254,7 @@ def test_a_lack_of_memory_is_held_against_the_plan(
     text = run.failure_analysis.read_text()
     assert "| established | The request that failed was for 281474976 bytes. | train.error" in text
     assert f"a peak of {size_words(planned.peak_bytes)} of {size_words(memory_bytes)}" in text
-    assert planned.step.buffers[0].name in text
+    assert planned.step.buffers[0].name.split()[-1] in text
     assert words in text
 
 
