@@ -12,6 +12,8 @@ from m43.evidence.promise import CLOSING
 from m43.harness import auth, closing, download, job, own_code, snapshots, venv
 from m43.harness import plan as plan_gate
 from m43.harness.attempt import Attempt
+from m43.harness.hub_session import load_client
+from m43.harness.hub_token import ACCEPTED_SOURCE
 from m43.harness.process import Sight
 from m43.harness.run_view import RunView
 from m43.harness.world import World
@@ -23,8 +25,11 @@ def pass_auth(attempt: Attempt) -> AuthRecord:
     """Do gate 1: what the hub says to the token."""
 
     def measure() -> None:
+        world = _world(attempt)
+        if world.token.source == ACCEPTED_SOURCE:
+            load_client()
         with attempt.interruption.welcome():
-            record = auth.measure(_world(attempt), attempt.plan.profile)
+            record = auth.measure(world, attempt.plan.profile)
         write_record(attempt.run.auth, record)
 
     return attempt.pass_gate("auth", measure, facts.read_auth)

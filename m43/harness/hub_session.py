@@ -39,6 +39,21 @@ def hub_session(
         set_client_factory(default_client_factory)
 
 
+def load_client() -> None:
+    """Import what asks the hub, before a signal may interrupt the asking.
+
+    An interrupted import can leave its module by half. And when it passes through one of the
+    `exec` that imports are full of, Python remembers an unhandled KeyboardInterrupt, and ends
+    by SIGINT whatever exit status its program returns in the end.
+
+    Source: CPython 3.11, pythonrun.c, run_eval_code_obj; main.c, Py_RunMain.
+    """
+    import huggingface_hub
+
+    for name in ("HfApi", "get_hf_file_metadata", "hf_hub_download", "hf_hub_url"):
+        getattr(huggingface_hub, name)
+
+
 def default_endpoint() -> str:
     """Give the address that huggingface_hub asks when it is told none."""
     from huggingface_hub import constants
