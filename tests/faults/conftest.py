@@ -17,7 +17,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A fault takes as long as its rehearsal; the unit tests' limit is not meant for it."""
     for item in items:
         if item.path.parent == Path(__file__).parent and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(900))
+            item.add_marker(pytest.mark.timeout(2400))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -39,7 +39,7 @@ def trace(tree: FaultTree, begin: Starter, request: pytest.FixtureRequest) -> tu
     return read_trace(tree.root.parent / "trace.jsonl")
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(2400)
 def test_a_power_cut_at_any_write_closes_to_a_true_document(
     tree: FaultTree, trace: tuple[Operation, ...], tmp_path: Path
 ) -> None:

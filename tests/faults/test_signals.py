@@ -43,6 +43,7 @@ def test_a_signal_leaves_the_truth(case: Case, tree: FaultTree, begin: Starter) 
             status = rehearsal.end()
     else:
         status = (rehearsal := struck(begin(), case)).end()
+    assert status == case.status, rehearsal.text()
     matrix.enter(case, examine(rehearsal, status))
 
 
