@@ -14,8 +14,10 @@ MUTATION := .venv-mutation
 MUTATION_READY := $(MUTATION)/.ready
 PLAN := .venv-plan
 PLAN_READY := $(PLAN)/.ready
+# Where the example's paths say that it was made.
+EXAMPLE_CLONE ?= /tmp/m43-example
 
-.PHONY: rehearsal test fuzz lint types contracts parity browser real faults faults-quick lies coverage mutation check lock clean plan-here plan-cards
+.PHONY: rehearsal test fuzz lint types contracts parity browser example verify-example real faults faults-quick lies coverage mutation check lock clean plan-here plan-cards
 
 rehearsal: $(READY)  ## all four gates on a toy Gemma: no GPU, no token
 	$(BIN)/python -m pytest acceptance -m rehearsal
@@ -76,6 +78,24 @@ plan-here: $(READY)  ## the plan against real steps on this CPU: make plan-here 
 
 plan-cards: $(PLAN_READY)  ## the plan for cards that need not be here; 5 GB of compiler
 	$(PLAN)/bin/python -m pytest -s tests/benchmarks/test_cards.py
+
+example:  ## submission_runs/example_rehearsal and README's pictures again, from a clean clone
+	@test -z "$$(git status --porcelain)" || { \
+	  echo "found uncommitted changes, expected a commit that the example can name: commit first"; \
+	  exit 1; }
+	rm -rf $(EXAMPLE_CLONE)
+	git clone --quiet . $(EXAMPLE_CLONE)
+	$(MAKE) -C $(EXAMPLE_CLONE) $(READY)
+	cd $(EXAMPLE_CLONE) && $(BIN)/python -m pytest acceptance -m rehearsal --m43-run example_rehearsal
+	rm -rf submission_runs/example_rehearsal
+	cp -r $(EXAMPLE_CLONE)/submission_runs/example_rehearsal submission_runs/
+	rm submission_runs/example_rehearsal/model/*.safetensors
+	$(MAKE) verify-example $(BROWSER_READY)
+	$(BROWSER)/bin/python -m tests.browser.take_screenshots \
+	  submission_runs/example_rehearsal/report.html submission_runs/screenshots
+
+verify-example: $(READY)  ## the example that is committed, every claim of it, its weights left out
+	$(BIN)/python -m m43 verify --without-weights submission_runs/example_rehearsal
 
 check: lint types contracts test rehearsal parity  ## what CI runs
 

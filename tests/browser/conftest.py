@@ -13,19 +13,21 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.browser.chromium import chromium_path
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PARTS = ("m43", "acceptance", "conftest.py", "pytest.ini", "pyproject.toml")
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 SCREENSHOTS = Path(__file__).with_name("screenshots")
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Give the Chromium of this machine; none is downloaded."""
-    path = next(filter(None, map(shutil.which, CHROMIUMS)))
     with sync_playwright() as playwright:
         # Its sandbox needs what containers seldom allow; the page is this repository's own.
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        chromium = playwright.chromium.launch(
+            executable_path=chromium_path(), args=["--no-sandbox"]
+        )
         yield chromium
         chromium.close()
 
@@ -70,13 +72,13 @@ def accepted(copy: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def diverged(copy: Path) -> Path:
+def stopped(copy: Path) -> Path:
     """The report of a rehearsal whose training met a number that is none."""
     profile = copy.parent / "failing.toml"
     text = (copy / "acceptance" / "rehearsal.toml").read_text()
-    text = text.replace("learning_rate = 2e-3", "learning_rate = 1e36")
+    text = text.replace("learning_rate = 2e-3", "learning_rate = 1e30")
     profile.write_text(text.replace('"data/', f'"{copy / "acceptance" / "data"}/'))
-    report = run(copy, "rehearsal", "diverged", "--m43-profile", str(profile))
+    report = run(copy, "rehearsal", "stopped", "--m43-profile", str(profile))
     assert (report.parent / "train.error.json").exists()
     return report
 
@@ -87,7 +89,7 @@ def refused(copy: Path) -> Path:
     return run(copy, "production", "refused")
 
 
-@pytest.fixture(params=["accepted", "diverged", "refused"])
+@pytest.fixture(params=["accepted", "stopped", "refused"])
 def report(request: pytest.FixtureRequest) -> Path:
     """Each of the reports in turn."""
     path: Path = request.getfixturevalue(request.param)
