@@ -138,7 +138,8 @@ def git_commit(repository: Path) -> str:
     head = _git(repository, "rev-parse", "--show-toplevel", "HEAD")
     if head is None or len(head) < 2 or Path(head[0]) != repository:
         return "none"
-    status = _git(repository, "status", "--porcelain")
+    # Runs are no part of what is run, and this one's own folder is there already.
+    status = _git(repository, "status", "--porcelain", "--", ".", ":(exclude)submission_runs")
     return head[1] + ("+changes" if status or status is None else "")
 
 

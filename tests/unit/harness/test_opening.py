@@ -85,6 +85,9 @@ def test_the_commit_says_when_files_differ_from_it(tmp_path: Path) -> None:
     for words in (("init", "-q"), (*name, "commit", "-q", "--allow-empty", "-m", "first")):
         subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
     head = git_commit(tmp_path)
+    (tmp_path / "submission_runs" / "a_run").mkdir(parents=True)
+    (tmp_path / "submission_runs" / "a_run" / "journal.jsonl").write_text("")
+    assert git_commit(tmp_path) == head  # the run's own folder
     (tmp_path / "new").write_text("")
     assert len(head) == 40
     assert git_commit(tmp_path) == f"{head}+changes"
