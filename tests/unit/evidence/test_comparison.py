@@ -146,5 +146,5 @@ def test_the_command_prints_markdown_and_writes_a_page(
     assert capsys.readouterr().out.startswith("# Two runs compared\n")
     assert page.read_text().startswith("<!DOCTYPE html>")
 
-    assert main(["compare", str(one.path), str(tmp_path), "--html", str(tmp_path / "no")]) == 1
+    assert main(["compare", str(one.path), str(tmp_path), "--html", str(tmp_path / "no")]) == 2
     assert not (tmp_path / "no").exists()
