@@ -120,6 +120,7 @@ $(MUTATION_READY): requirements.lock pyproject.toml
 	@test -x $(MUTATION)/bin/python || $(PYTHON) -m venv $(MUTATION)
 	@$(MUTATION)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(MUTATION)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[mutation]'
+	@touch $@
 
 # The compiler for cards: as large as it is, only where somebody plans for one.
 $(PLAN_READY): requirements.lock pyproject.toml
