@@ -19,13 +19,17 @@ LARGEST_BLOCK = 4096
 """4096 x 640 in bfloat16 are 5 MB. Measured in tests/benchmarks/NOTES.md."""
 
 
-def block_size(vocabulary: int) -> int:
-    """Find the largest block that divides a vocabulary.
+CARD_BLOCK = 32_000
+"""For a card: the gradient of a block is small beside that of the embedding, its products large."""
+
+
+def block_size(vocabulary: int, largest: int | None = None) -> int:
+    """Find the largest block that divides a vocabulary, for a CPU unless told how large it may be.
 
     Example:
         256 000 has 4000, 262 144 has 4096.
     """
-    return max(size for size in range(1, LARGEST_BLOCK + 1) if vocabulary % size == 0)
+    return max(size for size in range(1, (largest or LARGEST_BLOCK) + 1) if vocabulary % size == 0)
 
 
 class _Rows(NamedTuple):
@@ -51,15 +55,18 @@ class _Scores(NamedTuple):
     of_target: Float[Array, "1 C 1"]
 
 
-def blocked_sums(settings: HeadSettings, inputs: HeadInputs, *, wanted: bool) -> HeadSums:
+def blocked_sums(
+    settings: HeadSettings, inputs: HeadInputs, *, wanted: bool, largest: int | None = None
+) -> HeadSums:
     """Add up loss and gradients over the chunks of counted rows.
 
     Args:
         settings: of the head.
         inputs: of the head.
         wanted: is the gradient of the embedding asked for?
+        largest: ids of a block, at most; None for what a CPU's caches hold.
     """
-    blocks = _Blocks(settings, inputs.embedding)
+    blocks = _Blocks(settings, inputs.embedding, largest)
 
     def add(index: Array, sums: HeadSums) -> HeadSums:
         start = index * settings.chunk
@@ -91,9 +98,11 @@ def _cut(settings: HeadSettings, inputs: HeadInputs, start: Array) -> _Rows:
 class _Blocks:
     """The embedding in blocks of ids."""
 
-    def __init__(self, settings: HeadSettings, embedding: Float[Array, "V D"]) -> None:
+    def __init__(
+        self, settings: HeadSettings, embedding: Float[Array, "V D"], largest: int | None
+    ) -> None:
         self._settings = settings
-        self._size = block_size(embedding.shape[0])
+        self._size = block_size(embedding.shape[0], largest)
         self._count = embedding.shape[0] // self._size
         self._embedding = embedding
 

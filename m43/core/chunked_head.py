@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from m43.core.attention import soft_cap
-from m43.core.blocked_head import blocked_sums
+from m43.core.blocked_head import CARD_BLOCK, blocked_sums
 from m43.core.head import HeadInputs, HeadSettings, HeadSums
 from m43.core.linear import linear, product
 
@@ -113,10 +113,18 @@ def _forward(
     inputs = HeadInputs(rows.value, embedding.value, targets.value, count.value, weight.value)
     # A frozen embedding (LoRA) gets no gradient: its [V, D] array is never made.
     wanted = tap.perturbed
+    # On a card too where the embedding is trained: of whole rows, the gradient of one chunk is a
+    # second [V, D] beside the sum. The step of Gemma 2B for an RTX 5090 then takes 19.8 GiB
+    # instead of 21.0.
+    on_card = (
+        functools.partial(blocked_sums, settings, wanted=wanted, largest=CARD_BLOCK)
+        if wanted
+        else functools.partial(whole_sums, settings, wanted=wanted)
+    )
     total = lax.platform_dependent(
         inputs,
         cpu=functools.partial(blocked_sums, settings, wanted=wanted),
-        default=functools.partial(whole_sums, settings, wanted=wanted),
+        default=on_card,
     )
     return total.loss, (total.d_rows, total.d_embedding)
 
