@@ -196,11 +196,11 @@ def test_an_empty_journal_goes_on_from_its_beginning(tmp_path: Path) -> None:
     Journal.open(path, now=ticking()).append("opened")
     path.write_bytes(path.read_bytes()[:9])
 
-    Journal.recover(path, now=ticking()).append("opened")
+    assert journal.drop_unfinished(path) == 9
+    Journal.open(path, now=ticking()).append("opened")
 
     entries = journal.read(path)
-    assert [entry.event for entry in entries] == ["interrupted", "opened"]
-    assert entries[0].detail == "the last line was unfinished: 9 bytes of it were removed"
+    assert [(entry.seq, entry.event) for entry in entries] == [(1, "opened")]
     assert entries[0].previous_sha256 == chain.FIRST_PREVIOUS
 
 
@@ -270,19 +270,20 @@ def test_a_new_name_is_synced_through_its_folder(
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-@pytest.mark.parametrize("bytes_lost", [0, 7])
-def test_a_recovered_journal_goes_on_with_its_last_good_line(
-    tmp_path: Path, bytes_lost: int
+@pytest.mark.parametrize(("bytes_lost", "left"), [(0, 5), (7, 4)])
+def test_a_cut_journal_goes_on_with_its_last_good_line(
+    tmp_path: Path, bytes_lost: int, left: int
 ) -> None:
     """In numbers, in the chain, and by the clock that it was given."""
     path = tmp_path / "journal.jsonl"
     lines = written(path, 5)
     path.write_bytes(b"".join(lines)[: -bytes_lost or None])
 
-    entry = Journal.recover(path, now=ticking()).append("sealed")
+    journal.drop_unfinished(path)
+    entry = Journal.open(path, now=ticking()).append("sealed")
 
     assert entry.time_utc.startswith("2026-01-02T03:04:0")
-    assert [each.seq for each in journal.read(path)] == [1, 2, 3, 4, 5, 6]
+    assert [each.seq for each in journal.read(path)] == list(range(1, left + 2))
 
 
 def test_a_journal_that_was_changed_is_named_with_its_line(tmp_path: Path) -> None:
