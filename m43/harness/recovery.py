@@ -6,6 +6,7 @@ only say that it is to be done. A run whose process lives is never touched: it h
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from m43.evidence.cut_off import CUT_OFF, is_cut_off
 from m43.evidence.dossier import read_dossier
 from m43.evidence.entry import Entry
 from m43.evidence.journal import Clock, Journal, stamp, utc_now
+from m43.evidence.report_seal import seal_reports
 from m43.evidence.verdict import verdict_words
 from m43.harness.hold import HeldError, Hold
 from m43.harness.vitals import vitals
@@ -45,6 +47,7 @@ def close_cut_off(runs: Path, now: Clock = utc_now) -> Recovered:
     for folder in _run_folders(runs):
         run = RunDir(folder)
         if is_closed(run):
+            seal_left_reports(run)
             continue
         try:
             close_run(run, now)
@@ -127,6 +130,18 @@ def _close(run: RunDir, now: Clock) -> None:
     verdict = documents.write_documents(run)
     words = verdict_words(verdict.accepted, read_dossier(run).kind)
     writer.append("closed", detail=words)
+    seal_left_reports(run)
+
+
+def seal_left_reports(run: RunDir) -> None:
+    """Seal the reports of a closed run whose process ended before it could.
+
+    They are taken as they lie there: to seal them is the last thing that a run does.
+    """
+    if not run.reports_seal.exists():
+        # The folder of another person may be one that cannot be written to.
+        with suppress(OSError):
+            seal_reports(run)
 
 
 def _is_sealed_well(run: RunDir, entries: Sequence[Entry]) -> bool:

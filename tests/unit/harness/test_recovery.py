@@ -236,3 +236,20 @@ def test_render_closes_and_verify_only_tells(
     assert main(["render", str(cut.path)]) == 0
     assert "it was cut off, and has been closed now" in capsys.readouterr().out
     assert is_closed(cut)
+
+
+def test_reports_that_a_closed_run_could_not_seal_are_sealed_by_the_next_command(
+    tmp_path: Path,
+) -> None:
+    """The seal is the last thing that a run writes, and may be what a power cut took."""
+    run = write_good_run(tmp_path)
+    run.reports_seal.unlink()
+    assert any(problem.where == "reports.sha256" for problem in verify(run.path, REPOSITORY))
+
+    assert close_cut_off(tmp_path) == Recovered()
+
+    assert verify(run.path, REPOSITORY) == ()
+    before = run.reports_seal.read_bytes()
+    run.report.write_text("ACCEPTED")
+    close_cut_off(tmp_path)
+    assert run.reports_seal.read_bytes() == before
