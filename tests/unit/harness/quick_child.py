@@ -168,6 +168,7 @@ def train(run: RunDir, how: str) -> int:
     write_atomically(run.metrics, "".join(map(typed_json.dump_line, steps)).encode())
     run.model.mkdir()
     (run.model / "model.safetensors").write_bytes(b"trained")
+    write_atomically(run.model / "config.json", (folder / "config.json").read_bytes())
     record = TrainRecord(
         backend="jax",
         device="cpu:cpu",
