@@ -22,8 +22,16 @@ EXAMPLE_CLONE ?= /tmp/m43-example
 rehearsal: $(READY)  ## all four gates on a toy Gemma: no GPU, no token
 	$(BIN)/python -m pytest acceptance -m rehearsal
 
-test: $(READY)  ## the unit tests
-	$(BIN)/python -m pytest tests/unit
+test: $(READY)  ## the unit tests, the child's half and the judge's at once
+	@echo "the unit tests, in two halves at once; some minutes"
+	@$(MAKE) --no-print-directory -j2 --output-sync=target test-child test-judge
+
+.PHONY: test-child test-judge
+CHILD_TESTS := tests/unit/core tests/unit/training
+test-child: $(READY)
+	$(BIN)/python -m pytest $(CHILD_TESTS)
+test-judge: $(READY)
+	$(BIN)/python -m pytest tests/unit $(addprefix --ignore=,$(CHILD_TESTS))
 
 fuzz: $(READY)  ## the properties about bad input, with FACTOR times as many examples, other ones each time
 	M43_FUZZ=$(FACTOR) $(BIN)/python -m pytest tests/unit -m hostile --timeout 3600 --hypothesis-show-statistics
