@@ -49,7 +49,7 @@ contracts: $(READY)  ## the arrows of the design
 parity: $(PARITY_READY)  ## the model against torch, transformers and PEFT, live
 	$(PARITY)/bin/python -m pytest tests/parity
 
-faults: $(READY)  ## every fault of the matrix, done for real; about 25 minutes, small disks need root
+faults: $(READY)  ## every fault of the matrix, done for real; small disks need root
 	$(BIN)/python -m pytest tests/faults
 
 .PHONY: bench
