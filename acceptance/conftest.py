@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from m43.config import LOOPBACK_ENDPOINT, Profile
 from m43.harness.world import World, outside_world, rehearsal_world
+from m43.profile import LOOPBACK_ENDPOINT, Profile
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     from m43.errors import M43Error
-    from m43.run_dir import NotARunError
+    from m43.run_argument import NotARunError
 
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -218,7 +218,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     from m43.evidence.verify import verify
-    from m43.run_dir import require_run
+    from m43.run_argument import require_run
 
     require_run(options.run, RUNS)
     problems = verify(
@@ -249,7 +249,7 @@ def _signed(run: Path, public_key: Path | None) -> str:
 
 def _seal(options: argparse.Namespace) -> int:
     from m43.evidence.seal_command import seal
-    from m43.run_dir import require_run
+    from m43.run_argument import require_run
 
     require_run(options.run, RUNS)
     for line in seal(options.run, options.key, REPOSITORY):
@@ -260,7 +260,7 @@ def _seal(options: argparse.Namespace) -> int:
 def _render(options: argparse.Namespace) -> int:
     from m43.evidence.documents import render
     from m43.harness import recovery
-    from m43.run_dir import require_run
+    from m43.run_argument import require_run
 
     run = require_run(options.run, RUNS)
     if not recovery.is_closed(run):
@@ -276,7 +276,8 @@ def _compare(options: argparse.Namespace) -> int:
     from m43.evidence.comparison_html import comparison_html
     from m43.evidence.comparison_markdown import comparison_markdown
     from m43.evidence.dossier import read_dossier
-    from m43.run_dir import require_run, write_atomically
+    from m43.run_argument import require_run
+    from m43.run_dir import write_atomically
 
     one, other = (require_run(path, RUNS) for path in (options.one, options.other))
     found = compare(read_dossier(one), read_dossier(other))

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from m43.config import Profile
 from m43.errors import FailureClass
+from m43.profile import Profile
 from m43.records import PinnedFile
 
 

@@ -4,9 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from m43.config import Precision
 from m43.errors import FailureClass, ProblemsError
-from m43.intervals import Interval
 
 GateName = Literal["auth", "venv", "train-300", "eval"]
 GATES: tuple[GateName, ...] = ("auth", "venv", "train-300", "eval")
@@ -308,86 +306,6 @@ class Heartbeat:
     beat: int  # rises by one each time, so that silence can be told from a stopped clock
     host_bytes: int = 0  # resident at this beat; 0 where the system does not say
     device_bytes: int = 0  # in use on the device at this beat; 0 where the backend does not count
-
-
-# --- eval --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """One evaluation row with both models' answers. A line of `predictions.jsonl`."""
-
-    id: str
-    section: str
-    category: str
-    difficulty: str
-    prompt: str
-    expected: str
-    base_output: str
-    tuned_output: str
-    base_answer: str
-    tuned_answer: str
-    base_correct: bool
-    tuned_correct: bool
-    # Whether the training file has the same prompt, up to case and spacing; and one of the same
-    # template, as m43/prompt_template.py says. The same prompt is of the same template.
-    in_training_text: bool
-    in_training_template: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decoding:
-    """How both models answered: the likeliest token, again and again, until a stop or the limit."""
-
-    stop_ids: tuple[int, ...]  # the models' own: eos, and the end of a turn
-    stop_text: str  # the template's; empty for none
-    stop_text_ids: tuple[int, ...] = field(repr=False)  # single tokens that contain the stop text
-    max_new_tokens: int
-    precision: Precision  # what the models computed in
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationRecord:
-    """What the evaluation child did. `eval.json`, written by the child at its end."""
-
-    device: str
-    base_weights_sha256: str  # of the base model that was decoded
-    model_sha256: str  # of the tuned model that was decoded
-    eval_rows_sha256: str
-    rows_in_file: int
-    decoding: Decoding
-    train_rows_sha256: str  # of the training file that the prompts were looked for in
-    generated_tokens: int
-    phases: tuple[Phase, ...] = field(repr=False)
-    peak_host_bytes: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tally:
-    """Counts of a group of evaluation rows. Part of `evaluation_results.json`."""
-
-    group: str  # "overall", "section: core", "template: in training", ...
-    rows: int
-    base_correct: int
-    tuned_correct: int
-    base_interval: Interval  # Wilson's, 95 %, of the share of rows that are right
-    tuned_interval: Interval
-    # Rows that are wrong because no answer of the kind that was asked for could be taken out.
-    base_unanswered: int
-    tuned_unanswered: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationResults:
-    """The scores. `evaluation_results.json`, computed from `predictions.jsonl`."""
-
-    overall: Tally
-    gained: int  # rows that the tuned model has right and the base model has not
-    lost: int  # rows that the base model has right and the tuned model has not
-    mcnemar_p: float  # exact, two-sided, of gained against lost
-    in_training_text: int  # rows whose prompt is in the training file
-    in_training_template: int  # rows whose template is
-    groups: tuple[Tally, ...] = field(repr=False)
 
 
 # --- after the last gate -----------------------------------------------------------------------

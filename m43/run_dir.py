@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from m43 import records, typed_json
-from m43.config import Profile
 from m43.errors import FailureClass, M43Error, Problem
+from m43.evaluation_record import Prediction
+from m43.profile import Profile
 from m43.records import MalformedRecordError
 
 T = TypeVar("T")
@@ -24,10 +25,6 @@ class RunExistsError(M43Error):
     """A second attempt under the name of an earlier one."""
 
     failure_class = FailureClass.HARNESS_ERROR
-
-
-class NotARunError(M43Error):
-    """A folder that holds no run."""
 
 
 class RunDir:
@@ -224,45 +221,9 @@ class RunDir:
         """Read every step's line."""
         return tuple(read_lines(self.metrics, records.StepMetrics))
 
-    def read_predictions(self) -> tuple[records.Prediction, ...]:
+    def read_predictions(self) -> tuple[Prediction, ...]:
         """Read every evaluated row."""
-        return tuple(read_lines(self.predictions, records.Prediction))
-
-
-def require_run(path: Path | None, runs: Path) -> "RunDir":
-    """Give the run of a folder, or refuse the folder and name those that there are.
-
-    Args:
-        path: What was asked for; None for nothing.
-        runs: Where runs lie.
-
-    Raises: NotARunError.
-    """
-    if path is not None and (path / "journal.jsonl").is_file():
-        return RunDir(path)
-    # Those near the place that was meant come first: a slip of one letter is the usual cause.
-    near = () if path is None else (path, path.absolute().parent)
-    found = [
-        each.parent for place in (*near, runs) for each in sorted(place.glob("*/journal.jsonl"))
-    ]
-    known = list(dict.fromkeys(_from_here(each) for each in found))
-    raise NotARunError(
-        found=_not_a_run(path),
-        expected="a run folder, with its journal.jsonl",
-        where=str(path or "RUN_DIR"),
-        action=f"give one of: {', '.join(known)}" if known else "no run was made here yet",
-    )
-
-
-def _not_a_run(path: Path | None) -> str:
-    if path is None:
-        return "nothing"
-    return "another folder" if path.is_dir() else "no such folder"
-
-
-def _from_here(path: Path) -> str:
-    here, absolute = Path.cwd(), path.absolute()
-    return str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)
+        return tuple(read_lines(self.predictions, Prediction))
 
 
 def read_record(path: Path, cls: type[T]) -> T:

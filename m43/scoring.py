@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from m43 import answers
 from m43.errors import FailureClass, M43Error
+from m43.evaluation_record import EvaluationResults, Prediction, Tally
 from m43.intervals import wilson_interval
 from m43.mcnemar import mcnemar_p
-from m43.records import EvaluationResults, Prediction, Tally
 
 
 def _place(in_training: bool) -> str:

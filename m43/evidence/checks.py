@@ -7,8 +7,8 @@ contract.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from m43.config import Profile
 from m43.errors import FailureClass
+from m43.profile import Profile
 from m43.records import AuthRecord, HubResponse, ProbeRecord, VenvRecord
 
 

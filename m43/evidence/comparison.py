@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from m43 import config
+from m43.evaluation_record import Prediction
 from m43.evidence import sections
 from m43.evidence.documents import verdict_of
 from m43.evidence.dossier import Dossier
@@ -13,7 +14,7 @@ from m43.evidence.plots import SMOOTHED_STEPS, running_mean
 from m43.evidence.report_curves import tokens_per_s
 from m43.evidence.verdict import verdict_words
 from m43.mcnemar import mcnemar_p
-from m43.records import Prediction, StepMetrics
+from m43.records import StepMetrics
 
 ABSENT = "absent"
 # A curve as a table: so many places, from the first step to the last.

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from m43 import typed_json
-from m43.config import Profile
 from m43.errors import M43Error, Problem
+from m43.evaluation_record import EvaluationResults
 from m43.evidence import chain, facts, journal
 from m43.evidence.child_facts import EvaluationFacts, TrainFacts
 from m43.evidence.contract import read_kept
@@ -23,12 +23,12 @@ from m43.evidence.promise import ContractText
 from m43.evidence.redaction import redact
 from m43.lint_record import LintRecord
 from m43.plan_record import PlanRecord
+from m43.profile import Profile
 from m43.records import (
     AuthRecord,
     ChildError,
     ClosingRecord,
     DownloadRecord,
-    EvaluationResults,
     Heartbeat,
     OpeningRecord,
     ProcessRecord,

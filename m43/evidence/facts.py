@@ -4,14 +4,13 @@ from dataclasses import fields
 from typing import Any
 
 from m43 import scoring
+from m43.evaluation_record import EvaluationRecord, EvaluationResults
 from m43.evidence.child_facts import EvaluationFacts, TrainFacts
 from m43.plan_record import PlanRecord
 from m43.records import (
     AuthRecord,
     ClosingRecord,
     DownloadRecord,
-    EvaluationRecord,
-    EvaluationResults,
     OpeningRecord,
     ProcessRecord,
     TrainRecord,

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from m43.evaluation_record import EvaluationResults
 from m43.evidence.assertion import AssertedExpression, names
 from m43.evidence.promise import Promise
-from m43.records import EvaluationResults
 
 # Where the records lie that the contract's fixtures return; a field of its own file comes first.
 FILES: Mapping[str, str] = {

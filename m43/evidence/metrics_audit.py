@@ -3,10 +3,10 @@
 import math
 from collections.abc import Iterator
 
-from m43.config import Profile
 from m43.errors import Problem
 from m43.evidence.child_facts import TrainFacts
 from m43.evidence.dossier import Dossier
+from m43.profile import Profile
 from m43.records import StepMetrics
 
 _FILE = "training_metrics.jsonl"

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from m43.config import Profile
 from m43.errors import FailureClass
 from m43.evidence.checks import Check, venv_checks
 from m43.plan_record import Disk, PlanRecord, TrainingPlan
+from m43.profile import Profile
 from m43.records import VenvRecord
 
 # The same margin as in the contract's promise, which is what decides.

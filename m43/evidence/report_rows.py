@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from m43 import answers
+from m43.evaluation_record import Prediction
 from m43.evidence.hypertext import escaped, mark, table
 from m43.plain_text import visible
-from m43.records import Prediction
 
 _HEAD = ("row", "prompt", "expected", "base model", "tuned model")
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from m43.evaluation_record import EvaluationResults, Tally
 from m43.evidence import scores
 from m43.evidence.hypertext import escaped, table
 from m43.intervals import Interval
-from m43.records import EvaluationResults, Tally
 
 _HEAD = (
     "rows",

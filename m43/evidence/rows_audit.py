@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from m43.errors import Problem
+from m43.evaluation_record import Prediction
 from m43.evidence.child_facts import EvaluationFacts
 from m43.evidence.digests import file_sha256
 from m43.evidence.dossier import Dossier
 from m43.prompt_template import KnownPrompts
-from m43.records import Prediction
 
 _FILE = "predictions.jsonl"
 

@@ -3,8 +3,8 @@
 Plain text, which the summary and the report put into their own markup.
 """
 
+from m43.evaluation_record import EvaluationResults, Tally
 from m43.intervals import Interval
-from m43.records import EvaluationResults, Tally
 
 # The heads of the columns that `cells` fills.
 HEAD = (

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from m43.config import Profile
+from m43.evaluation_record import Decoding, Tally
 from m43.evidence import scores, sections
 from m43.evidence.child_facts import EvaluationFacts, TrainFacts
 from m43.evidence.dossier import Dossier
@@ -17,7 +17,8 @@ from m43.evidence.verdict import verdict_words
 from m43.lint_record import LintRecord
 from m43.names import is_folder_name
 from m43.plan_record import PlanRecord
-from m43.records import AuthRecord, Decoding, OpeningRecord, Phase, Tally, VenvRecord
+from m43.profile import Profile
+from m43.records import AuthRecord, OpeningRecord, Phase, VenvRecord
 
 
 @dataclass(frozen=True, kw_only=True)

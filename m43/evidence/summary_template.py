@@ -4,7 +4,7 @@ Known beforehand are the profile and the contract; everything that a run will me
 specimen, in which each field stands as its own name.
 """
 
-from m43.config import Profile
+from m43.evaluation_record import EvaluationResults, Tally
 from m43.evidence.child_facts import EvaluationFacts, TrainFacts
 from m43.evidence.dossier import Dossier, EvidenceFile
 from m43.evidence.entry import Entry
@@ -12,14 +12,8 @@ from m43.evidence.promise import ContractText
 from m43.evidence.specimen import specimen
 from m43.evidence.summary import complete, render_summary
 from m43.evidence.verdict import STAGES
-from m43.records import (
-    AuthRecord,
-    ClosingRecord,
-    EvaluationResults,
-    HubResponse,
-    OpeningRecord,
-    Tally,
-)
+from m43.profile import Profile
+from m43.records import AuthRecord, ClosingRecord, HubResponse, OpeningRecord
 
 _GROUPS = (
     "section: {section}",

@@ -1,11 +1,11 @@
 """Why the venv gate failed: what the probe established, and what it suggests."""
 
-from m43.config import Profile
 from m43.errors import FailureClass
 from m43.evidence.checks import failing
 from m43.evidence.claim import Claim, Standing
 from m43.evidence.plan_checks import venv_gate_checks
 from m43.plan_record import PlanRecord
+from m43.profile import Profile
 from m43.records import VenvRecord
 
 _FILE = ("venv.json",)

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from m43.config import Profile
 from m43.evidence.secrets import redact
 from m43.harness.hub_session import default_endpoint, hub_session
 from m43.harness.hub_token import ACCEPTED_SOURCE
 from m43.harness.world import World
+from m43.profile import Profile
 from m43.records import AuthRecord, HubResponse, PinnedFile
 
 TIMEOUT_S = 15.0

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TextIO
 
 from m43 import config, typed_json
-from m43.config import Profile, RunTable
 from m43.evidence.contract import read_contract
 from m43.evidence.summary_template import summary_template
 from m43.harness.checklist_page import page
 from m43.harness.checklist_screen import show
 from m43.harness.opening import contract_path
 from m43.harness.preflight import look
+from m43.profile import Profile, RunTable
 
 
 def checklist(

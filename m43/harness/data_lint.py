@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from m43.config import Profile
 from m43.errors import FailureClass, Problem
 from m43.harness.checklist import Item, note, unchecked
+from m43.profile import Profile
 from m43.prompt_template import KnownPrompts
 from m43.row_counts import Answered, count_forms, count_repeats
 from m43.row_fields import question_problems, training_row_problems

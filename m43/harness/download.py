@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from m43.config import Profile
 from m43.errors import FailureClass, GateStoppedError, M43Error
 from m43.evidence.checks import response_class
 from m43.evidence.secrets import redact
 from m43.harness.hub_session import default_endpoint, hub_session
 from m43.harness.world import World
+from m43.profile import Profile
 from m43.records import AuthRecord, DownloadRecord, HubResponse, PinnedFile
 
 _TIMEOUT_S = 30.0

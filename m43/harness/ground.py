@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from m43.config import LOOPBACK_ENDPOINT, TIME_IN_NAME, Profile
 from m43.errors import M43Error
 from m43.evidence import ledger
 from m43.evidence.contract import read_contract
@@ -14,6 +13,7 @@ from m43.harness.opening import contract_path, profile_differences, runs_folder,
 from m43.harness.recovery import is_closed
 from m43.harness.world import World
 from m43.names import is_folder_name
+from m43.profile import LOOPBACK_ENDPOINT, TIME_IN_NAME, Profile
 from m43.run_dir import RunDir
 
 _MOST_SHOWN = 3

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from m43.config import SELF_VENV, Profile
 from m43.errors import FailureClass, Problem, ProblemsError
 from m43.evidence.diagnosis import process_class
 from m43.evidence.redaction import redact
@@ -15,6 +14,7 @@ from m43.harness.child_environment import child_environment
 from m43.harness.process import Child, Outcome, Sight, run_child
 from m43.harness.venv import find_interpreter, venv_folder
 from m43.harness.world import World
+from m43.profile import SELF_VENV, Profile
 from m43.records import ChildError, ProcessRecord, StepMetrics
 from m43.run_dir import RunDir, read_record, write_last_record, write_record
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from m43 import config
-from m43.config import Profile, RunTable
 from m43.evidence.explanations import next_name
+from m43.profile import Profile, RunTable
 
 
 def run_command(profile: Profile, path: Path, repository: Path, name: str = "") -> str:

@@ -10,13 +10,13 @@ from importlib import metadata
 from pathlib import Path
 
 from m43 import config
-from m43.config import TIME_IN_NAME, Profile, RunTable
 from m43.evidence import ledger
 from m43.evidence.contract import ContractText
 from m43.evidence.digests import file_sha256
 from m43.evidence.journal import stamp
 from m43.harness.known_runs import unlisted
 from m43.harness.tree import Tree
+from m43.profile import TIME_IN_NAME, Profile, RunTable
 from m43.records import OpeningRecord
 
 _GIT_PATIENCE_S = 30.0

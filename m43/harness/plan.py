@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from m43 import typed_json
-from m43.config import SELF_VENV, Profile
 from m43.errors import FailureClass
 from m43.harness import download
 from m43.harness.child_environment import child_environment
@@ -19,6 +18,7 @@ from m43.harness.process import Child, Outcome, Sight, run_child
 from m43.harness.venv import find_interpreter, venv_folder
 from m43.harness.world import World
 from m43.plan_record import Disk, PlanRecord, PlanRequest, TrainingPlan
+from m43.profile import SELF_VENV, Profile
 from m43.records import AuthRecord, ChildError, VenvRecord
 from m43.run_dir import write_record
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TextIO
 
 from m43 import config, typed_json
-from m43.config import Profile
 from m43.errors import FailureClass, GateStoppedError, M43Error
 from m43.evidence.plan_page import fits, plan_page
 from m43.harness.child_environment import child_environment
 from m43.harness.opening import shown
 from m43.harness.plan import PlanChild, ask
 from m43.plan_record import PlanRequest
+from m43.profile import Profile
 
 HERE = "cpu"
 _PATIENCE_S = 1800.0

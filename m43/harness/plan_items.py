@@ -3,7 +3,6 @@
 import tempfile
 from pathlib import Path
 
-from m43.config import LOOPBACK_ENDPOINT, Profile
 from m43.errors import FailureClass, GateStoppedError
 from m43.evidence.checks import auth_checks, failing, venv_checks
 from m43.evidence.plan_checks import plan_checks
@@ -12,6 +11,7 @@ from m43.harness.checklist import Item, item_of, unchecked
 from m43.harness.interruption import Interruption
 from m43.harness.opening import runs_folder
 from m43.harness.world import World
+from m43.profile import LOOPBACK_ENDPOINT, Profile
 from m43.records import AuthRecord, VenvRecord
 
 # What would have been looked at, and what for, where no plan could be made.

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from m43 import config as profiles
-from m43.config import LOOPBACK_ENDPOINT, Profile
 from m43.errors import M43Error
 from m43.evidence.contract import read_contract
 from m43.harness import command_line, loaded_plugins, selection
@@ -18,6 +17,7 @@ from m43.harness.earlier_attempt import earlier_attempt
 from m43.harness.opening import Plan, contract_path, named, own_command
 from m43.harness.selection import Asked
 from m43.names import is_folder_name
+from m43.profile import LOOPBACK_ENDPOINT, Profile
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from m43.config import LOOPBACK_ENDPOINT, Profile
 from m43.errors import GateStoppedError
 from m43.evidence.checks import Check, auth_checks, venv_checks
 from m43.evidence.gate_titles import gate_title
@@ -20,6 +19,7 @@ from m43.harness.next_command import look_again, run_command
 from m43.harness.opening import shown
 from m43.harness.plan_items import plan_items
 from m43.harness.world import World, outside_world
+from m43.profile import LOOPBACK_ENDPOINT, Profile
 from m43.records import AuthRecord, ProbeRecord, VenvRecord
 
 

@@ -9,7 +9,6 @@ from typing import TypeVar
 
 import pytest
 
-from m43.config import Contract, Profile
 from m43.errors import FailureClass, Problem
 from m43.evidence import facts
 from m43.evidence.child_facts import EvaluationFacts, TrainFacts
@@ -19,6 +18,7 @@ from m43.harness.attempt import Attempt, StoppedError
 from m43.harness.run_view import RunView
 from m43.harness.world import World
 from m43.plan_record import PlanRecord
+from m43.profile import Contract, Profile
 from m43.records import AuthRecord, ClosingRecord, OpeningRecord, VenvRecord
 
 T = TypeVar("T")

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from m43 import typed_json
-from m43.config import SELF_VENV, Profile
 from m43.errors import FailureClass, GateStoppedError
 from m43.evidence.child_diagnosis import ending, process_class
 from m43.harness import packages, requirements
@@ -17,6 +16,7 @@ from m43.harness.child_environment import child_environment
 from m43.harness.packages import Packages
 from m43.harness.process import Child, Outcome, Sight, run_child
 from m43.harness.world import World
+from m43.profile import SELF_VENV, Profile
 from m43.records import ProbeRecord, ProcessRecord, VenvRecord
 
 _TAIL_LINES = 15

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
 
-from m43.config import DEFAULT_ENDPOINT, LOOPBACK_ENDPOINT, Profile
 from m43.harness.hub_token import HubToken, every_token, find_token, hub_home
+from m43.profile import DEFAULT_ENDPOINT, LOOPBACK_ENDPOINT, Profile
 
 _HUB_PREFIXES = ("HF_", "HUGGING_FACE_", "HUGGINGFACE_")
 

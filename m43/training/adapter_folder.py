@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
-from m43.config import LoraTable
 from m43.core.gemma import Gemma
 from m43.core.lora import projections
+from m43.profile import LoraTable
 from m43.training.weight_names import PROJECTIONS
 from m43.training.whole_folder import whole_folder
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from m43.config import LoraTable, Profile
 from m43.plan_record import Alternative, TrainingPlan
+from m43.profile import LoraTable, Profile
 
 MOST = 3
 # Where the line is, the contract says; looked for is what stays clear of it.

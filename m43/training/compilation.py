@@ -5,7 +5,7 @@ from pathlib import Path
 import jax
 from huggingface_hub import constants
 
-from m43.config import LOOPBACK_ENDPOINT, Profile
+from m43.profile import LOOPBACK_ENDPOINT, Profile
 
 _FOLDER = "m43-compiled"
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from m43.config import Profile
 from m43.core.gemma_config import GemmaConfig
 from m43.errors import FailureClass, M43Error
+from m43.evaluation_record import Decoding
 from m43.plain_text import brief
-from m43.records import Decoding
+from m43.profile import Profile
 from m43.strict_json import read_json
 from m43.training.template import END_OF_TURN
 from m43.training.tokenizer import Ids, Tokenizer

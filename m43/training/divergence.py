@@ -3,8 +3,8 @@
 import statistics
 from collections import deque
 
-from m43.config import DivergenceTable
 from m43.errors import FailureClass, M43Error
+from m43.profile import DivergenceTable
 
 
 class DivergedError(M43Error):

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from m43.config import Profile
 from m43.core.batch import Batch, check_batch
 from m43.core.gemma_config import GemmaConfig
 from m43.lint_record import LintRecord
+from m43.profile import Profile
 from m43.training.batches import PlannedBatch, assemble, plan_batches
 from m43.training.example import Example
 from m43.training.examples import ExamplesFile, read_examples

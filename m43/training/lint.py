@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from m43 import answers
-from m43.config import TemplateTable
 from m43.lint_record import LintRecord
+from m43.profile import TemplateTable
 from m43.row_counts import Answered, count_forms, count_repeats
 from m43.training.batches import PlannedBatch
 from m43.training.decoding import cut

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 from flax import nnx
 
-from m43.config import LoraTable, Profile
 from m43.core.adapter import AdapterWeight
 from m43.core.gemma import Gemma
 from m43.core.gemma_config import GemmaConfig
 from m43.core.lora import LoraSettings, add_adapters
+from m43.profile import LoraTable, Profile
 from m43.training.blueprint import Blueprint, draw
 from m43.training.trainer import Trainer, optimizer_settings
 from m43.training.weight_checks import stored_dtype

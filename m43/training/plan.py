@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from m43.config import Profile
 from m43.core.batch import Batch
 from m43.core.gemma_config import GemmaConfig
 from m43.errors import M43Error
 from m43.plan_record import Buffer, Limits, PartFlops, StepPlan, TrainingPlan
+from m43.profile import Profile
 from m43.training.blueprint import Blueprint
 from m43.training.flops import adapter_weights, flops_per_token
 from m43.training.hlo import Module, read_module

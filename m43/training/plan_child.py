@@ -10,8 +10,8 @@ import jax
 from jaxtyping import PyTree
 
 from m43 import typed_json
-from m43.config import Profile
 from m43.plan_record import PlanRequest, TrainingPlan
+from m43.profile import Profile
 from m43.run_dir import read_record
 from m43.training import failure
 from m43.training.alternatives import find_alternatives, is_near

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from m43 import records, typed_json
-from m43.config import DivergenceTable
 from m43.core.step import StepMetrics
 from m43.errors import FailureClass, M43Error
+from m43.profile import DivergenceTable
 from m43.training.divergence import DivergenceWatch
 from m43.training.heartbeat import Heartbeats
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from m43.config import TemplateTable
 from m43.core.gemma_config import GemmaConfig
+from m43.profile import TemplateTable
 from m43.training.tokenizer import Ids, Tokenizer, chat_problem
 
 END_OF_TURN = "<end_of_turn>"

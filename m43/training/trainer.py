@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from m43.config import TrainingTable
 from m43.core.batch import Batch
 from m43.core.gemma import Gemma
 from m43.core.optimizer import OptimizerSettings, optimizer_steps
 from m43.core.step import StepMetrics, TrainState
+from m43.profile import TrainingTable
 from m43.training import blueprint
 from m43.training.device import device_of, give_back_memory
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from m43 import config, typed_json
-from m43.config import LoraTable
 from m43.core.batch import Batch
+from m43.profile import LoraTable
 from m43.training.adapter_folder import write_adapter
 from m43.training.device import peak_host_bytes
 from m43.training.method import start_trainer

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from m43 import config
-from m43.config import LoraTable
 from m43.evidence.plan_page import fits
 from m43.harness.plan import ask
 from m43.harness.plan_command import child_that_plans
 from m43.plan_record import PlanRequest, TrainingPlan
+from m43.profile import LoraTable
 from tests.benchmarks.random_gemma import CONFIG
 
 REPOSITORY = Path(__file__).parents[2]

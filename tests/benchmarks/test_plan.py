@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 
 from m43 import config
-from m43.config import LoraTable, Profile
 from m43.evidence import facts
 from m43.evidence.performance import performance
 from m43.harness.child_environment import child_environment
 from m43.harness.plan import PlanChild, ask
 from m43.plan_record import PlanRequest
+from m43.profile import LoraTable, Profile
 from m43.run_dir import RunDir, write_record
 from tests.benchmarks.random_gemma import write_random_gemma
 

@@ -15,9 +15,9 @@ import torch
 import transformers
 from flax import nnx
 
-from m43.config import LoraTable
 from m43.core.gemma import Gemma
 from m43.core.lora import add_adapters, projections
+from m43.profile import LoraTable
 from m43.training.adapter_folder import write_adapter
 from m43.training.method import lora_settings
 from m43.training.model_config import read_model_config

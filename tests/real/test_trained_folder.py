@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 
-from m43.records import EvaluationRecord, Prediction
+from m43.evaluation_record import EvaluationRecord, Prediction
 from m43.run_dir import RunDir, read_record
 
 pytestmark = pytest.mark.timeout(3600)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from m43 import config
+from m43.profile import SELF_VENV, Contract
 
 ACCEPTANCE = Path(__file__).parents[2] / "acceptance"
 PRODUCTION = ACCEPTANCE / "production.toml"
@@ -24,7 +25,7 @@ def changed(tmp_path: Path, *changes: tuple[str, str]) -> Path:
 def test_production_holds_the_locked_decisions() -> None:
     """The bundled profile is the run that was agreed, to the letter."""
     contract = config.load(PRODUCTION).contract
-    assert contract == config.Contract(
+    assert contract == Contract(
         repo="google/gemma-2b",
         revision="9cf48e52b224239de00d483ec8eb84fb8d0f3a3a",
         platform="gpu",
@@ -59,7 +60,7 @@ def test_paths_are_relative_to_the_profile(tmp_path: Path) -> None:
 def test_the_interpreters_own_environment_is_no_path(tmp_path: Path) -> None:
     """The word "self" stays a word."""
     profile = config.load(changed(tmp_path, ('"../.venv-gpu"', '"self"')))
-    assert profile.venv.path == config.SELF_VENV
+    assert profile.venv.path == SELF_VENV
 
 
 def test_all_problems_of_form_are_told_at_once(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from m43 import config
 from m43.__main__ import REPOSITORY, main
 from m43.plain_text import visible
+from m43.profile import Profile
 from tests.unit.fuzzing import hostile
 
 PRODUCTION = REPOSITORY / "acceptance" / "production.toml"
@@ -69,7 +70,7 @@ def lines(table: dict[str, Any]) -> str:
     return "".join(f"{as_toml(key)} = {as_toml(value)}\n" for key, value in table.items())
 
 
-def outcome(path: Path) -> config.Profile | str:
+def outcome(path: Path) -> Profile | str:
     """Load a profile: it, or what a person is told of it."""
     try:
         return config.load(path)
@@ -110,7 +111,7 @@ def test_any_value_under_any_key_is_read_or_refused(
     path = tmp_path / "profile.toml"
     path.write_text(lines(table), encoding="utf-8")
 
-    assert isinstance(outcome(path), config.Profile | str)
+    assert isinstance(outcome(path), Profile | str)
 
 
 @hostile(40)
@@ -121,7 +122,7 @@ def test_any_bytes_anywhere_are_read_or_refused(tmp_path: Path, data: bytes, pla
     path = tmp_path / "profile.toml"
     path.write_bytes(good[:place] + data + good[place:])
 
-    assert isinstance(outcome(path), config.Profile | str)
+    assert isinstance(outcome(path), Profile | str)
 
 
 def test_unknown_keys_are_guessed_at_up_to_a_number(tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_windows_line_ends_are_no_problem(tmp_path: Path) -> None:
     path = tmp_path / "profile.toml"
     path.write_bytes(PRODUCTION.read_bytes().replace(b"\n", b"\r\n"))
 
-    assert isinstance(outcome(path), config.Profile)
+    assert isinstance(outcome(path), Profile)
 
 
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m43 import scoring
+from m43.evaluation_record import Prediction
 from m43.intervals import Interval, wilson_interval
-from m43.records import Prediction
 
 ROW = Prediction(
     id="row-1",

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from m43 import config
-from m43.config import LoraTable, Profile
 from m43.core.gemma_config import GemmaConfig
+from m43.profile import LoraTable, Profile
 from m43.training.lessons import Lessons, prepare_lessons
 from m43.training.model_config import read_model_config
 from tests.benchmarks.work import ROWS_A_STEP, STEPS

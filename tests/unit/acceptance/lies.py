@@ -8,18 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from m43 import scoring
-from m43.config import Contract
+from m43.evaluation_record import EvaluationRecord, Prediction
 from m43.evidence.child_facts import EvaluationFacts, TrainFacts
 from m43.plan_record import Disk, PlanRecord
+from m43.profile import Contract
 from m43.records import (
     AuthRecord,
     ClosingRecord,
     DownloadRecord,
-    EvaluationRecord,
     HubResponse,
     OpeningRecord,
     PinnedFile,
-    Prediction,
     Requirement,
     TrainRecord,
     VenvRecord,

@@ -10,24 +10,22 @@ from functools import cache
 from pathlib import Path
 
 from m43 import config, typed_json
-from m43.config import Profile
+from m43.evaluation_record import Decoding, EvaluationRecord, Prediction
 from m43.evidence import code, contract
 from m43.evidence.digests import file_sha256, weights_digest
 from m43.evidence.journal import stamp
 from m43.lint_record import LintRecord
+from m43.profile import Profile
 from m43.prompt_template import KnownPrompts
 from m43.records import (
     AuthRecord,
     ClosingRecord,
-    Decoding,
     Device,
-    EvaluationRecord,
     HubResponse,
     OpeningRecord,
     Package,
     Phase,
     PinnedFile,
-    Prediction,
     ProbeRecord,
     ProcessRecord,
     Requirement,

@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from m43 import scoring, typed_json
-from m43.config import RunTable
 from m43.evidence import contract, documents, manifest
 from m43.evidence.digests import gate_digest
 from m43.evidence.journal import Journal
 from m43.evidence.promise import CLOSING, Promise
 from m43.evidence.report_seal import seal_reports
 from m43.evidence.verdict import STAGES, verdict_words
+from m43.profile import RunTable
 from m43.records import DownloadRecord, Heartbeat
 from m43.run_dir import RunDir, write_record
 from tests.unit.evidence.good_plan import plan_record

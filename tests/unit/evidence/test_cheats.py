@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from m43 import scoring, typed_json
+from m43.evaluation_record import EvaluationRecord
 from m43.evidence import ledger
 from m43.evidence.digests import file_sha256, weights_sha256
 from m43.evidence.report_seal import seal_reports
 from m43.evidence.verify import verify
-from m43.records import EarlierAttempt, EvaluationRecord, OpeningRecord, TrainRecord
+from m43.records import EarlierAttempt, OpeningRecord, TrainRecord
 from m43.run_dir import RunDir, read_record, write_record
 from tests.unit.evidence.good_records import REPOSITORY, digest, own_differences, step_metrics
 from tests.unit.evidence.good_run import stop_at, write_good_run

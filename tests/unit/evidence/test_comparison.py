@@ -9,11 +9,12 @@ import pytest
 
 from m43 import scoring, typed_json
 from m43.__main__ import main
+from m43.evaluation_record import Prediction
 from m43.evidence.comparison import ABSENT, compare
 from m43.evidence.comparison_html import comparison_html
 from m43.evidence.comparison_markdown import NOTHING, comparison_markdown
 from m43.evidence.dossier import Dossier, read_dossier
-from m43.records import Package, Prediction
+from m43.records import Package
 from m43.run_dir import RunDir, write_record
 from tests.unit.evidence.good_records import (
     predictions,

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from m43 import scoring, typed_json
+from m43.evaluation_record import Prediction
 from m43.evidence import documents
 from m43.evidence.journal import Journal
-from m43.records import EarlierAttempt, OpeningRecord, Prediction
+from m43.records import EarlierAttempt, OpeningRecord
 from m43.run_dir import RunDir, read_record, write_atomically, write_record
 from tests.unit.evidence import good_run
 from tests.unit.evidence.good_records import (

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from m43 import scoring, typed_json
+from m43.evaluation_record import Prediction
 from m43.evidence import documents
 from m43.evidence.report import report_html
 from m43.evidence.report_rows import rows_html
 from m43.plain_text import visible
-from m43.records import Prediction
 from m43.run_dir import RunDir, read_lines, write_record
 from tests.unit.evidence.good_records import closing_record, predictions
 from tests.unit.evidence.good_run import write_good_run

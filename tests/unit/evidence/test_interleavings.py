@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from m43 import scoring, typed_json
-from m43.config import RunTable
 from m43.evidence import chain, documents, journal, manifest
 from m43.evidence.entry import EDGES
 from m43.evidence.journal import Journal
 from m43.evidence.promise import parse_contract
 from m43.evidence.verdict import STAGES
+from m43.profile import RunTable
 from m43.run_dir import RunDir, write_record
 from tests.unit.evidence import good_records
 from tests.unit.evidence.good_run import write_gate_files

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from m43.config import LoraTable, Profile
 from m43.evidence.dossier import read_dossier
 from m43.evidence.metrics_audit import audit_metrics
 from m43.evidence.summary import complete, render_summary
+from m43.profile import LoraTable, Profile
 from m43.records import TrainRecord
 from m43.run_dir import RunDir, read_record, write_record
 from tests.unit.evidence.good_run import write_good_run

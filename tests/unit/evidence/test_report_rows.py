@@ -3,8 +3,8 @@
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
+from m43.evaluation_record import Prediction
 from m43.evidence.report_rows import rows_html
-from m43.records import Prediction
 from tests.unit.evidence.good_records import predictions
 
 ROW = replace(

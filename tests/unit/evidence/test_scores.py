@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from m43 import scoring
+from m43.evaluation_record import EvaluationResults, Prediction, Tally
 from m43.evidence import scores
-from m43.records import EvaluationResults, Prediction, Tally
 from tests.unit.evidence.good_records import predictions
 
 

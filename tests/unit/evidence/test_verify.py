@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from m43 import scoring, typed_json
+from m43.evaluation_record import EvaluationResults, Prediction
 from m43.evidence.digests import file_sha256
 from m43.evidence.verify import verify
-from m43.records import EvaluationResults, Prediction, StepMetrics, TrainRecord
+from m43.records import StepMetrics, TrainRecord
 from m43.run_dir import RunDir, read_record, write_record
 from tests.unit.evidence.good_records import EVAL_ROWS, REPOSITORY, TRAIN_ROWS, own_differences
 from tests.unit.evidence.good_run import break_gate, stop_at, write_good_run, write_opening

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from m43 import config
-from m43.config import Profile
 from m43.harness.world import World
+from m43.profile import Profile
 from m43.rehearsal.faults import NO_FAULT, Fault
 from m43.rehearsal.hub import LoopbackHub
 from m43.rehearsal.repository import ServedRepository

@@ -15,8 +15,8 @@ from importlib import metadata
 from pathlib import Path
 
 from m43 import scoring, typed_json
-from m43.config import Profile
 from m43.errors import FailureClass
+from m43.evaluation_record import Decoding, EvaluationRecord, Prediction
 from m43.lint_record import LintRecord
 from m43.plan_record import (
     Alternative,
@@ -26,17 +26,15 @@ from m43.plan_record import (
     StepPlan,
     TrainingPlan,
 )
+from m43.profile import Profile
 from m43.prompt_template import KnownPrompts
 from m43.records import (
     ChildError,
-    Decoding,
     Device,
     DownloadRecord,
-    EvaluationRecord,
     Heartbeat,
     Package,
     Phase,
-    Prediction,
     ProbeRecord,
     StepMetrics,
     TrainRecord,

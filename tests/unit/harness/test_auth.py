@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from m43.config import Profile
 from m43.errors import FailureClass
 from m43.evidence.checks import auth_checks, failing
 from m43.harness import auth
 from m43.harness.world import World
+from m43.profile import Profile
 from m43.rehearsal.faults import Fault, FaultKind
 from tests.unit.harness.conftest import FILES, REPOSITORY, REVISION, TOKEN, StartWorld
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from m43 import config, typed_json
-from m43.config import Profile
 from m43.errors import FailureClass, GateStoppedError
 from m43.evidence import ledger
 from m43.evidence.journal import Journal
@@ -22,6 +21,7 @@ from m43.harness import preflight
 from m43.harness.checklist import Checklist, Group, Item, is_ready, note, unchecked
 from m43.harness.checklist_page import page
 from m43.harness.preflight import look
+from m43.profile import Profile
 from tests.unit.harness.conftest import FILES, REPO, REPOSITORY, REVISION, TOKEN, StartWorld
 from tests.unit.harness.copied_tree import CopiedTree
 from tests.unit.harness.golden import agree

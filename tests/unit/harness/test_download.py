@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from m43.config import Profile
 from m43.errors import FailureClass, GateStoppedError
 from m43.harness import auth, download
+from m43.profile import Profile
 from m43.records import AuthRecord
 from m43.rehearsal.faults import Fault, FaultKind
 from tests.unit.harness.conftest import FILES, REVISION, TOKEN, WEIGHT_BYTES, StartWorld

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from m43 import typed_json
-from m43.config import Profile
 from m43.errors import FailureClass, GateStoppedError
 from m43.harness import auth, plan
 from m43.harness.interruption import Interruption
 from m43.harness.process import Outcome
 from m43.plan_record import PlanRecord
+from m43.profile import Profile
 from m43.records import ChildError, VenvRecord
 from tests.unit.evidence.good_plan import training_plan
 from tests.unit.evidence.good_records import probe_record, process_record, venv_record

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from m43 import typed_json
-from m43.config import Profile
 from m43.errors import FailureClass, GateStoppedError
 from m43.harness import venv
 from m43.harness.process import Outcome
 from m43.harness.requirements import compare
 from m43.harness.snapshots import env_snapshot, gpu_snapshot, nvidia_smi
 from m43.harness.world import World
+from m43.profile import Profile
 from m43.records import Device, Package, ProbeRecord, ProcessRecord, VenvRecord
 
 PROBE = ProbeRecord(

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from m43.config import LoraTable
 from m43.core.gemma import Gemma
 from m43.core.lora import add_adapters, projections
+from m43.profile import LoraTable
 from m43.training.adapter_folder import CONFIG, WEIGHTS, write_adapter
 from m43.training.method import lora_settings
 from m43.training.model_config import read_model_config

@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from m43 import config
-from m43.config import Profile
 from m43.plan_record import TrainingPlan
+from m43.profile import Profile
 from m43.training.alternatives import find_alternatives, is_near, settings_changed
 from tests.unit.evidence.good_plan import limits, step_plan, training_plan
 

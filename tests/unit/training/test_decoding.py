@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from m43 import config as profiles
-from m43.config import Profile
-from m43.records import Decoding
+from m43.evaluation_record import Decoding
+from m43.profile import Profile
 from m43.training.decoding import GenerationConfigError, cut, output_text, read_decoding
 from m43.training.model_config import read_model_config
 from m43.training.tokenizer import Tokenizer, read_tokenizer

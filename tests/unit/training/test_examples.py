@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from m43.config import TemplateTable
+from m43.profile import TemplateTable
 from m43.rows import RowsError
 from m43.training.examples import ExamplesFile, read_examples
 from m43.training.model_config import read_model_config

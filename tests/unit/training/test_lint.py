@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from m43.config import TemplateTable
 from m43.lint_record import FormCount, LintRecord
+from m43.profile import TemplateTable
 from m43.training.batches import plan_batches
 from m43.training.examples import read_examples
 from m43.training.lint import lint

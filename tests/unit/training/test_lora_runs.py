@@ -9,8 +9,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from m43 import config
-from m43.config import LoraTable, Profile
-from m43.records import EvaluationRecord, TrainRecord
+from m43.evaluation_record import EvaluationRecord
+from m43.profile import LoraTable, Profile
+from m43.records import TrainRecord
 from m43.run_dir import RunDir, read_record, write_record
 from m43.training import child
 from m43.training.adapter_folder import CONFIG, WEIGHTS

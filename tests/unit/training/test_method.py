@@ -10,8 +10,8 @@ import pytest
 from flax import nnx
 
 from m43 import config
-from m43.config import LoraTable, Profile
 from m43.core.adapter import AdapterWeight
+from m43.profile import LoraTable, Profile
 from m43.training.method import lora_settings, start_trainer
 from m43.training.model_config import read_model_config
 from m43.training.trainer import Trainer

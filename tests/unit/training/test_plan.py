@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from m43 import config
-from m43.config import LoraTable, Profile
 from m43.core.gemma_config import GemmaConfig
 from m43.plan_record import TrainingPlan
+from m43.profile import LoraTable, Profile
 from m43.training.hlo import read_module
 from m43.training.method import abstract_blueprint, start_trainer
 from m43.training.model_config import ModelConfigError, declared_dtype, read_model_config

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import pytest
 
 from m43 import records
-from m43.config import DivergenceTable
 from m43.core.step import StepMetrics
 from m43.errors import FailureClass
+from m43.profile import DivergenceTable
 from m43.run_dir import read_record
 from m43.training.heartbeat import Heartbeats
 from m43.training.step_log import NonFiniteLossError, StepLog, TakenStep

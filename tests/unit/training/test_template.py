@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from m43.config import TemplateTable
 from m43.errors import FailureClass
+from m43.profile import TemplateTable
 from m43.training.model_config import read_model_config
 from m43.training.template import END_OF_TURN, Template
 from m43.training.tokenizer import ChatTemplateError, Tokenizer, TokenizerError, read_tokenizer

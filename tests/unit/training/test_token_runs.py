@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from m43 import config
-from m43.config import Profile
 from m43.errors import FailureClass
+from m43.evaluation_record import EvaluationRecord
 from m43.lint_record import LintRecord
-from m43.records import ChildError, EvaluationRecord, TrainRecord
+from m43.profile import Profile
+from m43.records import ChildError, TrainRecord
 from m43.run_dir import RunDir, read_record, write_record
 from m43.training import child
 from m43.training.model_config import read_model_config

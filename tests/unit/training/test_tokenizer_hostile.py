@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m43.config import TemplateTable
 from m43.errors import ProblemsError
 from m43.plain_text import visible
+from m43.profile import TemplateTable
 from m43.training import tokenizer as module
 from m43.training.model_config import read_model_config
 from m43.training.template import Template

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from m43 import config as profiles
-from m43.config import Profile
+from m43.evaluation_record import EvaluationRecord
 from m43.lint_record import LintRecord
-from m43.records import ChildError, DownloadRecord, EvaluationRecord, TrainRecord
+from m43.profile import Profile
+from m43.records import ChildError, DownloadRecord, TrainRecord
 from m43.run_dir import RunDir, read_record, write_record
 from m43.training import child
 

@@ -1,0 +1,179 @@
+"""The profile: what a run is, table by table, as a person wrote it. Never changed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+Kind = Literal["production", "rehearsal"]
+# Source: transformers 5.23, the Linear layers of GemmaAttention and GemmaMLP.
+Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+Precision = Literal["float32", "bfloat16"]
+
+# Words that stand for something other than a path, a name or an address.
+SELF_VENV = "self"
+DEFAULT_ENDPOINT = "default"
+LOOPBACK_ENDPOINT = "loopback"
+TIME_IN_NAME = "@time"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract:
+    """The thresholds that the promises refer to; nothing else reads them to decide."""
+
+    repo: str
+    revision: str
+    platform: Literal["cpu", "gpu"]
+    device_kind: str
+    optimizer_steps: int
+    epochs_at_most: float
+    train_minutes_at_most: float
+    eval_rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunTable:
+    """How the run folder is called."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubTable:
+    """Which hub is asked, and for which files of the pinned revision."""
+
+    endpoint: str
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VenvTable:
+    """The virtual environment that trains: a folder, or "self"."""
+
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataTable:
+    """The two files of rows."""
+
+    train: Path
+    evaluation: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemplateTable:
+    """How a row becomes text, and how an answer is taken out of a completion.
+
+    `prompt` may use {prompt}; `completion` may use {steps} and {final_answer}.
+    An empty `answer_marker` means that the whole completion is the answer.
+
+    Attributes:
+        style: "plain": BOS, prompt, completion, EOS. "chat": the two are the turns of user and
+            model in the chat template of the model's folder.
+    """
+
+    style: Literal["plain", "chat"]
+    prompt: str
+    completion: str
+    answer_marker: str
+    stop_text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingTable:
+    """How the model is trained; the number of steps stands in the contract.
+
+    Attributes:
+        batch_rows: of a step; with packing each holds as many examples as fit.
+        sequence_tokens: what no row is longer than.
+        packing: whether several examples share a row; none sees another.
+        accumulate: into how many parts a step's rows are cut; their gradients add up to the
+            same step, and the activations of one part exist at a time.
+        seed: of the order of the rows and, with LoRA, of the adapters.
+    """
+
+    method: Literal["full", "lora"]
+    optimizer: Literal["adamw", "adafactor"]
+    batch_rows: int
+    sequence_tokens: int
+    packing: bool
+    accumulate: int
+    learning_rate: float
+    warmup_steps: int
+    end_learning_rate_ratio: float
+    weight_decay: float
+    clip_norm: float
+    remat: bool
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraTable:
+    """Which projections of every layer get an adapter, and of which size.
+
+    Attributes:
+        rank: the width of an adapter.
+        alpha: its change is scaled by alpha / rank.
+    """
+
+    rank: int
+    alpha: float
+    targets: tuple[Projection, ...] = get_args(Projection)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationTable:
+    """How the rows are decoded.
+
+    Attributes:
+        precision: what the models compute in while they answer. In float32 anybody's transformers
+            gives the same answers; in bfloat16 every implementation rounds elsewhere.
+    """
+
+    batch_rows: int
+    prompt_tokens: int
+    max_new_tokens: int
+    precision: Precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadlineTable:
+    """How long each part may take, and how long a child may be silent."""
+
+    probe_s: float
+    download_s: float
+    train_s: float
+    evaluate_s: float
+    silence_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DivergenceTable:
+    """When training has diverged: it makes the model worse, and waiting would not help.
+
+    The median loss of the last `last_steps` is more than `loss_ratio` times that of the first
+    `first_steps`.
+    """
+
+    first_steps: int = 5
+    last_steps: int = 20
+    loss_ratio: float = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """A whole profile. Paths are absolute once `load` has returned it."""
+
+    kind: Kind
+    contract: Contract
+    run: RunTable
+    hub: HubTable
+    venv: VenvTable
+    data: DataTable
+    template: TemplateTable
+    training: TrainingTable
+    evaluation: EvaluationTable
+    deadlines: DeadlineTable
+    divergence: DivergenceTable = DivergenceTable()
+    lora: LoraTable | None = None  # there exactly when training.method is "lora"

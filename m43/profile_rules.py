@@ -1,0 +1,145 @@
+"""The rules of a profile: which values each key admits."""
+
+from collections.abc import Iterator
+
+from m43.errors import Problem
+from m43.names import is_address, is_folder_name, is_path, is_repository
+from m43.profile import (
+    DEFAULT_ENDPOINT,
+    LOOPBACK_ENDPOINT,
+    Contract,
+    LoraTable,
+    Profile,
+    TrainingTable,
+)
+from m43.typed_json import to_plain
+
+# Far above what is done, far below what would be allocated or waited for in vain.
+_MOST_POSITIONS, _MOST_RANK, _MOST_SEED = 2**24, 2**13, 2**31 - 1
+_MOST_AMOUNT, _WEEK_S = 1e30, 7 * 86400.0
+
+
+def problems_of(profile: Profile, source: str) -> list[Problem]:
+    """Name every value of a profile that breaks a rule, with the key it stands under.
+
+    Args:
+        profile: As it was read.
+        source: Where it was read from.
+    """
+    problems = []
+    for key, found, holds, expected in _rules(profile):
+        if not holds:
+            problems.append(
+                Problem(
+                    found=repr(found),
+                    expected=expected,
+                    where=f"{source}, {key}",
+                    action="correct the value",
+                )
+            )
+    return problems
+
+
+_Rule = tuple[str, object, bool, str]
+"""The key, what was found under it, whether that holds, and what was expected."""
+
+
+def _rules(profile: Profile) -> Iterator[_Rule]:
+    yield from _contract_rules(profile.contract)
+    yield from _name_rules(profile)
+    yield from _size_rules(profile)
+    yield from _training_rules(profile.training, profile.contract.optimizer_steps)
+    yield from _lora_rules(profile.training.method, profile.lora)
+
+
+def _contract_rules(contract: Contract) -> Iterator[_Rule]:
+    steps, revision, epochs = contract.optimizer_steps, contract.revision, contract.epochs_at_most
+    hexadecimal = len(revision) == 40 and set(revision) <= set("0123456789abcdef")
+    # Source: DESIGN, locked decisions (the contract admits 200 to 500 steps, one epoch).
+    yield "contract.optimizer_steps", steps, 200 <= steps <= 500, "200 to 500"
+    yield "contract.epochs_at_most", epochs, 0 < epochs <= 1, "above 0, and 1 at most"
+    yield "contract.revision", revision, hexadecimal, "a commit of 40 lower-case hex digits"
+    yield "contract.repo", contract.repo, is_repository(contract.repo), "owner/name"
+
+
+def _name_rules(profile: Profile) -> Iterator[_Rule]:
+    name, files, template = profile.run.name, profile.hub.files, profile.template
+    endpoint, ends = profile.hub.endpoint, (DEFAULT_ENDPOINT, LOOPBACK_ENDPOINT)
+    address = endpoint in ends or is_address(endpoint)
+    paths = {
+        "contract.device_kind": profile.contract.device_kind,
+        "venv.path": profile.venv.path,
+        "data.train": str(profile.data.train),
+        "data.evaluation": str(profile.data.evaluation),
+    }
+    yield "run.name", name, is_folder_name(name), "a plain folder name"
+    expected = '"default", "loopback" or an http address without user and query'
+    yield "hub.endpoint", endpoint, address, expected
+    yield "hub.files", files, _weights_named(files), "config.json, tokenizer.json and safetensors"
+    for key, text in paths.items():
+        yield key, text, is_path(text), "a name of printable characters, no longer than a path"
+    prompt, completion = template.prompt, template.completion
+    yield "template.prompt", prompt, "{prompt}" in prompt, "text with {prompt}"
+    answered = "{final_answer}" in completion
+    yield "template.completion", completion, answered, "text with {final_answer}"
+
+
+def _size_rules(profile: Profile) -> Iterator[_Rule]:
+    training, evaluation = profile.training, profile.evaluation
+    counts = {
+        "training.batch_rows": training.batch_rows,
+        "training.sequence_tokens": training.sequence_tokens,
+        "training.accumulate": training.accumulate,
+        "divergence.first_steps": profile.divergence.first_steps,
+        "divergence.last_steps": profile.divergence.last_steps,
+        "evaluation.batch_rows": evaluation.batch_rows,
+        "evaluation.prompt_tokens": evaluation.prompt_tokens,
+        "evaluation.max_new_tokens": evaluation.max_new_tokens,
+        "contract.eval_rows": profile.contract.eval_rows,
+    }
+    amounts = {
+        "training.learning_rate": training.learning_rate,
+        "training.clip_norm": training.clip_norm,
+        "contract.train_minutes_at_most": profile.contract.train_minutes_at_most,
+    }
+    trained = training.batch_rows * training.sequence_tokens
+    decoded = evaluation.batch_rows * (evaluation.prompt_tokens + evaluation.max_new_tokens)
+    positions = f"at most {_MOST_POSITIONS:,} tokens in one batch"
+    for key, count in counts.items():
+        yield key, count, count > 0, "a number above 0"
+    for key, amount in amounts.items():
+        yield key, amount, 0 < amount <= _MOST_AMOUNT, f"a number above 0, {_MOST_AMOUNT} at most"
+    for key, seconds in to_plain(profile.deadlines).items():
+        yield f"deadlines.{key}", seconds, 0 < seconds <= _WEEK_S, "above 0 s, and a week at most"
+    yield "training.batch_rows", trained, trained <= _MOST_POSITIONS, positions
+    yield "evaluation.batch_rows", decoded, decoded <= _MOST_POSITIONS, positions
+
+
+def _training_rules(training: TrainingTable, steps: int) -> Iterator[_Rule]:
+    parts, warmup, seed = training.accumulate, training.warmup_steps, training.seed
+    ratio, decay = training.end_learning_rate_ratio, training.weight_decay
+    # A part of no rows is refused as a number, not as a divisor.
+    divides = parts < 1 or training.batch_rows % parts == 0
+    yield "training.accumulate", parts, divides, f"a divisor of {training.batch_rows} rows"
+    yield "training.warmup_steps", warmup, 0 <= warmup < steps, "0 or more, below the steps"
+    yield "training.end_learning_rate_ratio", ratio, 0 <= ratio <= 1, "0 to 1"
+    yield "training.weight_decay", decay, 0 <= decay <= _MOST_AMOUNT, "0 or more"
+    yield "training.seed", seed, 0 <= seed <= _MOST_SEED, f"0 to {_MOST_SEED}"
+
+
+def _lora_rules(method: str, lora: LoraTable | None) -> Iterator[_Rule]:
+    asked = method == "lora"
+    expected = "a table" if asked else 'no table, unless training.method is "lora"'
+    yield "lora", lora, asked == (lora is not None), expected
+    if lora is not None:
+        rank, alpha, targets = lora.rank, lora.alpha, lora.targets
+        once = 0 < len(targets) == len(set(targets))
+        yield "lora.rank", rank, 0 < rank <= _MOST_RANK, f"above 0, and {_MOST_RANK} at most"
+        yield "lora.alpha", alpha, 0 < alpha <= _MOST_AMOUNT, f"above 0, {_MOST_AMOUNT} at most"
+        yield "lora.targets", targets, once, "at least one projection, and none twice"
+
+
+def _weights_named(files: tuple[str, ...]) -> bool:
+    plain = all(is_folder_name(name) for name in files) and len(set(files)) == len(files)
+    weights = any(name.endswith(".safetensors") for name in files)
+    return plain and weights and {"config.json", "tokenizer.json"} <= set(files)
