@@ -263,10 +263,13 @@ def _render(options: argparse.Namespace) -> int:
     from m43.run_argument import require_run
 
     run = require_run(options.run, RUNS)
-    if not recovery.is_closed(run):
+    if recovery.is_closed(run):
+        # The report is pytest's, and sealed; only one that nobody could seal is drawn again.
+        recovery.seal_left_reports(run)
+    else:
         recovery.close_run(run)
         sys.stdout.write(f"{run.path}: it was cut off, and has been closed now\n")
-    for path in render(run):
+    for path in (*render(run), run.report):
         sys.stdout.write(f"{path}\n")
     return 0
 

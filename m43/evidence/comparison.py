@@ -12,7 +12,6 @@ from m43.evidence.durations import clock_words, total_s
 from m43.evidence.measurement import Judged
 from m43.evidence.plots import SMOOTHED_STEPS, running_mean
 from m43.evidence.report_curves import tokens_per_s
-from m43.evidence.verdict import verdict_words
 from m43.mcnemar import mcnemar_p
 from m43.records import StepMetrics
 
@@ -119,7 +118,7 @@ def _overview(one: Dossier, other: Dossier) -> Iterator[Pair]:
 
 
 def _facts(dossier: Dossier) -> Iterator[tuple[str, str]]:
-    yield "verdict", verdict_words(verdict_of(dossier).accepted, dossier.kind)
+    yield "verdict", dossier.verdict_words(verdict_of(dossier).accepted)
     states = sections.promise_states(dossier)
     promises = dossier.contract.promises if dossier.contract else ()
     kept = sum(states.get(promise.name) == "kept" for promise in promises)

@@ -21,6 +21,7 @@ from m43.evidence.entry import Entry
 from m43.evidence.manifest import sealed_names
 from m43.evidence.promise import ContractText
 from m43.evidence.redaction import redact
+from m43.evidence.verdict import verdict_words
 from m43.lint_record import LintRecord
 from m43.plan_record import PlanRecord
 from m43.profile import Profile
@@ -98,6 +99,11 @@ class Dossier:
         """Production or rehearsal; a folder that does not say is treated as a rehearsal."""
         # Never the other way round: nothing may be taken for production by losing a file.
         return self.opening.kind if self.opening else "rehearsal"
+
+    def verdict_words(self, accepted: bool) -> str:
+        """Give a verdict about this run in the words that are used everywhere."""
+        own_profile = bool(self.opening and self.opening.profile_differences)
+        return verdict_words(accepted, self.kind, own_profile=own_profile)
 
     @property
     def records(self) -> Mapping[str, object]:

@@ -15,7 +15,7 @@ from m43.evidence.plan_checks import venv_gate_checks
 from m43.evidence.promise import CLOSING
 from m43.evidence.sections import NOT_MEASURED
 from m43.evidence.stop import Stop, find_stop
-from m43.evidence.verdict import Verdict, verdict_words
+from m43.evidence.verdict import Verdict
 from m43.records import GATES
 
 
@@ -67,7 +67,7 @@ def render_failure(dossier: Dossier, verdict: Verdict) -> str:
 
 
 def _verdict_line(dossier: Dossier, stop: Stop, diagnosis: Diagnosis) -> str:
-    words = f"**{verdict_words(False, dossier.kind)}**"
+    words = f"**{dossier.verdict_words(False)}**"
     if stop.how == "no closing record":
         return f"{words}: no closing record; last seen {diagnosis.place}."
     if stop.how == "sealed":

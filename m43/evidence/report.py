@@ -49,8 +49,23 @@ def report_html(run: RunDir, title: str, tests: str) -> str:
         f'<nav aria-label="Contents"><ul>{links}</ul></nav></header>'
         f"<main>{analysis}"
         + "".join(section(part.anchor, part.title, part.body) for part in parts)
-        + "</main>",
+        + f'</main><footer class="note">{_drawn_to(dossier)}</footer>',
     )
+
+
+def tells_the_end(run: RunDir) -> bool:
+    """Tell whether the page that lies there was drawn from the journal as it is now."""
+    if not run.report.is_file():
+        return False
+    page = run.report.read_text(encoding="utf-8", errors="replace")
+    return _drawn_to(read_dossier(run)) in page
+
+
+def _drawn_to(dossier: Dossier) -> str:
+    if not dossier.entries:
+        return "Drawn before the journal had a first entry."
+    last = dossier.entries[-1]
+    return f"Drawn after entry {last.seq} of journal.jsonl, <code>{escaped(last.sha256)}</code>."
 
 
 def _parts(run: RunDir, dossier: Dossier, tests: str) -> Iterator[Part]:

@@ -8,8 +8,6 @@ from m43.evidence.dossier import Dossier
 from m43.evidence.durations import clock_words, total_s
 from m43.evidence.hypertext import escaped, listed, rich
 from m43.evidence.stop import find_stop
-from m43.evidence.summary import acceptance_words
-from m43.evidence.verdict import verdict_words
 
 _WHAT_THIS_IS = (
     "This page is the record of one training run. What the run had to do was written down before "
@@ -38,8 +36,8 @@ def verdict_html(dossier: Dossier, accepted: bool) -> str:
 
 
 def _accepted(dossier: Dossier) -> tuple[str, str, str]:
-    opening, train, results = dossier.opening, dossier.train, dossier.results
-    words = acceptance_words(dossier.kind, bool(opening and opening.profile_differences))
+    train, results = dossier.train, dossier.results
+    words = dossier.verdict_words(True)
     count = len(dossier.contract.promises) if dossier.contract else 0
     sentence = f"All {count} promises were kept."
     if train and results and dossier.auth:
@@ -67,7 +65,7 @@ def _refused(dossier: Dossier) -> tuple[str, str, str]:
         f"<strong>{escaped(failure)}</strong>, {escaped(diagnosis.place)}. "
         f"{rich(diagnosis.sentence)}"
     )
-    return verdict_words(False, dossier.kind), "open" if silent else "bad", sentence
+    return dossier.verdict_words(False), "open" if silent else "bad", sentence
 
 
 def _differences(dossier: Dossier) -> str:

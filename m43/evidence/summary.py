@@ -13,7 +13,6 @@ from m43.evidence.limits import UNSIGNED
 from m43.evidence.markdown import code, document, prose, table
 from m43.evidence.performance_section import performance_section
 from m43.evidence.rows_section import rows_section
-from m43.evidence.verdict import verdict_words
 from m43.lint_record import LintRecord
 from m43.names import is_folder_name
 from m43.plan_record import PlanRecord
@@ -59,12 +58,6 @@ def complete(dossier: Dossier) -> Complete | None:
     )
 
 
-def acceptance_words(kind: str, own_profile: bool) -> str:
-    """Give the verdict; a profile of one's own is never silently the locked decisions."""
-    words = verdict_words(True, kind)
-    return f"{words} under a profile of its own" if own_profile else words
-
-
 def render_summary(facts: Complete) -> str:
     """Write the summary. `documents.write_documents` alone decides whether it may be written."""
     dossier, opening = facts.dossier, facts.opening
@@ -75,7 +68,7 @@ def render_summary(facts: Complete) -> str:
         (
             "# M43 summary" + (f": {watermark}" if watermark else ""),
             sections.banner(dossier),
-            f"**{acceptance_words(opening.kind, bool(differences))}**: every promise of the "
+            f"**{dossier.verdict_words(True)}**: every promise of the "
             f"contract was kept ({len(opening.promises)} of {len(opening.promises)}, "
             "journal.jsonl).",
             _differences(differences),

@@ -27,10 +27,14 @@ class Verdict:
     reasons: tuple[str, ...]
 
 
-def verdict_words(accepted: bool, kind: str) -> str:
-    """Give the verdict as every document, terminal and journal says it."""
+def verdict_words(accepted: bool, kind: str, *, own_profile: bool) -> str:
+    """Give the verdict as every document, terminal and journal says it.
+
+    A profile of one's own is never silently the locked decisions; a refusal needs no such word.
+    """
     word = "ACCEPTED" if accepted else "NOT ACCEPTED"
-    return word if kind == "production" else f"{word} (rehearsal)"
+    words = word if kind == "production" else f"{word} (rehearsal)"
+    return f"{words} under a profile of its own" if accepted and own_profile else words
 
 
 @dataclass(frozen=True, kw_only=True)

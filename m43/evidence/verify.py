@@ -27,7 +27,6 @@ from m43.evidence.report_seal import audit_reports
 from m43.evidence.rows_audit import audit_rows
 from m43.evidence.signature import audit_signature
 from m43.evidence.speed_audit import audit_speed
-from m43.evidence.verdict import verdict_words
 from m43.evidence.weights_audit import audit_weights
 from m43.run_dir import RunDir
 
@@ -102,8 +101,8 @@ def _ending(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
         )
         yield _problem("no closing record", "'sealed' and 'closed' at the end", where, action)
         return
-    kind, verdict = dossier.kind, verdict_of(dossier)
-    words = verdict_words(verdict.accepted, kind)
+    verdict = verdict_of(dossier)
+    words = dossier.verdict_words(verdict.accepted)
     if dossier.entries[-1].detail != words:
         why = "; ".join(verdict.reasons[:3]) or "nothing speaks against it"
         found = f"'closed' with the verdict {dossier.entries[-1].detail!r}"

@@ -11,9 +11,10 @@ from m43 import typed_json
 from m43.errors import FailureClass, M43Error, Problem
 from m43.evidence import code, contract, documents, ledger, manifest, secrets
 from m43.evidence.digests import file_sha256, gate_digest
+from m43.evidence.dossier import read_dossier
 from m43.evidence.journal import Journal, stamp
 from m43.evidence.promise import CLOSING, Promise
-from m43.evidence.verdict import Verdict, verdict_words
+from m43.evidence.verdict import Verdict
 from m43.harness import recovery, tree
 from m43.harness.hold import Hold, one_at_a_time
 from m43.harness.interruption import Interruption
@@ -247,7 +248,7 @@ class Attempt:
         digest = manifest.seal(self.run)
         self.journal.append("sealed", detail=digest)
         self.verdict = documents.write_documents(self.run)
-        words = verdict_words(self.verdict.accepted, self.plan.profile.kind)
+        words = read_dossier(self.run).verdict_words(self.verdict.accepted)
         self.journal.append("closed", detail=words)
         self.hold.release()
         return self.verdict

@@ -61,6 +61,10 @@ def _expected(item: Item) -> str:
     return "" if same else f" (expected: {ascii_text(item.expected)})"
 
 
+def _follow(later: int) -> str:
+    return "1 more follows at its gate" if later == 1 else f"{later} more follow at their gates"
+
+
 def _verdict(checklist: Checklist) -> Iterator[Line]:
     good, bad = checklist.count("ok"), checklist.count("NO")
     unchecked, later = checklist.count("not checked"), checklist.count("at the gate")
@@ -69,7 +73,7 @@ def _verdict(checklist: Checklist) -> Iterator[Line]:
         yield Line(
             tone="ok",
             head="READY",
-            rest=f": {good} checks hold, {later} follows at its gate ({took}). The run, once:",
+            rest=f": {good} checks hold, {_follow(later)} ({took}). The run, once:",
         )
     else:
         yield Line(

@@ -7,7 +7,6 @@ from m43.evidence.diagnosis import diagnose_dossier
 from m43.evidence.dossier import Dossier, read_dossier
 from m43.evidence.next_actions import next_actions
 from m43.evidence.stop import find_stop
-from m43.evidence.verdict import verdict_words
 from m43.harness.ascii_text import ascii_text
 from m43.harness.attempt import Attempt
 from m43.harness.next_command import verify_command
@@ -36,8 +35,7 @@ def _lines(attempt: Attempt, trouble: str) -> Iterator[Line]:
     yield EMPTY
     for text in _of_others(attempt.recovered):
         yield Line(tone="quiet", head=ascii_text(text))
-    words = verdict_words(accepted, kind)
-    head = f"m43 {kind} {run.path.name}: {words}"
+    head = f"m43 {kind} {run.path.name}: {dossier.verdict_words(accepted)}"
     yield Line(tone="ok" if accepted else "bad", head=head)
     yield from _why(dossier, accepted)
     if trouble:

@@ -16,14 +16,18 @@ from m43.evidence.cut_off import CUT_OFF, is_cut_off
 from m43.evidence.dossier import read_dossier
 from m43.evidence.entry import Entry
 from m43.evidence.journal import Clock, Journal, stamp, utc_now
+from m43.evidence.report import report_html, tells_the_end
 from m43.evidence.report_seal import seal_reports
-from m43.evidence.verdict import verdict_words
 from m43.harness.hold import HeldError, Hold
 from m43.harness.vitals import vitals
 from m43.records import RecoveryRecord
-from m43.run_dir import RunDir, remove_unfinished, write_record
+from m43.run_dir import RunDir, remove_unfinished, write_atomically, write_record
 
 _NOT_RECORDED = "not recorded"
+_NO_TESTS = (
+    "<p>This page was drawn from the records after the run had been cut off: what pytest had to "
+    "say of its tests was lost with its process. The promises above are those of the journal.</p>"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,19 +132,22 @@ def _close(run: RunDir, now: Clock) -> None:
         write_record(run.recovery, record)
         _write_end(run, writer, entries)
     verdict = documents.write_documents(run)
-    words = verdict_words(verdict.accepted, read_dossier(run).kind)
-    writer.append("closed", detail=words)
+    writer.append("closed", detail=read_dossier(run).verdict_words(verdict.accepted))
     seal_left_reports(run)
 
 
 def seal_left_reports(run: RunDir) -> None:
     """Seal the reports of a closed run whose process ended before it could.
 
-    They are taken as they lie there: to seal them is the last thing that a run does.
+    To seal them is the last thing that a run does. A page that was drawn before the journal's last
+    entry is drawn again from the records; junit.xml is taken as it lies there.
     """
     if not run.reports_seal.exists():
         # The folder of another person may be one that cannot be written to.
         with suppress(OSError):
+            if not tells_the_end(run):
+                title = f"m43 {read_dossier(run).kind} {run.path.name}"
+                write_atomically(run.report, report_html(run, title, _NO_TESTS).encode())
             seal_reports(run)
 
 

@@ -115,8 +115,14 @@ class Screen:
                     text.append(word.text, STYLES[word.tone])
             return text
 
+        class SteadyConsole(Console):
+            """Leaves the cursor where it is seen: a process that is killed cannot bring it back."""
+
+            def show_cursor(self, show: bool = True) -> bool:
+                return False
+
         stream: Any = _Sheltered(sys.stdout, self._lose)
-        console = Console(
+        console = SteadyConsole(
             file=stream, markup=False, highlight=False, emoji=False, no_color=not color
         )
         with Live(

@@ -7,10 +7,11 @@ from pathlib import Path
 from m43 import scoring, typed_json
 from m43.evidence import contract, documents, manifest
 from m43.evidence.digests import gate_digest
+from m43.evidence.dossier import read_dossier
 from m43.evidence.journal import Journal
 from m43.evidence.promise import CLOSING, Promise
 from m43.evidence.report_seal import seal_reports
-from m43.evidence.verdict import STAGES, verdict_words
+from m43.evidence.verdict import STAGES
 from m43.profile import RunTable
 from m43.records import DownloadRecord, Heartbeat
 from m43.run_dir import RunDir, write_record
@@ -111,9 +112,9 @@ def finish(run: RunDir, journal: Journal) -> None:
     """Seal a run, write its document and close it."""
     journal.append("sealed", detail=manifest.seal(run))
     verdict = documents.write_documents(run)
-    kind = "rehearsal" if run.path.name.startswith("rehearsal") else "production"
-    journal.append("closed", detail=verdict_words(verdict.accepted, kind))
-    run.report.write_text(f"<html>{kind}: 35 passed</html>")
+    dossier = read_dossier(run)
+    journal.append("closed", detail=dossier.verdict_words(verdict.accepted))
+    run.report.write_text(f"<html>{dossier.kind}: 35 passed</html>")
     run.junit.write_text("<testsuites/>")
     seal_reports(run)
 

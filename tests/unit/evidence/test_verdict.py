@@ -225,8 +225,19 @@ def test_random_journals_are_refused(entries: list[Entry]) -> None:
     assert verdict.reasons
 
 
-def test_a_rehearsal_is_never_called_accepted_alone() -> None:
-    """The word says what kind of run it was."""
-    assert verdict_words(True, "production") == "ACCEPTED"
-    assert verdict_words(True, "rehearsal") == "ACCEPTED (rehearsal)"
-    assert verdict_words(False, "rehearsal") == "NOT ACCEPTED (rehearsal)"
+@pytest.mark.parametrize(
+    ("accepted", "kind", "own_profile", "words"),
+    [
+        (True, "production", False, "ACCEPTED"),
+        (True, "production", True, "ACCEPTED under a profile of its own"),
+        (True, "rehearsal", False, "ACCEPTED (rehearsal)"),
+        (True, "rehearsal", True, "ACCEPTED (rehearsal) under a profile of its own"),
+        (False, "production", True, "NOT ACCEPTED"),
+        (False, "rehearsal", False, "NOT ACCEPTED (rehearsal)"),
+    ],
+)
+def test_the_words_tell_the_kind_of_run(
+    accepted: bool, kind: str, own_profile: bool, words: str
+) -> None:
+    """Neither a rehearsal nor a profile of one's own is ever called accepted alone."""
+    assert verdict_words(accepted, kind, own_profile=own_profile) == words

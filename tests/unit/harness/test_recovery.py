@@ -8,6 +8,7 @@ import pytest
 
 from m43.evidence import chain, documents, journal, ledger
 from m43.evidence.journal import Journal
+from m43.evidence.report import report_html
 from m43.evidence.verify import verify
 from m43.harness.hold import HeldError, Hold
 from m43.harness.recovery import Recovered, close_cut_off, close_run, is_closed
@@ -253,3 +254,30 @@ def test_reports_that_a_closed_run_could_not_seal_are_sealed_by_the_next_command
     run.report.write_text("ACCEPTED")
     close_cut_off(tmp_path)
     assert run.reports_seal.read_bytes() == before
+
+
+def test_a_page_from_before_the_end_is_drawn_again(cut: RunDir) -> None:
+    """What a killed run showed last says that it is still on; nobody shall read that for good."""
+    cut.report.write_text(report_html(cut, "m43", ""))
+    assert "no closing record yet" in cut.report.read_text()
+
+    close_run(cut, ticking())
+
+    page = cut.report.read_text()
+    assert "no closing record yet" not in page
+    assert "<strong>interrupted</strong>, at gate 3 of 4 (train-300)" in page
+    assert "was lost with its process" in page
+    assert not [each for each in verify(cut.path, REPOSITORY) if each.where == "reports.sha256"]
+
+
+def test_a_page_that_tells_the_end_is_left_as_pytest_wrote_it(tmp_path: Path) -> None:
+    """It holds what pytest said of its tests, which nothing else does."""
+    run = write_good_run(tmp_path)
+    run.reports_seal.unlink()
+    page = report_html(run, "m43", "<p>37 passed</p>")
+    run.report.write_text(page)
+
+    close_cut_off(tmp_path)
+
+    assert run.report.read_text() == page
+    assert run.reports_seal.exists()
