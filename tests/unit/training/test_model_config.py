@@ -274,7 +274,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     table=st.sampled_from([GEMMA1, GEMMA2, GEMMA3]),
     key=st.sampled_from([*GEMMA3, "layer_types", "rope_parameters"]),

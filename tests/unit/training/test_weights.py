@@ -300,7 +300,7 @@ def test_broken_files_are_refused(
     assert SINGLE in str(caught.value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(place=st.integers(0, 3000), value=st.integers(0, 255))
 def test_any_damage_to_a_header_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, place: int, value: int
