@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from m43.evidence.dossier import Dossier
-from m43.evidence.hypertext import escaped, listed, mark, table
+from m43.evidence.hypertext import escaped, listed, mark, rich, table
 from m43.evidence.limits import UNSIGNED
 from m43.evidence.sections import NOT_MEASURED, attempts, impact_on_m42
 
@@ -145,9 +145,9 @@ def verify_html(dossier: Dossier) -> str:
     return (
         "<p>On any machine with this repository and Python 3.11 or newer, without JAX:</p>"
         f'<pre class="block">{commands}</pre>'
-        "<p>The first judges every promise again over the files, counts the scores again, and "
-        "writes the documents again to compare them.</p>"
-        + "".join(f"<p>{escaped(limit)}</p>" for limit in UNSIGNED)
+        "<p><code>m43 verify</code> judges every promise again over the files, counts the scores "
+        "again, and writes the documents again to compare them.</p>"
+        + "".join(f"<p>{rich(limit)}</p>" for limit in UNSIGNED)
     )
 
 
@@ -156,8 +156,8 @@ def _code(words: str) -> str:
 
 
 def _words(text: str) -> str:
-    """Write a sentence of the documents, which has emphasis at most."""
-    return f"<p>{escaped(text.replace('**', ''))}</p>"
+    """Write a sentence of the documents, which has emphasis and code at most."""
+    return f"<p>{rich(text.replace('**', ''))}</p>"
 
 
 def _difference(dossier: Dossier) -> Iterator[str]:

@@ -109,6 +109,14 @@ def test_an_accepted_run_shows_the_verdict_first_and_then_everything(good_page: 
     assert words(good_page).tags.count("figure") == 4
 
 
+def test_code_is_marked_as_such(good_page: str, tmp_path: Path) -> None:
+    """The documents' backticks are Markdown; on a page they would only look like a mistake."""
+    failed = page_of(stop_at(tmp_path, "auth", no_token, failure_class="no token"))
+    for page in (good_page, failed):
+        body = page.partition("<body>")[2].partition("<script>")[0]
+        assert "`" not in body
+
+
 def test_every_row_can_be_reached_with_the_keyboard(good_page: str) -> None:
     """A row is a link to itself: it takes the focus, and can be pointed out to somebody."""
     links = set(words(good_page).values("href"))
