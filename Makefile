@@ -17,7 +17,7 @@ PLAN_READY := $(PLAN)/.ready
 # Where the example's paths say that it was made.
 EXAMPLE_CLONE ?= /tmp/m43-example
 
-.PHONY: rehearsal test fuzz lint types contracts parity browser example verify-example real faults faults-quick lies coverage mutation check lock clean plan-here plan-cards
+.PHONY: rehearsal test fuzz lint types contracts parity browser example verify-example real faults faults-outside faults-inside faults-quick lies coverage mutation check lock clean plan-here plan-cards
 
 rehearsal: $(READY)  ## all four gates on a toy Gemma: no GPU, no token
 	$(BIN)/python -m pytest acceptance -m rehearsal
@@ -49,8 +49,15 @@ contracts: $(READY)  ## the arrows of the design
 parity: $(PARITY_READY)  ## the model against torch, transformers and PEFT, live
 	$(PARITY)/bin/python -m pytest tests/parity
 
-faults: $(READY)  ## every fault of the matrix, done for real; small disks need root
-	$(BIN)/python -m pytest tests/faults
+faults: $(READY)  ## every fault of the matrix, done for real; two at a time, small disks need root
+	$(MAKE) --no-print-directory --keep-going -j2 faults-outside faults-inside
+
+faults-outside: $(READY)  ## signals, and power cuts at every write
+	$(BIN)/python -m pytest tests/faults/test_signals.py tests/faults/test_power_cut.py
+
+faults-inside: $(READY)  ## the child, the disk, the hub, the clock, two runs at once
+	$(BIN)/python -m pytest tests/faults/test_child.py tests/faults/test_disk.py \
+	  tests/faults/test_hub.py tests/faults/test_twins_and_clock.py
 
 .PHONY: bench
 bench: $(READY) $(BENCH)/.ready $(TUNIX)/.ready  ## speed and memory beside rivals: M43_GEMMA_270M=FOLDER make bench

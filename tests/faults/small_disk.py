@@ -1,5 +1,6 @@
 """A small disk for the runs of a tree: a tmpfs that can be filled to the last byte."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -37,10 +38,12 @@ class SmallDisk:
 
     def fill(self, *, but_bytes: int = 0) -> None:
         """Leave no more room than that."""
-        room = shutil.disk_usage(self.folder).free - but_bytes
         descriptor = os.open(self.folder / "ballast", os.O_WRONLY | os.O_CREAT)
         try:
-            os.posix_fallocate(descriptor, 0, room)
+            # Others write meanwhile: what was free a moment ago may be too much already.
+            while (room := shutil.disk_usage(self.folder).free - but_bytes) > 0:
+                with contextlib.suppress(OSError):
+                    os.posix_fallocate(descriptor, os.fstat(descriptor).st_size, room)
         finally:
             os.close(descriptor)
 

@@ -33,7 +33,7 @@ PROFILE: Mapping[str, dict[str, object]] = {
     "deadline while compiling": {"deadlines__train_s": 60.0},
     "hung without heartbeat": {"deadlines__silence_s": 40.0},
     "deadline of the probe": {"deadlines__probe_s": 3.0},
-    "deaf to SIGTERM, with grandchildren": {"deadlines__train_s": 15.0},
+    "deaf to SIGTERM, with grandchildren": {"deadlines__train_s": 25.0},
 }
 
 
