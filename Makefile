@@ -17,7 +17,7 @@ PLAN_READY := $(PLAN)/.ready
 # Where the example's paths say that it was made.
 EXAMPLE_CLONE ?= /tmp/m43-example
 
-.PHONY: rehearsal test fuzz lint types contracts parity browser example verify-example real faults faults-outside faults-inside faults-quick lies coverage mutation check lock clean plan-here plan-cards
+.PHONY: rehearsal test fuzz lint types contracts parity browser example verify-example real faults faults-quick lies coverage mutation check lock clean plan-here plan-cards
 
 rehearsal: $(READY)  ## all four gates on a toy Gemma: no GPU, no token
 	$(BIN)/python -m pytest acceptance -m rehearsal
@@ -49,22 +49,33 @@ contracts: $(READY)  ## the arrows of the design
 parity: $(PARITY_READY)  ## the model against torch, transformers and PEFT, live
 	$(PARITY)/bin/python -m pytest tests/parity
 
-faults: $(READY)  ## every fault of the matrix, done for real; two at a time, small disks need root
-	$(MAKE) --no-print-directory --keep-going -j2 faults-outside faults-inside
+faults: $(READY)  ## every fault of the matrix, done for real, and what each left; needs root
+	@rm -rf .fault-record
+	@status=0; \
+	$(MAKE) --no-print-directory --keep-going -j2 faults-outside faults-inside || status=1; \
+	$(BIN)/python -m tests.faults || status=1; \
+	exit $$status
 
-faults-outside: $(READY)  ## signals, and power cuts at every write
-	$(BIN)/python -m pytest tests/faults/test_signals.py tests/faults/test_power_cut.py
-
-faults-inside: $(READY)  ## the child, the disk, the hub, the clock, two runs at once
-	$(BIN)/python -m pytest tests/faults/test_child.py tests/faults/test_disk.py \
-	  tests/faults/test_hub.py tests/faults/test_twins_and_clock.py
+# Two streams of about the same length.
+FAULTS := $(BIN)/python -m pytest -p no:cacheprovider
+OUTSIDE := tests/faults/test_signals.py tests/faults/test_twins_and_clock.py
+.PHONY: faults-outside faults-inside faults-quick-outside faults-quick-inside
+faults-outside: $(READY)
+	$(FAULTS) $(OUTSIDE)
+faults-inside: $(READY)
+	$(FAULTS) tests/faults $(addprefix --ignore=,$(OUTSIDE))
 
 .PHONY: bench
 bench: $(READY) $(BENCH)/.ready $(TUNIX)/.ready  ## speed and memory beside rivals: M43_GEMMA_270M=FOLDER make bench
 	$(BIN)/python -m tests.benchmarks --out bench.json
 
-faults-quick: $(READY)  ## the part of the matrix that CI has time for
-	$(BIN)/python -m pytest tests/faults -m quick
+faults-quick: $(READY)  ## the part of the matrix that CI has time for, and needs no rights
+	@rm -rf .fault-record
+	@$(MAKE) --no-print-directory --keep-going -j2 faults-quick-outside faults-quick-inside
+faults-quick-outside: $(READY)
+	$(FAULTS) -m quick $(OUTSIDE)
+faults-quick-inside: $(READY)
+	$(FAULTS) -m quick tests/faults $(addprefix --ignore=,$(OUTSIDE))
 
 real: $(PARITY_READY)  ## published weights: make real MODEL=FOLDER RUN=RUN_DIR
 	M43_REAL_MODEL="$(MODEL)" M43_REAL_RUN="$(RUN)" $(PARITY)/bin/python -m pytest -s tests/real

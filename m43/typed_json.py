@@ -11,6 +11,7 @@ import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -25,6 +26,12 @@ T = TypeVar("T")
 _LONGEST_NAME, _MOST_UNKNOWN = 64, 20
 # What NumPy, JAX and every other reader of JSON can hold.
 _LEAST_INT, _MOST_INT = -(2**63), 2**63 - 1
+
+
+@cache
+def _hints(cls: type) -> Mapping[str, Any]:
+    # A file of lines asks for the same class hundreds of times.
+    return get_type_hints(cls)
 
 
 class _Reader:
@@ -48,8 +55,7 @@ class _Reader:
         if not isinstance(data, Mapping):
             self.refuse(key, describe(data), "a table", f"write it as a table of {cls.__name__}")
             return None
-        hints = get_type_hints(cls)
-        fields = {field.name: field for field in dataclasses.fields(cls)}
+        hints, fields = _hints(cls), {field.name: field for field in dataclasses.fields(cls)}
         self._refuse_unknown(data, tuple(fields), key)
         before = len(self.problems)
         values = {}

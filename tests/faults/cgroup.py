@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Self
 
+from tests.faults.small_disk import NotAllowedError
+
 _V1, _V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
 
 
@@ -17,23 +19,19 @@ class MemoryGroup:
         self._folder = (_V1 if self._first else _V2) / f"m43-fault-{os.getpid()}"
         self._limit_bytes = limit_bytes
 
-    @classmethod
-    def possible(cls) -> bool:
-        """Tell whether this machine lets us make one."""
-        try:
-            with cls(limit_bytes=1 << 30):
-                return True
-        except OSError:
-            return False
-
     def __enter__(self) -> Self:
-        self._folder.mkdir()
         limit = "memory.limit_in_bytes" if self._first else "memory.max"
         try:
+            self._folder.mkdir()
             (self._folder / limit).write_text(str(self._limit_bytes))
-        except OSError:
-            self._folder.rmdir()
-            raise
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._folder.rmdir()
+            raise NotAllowedError(
+                f"found no right to make a control group ({error}), expected root and a memory "
+                f"controller at {self._folder.parent}; run the matrix as root on a machine of its "
+                "own, or `make faults-quick`, which needs neither"
+            ) from error
         return self
 
     def take(self, pid: int) -> None:

@@ -1,14 +1,16 @@
-"""The copies in which harm is done, and the table of what was done at the end."""
+"""The copies in which harm is done, and the record of what did not hold."""
 
+import compileall
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from m43 import config
-from tests.faults import matrix
+from tests.faults import record
+from tests.faults.record import Row
 from tests.faults.rehearsal import Rehearsal, start
-from tests.faults.tree import FaultTree, copy_tree
+from tests.faults.tree import FaultTree, copy_parts, copy_tree
 
 REPOSITORY = Path(config.__file__).resolve().parents[1]
 
@@ -20,16 +22,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(2400))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what every fault left on disk, and which faults were not done here."""
-    for line in matrix.table():
-        terminalreporter.write_line(line)
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Take a case that did not hold into the record."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    if report.failed and item.path.parent == Path(__file__).parent:
+        crash = getattr(report.longrepr, "reprcrash", None)
+        why = str(crash.message if crash else report.longrepr).partition("\n")[0]
+        record.add(Row(case=_name(item), why=f"{report.when}: {why[:300]}"))
+
+
+def _name(item: pytest.Item) -> str:
+    """Name a case as the matrix does where it has its name from there."""
+    return item.name.partition("[")[2].removesuffix("]") or item.name
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copy what a run needs once, and compile it: otherwise each child of each case would."""
+    folder = tmp_path_factory.mktemp("prepared") / "repository"
+    copy_parts(REPOSITORY, folder)
+    assert compileall.compile_dir(folder / "m43", quiet=1)
+    return folder
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> FaultTree:
+def tree(prepared: Path, tmp_path: Path) -> FaultTree:
     """Copy the repository, with the child that really trains."""
-    return copy_tree(REPOSITORY, tmp_path / "repository")
+    return copy_tree(prepared, tmp_path / "repository")
 
 
 class Starter:

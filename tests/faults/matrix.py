@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from m43.errors import FailureClass as F
-from tests.faults.remains import Remains
-
-ITSELF, NEXT = "itself", "the next command"
+from tests.faults import record
+from tests.faults.record import Row
+from tests.faults.remains import ITSELF, NEXT_RUN, RENDER, Remains
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,11 @@ class Case:
         """The name of the case in pytest's list."""
         return f"{self.fault} @ {self.gate or 'before gate 1'}"
 
+    @property
+    def closer(self) -> str:
+        """The command that closes the run if it cannot do so itself."""
+        return NEXT_RUN if self.closed_by == NEXT_RUN else RENDER
+
 
 GATES = ("auth", "venv", "train-300", "eval")
 _INTERRUPTS = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -45,7 +50,7 @@ SIGNALS: tuple[Case, ...] = (
             gate=gate,
             failure_class=F.INTERRUPTED,
             status=-9,
-            closed_by=NEXT,
+            closed_by=NEXT_RUN if gate in ("auth", "eval") else RENDER,
             quick=gate in ("auth", "venv", "train-300"),
             words=("cut off", "The machine was not restarted"),
         )
@@ -85,6 +90,8 @@ SIGNALS: tuple[Case, ...] = (
     ),
 )
 
+# The plan's figure, and what by it filled the memory.
+_PLANNED = ("The plan for the longest batch", "By the plan this fills the memory")
 CHILD: tuple[Case, ...] = (
     Case(
         fault="killed by the kernel for memory",
@@ -92,14 +99,14 @@ CHILD: tuple[Case, ...] = (
         failure_class=F.OUT_OF_HOST_MEMORY,
         status=1,
         quick=True,
-        words=("The kernel ended it for lack of memory",),
+        words=("The kernel ended it for lack of memory", *_PLANNED),
     ),
     Case(
         fault="RESOURCE_EXHAUSTED from XLA",
         gate="train-300",
         failure_class=F.OUT_OF_DEVICE_MEMORY,
         status=1,
-        words=("RESOURCE_EXHAUSTED",),
+        words=("RESOURCE_EXHAUSTED", "The request that failed was for", *_PLANNED),
     ),
     Case(
         fault="NaN loss at step 7",
@@ -170,7 +177,7 @@ CHILD: tuple[Case, ...] = (
         gate="train-300",
         failure_class=F.INTERRUPTED,
         status=-9,
-        closed_by=NEXT,
+        closed_by=RENDER,
     ),
 )
 
@@ -186,7 +193,7 @@ DISK: tuple[Case, ...] = (
         gate="venv",
         failure_class=F.INTERRUPTED,
         status=1,
-        closed_by=NEXT,
+        closed_by=RENDER,
     ),
     # Every promise was kept and sealed: there is nothing that failed.
     Case(
@@ -194,7 +201,7 @@ DISK: tuple[Case, ...] = (
         gate="closing",
         failure_class=F.HARNESS_ERROR,
         status=1,
-        closed_by=NEXT,
+        closed_by=RENDER,
         document="m43_summary.md",
     ),
     Case(
@@ -202,7 +209,7 @@ DISK: tuple[Case, ...] = (
         gate="train-300",
         failure_class=F.NOT_WRITABLE,
         status=1,
-        closed_by=NEXT,
+        closed_by=RENDER,
     ),
 )
 
@@ -241,21 +248,33 @@ HUB: tuple[Case, ...] = (
 
 EVERY: tuple[Case, ...] = (*SIGNALS, *CHILD, *DISK, *HUB)
 
-_DONE: list[tuple[Case, Remains]] = []
-_NOTES: list[str] = []
+# What has no gate that it strikes, and no failure of its own.
+NO_FAULT = "no fault at all"
+POWER_CUTS = ("power cut of a real run", "power cut of a pretended run")
+CLOCK = "clock set back by an hour"
 
 
-def note(text: str) -> None:
-    """Take what has no single folder to show into the table."""
-    _NOTES.append(text)
+def twins(names: tuple[str, str]) -> str:
+    """Name the case of two production runs at once."""
+    return f"two production runs at once, named {' and '.join(names)}"
+
+
+TWINS = (("m43_v1", "m43_v1"), ("m43_v1", "m43_v2"))
+NAMES: tuple[str, ...] = (
+    NO_FAULT,
+    *(case.id for case in EVERY),
+    *(twins(names) for names in TWINS),
+    CLOCK,
+    *POWER_CUTS,
+)
+"""Every case by its name: what the record must hold in the end."""
 
 
 def enter(case: Case, remains: Remains) -> None:
-    """Hold what a fault left against its case, and take it into the table.
+    """Hold what a fault left against its case, and take it into the record.
 
     Raises: AssertionError, when it is something else.
     """
-    _DONE.append((case, remains))
     assert remains.documents == (case.document,)
     if case.document == "failure_analysis.md":
         assert remains.failure_class == case.failure_class, remains.text
@@ -264,19 +283,18 @@ def enter(case: Case, remains: Remains) -> None:
     assert remains.closed_by == case.closed_by
     for words in case.words:
         assert words in remains.text
+    record.add(row(case.id, remains))
 
 
-def table() -> list[str]:
-    """Write what was left by every fault, and name those that were not done in this call."""
-    if not _DONE and not _NOTES:
-        return []
-    lines = ["", "The fault matrix: what each fault left on disk", ""]
-    lines += [
-        f"{case.id:62} {remains.failure_class:24} {', '.join(remains.documents)}; journal: "
-        f"{remains.journal_end}, closed by {remains.closed_by}; exit {remains.status}"
-        for case, remains in _DONE
-    ]
-    lines += [*_NOTES]
-    missing = [case.id for case in EVERY if case not in [done for done, _ in _DONE]]
-    lines += ["", f"{len(_DONE)} cases done; not done in this call: {len(missing)}"]
-    return [*lines, *(f"  - {name}" for name in missing)]
+def row(name: str, remains: Remains) -> Row:
+    """Make the line of a case from what it left."""
+    return Row(
+        case=name,
+        exit=str(remains.status),
+        failure_class=remains.failure_class,
+        document=", ".join(remains.documents),
+        journal=f"{remains.journal_lines} lines; ends {remains.journal_end}",
+        closed_by=remains.closed_by,
+        orphans=str(remains.orphans),
+        half_files=f"0 under a name; {remains.unfinished} without, removed by who closed it",
+    )

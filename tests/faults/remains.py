@@ -10,6 +10,7 @@ from m43.evidence.chain import CutChainError
 from m43.evidence.diagnosis import diagnose_dossier
 from m43.evidence.documents import expected_document
 from m43.evidence.dossier import read_dossier
+from m43.evidence.entry import Entry
 from m43.evidence.redaction import HUB_TOKEN
 from m43.evidence.verify import verify
 from m43.harness.recovery import is_closed
@@ -21,6 +22,10 @@ from tests.faults.tree import FaultTree
 _EXPECTED_OF_A_STOP = ("records of gate",)
 
 
+# Who wrote the last line of a journal.
+ITSELF, RENDER, NEXT_RUN = "itself", "m43 render", "the next run"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Remains:
     """What lies in a run folder at the end, as the table of cases shows it."""
@@ -29,28 +34,31 @@ class Remains:
     documents: tuple[str, ...]
     failure_class: str
     gate: str
-    journal_end: str  # the last event that the run itself wrote
-    closed_by: str  # "itself" or "the next command"
+    journal_end: str  # the last that happened to the run itself, with its gate
+    journal_lines: int
+    closed_by: str  # the run itself, or the command that came next
+    orphans: int
+    unfinished: int  # files without a name of their own, before the next command
     text: str
 
 
-def examine(rehearsal: Rehearsal, status: int) -> Remains:
-    """Look at what a fault left; close it as the next command does if the run could not.
+def examine(rehearsal: Rehearsal, status: int, closer: str = RENDER) -> Remains:
+    """Look at what a fault left; close it with the next command if the run could not.
 
     Raises: AssertionError, when any of it is not true.
     """
-    return examine_folder(rehearsal.tree, rehearsal.folder, status)
+    return examine_folder(rehearsal.tree, rehearsal.folder, status, closer)
 
 
-def examine_folder(tree: FaultTree, folder: Path, status: int) -> Remains:
+def examine_folder(tree: FaultTree, folder: Path, status: int, closer: str = RENDER) -> Remains:
     """Look at what lies in one run folder."""
     run = RunDir(folder)
-    no_survivors(tree)
+    orphans = no_survivors(tree)
     assert_one_document(run)
-    last, itself = _last_event(run), is_closed(run)
+    last, itself, half = _last_event(run), is_closed(run), len(unfinished(run.path))
     if not itself:
-        result = tree.python("-m", "m43", "render", str(folder))
-        assert result.returncode == 0, result.stdout + result.stderr
+        assert_only_told(tree, run)
+        close(tree, run, closer)
     assert_true(run)
     assert_supported(run, tree)
     assert_ledger(tree, run)
@@ -61,18 +69,43 @@ def examine_folder(tree: FaultTree, folder: Path, status: int) -> Remains:
         failure_class=str(found.failure_class),
         gate=found.gate,
         journal_end=last,
-        closed_by="itself" if itself else "the next command",
+        journal_lines=len(journal.read(run.journal)),
+        closed_by=ITSELF if itself else closer,
+        orphans=orphans,
+        unfinished=half,
         text=run.failure_analysis.read_text() if run.failure_analysis.exists() else "",
     )
 
 
-def no_survivors(tree: FaultTree) -> None:
+def assert_only_told(tree: FaultTree, run: RunDir) -> None:
+    """Verify says that the run has no end, and adds nothing to it."""
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    told = tree.python("-m", "m43", "verify", str(run.path))
+    assert told.returncode == 1, told.stdout + told.stderr
+    assert "Traceback" not in told.stderr
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
+
+
+def close(tree: FaultTree, run: RunDir, closer: str) -> None:
+    """Close a run with the command that comes next: render, or a new run that ends at once."""
+    if closer == RENDER:
+        result = tree.python("-m", "m43", "render", str(run.path))
+        assert result.returncode == 0, result.stdout + result.stderr
+        return
+    words = ("-p", "no:hypothesispytest", "acceptance", "-m", "production")
+    result = tree.python("-m", "pytest", *words, HF_HOME=str(tree.root.parent / "no-token"))
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert f"closed the earlier run {run.path.name}" in result.stdout
+
+
+def no_survivors(tree: FaultTree) -> int:
     """Give the kernel a moment to end what is being ended; then nothing may be left."""
     patience = time.monotonic() + 10
     while survivors(tree.root) and time.monotonic() < patience:
         time.sleep(0.05)
     left = survivors(tree.root)
     assert not left, [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in left]
+    return len(left)
 
 
 def _documents(run: RunDir) -> list[Path]:
@@ -89,11 +122,21 @@ def assert_one_document(run: RunDir) -> None:
 
 
 def _last_event(run: RunDir) -> str:
+    """Name the last thing that happened to the run itself, beside its promises and its end."""
+    told = [entry for entry in whole_entries(run) if not entry.event.startswith("promise_")]
+    if [entry.event for entry in told][-2:] == ["sealed", "closed"]:
+        told = told[:-2]
+    return f"{told[-1].event} {told[-1].gate}".rstrip() if told else "nothing"
+
+
+def whole_entries(run: RunDir) -> tuple[Entry, ...]:
+    """Read the entries of a journal that may be cut, or may not be there yet."""
+    if not run.journal.exists():
+        return ()
     try:
-        entries = journal.read(run.journal)
+        return journal.read(run.journal)
     except CutChainError as cut:
-        entries = cut.good
-    return entries[-1].event if entries else "nothing"
+        return cut.good
 
 
 def assert_true(run: RunDir, *, tidy: bool = True) -> None:

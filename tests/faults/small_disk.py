@@ -11,6 +11,10 @@ from typing import Self
 SIZE_BYTES = 256 << 20
 
 
+class NotAllowedError(Exception):
+    """A machine that does not let us do to it what a case needs."""
+
+
 class SmallDisk:
     """A file system in memory, mounted on a folder. It needs the right to mount (root)."""
 
@@ -19,13 +23,22 @@ class SmallDisk:
         self._size_bytes = size_bytes
 
     @classmethod
-    def possible(cls, scratch: Path) -> bool:
-        """Tell whether this machine lets us mount one."""
+    def require(cls, scratch: Path) -> None:
+        """Make sure that this machine lets us mount one, and make folders immutable.
+
+        Raises: NotAllowedError, with what is needed.
+        """
         try:
             with cls(scratch / "may-we-mount"):
-                return True
-        except (OSError, subprocess.CalledProcessError):
-            return False
+                pass
+            make_immutable(scratch, yes=True)
+            make_immutable(scratch, yes=False)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise NotAllowedError(
+                f"found no right to mount a small disk ({_why(error)}), expected root with "
+                "CAP_SYS_ADMIN and a file system that knows chattr +i; run the matrix as root on "
+                "a machine of its own, or `make faults-quick`, which needs neither"
+            ) from error
 
     def __enter__(self) -> Self:
         self.folder.mkdir()
@@ -73,3 +86,8 @@ def unbind(target: Path) -> None:
 
 def _call(*words: str) -> None:
     subprocess.run(words, check=True, capture_output=True)
+
+
+def _why(error: Exception) -> str:
+    said = getattr(error, "stderr", b"") or b""
+    return said.decode(errors="replace").strip() or str(error)

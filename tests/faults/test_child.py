@@ -29,9 +29,9 @@ SABOTAGE: Mapping[str, str] = {
 }
 PROFILE: Mapping[str, dict[str, object]] = {
     "divergence": {"training__learning_rate": 3.0, "training__clip_norm": 1e9},
-    "deadline while stepping": {"deadlines__train_s": 60.0},
-    "deadline while compiling": {"deadlines__train_s": 60.0},
-    "hung without heartbeat": {"deadlines__silence_s": 40.0},
+    "deadline while stepping": {"deadlines__train_s": 45.0},
+    "deadline while compiling": {"deadlines__train_s": 45.0},
+    "hung without heartbeat": {"deadlines__silence_s": 30.0},
     "deadline of the probe": {"deadlines__probe_s": 3.0},
     "deaf to SIGTERM, with grandchildren": {"deadlines__train_s": 25.0},
 }
@@ -70,4 +70,4 @@ def test_a_child_that_fails_leaves_the_truth(case: Case, tree: FaultTree, begin:
     begun = time.monotonic()
     status = rehearsal.end()
     assert time.monotonic() - begun < 800
-    matrix.enter(case, examine(rehearsal, status))
+    matrix.enter(case, examine(rehearsal, status, case.closer))

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import matrix
+from tests.faults import matrix, record
 from tests.faults.conftest import Starter
 from tests.faults.matrix import Case
+from tests.faults.record import Row
 from tests.faults.rehearsal import Rehearsal
 from tests.faults.remains import examine, no_survivors
 from tests.faults.small_disk import SmallDisk, bind, make_immutable, unbind
@@ -24,11 +25,25 @@ def case_of(fault: str) -> Case:
     return case
 
 
+def refused(fault: str) -> Row:
+    """Make the line of a run that was refused before it left anything."""
+    case, nothing = case_of(fault), "none"
+    return Row(
+        case=case.id,
+        exit=str(case.status),
+        failure_class="refused, in the terminal",
+        document="none: there is no run folder",
+        journal=nothing,
+        closed_by="nothing to close",
+        orphans="0",
+        half_files="0",
+    )
+
+
 @pytest.fixture
 def disk(tree: FaultTree) -> Iterator[SmallDisk]:
     """Have the tree's runs on a small disk."""
-    if not SmallDisk.possible(tree.root.parent):
-        pytest.skip("this machine does not let us mount a small disk: it needs root")
+    SmallDisk.require(tree.root.parent)
     with SmallDisk(tree.runs) as mounted:
         yield mounted
 
@@ -49,7 +64,8 @@ def test_a_full_disk_refuses_the_run_without_a_trace(small: Starter, disk: Small
     assert status == case_of("disk full before the run").status
     assert "No space left on device" in rehearsal.text()
     assert not rehearsal.folder.exists()
-    matrix.note("disk full before the run: refused, exit 4, no folder, no line in the ledger")
+    no_survivors(small.tree)
+    record.add(refused("disk full before the run"))
 
 
 def test_a_read_only_disk_refuses_the_run(small: Starter, disk: SmallDisk) -> None:
@@ -59,7 +75,8 @@ def test_a_read_only_disk_refuses_the_run(small: Starter, disk: SmallDisk) -> No
     assert rehearsal.end() == case_of("read-only before the run").status
     assert "Read-only file system" in rehearsal.text()
     assert list(disk.folder.iterdir()) == []
-    matrix.note("read-only before the run: refused, exit 4, nothing written")
+    no_survivors(small.tree)
+    record.add(refused("read-only before the run"))
 
 
 def fill_at_the_records(rehearsal: Rehearsal, disk: SmallDisk) -> None:
@@ -145,4 +162,4 @@ def test_a_run_folder_that_takes_no_names_is_named(small: Starter, disk: SmallDi
         make_immutable(rehearsal.folder, yes=False)
     no_survivors(rehearsal.tree)
     case = case_of("folder takes no names from training on")
-    matrix.enter(case, examine(rehearsal, status))
+    matrix.enter(case, examine(rehearsal, status, case.closer))

@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from m43.evidence import documents, journal, ledger
-from m43.evidence.dossier import read_dossier
-from m43.evidence.entry import Entry
 from m43.harness import recovery
 from m43.harness.recovery import Recovered
 from m43.run_dir import RunDir
-from tests.faults import matrix, recorder
+from tests.faults import matrix, record, recorder
 from tests.faults.conftest import Starter
-from tests.faults.remains import assert_supported, assert_true
+from tests.faults.record import Row
+from tests.faults.remains import assert_supported, assert_true, whole_entries
 from tests.faults.replay import Operation, apply, copied, moments, read_trace, torn
 from tests.faults.tree import FaultTree
 
@@ -26,10 +25,13 @@ def _drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "loss_curve_svg", drawn)
 
 
-@pytest.fixture(params=[pytest.param("pretended", marks=pytest.mark.quick), "real"])
-def trace(tree: FaultTree, begin: Starter, request: pytest.FixtureRequest) -> tuple[Operation, ...]:
+REAL, PRETENDED = matrix.POWER_CUTS
+
+
+@pytest.fixture
+def trace(tree: FaultTree, begin: Starter, case: str) -> tuple[Operation, ...]:
     """Make a run that records its writes; its training is real, or pretended for quickness."""
-    if request.param == "pretended":
+    if case == PRETENDED:
         tree.with_quick_child()
     shutil.copy2(recorder.__file__, tree.root / "m43" / "recorder.py")
     start = tree.root / "m43" / "__init__.py"
@@ -40,28 +42,44 @@ def trace(tree: FaultTree, begin: Starter, request: pytest.FixtureRequest) -> tu
 
 
 @pytest.mark.timeout(2400)
+@pytest.mark.parametrize("case", [REAL, pytest.param(PRETENDED, marks=pytest.mark.quick)])
 def test_a_power_cut_at_any_write_closes_to_a_true_document(
-    tree: FaultTree, trace: tuple[Operation, ...], tmp_path: Path
+    case: str, tree: FaultTree, trace: tuple[Operation, ...], tmp_path: Path
 ) -> None:
     """After each write, and in the middle of it; with a summary only behind the seal."""
-    runs, cut = tmp_path / "replayed", tmp_path / "cut"
+    runs, left = tmp_path / "replayed", tmp_path / "cut"
     runs.mkdir()
     chosen = set(moments(trace, stride=20))
     verdicts: list[bool] = []
     for number, operation in enumerate(trace, start=1):
         if number in chosen and operation.op == "write":
-            copied(runs, cut)
-            apply(torn(operation), cut)
-            verdicts.append(closes(cut, tree))
+            copied(runs, left)
+            apply(torn(operation), left)
+            verdicts.append(closes(left, tree))
         apply(operation, runs)
         if number in chosen:
-            verdicts.append(closes(copied(runs, cut), tree))
+            verdicts.append(closes(copied(runs, left), tree))
     assert contents(runs / "a-run") == contents(tree.folder_of("a-run"))
-    matrix.note(f"power cut: closed after {len(verdicts)} prefixes of {len(trace)} writes")
     assert len(verdicts) > 100
     # Behind the seal all is kept and only the last words are missing; before it nothing is.
     assert verdicts == sorted(verdicts)
     assert verdicts[-1]
+    record.add(cut(case, verdicts, len(trace)))
+
+
+def cut(case: str, verdicts: list[bool], writes: int) -> Row:
+    """Make the line of a run that was cut off at each of its moments."""
+    accepted = sum(verdicts)
+    return Row(
+        case=case,
+        exit="none: the power went",
+        failure_class="interrupted, or cut off behind the seal",
+        document=f"failure_analysis.md {len(verdicts) - accepted} times, m43_summary.md {accepted}",
+        journal=f"whole and closed after each of {len(verdicts)} prefixes of {writes} writes",
+        closed_by="the next command",
+        orphans="0",
+        half_files="0 under a name",
+    )
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -76,21 +94,16 @@ def closes(runs: Path, tree: FaultTree) -> bool:
         assert recovery.close_cut_off(runs) == Recovered()
         return False
     run = RunDir(folder)
-    begun = "opened" in [entry.event for entry in whole(run)]
+    events = [entry.event for entry in whole_entries(run)]
     had_its_document = run.failure_analysis.exists() or run.summary.exists()
-    assert had_its_document or not any(entry.event == "gate_opened" for entry in whole(run))
+    assert had_its_document or "gate_opened" not in events
     itself = recovery.is_closed(run)
     recovery.close_cut_off(runs)
     assert_true(run, tidy=not itself)
-    if begun:
+    if "opened" in events:
         assert_supported(run, tree)
     (attempt,) = ledger.read(runs / "attempts.jsonl")
     assert attempt.run == "a-run"
     accepted = run.summary.exists()
     assert not accepted or "sealed" in [entry.event for entry in journal.read(run.journal)]
     return accepted
-
-
-def whole(run: RunDir) -> tuple[Entry, ...]:
-    """Read the entries of a journal that may be cut."""
-    return read_dossier(run).entries

@@ -44,7 +44,7 @@ def test_a_signal_leaves_the_truth(case: Case, tree: FaultTree, begin: Starter) 
     else:
         status = (rehearsal := struck(begin(), case)).end()
     assert status == case.status, rehearsal.text()
-    matrix.enter(case, examine(rehearsal, status))
+    matrix.enter(case, examine(rehearsal, status, case.closer))
 
 
 def struck(rehearsal: Rehearsal, case: Case) -> Rehearsal:

@@ -2,11 +2,12 @@
 
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from m43.evidence import ledger
-from tests.faults import matrix
+from tests.faults import matrix, record
 from tests.faults.conftest import Starter
 from tests.faults.rehearsal import start
 from tests.faults.remains import examine, examine_folder
@@ -25,7 +26,7 @@ def utc_now() -> datetime:
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("names", [("m43_v1", "m43_v1"), ("m43_v1", "m43_v2")])
+@pytest.mark.parametrize("names", matrix.TWINS, ids=matrix.twins)
 def test_two_production_runs_at_once_are_one(
     tree: FaultTree, begin: Starter, names: tuple[str, str]
 ) -> None:
@@ -44,7 +45,19 @@ def test_two_production_runs_at_once_are_one(
     assert len(ledger.read(tree.runs / "attempts.jsonl")) == 1
     refused = next(twin for twin in twins if twin.process.returncode == 4)
     assert re.search("earlier attempt|a run that is going on", refused.text())
-    matrix.note(f"two production runs at once, named {', '.join(names)}: one ran, one refused")
+    both = replace(matrix.row(matrix.twins(names), remains), exit="1 and 4 (refused, no trace)")
+    record.add(both)
+
+
+@pytest.mark.quick
+def test_without_a_fault_a_run_is_accepted(tree: FaultTree, begin: Starter) -> None:
+    """The copy, its short profile and its child are good: what fails elsewhere is the fault."""
+    rehearsal = begin()
+    status = rehearsal.end()
+    assert status == 0, rehearsal.text()
+    remains = examine(rehearsal, status)
+    assert remains.documents == ("m43_summary.md",)
+    record.add(replace(matrix.row(matrix.NO_FAULT, remains), failure_class="none: accepted"))
 
 
 @pytest.mark.quick
@@ -64,7 +77,7 @@ def test_a_clock_that_is_set_back_spoils_no_duration(tree: FaultTree, begin: Sta
     assert remains.documents == ("m43_summary.md",)
     assert "The clock was set back" in summary
     assert not re.search(r"-\d+\.\d s", summary)
-    matrix.note("clock set back by an hour: accepted, and both documents' times say so")
+    record.add(replace(matrix.row(matrix.CLOCK, remains), failure_class="none: accepted"))
 
 
 _IMPORT = "from datetime import UTC, datetime, timedelta"
