@@ -142,7 +142,7 @@ CHILD: tuple[Case, ...] = (
         gate="train-300",
         failure_class=F.TIMED_OUT,
         status=1,
-        words=("train.stacks.txt", "crawl"),
+        words=("The time was over after", "of 200 recorded steps", "train.stacks.txt"),
     ),
     Case(
         fault="deadline while compiling",
