@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
+from m43.core.factored import scale_by_factors
 from m43.errors import FailureClass, M43Error, Problem, ProblemsError
 
 NAMES = ("adamw", "adafactor")
@@ -117,17 +118,19 @@ def make_optimizer(settings: OptimizerSettings) -> optax.GradientTransformation:
 
     Source: optax 0.2.8, adamw and adafactor; Shazeer and Stern 2018, Adafactor.
     """
+    scales: tuple[optax.GradientTransformation, ...]
     if settings.name == "adamw":
-        scale = optax.scale_by_adam(b1=settings.beta1, b2=settings.beta2, eps=settings.eps)
+        scales = (
+            clip_by_global_norm(settings.clip_norm),
+            optax.scale_by_adam(b1=settings.beta1, b2=settings.beta2, eps=settings.eps),
+        )
     else:
-        scale = optax.chain(
-            optax.scale_by_factored_rms(decay_rate=settings.beta2, epsilon=settings.eps),
-            optax.clip_by_block_rms(1.0),
+        scales = (
+            scale_by_factors(decay=settings.beta2, eps=settings.eps, clip_norm=settings.clip_norm),
             optax.ema(settings.beta1, debias=False) if settings.beta1 else optax.identity(),
         )
     chained = optax.chain(
-        clip_by_global_norm(settings.clip_norm),
-        scale,
+        *scales,
         optax.add_decayed_weights(settings.weight_decay, mask=decayed),
         optax.scale_by_learning_rate(make_schedule(settings)),
     )

@@ -39,7 +39,7 @@ def start_trainer(
     """
     training, lora = profile.training, profile.lora
     dtype = base_dtype(profile, stored_dtype(folder, config), masters)
-    model = read_weights(folder, config, dtype, remat=training.remat)
+    model = read_weights(folder, config, dtype, remat=training.remat, donated=profile.lora is None)
     if lora is not None:
         add_adapters(model, lora_settings(lora), seed=training.seed)
     return Trainer(

@@ -55,11 +55,22 @@ def read_weights(
     *,
     compute_dtype: jnp.dtype | type = jnp.bfloat16,
     remat: bool = True,
+    donated: bool = False,
 ) -> Gemma:
     """Read a single or sharded safetensors folder straight into the stacked parameters.
 
     One parameter is in host memory at a time: it is filled tensor by tensor and handed over.
     A `lm_head.weight` is accepted if its bits equal the embedding's, as they must when tied.
+
+    Args:
+        folder: of the model.
+        config: of the model.
+        dtype: that the weights are converted to.
+        compute_dtype: as in `Gemma`.
+        remat: as in `Gemma`.
+        donated: whether a step will be given the arrays' memory. What JAX has only borrowed from
+            NumPy it copies before it gives it away, and keeps both: then each is copied here, one
+            at a time.
 
     Raises:
         WeightsError: with every file and tensor that is missing, unexpected, misshapen,
@@ -73,18 +84,21 @@ def read_weights(
     model = abstract_gemma(config, dtype, compute_dtype=compute_dtype, remat=remat)
     graphdef, state = nnx.split(model)
     filled = [
-        (path, variable.replace(_read_leaf(stored, by_leaf[path], variable)))
+        (path, variable.replace(_read_leaf(stored, by_leaf[path], variable, owned=donated)))
         for path, variable in nnx.to_flat_state(state)
     ]
     return nnx.merge(graphdef, nnx.from_flat_state(filled))
 
 
-def _read_leaf(stored: StoredWeights, places: list[TensorPlace], like: nnx.Variable) -> jax.Array:
+def _read_leaf(
+    stored: StoredWeights, places: list[TensorPlace], like: nnx.Variable, *, owned: bool
+) -> jax.Array:
     buffer = aligned_empty(like.shape, np.dtype(like.dtype))
     for place in places:
         file, tensor = stored.tensors[place.name]
         read_into(buffer if place.layer is None else buffer[place.layer], file, tensor)
-    return jax.device_put(buffer)
+    # To `device_put` it makes no difference on a CPU what `may_alias` says.
+    return jnp.array(buffer, copy=True) if owned else jax.device_put(buffer)
 
 
 def write_weights(model: Gemma, folder: Path, *, source: Path, dtype: jnp.dtype | type) -> None:

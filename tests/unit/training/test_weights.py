@@ -113,6 +113,18 @@ def test_every_tensor_lands_in_its_place(tmp_path: Path, config: GemmaConfig) ->
     assert found == config.parameters == sum(tensor.size for tensor in tensors.values())
 
 
+@pytest.mark.parametrize("donated", [True, False])
+def test_weights_to_be_given_away_are_not_copied_by_the_step(tmp_path: Path, donated: bool) -> None:
+    """Each new array lies where the old one lay; one that NumPy lent would be copied and kept."""
+    model = read_weights(
+        write_source(tmp_path / "in", make_tensors()), GEMMA1, jnp.float32, donated=donated
+    )
+    step = jax.jit(lambda array: array + 1.0, donate_argnums=0)
+    for leaf in jax.tree.leaves(nnx.state(model)):
+        before = leaf.unsafe_buffer_pointer()
+        assert (step(leaf).unsafe_buffer_pointer() == before) is donated
+
+
 def test_one_name_is_two_norms(tmp_path: Path) -> None:
     """post_attention_layernorm is the norm before the MLP in Gemma 1, after attention later."""
     name = "model.layers.1.post_attention_layernorm.weight"
