@@ -1,5 +1,7 @@
 """Adafactor in blocks is Adafactor, and keeps nothing as large as the gradient."""
 
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,13 +15,13 @@ DECAY, EPS, CLIP = 0.8, 1e-30, 1.0
 SHAPES = {"stack": (3, 130, 256), "tall": (512, 128), "wide": (128, 384), "norm": (3, 64)}
 
 
-def numpy_steps(gradients: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Take the steps by the paper, in float64, and give the last update."""
+def numpy_steps(gradients: list[dict[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
+    """Take the steps by the paper, in float64, and give each update."""
     rows: dict[str, np.ndarray | float] = dict.fromkeys(SHAPES, 0.0)
-    columns, wholes, update = dict(rows), dict(rows), {}
+    columns, wholes = dict(rows), dict(rows)
     for number, gradient in enumerate(gradients, start=1):
         norm = np.sqrt(sum((array**2).sum() for array in gradient.values()))
-        kept = 1.0 - number**-DECAY
+        kept, update = 1.0 - number**-DECAY, {}
         for name, array in gradient.items():
             clipped = array / max(1.0, norm / CLIP)
             square = clipped**2 + EPS
@@ -32,27 +34,32 @@ def numpy_steps(gradients: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]
                 estimate = rows[name] * columns[name] / rows[name].mean(-2, keepdims=True)
                 change = clipped / np.sqrt(estimate)
             update[name] = change / max(1.0, np.sqrt((change**2).mean()))
-    return update
+        yield update
 
 
 @pytest.mark.parametrize("largest", [1, 70_000, 1 << 22])
 def test_steps_in_blocks_of_any_size_equal_the_definition(
     monkeypatch: pytest.MonkeyPatch, largest: int
 ) -> None:
-    """Three steps; a row at a time, some, all; the first gradient is clipped, the last is not."""
+    """A row at a time, some, all.
+
+    The second gradient is clipped, and so is what becomes of it; the third is clipped because of
+    one array alone, so that what becomes of the others is not.
+    """
     monkeypatch.setattr(factored, "LARGEST_BLOCK", largest)
     rng = np.random.default_rng(0)
     gradients = [
         {name: size * rng.normal(size=shape) for name, shape in SHAPES.items()}
-        for size in (1.0, 0.1, 1e-4)
+        for size in (1e-5, 1.0, 0.1)
     ]
+    gradients[-1]["stack"] *= 10.0
     optimizer = scale_by_factors(decay=DECAY, eps=EPS, clip_norm=CLIP)
     state = optimizer.init({name: jnp.zeros(shape) for name, shape in SHAPES.items()})
-    for gradient in gradients:
+    for gradient, expected in zip(gradients, numpy_steps(gradients), strict=True):
         narrow = {name: jnp.asarray(array, jnp.float32) for name, array in gradient.items()}
         found, state = jax.jit(optimizer.update)(narrow, state)
-    for name, expected in numpy_steps(gradients).items():
-        np.testing.assert_allclose(found[name], expected, rtol=2e-4, atol=1e-6)
+        for name, update in expected.items():
+            np.testing.assert_allclose(found[name], update, rtol=2e-4, atol=1e-6)
     assert int(state.count) == 3
 
 
