@@ -74,7 +74,8 @@ SIGNALS: tuple[Case, ...] = (
             gate=gate,
             failure_class=F.INTERRUPTED,
             status=2,
-            quick=gate in _QUICK_GATES and not (twice and number != "SIGINT"),
+            quick=(gate in _QUICK_GATES and not (twice and number != "SIGINT"))
+            or (number, twice, gate) == ("SIGTERM", False, "eval"),
             words=(f"Interrupted: {number}",),
         )
         for number in _INTERRUPTS
@@ -98,7 +99,6 @@ CHILD: tuple[Case, ...] = (
         gate="train-300",
         failure_class=F.OUT_OF_HOST_MEMORY,
         status=1,
-        quick=True,
         words=("The kernel ended it for lack of memory", *_PLANNED),
     ),
     Case(
@@ -106,6 +106,7 @@ CHILD: tuple[Case, ...] = (
         gate="train-300",
         failure_class=F.OUT_OF_DEVICE_MEMORY,
         status=1,
+        quick=True,
         words=("RESOURCE_EXHAUSTED", "The request that failed was for", *_PLANNED),
     ),
     Case(
@@ -156,6 +157,7 @@ CHILD: tuple[Case, ...] = (
         gate="train-300",
         failure_class=F.HUNG,
         status=1,
+        quick=True,
         words=("wait_for_what_never_comes", "train.stacks.txt"),
     ),
     Case(
@@ -242,7 +244,11 @@ HUB: tuple[Case, ...] = (
     Case(fault="429 at a file", failure_class=F.RATE_LIMITED, **_DOWNLOAD),
     Case(fault="500 at a file", failure_class=F.HUB_ERROR, **_DOWNLOAD),
     Case(fault="connection cut in a file", failure_class=F.HUB_UNREACHABLE, **_DOWNLOAD),
-    Case(fault="digest does not match", failure_class=F.DOWNLOAD_CORRUPT, **_DOWNLOAD),
+    Case(
+        fault="digest does not match",
+        failure_class=F.DOWNLOAD_CORRUPT,
+        **(_DOWNLOAD | {"quick": True}),
+    ),
     Case(fault="slow answers at a file", failure_class=F.HUB_UNREACHABLE, **_DOWNLOAD),
 )
 
