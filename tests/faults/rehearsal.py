@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.faults.tree import FaultTree, environment
 
-PATIENCE_S = 900.0
+PATIENCE_S = 400.0
 _TICK_S = 0.01
 
 
