@@ -71,7 +71,10 @@ bench: $(READY) $(BENCH)/.ready $(TUNIX)/.ready  ## speed and memory beside riva
 
 faults-quick: $(READY)  ## the part of the matrix that CI has time for, and needs no rights
 	@rm -rf .fault-record
-	@$(MAKE) --no-print-directory --keep-going -j2 faults-quick-outside faults-quick-inside
+	@status=0; \
+	$(MAKE) --no-print-directory --keep-going -j2 faults-quick-outside faults-quick-inside || status=1; \
+	$(BIN)/python -m tests.faults --quick || status=1; \
+	exit $$status
 faults-quick-outside: $(READY)
 	$(FAULTS) -m quick $(OUTSIDE)
 faults-quick-inside: $(READY)

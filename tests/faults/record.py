@@ -74,9 +74,10 @@ def table(rows: Iterable[Row], cases: Iterable[str]) -> tuple[str, ...]:
 
 
 def is_whole(rows: Iterable[Row], cases: Iterable[str]) -> bool:
-    """Tell whether every case was done and held."""
-    held = {row.case for row in rows if not row.why}
-    return held >= set(cases)
+    """Tell whether every case was done and held, and nothing beside them failed."""
+    told = tuple(rows)
+    held = {row.case for row in told if not row.why}
+    return held >= set(cases) and len(held) == len(told)
 
 
 def _line(row: Row) -> str:

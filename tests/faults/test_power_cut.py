@@ -10,8 +10,9 @@ from m43.evidence import documents, journal, ledger
 from m43.harness import recovery
 from m43.harness.recovery import Recovered
 from m43.run_dir import RunDir
-from tests.faults import matrix, record, recorder
+from tests.faults import record, recorder
 from tests.faults.conftest import Starter
+from tests.faults.matrix import PRETENDED_CUT, REAL_CUT
 from tests.faults.record import Row
 from tests.faults.remains import assert_supported, assert_true, whole_entries
 from tests.faults.replay import Operation, apply, copied, moments, read_trace, torn
@@ -25,13 +26,10 @@ def _drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "loss_curve_svg", drawn)
 
 
-REAL, PRETENDED = matrix.POWER_CUTS
-
-
 @pytest.fixture
 def trace(tree: FaultTree, begin: Starter, case: str) -> tuple[Operation, ...]:
     """Make a run that records its writes; its training is real, or pretended for quickness."""
-    if case == PRETENDED:
+    if case == PRETENDED_CUT:
         tree.with_quick_child()
     shutil.copy2(recorder.__file__, tree.root / "m43" / "recorder.py")
     start = tree.root / "m43" / "__init__.py"
@@ -42,7 +40,7 @@ def trace(tree: FaultTree, begin: Starter, case: str) -> tuple[Operation, ...]:
 
 
 @pytest.mark.timeout(2400)
-@pytest.mark.parametrize("case", [REAL, pytest.param(PRETENDED, marks=pytest.mark.quick)])
+@pytest.mark.parametrize("case", [REAL_CUT, pytest.param(PRETENDED_CUT, marks=pytest.mark.quick)])
 def test_a_power_cut_at_any_write_closes_to_a_true_document(
     case: str, tree: FaultTree, trace: tuple[Operation, ...], tmp_path: Path
 ) -> None:
