@@ -15,6 +15,7 @@ class FailureClass(StrEnum):
     """The named ways in which a run can fail; `failure_analysis.md` opens with one of them."""
 
     NO_TOKEN = "no token"
+    TOKEN_MALFORMED = "token malformed"
     TOKEN_REFUSED = "token refused"
     LICENCE_NOT_ACCEPTED = "licence not accepted"
     TOKEN_WITHOUT_GATED_ACCESS = "fine-grained token without gated access"

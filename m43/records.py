@@ -113,6 +113,7 @@ class AuthRecord:
     weight_bytes: int  # bytes of weights that this gate moved
     hub_variables: tuple[str, ...]  # names of HF_* variables that were set
     duration_s: float
+    token_flaw: str = ""  # why no request can carry the token of HF_TOKEN; empty when one can
 
     @property
     def statuses(self) -> tuple[int, ...]:

@@ -74,6 +74,11 @@ def _token_claims(record: AuthRecord) -> list[Claim]:
             if not record.responses
             else [_claim("HF_TOKEN was not set.", "established")]
         )
+    if record.token_flaw:
+        return [
+            _claim(f"HF_TOKEN was set; {record.token_flaw}.", "established"),
+            _claim("No request was sent to the hub.", "established"),
+        ]
     if record.token_source != "HF_TOKEN":
         text = f"A token was found, but in {record.token_source} and not in HF_TOKEN."
         return [_claim(text, "established")]

@@ -46,16 +46,9 @@ def auth_checks(record: AuthRecord, profile: Profile) -> tuple[Check, ...]:
     contract = profile.contract
     answers = (response_class(response) for response in record.responses)
     refusal = next((answer for answer in answers if answer is not None), FailureClass.HUB_ERROR)
-    unasked = FailureClass.NO_TOKEN if record.token_source != "HF_TOKEN" else refusal
+    token = _token_check(record)
+    unasked = refusal if token.holds else token.failure_class
     responses: dict[str, HubResponse] = {response.step: response for response in record.responses}
-    token = Check(
-        name="the token is in HF_TOKEN",
-        found=record.token_source,
-        expected="HF_TOKEN",
-        holds=record.token_source == "HF_TOKEN",
-        action="export HF_TOKEN=… in the shell that runs pytest",
-        failure_class=FailureClass.NO_TOKEN,
-    )
     asked = [_response_check(step, responses.get(step), unasked, contract.repo) for step in _STEPS]
     resolved = responses.get("revision")
     revision_class = (response_class(resolved) if resolved else None) or FailureClass.WRONG_REVISION
@@ -90,6 +83,24 @@ def auth_checks(record: AuthRecord, profile: Profile) -> tuple[Check, ...]:
     return (token, *asked, identity, files, thrift)
 
 
+def _token_check(record: AuthRecord) -> Check:
+    flaw, how = record.token_flaw, "export HF_TOKEN=… in the shell that runs pytest"
+    return Check(
+        name="the token is in HF_TOKEN",
+        found=f"{record.token_source}: {flaw}" if flaw else record.token_source,
+        expected="HF_TOKEN, a token of visible ASCII characters" if flaw else "HF_TOKEN",
+        holds=record.token_source == "HF_TOKEN" and not flaw,
+        action=f"{how}: as the hub shows it, and nothing beside it" if flaw else how,
+        failure_class=FailureClass.TOKEN_MALFORMED if flaw else FailureClass.NO_TOKEN,
+    )
+
+
+_UNASKED: dict[FailureClass, str] = {
+    FailureClass.NO_TOKEN: "there was no token in HF_TOKEN",
+    FailureClass.TOKEN_MALFORMED: "no request can carry the token in HF_TOKEN",
+}
+
+
 def _files_found(record: AuthRecord) -> str:
     missing = f", missing: {', '.join(record.missing_files)}" if record.missing_files else ""
     return f"{len(record.files)} files{missing}"
@@ -103,9 +114,8 @@ def _response_check(
     step: str, response: HubResponse | None, unasked: FailureClass, repo: str
 ) -> Check:
     if response is None:
-        no_token = unasked is FailureClass.NO_TOKEN
-        reason = "there was no token in HF_TOKEN" if no_token else "an earlier answer was no"
-        found, cause = f"not asked: {reason}", unasked
+        found = f"not asked: {_UNASKED.get(unasked, 'an earlier answer was no')}"
+        cause = unasked
     else:
         detail = f": {response.error}" if response.error else ""
         found = f"{response.status or 'no answer'}{detail}"
@@ -132,6 +142,7 @@ def _action(failure_class: FailureClass, repo: str) -> str:
 
 _ACTIONS: dict[FailureClass, str] = {
     FailureClass.NO_TOKEN: "set HF_TOKEN first",
+    FailureClass.TOKEN_MALFORMED: "set HF_TOKEN again first",
     FailureClass.TOKEN_REFUSED: "make a new token and set HF_TOKEN to it",
     FailureClass.LICENCE_NOT_ACCEPTED: "accept the licence on the page of {repo}",
     FailureClass.TOKEN_WITHOUT_GATED_ACCESS: "give the token read access to gated repositories",

@@ -22,6 +22,12 @@ ACTIONS: Mapping[F, tuple[str, ...]] = {
         "In the shell that runs pytest: `export HF_TOKEN=…` (an empty value counts as none; a "
         "token in a file or in another variable is not taken).",
     ),
+    F.TOKEN_MALFORMED: (
+        "Set it again, as the hub showed it, without quotes, spaces or line ends: "
+        "`export HF_TOKEN=…` (a token that is copied from a document may hold a hyphen, a quote or "
+        "a mark without width that only looks right).",
+        f"If it is lost, make a new one at {_TOKEN_PAGE}.",
+    ),
     F.TOKEN_REFUSED: (
         f"Look at {_TOKEN_PAGE}: is the token still there and not expired?",
         "Make a new one and set it: `export HF_TOKEN=…`, whole, without quotes or spaces in it.",

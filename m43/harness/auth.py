@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from m43.evidence.secrets import redact
 from m43.harness.hub_session import default_endpoint, hub_session
-from m43.harness.hub_token import ACCEPTED_SOURCE
+from m43.harness.hub_token import ACCEPTED_SOURCE, flaw
 from m43.harness.world import World
 from m43.profile import Profile
 from m43.records import AuthRecord, HubResponse, PinnedFile
@@ -22,10 +22,11 @@ T = TypeVar("T")
 def measure(world: World, profile: Profile) -> AuthRecord:
     """Ask the hub, and record every answer.
 
-    Without a token in HF_TOKEN nothing is asked: another token may be anybody's.
+    Without a token in HF_TOKEN nothing is asked: another token may be anybody's. Nor with one
+    that no request can carry.
     """
     begun = time.monotonic()
-    if world.token.source != ACCEPTED_SOURCE:
+    if world.token.source != ACCEPTED_SOURCE or flaw(world.token):
         return _record(world, profile, _Ladder(world=world, profile=profile), begun)
     ladder = _Ladder(world=world, profile=profile, endpoint=world.endpoint or default_endpoint())
     with hub_session(ladder.endpoint, timeout_s=TIMEOUT_S, on_response=ladder.see):
@@ -49,6 +50,7 @@ def _record(world: World, profile: Profile, ladder: "_Ladder", begun: float) -> 
         weight_bytes=ladder.weight_bytes,
         hub_variables=world.hub_variables,
         duration_s=time.monotonic() - begun,
+        token_flaw=flaw(world.token) if world.token.source == ACCEPTED_SOURCE else "",
     )
 
 

@@ -13,6 +13,8 @@ Source = Literal["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "token file", "absent"]
 # The one source that m43 goes on with: where the engineer set it, for this run.
 ACCEPTED_SOURCE: Source = "HF_TOKEN"
 _MOST_BYTES = 1 << 16
+# Real ones have 37 characters; servers take headers of some thousand.
+_LONGEST = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +23,19 @@ class HubToken:
 
     source: Source
     value: str = field(repr=False)
+
+
+def flaw(token: HubToken) -> str:
+    """Say why no request can carry a token; empty when one can, or when there is none.
+
+    Source: RFC 6750, section 2.1, and RFC 9110, section 5.5: a token in a header is made of
+    visible ASCII characters.
+    """
+    length = len(token.value)
+    odd = sum(not "!" <= character <= "~" for character in token.value)
+    if odd:
+        return f"characters outside visible ASCII: {odd} of {length}"
+    return f"characters: {length:,}, expected {_LONGEST:,} at most" if length > _LONGEST else ""
 
 
 def find_token(environment: Mapping[str, str]) -> HubToken:

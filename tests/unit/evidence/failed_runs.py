@@ -65,6 +65,13 @@ def no_token(run: RunDir) -> None:
     write_record(run.auth, auth_record(run.read_profile(), **changes))
 
 
+def malformed_token(run: RunDir) -> None:
+    """Leave the auth record of a token with a hyphen that is none."""
+    flaw = "characters outside visible ASCII: 1 of 37"
+    changes = {"token_flaw": flaw, "responses": (), "files": (), "revision": ""}
+    write_record(run.auth, auth_record(run.read_profile(), **changes))
+
+
 def old_driver(run: RunDir) -> None:
     """Leave packages of CUDA 13 over a driver that only knows CUDA 12."""
     packages = (
@@ -116,6 +123,11 @@ class Failure:
 FAILURES: Mapping[F, Failure] = {
     F.NO_TOKEN: Failure(
         gate="auth", write=no_token, promise="test_auth_finds_the_token_in_hf_token"
+    ),
+    F.TOKEN_MALFORMED: Failure(
+        gate="auth",
+        write=malformed_token,
+        promise="test_auth_is_granted_access_to_the_model",
     ),
     F.TOKEN_REFUSED: Failure(gate="auth", write=auth("whoami", 401, "HfHubHTTPError: refused")),
     F.LICENCE_NOT_ACCEPTED: Failure(

@@ -78,6 +78,21 @@ def test_an_answer_of_the_hub_has_one_meaning(
     assert response_class(response) is expected
 
 
+def test_a_token_that_cannot_be_sent_is_told_apart_from_none() -> None:
+    """The flaw is found, the form is expected, and nothing was asked for that reason."""
+    flaw = "characters outside visible ASCII: 2 of 39"
+    record = auth_record(PROFILE, token_flaw=flaw, responses=(), revision="", files=())
+
+    checks = auth_checks(record, PROFILE)
+
+    assert {check.failure_class for check in failing(checks)} == {F.TOKEN_MALFORMED}
+    assert checks[0].found == f"HF_TOKEN: {flaw}"
+    assert checks[0].expected == "HF_TOKEN, a token of visible ASCII characters"
+    assert "nothing beside it" in checks[0].action
+    told = "not asked: no request can carry the token in HF_TOKEN"
+    assert [check.found for check in checks].count(told) == 4
+
+
 def test_a_gate_that_stops_early_still_shows_all_of_its_checks() -> None:
     """What was not asked is shown as not asked, with the reason."""
     record = auth_record(PROFILE, token_source="absent", responses=(), revision="", files=())
@@ -98,6 +113,7 @@ def test_a_gate_that_stops_early_still_shows_all_of_its_checks() -> None:
         ({"files": ()}, F.FILES_MISSING),
         ({"weight_bytes": 1}, F.HARNESS_ERROR),
         ({"token_source": "token file"}, F.NO_TOKEN),
+        ({"token_flaw": "characters: 5,000, expected 1,000 at most"}, F.TOKEN_MALFORMED),
     ],
 )
 def test_each_auth_check_can_fail(changes: dict[str, object], expected: F) -> None:

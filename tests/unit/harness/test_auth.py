@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from m43 import typed_json
 from m43.errors import FailureClass
 from m43.evidence.checks import auth_checks, failing
 from m43.harness import auth
@@ -114,6 +115,24 @@ def test_without_a_token_in_hf_token_nothing_is_asked(
     assert record.token_source != "HF_TOKEN"
     assert record.responses == ()
     assert hub.requests == ()
+
+
+@pytest.mark.parametrize(
+    "token", ["hf_\u2010" + "a" * 30, "hf_a\r\nHost: b", "a" * 70000, "\udcff" * 9]
+)
+def test_a_token_that_no_request_can_carry_is_named_and_not_sent(
+    start_world: StartWorld, profile: Profile, token: str
+) -> None:
+    """It used to look like a network that is down; and of the token nothing is told."""
+    world, hub = start_world(token=token)
+
+    record = auth.measure(world, profile)
+
+    assert (record.token_source, record.responses, hub.requests) == ("HF_TOKEN", (), ())
+    first = failing(auth_checks(record, profile))[0]
+    assert first.failure_class is FailureClass.TOKEN_MALFORMED
+    assert f"{len(token):,}" in first.found
+    assert token not in typed_json.dump(record)
 
 
 def test_a_token_that_the_hub_repeats_is_redacted(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from m43.harness.hub_token import HubToken, every_token, find_token, token_path
+from m43.harness.hub_token import HubToken, every_token, find_token, flaw, token_path
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,26 @@ def test_every_token_that_lies_about_is_known(tmp_path: Path) -> None:
 def test_a_token_does_not_show_its_value() -> None:
     """A token in a traceback or an assertion is a token in a log."""
     assert "secret" not in repr(HubToken(source="HF_TOKEN", value="secret"))
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("", ""),
+        ("hf_" + "a" * 34, ""),
+        ("!~", ""),
+        ("a" * 1000, ""),
+        ("a" * 1001, "characters: 1,001, expected 1,000 at most"),
+        ("hf_\u2010abc", "characters outside visible ASCII: 1 of 7"),
+        ("hf_ab c\x7f", "characters outside visible ASCII: 2 of 8"),
+        ("hf_\r\nX-Other: x", "characters outside visible ASCII: 3 of 15"),
+        ("hf_\udcff\ud800", "characters outside visible ASCII: 2 of 5"),
+        ("\u200b" * 2000, "characters outside visible ASCII: 2000 of 2000"),
+    ],
+)
+def test_a_token_that_no_request_can_carry_has_a_flaw(value: str, told: str) -> None:
+    """How many characters are wrong is told, and none of them."""
+    assert flaw(HubToken(source="HF_TOKEN", value=value)) == told
 
 
 def test_a_token_file_that_would_never_end_is_none(tmp_path: Path) -> None:
