@@ -122,8 +122,12 @@ class AuthRecord:
 
     @property
     def access_statuses(self) -> tuple[int, ...]:
-        """The statuses of the questions: who am I, may I, is the revision there."""
-        return tuple(item.status for item in self.responses if item.step != "weights_head")
+        """The statuses of the questions: who am I, may I, is the revision there.
+
+        0 stands for an answer that says yes in its status and could not be read.
+        """
+        asked = (item for item in self.responses if item.step != "weights_head")
+        return tuple(0 if item.status == 200 and item.error else item.status for item in asked)
 
     @property
     def weights_statuses(self) -> tuple[int, ...]:

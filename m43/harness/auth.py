@@ -1,5 +1,6 @@
 """The auth gate: what the hub says to this token, in at most four requests and no weights."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,11 +10,14 @@ from m43.evidence.secrets import redact
 from m43.harness.hub_session import default_endpoint, hub_session
 from m43.harness.hub_token import ACCEPTED_SOURCE, flaw
 from m43.harness.world import World
+from m43.plain_text import visible
 from m43.profile import Profile
 from m43.records import AuthRecord, HubResponse, PinnedFile
 
 TIMEOUT_S = 15.0
 _LONGEST_ERROR = 600
+_LONGEST_NAME = 100
+_DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 Step = Literal["whoami", "auth_check", "revision", "weights_head"]
 T = TypeVar("T")
@@ -78,8 +82,8 @@ class _Ladder:
 
         api = HfApi(endpoint=self.endpoint, token=self.world.token.value)
         contract = self.profile.contract
-        who = self.ask("whoami", api.whoami)
-        self.account = str(who.get("name", "")) if isinstance(who, dict) else ""
+        who = self.ask("whoami", lambda: _table(api.whoami()))
+        self.account = self._told(who.get("name", ""), _LONGEST_NAME) if who else ""
         # A token that is refused, a hub that does not answer or has enough of us: stop here.
         if self.responses[-1].status in (0, 401, 403, 429):
             return
@@ -93,7 +97,7 @@ class _Ladder:
             ),
         )
         if info is not None:
-            self.revision = str(info.sha or "")
+            self.revision = self._told(info.sha or "", _LONGEST_NAME)
             self.files = tuple(
                 pinned for sibling in info.siblings or () if (pinned := pin(sibling)) is not None
             )
@@ -132,19 +136,31 @@ class _Ladder:
         return answer
 
     def _text(self, problem: Exception) -> str:
-        text = " ".join(f"{type(problem).__name__}: {problem}".split())
-        return redact(text, self.world.secrets)[:_LONGEST_ERROR]
+        return self._told(f"{type(problem).__name__}: {problem}", _LONGEST_ERROR)
+
+    def _told(self, words: object, most: int) -> str:
+        """Write down what the hub said: on a line, without what steers, and never the token."""
+        text = redact(str(words), self.world.secrets)
+        return visible(" ".join(text.split()))[:most]
+
+
+def _table(answer: Any) -> dict[str, Any]:
+    if not isinstance(answer, dict):
+        raise TypeError(f"found {type(answer).__name__} as the answer, expected a table")
+    return answer
 
 
 def pin(sibling: Any) -> PinnedFile | None:
-    """Describe a file of the revision; None where the hub gives no size or no digest."""
+    """Describe a file of the revision; None where the hub gives no size or no digest of it."""
     lfs = sibling.lfs
     digest = lfs.sha256 if lfs is not None else sibling.blob_id
-    if sibling.size is None or not digest:
+    if type(sibling.size) is not int or sibling.size < 0:
+        return None
+    if not isinstance(digest, str) or _DIGEST.fullmatch(digest) is None:
         return None
     return PinnedFile(
         name=sibling.rfilename,
-        size_bytes=int(sibling.size),
+        size_bytes=sibling.size,
         digest_kind="sha256" if lfs is not None else "git-sha1",
-        digest=str(digest),
+        digest=digest,
     )
