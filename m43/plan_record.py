@@ -66,6 +66,9 @@ class StepPlan:
     flops: tuple[PartFlops, ...] = field(repr=False)  # of the whole step
     state_bytes_moved: int  # at least, of weights and optimizer
     buffers: tuple[Buffer, ...] = field(repr=False)  # the largest
+    # Of the host, measured while the plan was made. A plan of before they were measured has none.
+    compiling_bytes: int = 0  # that the compiler holds at most, beside everything else
+    compiled_bytes: int = 0  # that stay when it is done: code, and what JAX keeps of the tracing
 
     @property
     def step_bytes(self) -> int:
@@ -98,6 +101,14 @@ class Alternative:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PhasePeak:
+    """The most that one phase of the training holds at once."""
+
+    phase: str
+    peak_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
     """What the training child will take: printed by the plan child, from config.json alone."""
 
@@ -105,7 +116,7 @@ class TrainingPlan:
     parameters: int
     trained_parameters: int
     step: StepPlan
-    process_bytes: int  # on a CPU: Python, JAX and compiled code, beside the step's arrays
+    process_bytes: int  # on a CPU: Python, JAX, what training imports, and the rows
     read_back_bytes: int  # the saved model read once more, beside the state
     model_bytes: int  # of the weights as they are saved
     adapter_bytes: int
@@ -113,13 +124,32 @@ class TrainingPlan:
     rows_in_file: int
     rows_used: int  # at least; packing uses more
     alternatives: tuple[Alternative, ...] = field(repr=False)
+    # A plan of before they were told apart has none of these.
+    weights_bytes: int = 0  # as they are read, before the optimizer has a state
+    reading_bytes: int = 0  # on a CPU: of the largest array, which is there twice for a moment
+    compilations: int = 1  # at most, of the step: one for each padded length
+
+    @property
+    def phases(self) -> tuple[PhasePeak, ...]:
+        """What each phase holds at most. What it frees is given back before the next begins."""
+        step, process = self.step, self.process_bytes
+        # On a card the compiler and what it leaves lie in the host's memory, not in the card's.
+        on_host = self.limits.device.startswith("cpu:")
+        compiling, compiled = (step.compiling_bytes, step.compiled_bytes) if on_host else (0, 0)
+        code, kept = process + self.compilations * compiled, step.arguments_bytes
+        return (
+            PhasePeak(
+                phase="read weights", peak_bytes=process + self.weights_bytes + self.reading_bytes
+            ),
+            PhasePeak(phase="compile", peak_bytes=code - compiled + kept + compiling),
+            PhasePeak(phase="steps", peak_bytes=code + step.step_bytes),
+            PhasePeak(phase="read back", peak_bytes=code + kept + self.read_back_bytes),
+        )
 
     @property
     def peak_bytes(self) -> int:
-        """The most that the training child holds at once."""
-        step = self.step
-        kept = step.arguments_bytes
-        return self.process_bytes + max(step.step_bytes, kept + self.read_back_bytes)
+        """The most that the training child holds at once: of the phases the largest."""
+        return max(phase.peak_bytes for phase in self.phases)
 
     @property
     def roofline_s(self) -> float:

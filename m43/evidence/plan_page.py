@@ -34,6 +34,8 @@ def _memory(plan: TrainingPlan) -> Iterator[str]:
     yield _row("temporaries", size_words(step.temporaries_bytes))
     yield _row("the step", size_words(step.step_bytes))
     yield _row("the process beside its arrays", size_words(plan.process_bytes))
+    for phase in plan.phases:
+        yield _row(f"at most, {phase.phase}", size_words(phase.peak_bytes))
     yield _row("peak", size_words(plan.peak_bytes))
     yield _row(
         f"peak with a margin of {MARGIN - 1:.0%}", size_words(round(MARGIN * plan.peak_bytes))

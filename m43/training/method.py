@@ -11,6 +11,7 @@ from m43.core.gemma_config import GemmaConfig
 from m43.core.lora import LoraSettings, add_adapters
 from m43.profile import LoraTable, Profile
 from m43.training.blueprint import Blueprint, draw
+from m43.training.device import give_back_memory
 from m43.training.trainer import Trainer, optimizer_settings
 from m43.training.weight_checks import stored_dtype
 from m43.training.weight_names import PROJECTIONS
@@ -42,12 +43,14 @@ def start_trainer(
     model = read_weights(folder, config, dtype, remat=training.remat, donated=profile.lora is None)
     if lora is not None:
         add_adapters(model, lora_settings(lora), seed=training.seed)
-    return Trainer(
+    trainer = Trainer(
         model,
         optimizer_settings(training, profile.contract.optimizer_steps),
         trained=_trained(profile),
         accumulate=training.accumulate,
     )
+    give_back_memory()
+    return trainer
 
 
 def abstract_blueprint(profile: Profile, config: GemmaConfig, stored: np.dtype) -> Blueprint:

@@ -15,10 +15,12 @@ from m43.core.gemma_config import GemmaConfig
 from m43.errors import M43Error
 from m43.plan_record import Buffer, Limits, PartFlops, StepPlan, TrainingPlan
 from m43.profile import Profile
+from m43.training.batches import LENGTH_MULTIPLE, MOST_LENGTHS
 from m43.training.blueprint import Blueprint
 from m43.training.flops import adapter_weights, flops_per_token
 from m43.training.hlo import Module, read_module
 from m43.training.method import abstract_blueprint, lora_settings
+from m43.training.own_memory import measured
 
 _LARGEST = 8
 # Forward, backward, and with remat forward again: how often a step reads every weight.
@@ -42,7 +44,7 @@ class Planned:
         stored: the dtype of its files.
         limits: of the device.
         place: where its arrays lie.
-        process_bytes: what the process holds beside them, once the step is compiled.
+        process_bytes: what the process holds before it reads a weight; on a card 0.
     """
 
     profile: Profile
@@ -50,7 +52,7 @@ class Planned:
     stored: np.dtype
     limits: Limits
     place: Placed
-    process_bytes: Callable[[], int]
+    process_bytes: int
 
 
 def make_plan(planned: Planned) -> TrainingPlan:
@@ -72,7 +74,7 @@ def make_plan(planned: Planned) -> TrainingPlan:
         parameters=config.parameters,
         trained_parameters=sum(leaf.size for leaf in jax.tree.leaves(blueprint.params)),
         step=step,
-        process_bytes=planned.process_bytes(),
+        process_bytes=planned.process_bytes,
         read_back_bytes=config.parameters * planned.stored.itemsize,
         model_bytes=config.parameters * planned.stored.itemsize,
         adapter_bytes=adapters,
@@ -80,7 +82,21 @@ def make_plan(planned: Planned) -> TrainingPlan:
         rows_in_file=rows,
         rows_used=profile.contract.optimizer_steps * training.batch_rows,
         alternatives=(),
+        weights_bytes=size_bytes((blueprint.params, blueprint.frozen)),
+        reading_bytes=_reading_bytes(planned, blueprint),
+        compilations=min(MOST_LENGTHS, -(-training.sequence_tokens // LENGTH_MULTIPLE)),
     )
+
+
+def _reading_bytes(planned: Planned, blueprint: Blueprint) -> int:
+    """Give the size of the largest array that is copied while it is read.
+
+    Those that are trained are, on a CPU: see `read_weights`, donated.
+    """
+    leaves = jax.tree.leaves(blueprint.params)
+    if planned.profile.lora is not None or not planned.limits.device.startswith("cpu:"):
+        return 0
+    return max(size_bytes(leaf) for leaf in leaves)
 
 
 def plan_step(planned: Planned, blueprint: Blueprint) -> StepPlan:
@@ -88,7 +104,7 @@ def plan_step(planned: Planned, blueprint: Blueprint) -> StepPlan:
     training = planned.profile.training
     state, frozen = blueprint.abstract_state(), blueprint.frozen
     arguments = (state, frozen, abstract_batch(training.batch_rows, training.sequence_tokens))
-    compiled = blueprint.step.lower(*planned.place(arguments)).compile()
+    compiled, taken = measured(lambda: blueprint.step.lower(*planned.place(arguments)).compile())
     memory, text = compiled.memory_analysis(), compiled.as_text()
     if memory is None or text is None:
         raise NotAnalysedError(
@@ -116,6 +132,8 @@ def plan_step(planned: Planned, blueprint: Blueprint) -> StepPlan:
             size_bytes(weights), memory.alias_size_in_bytes, remat=training.remat
         ),
         buffers=(*_arguments(state, frozen), *module.buffers()[:_LARGEST]),
+        compiling_bytes=taken.most_bytes,
+        compiled_bytes=taken.kept_bytes,
     )
 
 

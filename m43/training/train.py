@@ -14,7 +14,13 @@ from m43.run_dir import RunDir, read_record, write_record
 from m43.training.adapter_folder import write_adapter
 from m43.training.batches import PlannedBatch
 from m43.training.compilation import compiled_folder, keep_compiled
-from m43.training.device import bytes_in_use, peak_bytes, peak_host_bytes, require_device
+from m43.training.device import (
+    bytes_in_use,
+    give_back_memory,
+    peak_bytes,
+    peak_host_bytes,
+    require_device,
+)
 from m43.training.heartbeat import Heartbeats
 from m43.training.lessons import Lessons, prepare_lessons
 from m43.training.method import start_trainer
@@ -59,6 +65,7 @@ def run(run: RunDir, beats: Heartbeats) -> None:
     with beats.phase("rows"):
         lessons = prepare_lessons(profile, base.folder, base.config, run.path)
         write_record(run.lint, lessons.lint)
+        give_back_memory()
     with beats.phase("read weights"):
         trainer = start_trainer(profile, base.folder, base.config)
     _compile(trainer, lessons, beats)
@@ -122,6 +129,8 @@ def _save(trainer: Trainer, base: _Base, run: RunDir, beats: Heartbeats) -> _Sav
     profile, folder = run.read_profile(), run.model
     contract, lora = profile.contract, profile.lora
     dtype = stored_dtype(base.folder, base.config)
+    # What the steps computed in; the model that is read back finds other room.
+    give_back_memory()
     with beats.phase("save"):
         model = trainer.model()
         write_weights(model, folder, source=base.folder, dtype=dtype)

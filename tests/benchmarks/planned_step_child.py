@@ -10,10 +10,10 @@ import numpy as np
 from m43.core.batch import Batch
 from m43.plan_record import PlanRequest
 from m43.run_dir import read_record
-from m43.training import train  # noqa: F401 (what a training child holds, this one must hold)
-from m43.training.device import peak_host_bytes
+from m43.training.device import give_back_memory, peak_host_bytes
 from m43.training.method import start_trainer
 from m43.training.model_config import read_model_config
+from m43.training.plan_child import hold_rows
 
 STEPS = 2
 SUPERVISED = 32
@@ -23,6 +23,8 @@ def main(request: PlanRequest) -> dict[str, float]:
     """Take the steps that were planned, on random tokens."""
     training = request.profile.training
     config = read_model_config(request.config_folder)
+    rows = hold_rows(request.profile)
+    give_back_memory()
     trainer = start_trainer(request.profile, request.config_folder, config)
     shape = training.batch_rows, training.sequence_tokens
     drawn = np.random.default_rng(0).integers(3, config.vocab_size, shape)
@@ -35,7 +37,12 @@ def main(request: PlanRequest) -> dict[str, float]:
     )
     trainer.compile(batch)
     losses = [float(trainer.step(batch).loss_sum_nats) for _ in range(STEPS)]
-    return {"peak_bytes": peak_host_bytes(), "loss_nats": losses[-1], "steps": trainer.steps}
+    return {
+        "peak_bytes": peak_host_bytes(),
+        "loss_nats": losses[-1],
+        "steps": trainer.steps,
+        "rows": len(rows),
+    }
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 
 from m43 import config
+from m43.core.gemma import abstract_gemma
 from m43.core.gemma_config import GemmaConfig
 from m43.plan_record import TrainingPlan
 from m43.profile import LoraTable, Profile
@@ -60,9 +62,14 @@ def plan(profile: Profile, tiny_gemma: Path, gemma: GemmaConfig) -> TrainingPlan
         stored=declared_dtype(tiny_gemma),
         limits=limits(),
         place=lambda arguments: arguments,
-        process_bytes=lambda: 1000,
+        process_bytes=1000,
     )
     return make_plan(planned)
+
+
+def leaves_of(gemma: GemmaConfig) -> list[jax.ShapeDtypeStruct]:
+    """List the weights as shapes."""
+    return jax.tree.leaves(nnx.state(abstract_gemma(gemma, np.float32)))
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
@@ -92,7 +99,8 @@ def test_the_state_is_counted_and_comes_out_where_it_went_in(
     assert step.step_bytes == (
         step.arguments_bytes + step.outputs_bytes - step.aliased_bytes + step.temporaries_bytes
     )
-    assert plan.peak_bytes == 1000 + step.step_bytes
+    assert plan.weights_bytes == weights
+    assert plan.reading_bytes == 4 * max(leaf.size for leaf in leaves_of(gemma))
     assert (plan.model_bytes, plan.adapter_bytes) == (2 * gemma.parameters, 0)
     assert step.state_bytes_moved == 3 * weights + 2 * step.aliased_bytes
 
@@ -121,10 +129,39 @@ def test_the_times_follow_from_the_limits(plan: TrainingPlan) -> None:
     assert slow.sustained_s == 2 * slow.roofline_s
 
 
-def test_a_read_back_that_is_larger_than_the_step_is_the_peak(plan: TrainingPlan) -> None:
-    """Under LoRA the saved model is larger than all that a step makes."""
-    large = replace(plan, read_back_bytes=10 * plan.step.step_bytes)
-    assert large.peak_bytes == 1000 + plan.step.arguments_bytes + large.read_back_bytes
+def test_the_peak_is_that_of_the_largest_phase(plan: TrainingPlan) -> None:
+    """By hand: two compiled steps of 5, a compiler of 300, a step of 40 + 60, and so on."""
+    step = replace(
+        plan.step,
+        arguments_bytes=40,
+        outputs_bytes=40,
+        aliased_bytes=40,
+        temporaries_bytes=60,
+        compiling_bytes=300,
+        compiled_bytes=5,
+    )
+    small = replace(
+        plan,
+        step=step,
+        limits=limits(device="cpu:cpu"),
+        weights_bytes=30,
+        reading_bytes=20,
+        read_back_bytes=15,
+        compilations=2,
+    )
+    peaks = {phase.phase: phase.peak_bytes for phase in small.phases}
+    assert peaks == {"read weights": 1050, "compile": 1345, "steps": 1110, "read back": 1065}
+    assert small.peak_bytes == 1345
+    # The compiler for a card is in the host's memory.
+    card = replace(small, process_bytes=0, limits=limits(device="gpu:NVIDIA"))
+    assert [phase.peak_bytes for phase in card.phases] == [50, 40, 100, 55]
+
+
+def test_the_compiler_is_measured(plan: TrainingPlan) -> None:
+    """A compilation takes some mebibytes, and less of it stays."""
+    assert plan.step.compiling_bytes > 2**20
+    assert 0 <= plan.step.compiled_bytes <= plan.step.compiling_bytes
+    assert plan.compilations == 1
 
 
 def test_remat_reads_every_weight_once_more() -> None:

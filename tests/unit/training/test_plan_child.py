@@ -27,7 +27,7 @@ def quick_plan(planned: Planned) -> TrainingPlan:
     return training_plan(
         limits=planned.limits,
         parameters=planned.config.parameters,
-        process_bytes=planned.process_bytes(),
+        process_bytes=planned.process_bytes,
     )
 
 

@@ -1,0 +1,33 @@
+"""What a piece of work takes of memory is measured: at once, and what stays."""
+
+import mmap
+
+import numpy as np
+
+from m43.training.own_memory import held_bytes, measured
+
+MIB = 1 << 20
+
+
+def _touched(mebibytes: int) -> mmap.mmap:
+    block = mmap.mmap(-1, mebibytes * MIB)
+    np.frombuffer(block, np.uint8)[:: mmap.PAGESIZE] = 1
+    return block
+
+
+def _work() -> mmap.mmap:
+    passing = _touched(96)
+    kept = _touched(32)
+    passing.close()
+    return kept
+
+
+def test_what_is_freed_counts_at_the_peak_and_what_is_kept_counts_after() -> None:
+    """128 MiB at once, 32 of them kept, whatever this process held at its peak before."""
+    _touched(256).close()
+    before = held_bytes()
+    block, taken = measured(_work)
+    assert abs(taken.most_bytes - 128 * MIB) < 24 * MIB
+    assert abs(taken.kept_bytes - 32 * MIB) < 24 * MIB
+    assert held_bytes() - before > 8 * MIB
+    block.close()
