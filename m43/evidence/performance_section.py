@@ -1,5 +1,7 @@
 """How fast and how large a run was, for the summary: planned beside measured."""
 
+from collections.abc import Iterator
+
 from m43.evidence.child_facts import EvaluationFacts, TrainFacts
 from m43.evidence.markdown import prose, table
 from m43.evidence.performance import Performance, performance, time_by_phase
@@ -60,9 +62,7 @@ def _planned(plan: PlanRecord, training: TrainingPlan) -> str:
         ("of them in the place of arguments", size_words(step.aliased_bytes)),
         ("temporaries", size_words(step.temporaries_bytes)),
         ("the process beside the arrays", size_words(training.process_bytes)),
-        ("the compiler, in the host's memory", size_words(step.compiling_bytes)),
-        ("what it leaves for each length, in the host's memory", size_words(step.compiled_bytes)),
-        *((f"at most: {each.phase}", size_words(each.peak_bytes)) for each in training.phases),
+        *_phases(training),
         ("free for the run", size_words(training.limits.memory_bytes)),
         ("download", size_words(plan.download_bytes)),
         ("trained model on disk", size_words(training.model_bytes + training.adapter_bytes)),
@@ -74,6 +74,17 @@ def _planned(plan: PlanRecord, training: TrainingPlan) -> str:
         f"For it {plan.config_bytes_moved:,} bytes were fetched: config.json alone (plan.json)."
     )
     return f"{title}\n\n{table(('what', 'value'), rows)}\n\n{disclosed}"
+
+
+def _phases(training: TrainingPlan) -> Iterator[tuple[str, str]]:
+    step = training.step
+    if not step.compiling_bytes:
+        # A plan of before the compiler was measured.
+        return
+    yield "the compiler, in the host's memory", size_words(step.compiling_bytes)
+    yield "what it leaves for each length, in the host's memory", size_words(step.compiled_bytes)
+    for phase in training.phases:
+        yield f"at most, {phase.phase}", size_words(phase.peak_bytes)
 
 
 def _times(train: TrainFacts, evaluation: EvaluationFacts) -> str:

@@ -46,6 +46,7 @@ def step_plan(**changes: object) -> StepPlan:
         ),
         "state_bytes_moved": 40_000_000,
         "buffers": (Buffer(name="float32[1280,128] state.params.embedding", size_bytes=655_360),),
+        "compiling_bytes": 60_000_000,
     }
     return StepPlan(**{**values, **changes})
 
@@ -65,6 +66,8 @@ def training_plan(**changes: object) -> TrainingPlan:
         "rows_in_file": 2400,
         "rows_used": 2400,
         "alternatives": (),
+        "weights_bytes": 4_000_000,
+        "reading_bytes": 500_000,
     }
     return TrainingPlan(**{**values, **changes})
 
