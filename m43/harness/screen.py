@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -48,6 +49,10 @@ class Screen:
         self._capture: Any = config.pluginmanager.getplugin("capturemanager")
         self._clock = clock
         self._lost = False
+        if self._terminal is not None:
+            writer = self._terminal._tw
+            # Everything that pytest itself says, too, up to its very last words.
+            writer._file = _Sheltered(writer._file, self._lose)
         self.quiet = config.option.verbose < 0
         watched = environment.get("TERM") != "dumb" and not environment.get("CI")
         on_terminal = self._terminal is not None and bool(self._terminal.isatty())
@@ -58,12 +63,9 @@ class Screen:
         """Write lines that stay."""
         if self._terminal is None or self._lost:
             return
-        try:
-            self._terminal.ensure_newline()
-            for line in lines:
-                self._write(line)
-        except OSError:
-            self._lose()
+        self._terminal.ensure_newline()
+        for line in lines:
+            self._write(line)
 
     def _write(self, line: Line) -> None:
         # Read each time: a window changes its width.
@@ -73,13 +75,14 @@ class Screen:
         self._terminal.write(text[:head], **_MARKUP[line.tone])
         self._terminal.write(f"{text[head:]}\n", flush=True)
 
-    def _lose(self) -> None:
+    def _lose(self, stream: TextIO) -> None:
         """Go on without a terminal that went away: a run is worth more than what is shown of it.
 
         What pytest itself has to say at the end then goes nowhere, too.
         """
         self._lost = True
         self._terminal._tw._file = io.StringIO()
+        _empty(stream)
 
     @contextlib.contextmanager
     def moving(self, render: Render) -> Iterator[Callable[[str], None]]:
@@ -147,7 +150,7 @@ class Screen:
 class _Sheltered:
     """A stream whose loss is told once, and of which then nothing is heard any more."""
 
-    def __init__(self, stream: TextIO, lose: Callable[[], None]) -> None:
+    def __init__(self, stream: TextIO, lose: Callable[[TextIO], None]) -> None:
         self._stream = stream
         self._lose = lose
 
@@ -168,7 +171,21 @@ class _Sheltered:
         try:
             yield
         except OSError:
-            self._lose()
+            self._lose(self._stream)
+
+
+def _empty(stream: TextIO) -> None:
+    """Throw away what a lost stream still holds.
+
+    Python would try to write it once more at its end, and would make 120 of the exit status.
+    Source: CPython 3.11, pylifecycle.c, Py_FinalizeEx; main.c, Py_RunMain.
+    """
+    # A stream without a descriptor holds nothing that is written later.
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        stream.flush()
 
 
 class _Log:

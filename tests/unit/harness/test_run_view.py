@@ -58,7 +58,7 @@ class Terminal(io.StringIO):
     def __init__(self, *, on_screen: bool, width: int) -> None:
         super().__init__()
         self._on_screen = on_screen
-        self._tw = SimpleNamespace(fullwidth=width, hasmarkup=False)
+        self._tw = SimpleNamespace(fullwidth=width, hasmarkup=False, _file=self)
 
     def isatty(self) -> bool:
         """Tell what it was made as."""

@@ -75,11 +75,11 @@ def test_on_a_narrow_screen_nothing_is_broken_in_two(start: Callable[..., Emulat
 def test_a_terminal_that_goes_away_breaks_no_promise(
     start: Callable[..., Emulator], copied_tree: CopiedTree
 ) -> None:
-    """The connection breaks while it trains: the run goes on to its summary, and ends."""
+    """The connection breaks while it trains: the run goes on to its summary, and ends with it."""
     with start(80, "slow") as terminal:
         assert terminal.until(shows(r"^  step \d+ of 300"), PATIENCE_S)
         terminal.hang_up()
-        terminal.process.wait(timeout=PATIENCE_S)
+        assert terminal.process.wait(timeout=PATIENCE_S) == 0
         (run,) = (path for path in copied_tree.runs.iterdir() if path.is_dir())
         assert (run / "m43_summary.md").exists()
         assert not (run / "failure_analysis.md").exists()
