@@ -182,7 +182,7 @@ $(BENCH)/.ready: pyproject.toml
 	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@touch $@
 
-$(TUNIX)/.ready: pyproject.toml
+$(TUNIX)/.ready: tests/benchmarks/tunix.txt
 	@test -x $(TUNIX)/bin/python || $(PYTHON) -m venv $(TUNIX)
-	@$(TUNIX)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[bench-tunix]'
+	@$(TUNIX)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/benchmarks/tunix.txt
 	@touch $@

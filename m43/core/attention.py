@@ -1,5 +1,7 @@
 """Attention with grouped heads, as all three Gemma families do it."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -17,6 +19,18 @@ MASKED_SCORE = -2.3819763e38
 
 Source: google-deepmind/gemma, modules K_MASK.
 """
+
+
+class Past(NamedTuple):
+    """What one layer remembers of the tokens before one token.
+
+    Shapes: B rows, S slots, K key heads, H head size. Values have their slots last, where the
+    product with the attention's weights contracts them: a CPU would turn them round otherwise.
+    """
+
+    keys: Float[Array, "B S K H"]
+    values: Float[Array, "B K H S"]
+    mask: Bool[Array, "B 1 S"]
 
 
 class Attention(nnx.Module):
@@ -77,6 +91,40 @@ class Attention(nnx.Module):
         Shapes: B batch, L queries, S keys, N query heads, K key heads, G = N / K, H head size.
         Source: transformers 5.23, eager_attention_forward of gemma, gemma2 and gemma3.
         """
+        weights = jax.nn.softmax(self._scores(query, key, mask), axis=-1)
+        mixed = product("BKGLS,BSKH->BLKGH", weights, value, self.compute_dtype)
+        return self._joined(mixed)
+
+    def mix_one(
+        self,
+        query: Float[Array, "B 1 N H"],
+        past: Past,
+        key: Float[Array, "B 1 K H"],
+        value: Float[Array, "B 1 K H"],
+    ) -> Float[Array, "B 1 D"]:
+        """Weigh the values of a past and of the token itself, which no mask hides from itself.
+
+        Equal to `mix` over the past with the token's own key and value behind it, but without an
+        array that holds both: the past is read where it lies.
+
+        Shapes: as in `mix`.
+        """
+        slots = past.keys.shape[1]
+        itself = jnp.ones((query.shape[0], 1, 1), jnp.bool_)
+        scores = (self._scores(query, past.keys, past.mask), self._scores(query, key, itself))
+        weights = jax.nn.softmax(jnp.concatenate(scores, axis=-1), axis=-1)
+        of_past, own = weights[..., :slots], weights[..., slots:]
+        mixed = product("BKGLS,BKHS->BLKGH", of_past, past.values, self.compute_dtype)
+        mixed = mixed + product("BKGLS,BSKH->BLKGH", own, value, self.compute_dtype)
+        return self._joined(mixed)
+
+    def _scores(
+        self,
+        query: Float[Array, "B L N H"],
+        key: Float[Array, "B S K H"],
+        mask: Bool[Array, "B L S"],
+    ) -> Float[Array, "B K G L S"]:
+        """Score every key for every query, masked."""
         batch, length, heads, size = query.shape
         groups = heads // key.shape[2]
         grouped = query.reshape(batch, length, key.shape[2], groups, size)
@@ -84,11 +132,16 @@ class Attention(nnx.Module):
         scores = scores * self.config.query_scale
         if self.config.attention_softcap is not None:
             scores = soft_cap(scores, self.config.attention_softcap)
-        scores = jnp.where(mask[:, None, None, :, :], scores, MASKED_SCORE)
-        weights = jax.nn.softmax(scores, axis=-1)
-        mixed = product("BKGLS,BSKH->BLKGH", weights, value, self.compute_dtype)
-        mixed = mixed.reshape(batch, length, heads * size)
-        return self.output(mixed)
+        return jnp.where(mask[:, None, None, :, :], scores, MASKED_SCORE)
+
+    def _joined(self, mixed: Float[Array, "B L K G H"]) -> Float[Array, "B L D"]:
+        """Lay the heads side by side and project them back.
+
+        Rounded first: in float32 the backward pass would keep them twice as large, and a CPU would
+        turn them round twice.
+        """
+        rounded = mixed.astype(self.compute_dtype)
+        return self.output(rounded.reshape(*mixed.shape[:2], -1))
 
 
 def soft_cap(values: Float[Array, "..."], cap: float) -> Float[Array, "..."]:

@@ -23,6 +23,20 @@ def from_bits(tree: PyTree, like: PyTree) -> PyTree:
     return jax.tree.map(_from_bits, tree, like)
 
 
+def restored(tree: PyTree) -> PyTree:
+    """Turn what `to_bits` made back where no array of the tree was of integers before.
+
+    For what is kept for a backward pass: where layers are scanned, keeping is an update of a stack.
+    """
+    return jax.tree.map(_restored, tree)
+
+
+def _restored(array: Array) -> Array:
+    if array.dtype != jnp.uint16:
+        return array
+    return jax.lax.bitcast_convert_type(array, jnp.bfloat16)
+
+
 def _to_bits(array: Array) -> Array:
     if array.dtype != jnp.bfloat16:
         return array

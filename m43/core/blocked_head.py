@@ -5,8 +5,10 @@ columns reads and writes memory at every step; of a block of some thousand, the 
 and the gradient stay in the cache, and its products run more than twice as fast.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
@@ -14,6 +16,8 @@ from jaxtyping import Array, Float, Int
 from m43.core.attention import soft_cap
 from m43.core.head import HeadInputs, HeadSettings, HeadSums
 from m43.core.linear import linear, product
+
+Part = TypeVar("Part")
 
 LARGEST_BLOCK = 4096
 """4096 x 640 in bfloat16 are 5 MB. Measured in tests/benchmarks/NOTES.md."""
@@ -36,11 +40,23 @@ class _Rows(NamedTuple):
     """The rows of one chunk. The axis in front is explained in `chunked_head`.
 
     Shapes: C rows, D model.
+
+    Attributes:
+        counted: rows from here on are padding.
     """
 
     rows: Float[Array, "1 C D"]
     targets: Int[Array, "1 C 1"]
     weights: Float[Array, "1 C 1"]
+    counted: Int[Array, ""]
+
+    def first(self, size: int) -> "_Rows":
+        """Take the first rows only."""
+        return self._replace(
+            rows=self.rows[:, :size],
+            targets=self.targets[:, :size],
+            weights=self.weights[:, :size],
+        )
 
 
 class _Scores(NamedTuple):
@@ -92,7 +108,25 @@ def _cut(settings: HeadSettings, inputs: HeadInputs, start: Array) -> _Rows:
     targets = lax.dynamic_slice_in_dim(inputs.targets, start, settings.chunk)
     numbers = start + jnp.arange(settings.chunk, dtype=inputs.counted.dtype)
     weights = jnp.where(numbers < inputs.counted, inputs.weight, 0.0)
-    return _Rows(rows=rows[None], targets=targets[None, :, None], weights=weights[None, :, None])
+    return _Rows(
+        rows=rows[None],
+        targets=targets[None, :, None],
+        weights=weights[None, :, None],
+        counted=inputs.counted - start,
+    )
+
+
+def _sizes(chunk: int) -> list[int]:
+    """Give the numbers of rows that products are compiled for on a CPU: quarters of a chunk.
+
+    The last chunk is seldom full: of 90 supervised tokens all 128 rows would be multiplied.
+
+    Example:
+        >>> _sizes(128)
+        [32, 64, 96, 128]
+    """
+    quarter = chunk // 4 if chunk % 4 == 0 else chunk
+    return list(range(quarter, chunk + 1, quarter))
 
 
 class _Blocks:
@@ -105,6 +139,20 @@ class _Blocks:
         self._size = block_size(embedding.shape[0], largest)
         self._count = embedding.shape[0] // self._size
         self._embedding = embedding
+        # On a card, rows that are multiplied in vain cost less than a branch.
+        self._sizes = [settings.chunk] if largest else _sizes(settings.chunk)
+
+    def _of_counted(self, chunk: _Rows, work: Callable[[int], Part]) -> Part:
+        """Do something with as many rows as count, rounded up to a size that it is compiled for."""
+        first = self._sizes[0]
+        # A number past the last size takes the last.
+        number = (chunk.counted + first - 1) // first - 1
+        part: Part = lax.switch(number, [lambda size=size: work(size) for size in self._sizes])
+        return part
+
+    def _padded(self, part: Array) -> Array:
+        """Put zeros where rows were left out."""
+        return jnp.pad(part, ((0, 0), (0, self._settings.chunk - part.shape[1]), (0, 0)))
 
     def score(self, chunk: _Rows) -> _Scores:
         """Multiply block by block, and keep a running log-sum-exp.
@@ -114,7 +162,10 @@ class _Blocks:
         rows = chunk.rows.shape[1]
 
         def add(number: Array, found: _Scores) -> _Scores:
-            logits = linear(chunk.rows, self._block(number), self._settings.compute_dtype)
+            block, dtype = self._block(number), self._settings.compute_dtype
+            logits = self._of_counted(
+                chunk, lambda size: self._padded(linear(chunk.rows[:, :size], block, dtype))
+            )
             if self._settings.final_softcap is not None:
                 logits = soft_cap(logits, self._settings.final_softcap)
             most = jnp.maximum(found.most, jnp.max(logits, axis=-1, keepdims=True))
@@ -146,14 +197,25 @@ class _Blocks:
 
         def add(number: Array, found: tuple[Array, Array | None]) -> tuple[Array, Array | None]:
             d_rows, d_embedding = found
-            logits = scores.logits[number]
-            d_logits = self._d_logits(number, chunk, logits, log_sum)
-            d_rows = d_rows + product("ACV,VD->ACD", d_logits, self._block(number), dtype)
-            if d_embedding is not None:
-                part = product("ACV,ACD->VD", d_logits, chunk.rows, dtype)
+            logits, block = scores.logits[number], self._block(number)
+
+            def parts(size: int) -> tuple[Array, Array | None]:
+                some = jax.tree.map(lambda rows: rows[:, :size], (logits, log_sum))
+                d_logits = self._d_logits(number, chunk.first(size), *some)
+                rows = product("ACV,VD->ACD", d_logits, block, dtype)
+                if d_embedding is None:
+                    return self._padded(rows), None
+                return self._padded(rows), product(
+                    "ACV,ACD->VD", d_logits, chunk.rows[:, :size], dtype
+                )
+
+            of_rows, of_block = self._of_counted(chunk, parts)
+            if d_embedding is not None and of_block is not None:
                 start = number * self._size
                 before = lax.dynamic_slice_in_dim(d_embedding, start, self._size)
-                d_embedding = lax.dynamic_update_slice_in_dim(d_embedding, before + part, start, 0)
+                after = before + of_block
+                d_embedding = lax.dynamic_update_slice_in_dim(d_embedding, after, start, 0)
+            d_rows = d_rows + of_rows
             return d_rows, d_embedding
 
         start = jnp.zeros(chunk.rows.shape, jnp.float32), d_embedding

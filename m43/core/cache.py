@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Shaped
 
+from m43.core.attention import Past
 from m43.core.bits import from_bits, to_bits
 from m43.core.gemma import Gemma, LayerView, Rotations
 from m43.core.layer import Layer
@@ -20,8 +21,7 @@ class Cache:
 
     Keys and values are stored as `to_bits` makes them. A step reads one layer after the other and
     writes all layers at once: written layer by layer, the CPU would copy everything each time.
-    Values have their slots last, where the product with the attention's weights contracts them:
-    otherwise the CPU would turn all of them round for every token.
+    For the order of the values' axes see `Past`.
 
     Shapes: layers, B rows, S slots, K key heads, H head size.
     """
@@ -78,28 +78,25 @@ def advance(
     follows from the positions and segments of the slots, not from their order.
     """
     here = positions[:, None]
-    cached_positions = lax.dynamic_update_slice_in_dim(cache.positions, here, slot, axis=1)
-    cached_segments = lax.dynamic_update_slice_in_dim(
-        cache.segments, jnp.ones_like(here), slot, axis=1
-    )
+    real = jnp.ones_like(here)
     rotations = Rotations.at(here, model.config)
 
     def body(layer: Layer, view: LayerView, stream: Array) -> tuple[Array, tuple[Array, Array]]:
         query, key, value = layer.heads(stream, rotations.of(view))
-        # A copy of one layer's cache, not an update of all: see Cache.
-        turned = _slots_last(value)
-        keys = _put(from_bits(cache.keys[view.index], key), key, slot, axis=1)
-        values = _put(from_bits(cache.values[view.index], value), turned, slot, axis=3)
-        mask = may_attend(here, jnp.ones_like(here), cached_positions, cached_segments, view.window)
-        stream = layer.finish(stream, query, keys, _slots_second(values), mask)
-        return stream, to_bits((key, turned))
+        past = Past(
+            keys=from_bits(cache.keys[view.index], key),
+            values=from_bits(cache.values[view.index], value),
+            mask=may_attend(here, real, cache.positions, cache.segments, view.window),
+        )
+        stream = layer.finish_one(stream, query, past, key, value)
+        return stream, to_bits((key, _slots_last(value)))
 
     stream, (keys, values) = model.fold(body, model.embed(tokens[:, None])[0], differentiable=False)
     grown = Cache(
-        keys=lax.dynamic_update_slice_in_dim(cache.keys, keys, slot, axis=2),
-        values=lax.dynamic_update_slice_in_dim(cache.values, values, slot, axis=4),
-        positions=cached_positions,
-        segments=cached_segments,
+        keys=_put(cache.keys, keys, slot, axis=2),
+        values=_put(cache.values, values, slot, axis=4),
+        positions=_put(cache.positions, here, slot, axis=1),
+        segments=_put(cache.segments, real, slot, axis=1),
     )
     return model.finish(stream)[:, 0], grown
 
@@ -114,13 +111,9 @@ def take_rows(cache: Cache, rows: Int[Array, " R"]) -> Cache:
     )
 
 
-def _put(whole: Float[Array, "..."], part: Float[Array, "..."], start: Array, axis: int) -> Array:
+def _put(whole: Shaped[Array, "..."], part: Shaped[Array, "..."], start: Array, axis: int) -> Array:
     return lax.dynamic_update_slice_in_dim(whole, part, start, axis=axis)
 
 
 def _slots_last(values: Float[Array, "B S K H"]) -> Float[Array, "B K H S"]:
     return jnp.transpose(values, (0, 2, 3, 1))
-
-
-def _slots_second(values: Float[Array, "B K H S"]) -> Float[Array, "B S K H"]:
-    return jnp.transpose(values, (0, 3, 1, 2))

@@ -9,6 +9,7 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from m43.core.bits import from_bits, to_bits
 from m43.core.blocked_head import block_size
 from m43.core.cache import Cache, advance, prefill, take_rows
 from m43.core.gemma import Gemma, head_logits
@@ -87,7 +88,11 @@ def _decode(
 ) -> Decoded:
     model = nnx.merge(graphdef, weights)
     batch, width = prompts.shape
-    loop = _Loop(graphdef, weights, width=width, most=max_new_tokens, stop_ids=stop_ids)
+    # Made once: inside the loop, the layers' weights would be made bits again in every round. Of
+    # the embedding only blocks are read, which needs none.
+    bits = to_bits(weights)
+    bits["embedding"] = weights["embedding"]
+    loop = _Loop(graphdef, bits, like=weights, width=width, most=max_new_tokens, stop_ids=stop_ids)
     # The last token that is chosen is never run, so it needs no slot.
     hidden, cache = prefill(model, prompts, lengths, slots=width + max_new_tokens - 1)
     start = _Decoding(
@@ -111,16 +116,24 @@ class _Loop:
     def __init__(
         self,
         graphdef: nnx.GraphDef,
-        weights: PyTree,
+        bits: PyTree,
         *,
+        like: PyTree,
         width: int,
         most: int,
         stop_ids: tuple[int, ...],
     ) -> None:
-        self._model = nnx.merge(graphdef, weights)
+        self._graphdef, self._bits, self._like = graphdef, bits, like
+        self._pad_id = self._model.config.pad_id
         self._width = width
         self._most = most
         self._stops = jnp.asarray(stop_ids, jnp.int32)
+
+    @property
+    def _model(self) -> Gemma:
+        """The model, from its bits where this is called."""
+        model: Gemma = nnx.merge(self._graphdef, from_bits(self._bits, self._like))
+        return model
 
     def whole(self, state: _Decoding) -> Decoded:
         """Run all rows in every round."""
@@ -144,12 +157,13 @@ class _Loop:
     def _round(self, state: _Decoding) -> _Decoding:
         position = state.lengths + state.made - 1
         slot = self._width + state.made - 1
-        hidden, cache = advance(self._model, state.cache, state.last, position, slot)
-        return self.record(state, likeliest_token(self._model, hidden), cache)
+        model = self._model
+        hidden, cache = advance(model, state.cache, state.last, position, slot)
+        return self.record(state, likeliest_token(model, hidden), cache)
 
     def record(self, state: _Decoding, token: Array, cache: Cache) -> _Decoding:
         """Write the token of the rows that still run, and stop those whose token says so."""
-        kept = jnp.where(state.stopped, self._model.config.pad_id, token)
+        kept = jnp.where(state.stopped, self._pad_id, token)
         ends = jnp.any(kept[:, None] == self._stops[None, :], axis=1)
         return state._replace(
             made=state.made + 1,

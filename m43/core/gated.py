@@ -4,12 +4,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from m43.core.bits import restored, to_bits
+
 
 @jax.custom_vjp
 def gated_gelu(gate: Float[Array, "B L F"], up: Float[Array, "B L F"]) -> Float[Array, "B L F"]:
     """Return gelu(gate) * up, computed in float32 and rounded to the dtype of its operands.
 
-    Only the two operands are kept for the backward pass, in the dtype they came in. Autodiff would
+    Only the two operands are kept for the backward pass, as `to_bits` makes them. Autodiff would
     keep every step of the tanh in float32: of all arrays of a layer these are the widest, and in
     bfloat16 two of them are a quarter of what autodiff keeps.
 
@@ -30,11 +32,11 @@ def _value(gate: Array, up: Array) -> Array:
 
 
 def _forward(gate: Array, up: Array) -> tuple[Array, tuple[Array, Array]]:
-    return gated_gelu(gate, up), (gate, up)
+    return gated_gelu(gate, up), to_bits((gate, up))
 
 
 def _backward(operands: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
-    gate, up = operands
+    gate, up = restored(operands)
     _, pull = jax.vjp(_value, gate.astype(jnp.float32), up.astype(jnp.float32))
     d_gate, d_up = pull(cotangent.astype(jnp.float32))
     return d_gate.astype(gate.dtype), d_up.astype(up.dtype)

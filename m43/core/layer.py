@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from m43.core.attention import Attention
+from m43.core.attention import Attention, Past
 from m43.core.feed_forward import FeedForward
 from m43.core.gemma_config import GemmaConfig
 from m43.core.norm import rms_norm
@@ -55,8 +55,23 @@ class Layer(nnx.Module):
         mask: Bool[Array, "B L S"],
     ) -> Float[Array, "B L D"]:
         """Mix the values into the stream, then add the feed-forward."""
+        return self._finish(stream, self.attention.mix(query, key, value, mask))
+
+    def finish_one(
+        self,
+        stream: Float[Array, "B 1 D"],
+        query: Float[Array, "B 1 N H"],
+        past: Past,
+        key: Float[Array, "B 1 K H"],
+        value: Float[Array, "B 1 K H"],
+    ) -> Float[Array, "B 1 D"]:
+        """Do the same for one token behind a past."""
+        return self._finish(stream, self.attention.mix_one(query, past, key, value))
+
+    def _finish(
+        self, stream: Float[Array, "B L D"], mixed: Float[Array, "B L D"]
+    ) -> Float[Array, "B L D"]:
         eps = self.config.norm_eps
-        mixed = self.attention.mix(query, key, value, mask)
         if self.config.post_norms:
             mixed = rms_norm(mixed, self.post_attention_norm[...], eps)
         stream = stream + mixed.astype(self.compute_dtype)

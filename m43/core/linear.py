@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from m43.core.bits import restored, to_bits
+
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 3))
 def product(
@@ -38,13 +40,14 @@ def _einsum(spec: str, left: Array, right: Array) -> Array:
 def _product_forward(
     spec: str, left: Array, right: Array, dtype: jnp.dtype
 ) -> tuple[Array, tuple[Array, Array]]:
-    return product(spec, left, right, dtype), (left, right)
+    # As bits the activations; a weight is kept as it is, which costs nothing.
+    return product(spec, left, right, dtype), (to_bits(left), right)
 
 
 def _product_backward(
     spec: str, dtype: jnp.dtype, operands: tuple[Array, Array], cotangent: Array
 ) -> tuple[Array, Array]:
-    left, right = operands
+    left, right = restored(operands[0]), operands[1]
     indices, result = spec.split("->")
     left_indices, right_indices = indices.split(",")
     rounded = cotangent.astype(dtype)

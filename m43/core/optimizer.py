@@ -1,5 +1,6 @@
 """The optimizer: AdamW or Adafactor behind a clipped gradient, a warm-up and a cosine."""
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -122,7 +123,7 @@ def make_optimizer(settings: OptimizerSettings) -> optax.GradientTransformation:
     if settings.name == "adamw":
         scales = (
             clip_by_global_norm(settings.clip_norm),
-            optax.scale_by_adam(b1=settings.beta1, b2=settings.beta2, eps=settings.eps),
+            scale_by_adam(settings.beta1, settings.beta2, settings.eps),
         )
     else:
         scales = (
@@ -140,10 +141,10 @@ def make_optimizer(settings: OptimizerSettings) -> optax.GradientTransformation:
     ) -> tuple[optax.Updates, optax.OptState]:
         # In float32 whatever the dtypes of weights and moments: in bfloat16 every operation would
         # round, and on a CPU each rounding takes longer than the memory does.
-        wide = (_widened(part) for part in (updates, state, params))
+        known = state if settings.name == "adamw" else _widened(state)
         # optax raises a Python float to an int32 array, which strict promotion refuses.
         with jax.numpy_dtype_promotion("standard"):
-            change, after = chained.update(*wide)
+            change, after = chained.update(_widened(updates), known, _widened(params))
         return change, jax.tree.map(lambda new, old: new.astype(old.dtype), after, state)
 
     return optax.GradientTransformation(chained.init, update)
@@ -153,6 +154,51 @@ def _widened(tree: PyTree) -> PyTree:
     return jax.tree.map(
         lambda leaf: leaf.astype(jnp.float32) if leaf.dtype == jnp.bfloat16 else leaf, tree
     )
+
+
+def scale_by_adam(beta1: float, beta2: float, eps: float) -> optax.GradientTransformation:
+    """Divide the mean gradient by the root of its mean square, in float32.
+
+    As optax's own, except that the change is made of the means as they are stored. On a CPU they
+    are written first and then read: a change made of the means before, which are overwritten in
+    the same step, has XLA copy all of them each time.
+
+    Source: Kingma and Ba 2014, Adam, algorithm 1; optax 0.2.8, scale_by_adam.
+    """
+    plain = optax.scale_by_adam(b1=beta1, b2=beta2, eps=eps)
+
+    def update(
+        updates: optax.Updates,
+        state: optax.ScaleByAdamState,
+        params: optax.Params | None = None,
+    ) -> tuple[optax.Updates, optax.ScaleByAdamState]:
+        del params
+
+        def mean(decay: float, old: Array, new: Array) -> Array:
+            wide = decay * old.astype(jnp.float32) + (1.0 - decay) * new
+            return wide.astype(old.dtype)
+
+        mu = jax.tree.map(functools.partial(mean, beta1), state.mu, updates)
+        squares = jax.tree.map(jnp.square, updates)
+        nu = jax.tree.map(functools.partial(mean, beta2), state.nu, squares)
+        stored = jax.lax.platform_dependent(mu, nu, cpu=_written, default=lambda mu, nu: (mu, nu))
+        count = optax.safe_increment(state.count)
+        steps = count.astype(jnp.float32)
+        of_mu, of_nu = 1.0 - beta1**steps, 1.0 - beta2**steps
+
+        def scaled(mu: Array, nu: Array) -> Array:
+            root = jnp.sqrt(nu.astype(jnp.float32) / of_nu)
+            return mu.astype(jnp.float32) / of_mu / (root + eps)
+
+        change = jax.tree.map(scaled, *stored)
+        return change, optax.ScaleByAdamState(count=count, mu=stored[0], nu=stored[1])
+
+    return optax.GradientTransformation(plain.init, update)
+
+
+def _written(mu: optax.Updates, nu: optax.Updates) -> tuple[optax.Updates, optax.Updates]:
+    written: tuple[optax.Updates, optax.Updates] = jax.lax.optimization_barrier((mu, nu))
+    return written
 
 
 def clip_by_global_norm(most: float) -> optax.GradientTransformation:

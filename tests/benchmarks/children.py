@@ -17,8 +17,7 @@ T = TypeVar("T")
 REPOSITORY = Path(__file__).parents[2]
 Home = Literal["m43", "torch", "tunix"]
 # m43's allocator settings are what a rival is told where the line says so.
-ALLOCATOR = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
-TUNABLES = "GLIBC_TUNABLES"
+ALLOCATOR = ("MALLOC_", "GLIBC_TUNABLES")
 
 
 class ContenderError(M43Error):
@@ -109,7 +108,7 @@ def _environment(contender: Contender) -> Mapping[str, str]:
     if contender.home == "m43":
         return made
     # A rival gets what everybody gets, and of m43's own levers the allocator's, where told.
-    dropped = {"XLA_FLAGS", *(() if contender.told else (*ALLOCATOR, TUNABLES))}
-    rival = {name: value for name, value in made.items() if name not in dropped}
+    dropped = ("XLA_FLAGS", *(() if contender.told else ALLOCATOR))
+    rival = {name: value for name, value in made.items() if not name.startswith(dropped)}
     # PyTorch's own switch for huge pages.
     return {**rival, "THP_MEM_ALLOC_ENABLE": "1"} if contender.told else rival

@@ -21,6 +21,14 @@ class Machine:
     memory_bytes: int
     load: float
 
+    @property
+    def sentence(self) -> str:
+        """One line for the notes."""
+        return (
+            f"{self.processor} family {self.family} model {self.model}, {self.cores} cores, "
+            f"{self.memory_bytes / 2**30:.0f} GiB; load at the end {self.load:.1f}"
+        )
+
 
 def machine() -> Machine:
     """Read it off this one."""

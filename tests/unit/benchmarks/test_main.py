@@ -57,7 +57,11 @@ def test_every_line_is_printed_and_written(
     out = model / "bench.json"
     status = bench.main({bench.FOLDER: str(model)}, ["--out", str(out)])
     report = json.loads(out.read_text())
-    table = capsys.readouterr().out
+    captured = capsys.readouterr()
+    table = captured.out
+    assert (model / "bench.md").read_text(encoding="utf-8").endswith(f"\n\n{table}")
+    assert captured.err.startswith("about ")
+    assert f" {len(asked)} processes " in captured.err
     assert status == 1  # generate is as fast as m43 here
     assert len(report["lines"]) == table.count("\n") - 2 == 20
     assert report["holds"].count(None) == 1

@@ -89,8 +89,8 @@ def test_no_product_of_a_training_step_leaves_bfloat16(
 
     found = list(products(jax.make_jaxpr(jax.grad(loss))(weights).jaxpr))
     # 9 products in a layer: forward, with remat once more, and two gradients each. The head's
-    # three stand there for a CPU and for a card, in blocks of another size.
-    assert len(found) == (4 if remat else 3) * 9 + 2 * 3
+    # three stand there for a CPU, in four sizes, and for a card, in blocks of another size.
+    assert len(found) == (4 if remat else 3) * 9 + (4 + 1) * 3
     assert set(found) == {("bfloat16", "bfloat16", "float32")}
 
 

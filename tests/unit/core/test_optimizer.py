@@ -57,7 +57,9 @@ def updates_of(settings: OptimizerSettings, params: dict, gradients: list[dict])
     state = optimizer.init(params)
     for gradient in gradients:
         change, state = optimizer.update(gradient, state, params)
-        params = optax.apply_updates(params, change)
+        # What is added to bfloat16 weights is float32.
+        with jax.numpy_dtype_promotion("standard"):
+            params = optax.apply_updates(params, change)
     assert optimizer_steps(state) == int(step_count(state)) == len(gradients)
     return params
 
@@ -84,6 +86,24 @@ def test_adamw_equals_its_definition() -> None:
     found = updates_of(ADAMW, as_jax(start), [as_jax(gradient) for gradient in gradients])
     for name in start:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-5)
+
+
+def test_adamw_of_bfloat16_weights_computes_in_float32() -> None:
+    """Means and weights are rounded once a step, and the change is made of the stored means."""
+    rng = np.random.default_rng(1)
+    rounded = lambda array: np.asarray(jnp.asarray(array, jnp.bfloat16), np.float64)  # noqa: E731
+    weight = rounded(rng.normal(size=(4, 8)))
+    gradients = [rounded(0.01 * rng.normal(size=weight.shape)) for _ in RATES]
+    as_jax = lambda array: {"up": jnp.asarray(array, jnp.bfloat16)}  # noqa: E731
+    found = updates_of(ADAMW, as_jax(weight), [as_jax(gradient) for gradient in gradients])
+    mean = square = np.zeros_like(weight)
+    for number, (rate, gradient) in enumerate(zip(RATES, gradients, strict=True), start=1):
+        mean = rounded(0.9 * mean + 0.1 * gradient)
+        square = rounded(0.95 * square + 0.05 * gradient**2)
+        step = mean / (1 - 0.9**number) / (np.sqrt(square / (1 - 0.95**number)) + 1e-8)
+        weight = rounded(weight - rate * (step + 0.5 * weight))
+    # A float32 that lies between two bfloat16 may be rounded to the other one.
+    np.testing.assert_allclose(np.asarray(found["up"], np.float64), weight, rtol=2**-7, atol=1e-3)
 
 
 def test_adafactor_steps_by_the_rate_not_by_the_size_of_the_weights() -> None:

@@ -55,3 +55,13 @@ def test_a_tap_is_never_made() -> None:
     factors = jax.ShapeDtypeStruct((64,), jnp.float32)
     compiled = jax.jit(jax.grad(linear)).lower(stack, factors).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < 1.2 * 4 * 64 * 256 * 256
+
+
+@pytest.mark.parametrize("dtype", [BF16, jnp.dtype("float32")])
+def test_a_tap_and_what_it_receives_are_float32(dtype: jnp.dtype) -> None:
+    """Whatever the dtype of the array, which comes out as it went in."""
+    array = jnp.ones((2, 3), dtype)
+    tap = tap_of(array)
+    out, pull = jax.vjp(tapped, array, tap)
+    _, received = pull(out)
+    assert (tap.dtype, received.dtype, out.dtype) == (jnp.float32, jnp.float32, dtype)
