@@ -58,7 +58,7 @@ faults: $(READY)  ## every fault of the matrix, done for real, and what each lef
 
 # Two streams of about the same length.
 FAULTS := $(BIN)/python -m pytest -p no:cacheprovider
-OUTSIDE := tests/faults/test_signals.py tests/faults/test_twins_and_clock.py
+OUTSIDE := $(addprefix tests/faults/,test_signals.py test_power_cut.py test_twins_and_clock.py)
 .PHONY: faults-outside faults-inside faults-quick-outside faults-quick-inside
 faults-outside: $(READY)
 	$(FAULTS) $(OUTSIDE)
