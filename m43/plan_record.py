@@ -117,7 +117,7 @@ class TrainingPlan:
     trained_parameters: int
     step: StepPlan
     process_bytes: int  # on a CPU: Python, JAX, what training imports, and the rows
-    read_back_bytes: int  # the saved model read once more, beside the state
+    read_back_bytes: int  # the saved model, read once more when the trained one is gone
     model_bytes: int  # of the weights as they are saved
     adapter_bytes: int
     steps: int
@@ -143,7 +143,7 @@ class TrainingPlan:
             ),
             PhasePeak(phase="compile", peak_bytes=code - compiled + kept + compiling),
             PhasePeak(phase="steps", peak_bytes=code + step.step_bytes),
-            PhasePeak(phase="read back", peak_bytes=code + kept + self.read_back_bytes),
+            PhasePeak(phase="read back", peak_bytes=code + self.read_back_bytes),
         )
 
     @property

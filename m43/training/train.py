@@ -1,5 +1,6 @@
 """The training run: from the pinned files and the rows to a saved model and its record."""
 
+import gc
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,15 @@ class _Base:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Trained:
+    """What is known of the training when its arrays are gone."""
+
+    device: str
+    parameters: int
+    optimizer_steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Saved:
     """What lies in the run folder after the last step."""
 
@@ -70,8 +80,18 @@ def run(run: RunDir, beats: Heartbeats) -> None:
         trainer = start_trainer(profile, base.folder, base.config)
     _compile(trainer, lessons, beats)
     _take_steps(trainer, lessons, run.metrics, beats, profile.divergence)
-    saved = _save(trainer, base, run, beats)
-    write_record(run.train, _record(profile, trainer, base, lessons, saved, beats))
+    trained = _Trained(
+        device=trainer.device,
+        parameters=trainer.trained_parameters,
+        optimizer_steps=trainer.steps,
+    )
+    _save(trainer, base, run, beats)
+    # The model that is read back takes the place of the one that was trained.
+    del trainer
+    gc.collect()
+    give_back_memory()
+    saved = _read_back(base, run, beats)
+    write_record(run.train, _record(profile, trained, base, lessons, saved, beats))
 
 
 def _check_base(folder: Path, beats: Heartbeats) -> _Base:
@@ -125,17 +145,19 @@ def _take_step(trainer: Trainer, number: int, planned: PlannedBatch, lessons: Le
     )
 
 
-def _save(trainer: Trainer, base: _Base, run: RunDir, beats: Heartbeats) -> _Saved:
-    profile, folder = run.read_profile(), run.model
+def _save(trainer: Trainer, base: _Base, run: RunDir, beats: Heartbeats) -> None:
+    profile = run.read_profile()
     contract, lora = profile.contract, profile.lora
-    dtype = stored_dtype(base.folder, base.config)
-    # What the steps computed in; the model that is read back finds other room.
-    give_back_memory()
     with beats.phase("save"):
         model = trainer.model()
-        write_weights(model, folder, source=base.folder, dtype=dtype)
+        dtype = stored_dtype(base.folder, base.config)
+        write_weights(model, run.model, source=base.folder, dtype=dtype)
         if lora is not None:
             write_adapter(model, run.adapter, lora, repo=contract.repo, revision=contract.revision)
+
+
+def _read_back(base: _Base, run: RunDir, beats: Heartbeats) -> _Saved:
+    folder, dtype = run.model, stored_dtype(base.folder, base.config)
     with beats.phase("read back"):
         # The last update is seen by no later loss, so its result is looked at here.
         require_finite(folder, base.config)
@@ -148,7 +170,7 @@ def _save(trainer: Trainer, base: _Base, run: RunDir, beats: Heartbeats) -> _Sav
 
 def _record(
     profile: Profile,
-    trainer: Trainer,
+    trained: _Trained,
     base: _Base,
     lessons: Lessons,
     saved: _Saved,
@@ -156,7 +178,7 @@ def _record(
 ) -> TrainRecord:
     return TrainRecord(
         backend="jax",
-        device=trainer.device,
+        device=trained.device,
         jax_version=jax.__version__,
         flax_version=flax.__version__,
         repo_config_sha256=base.config_sha256,
@@ -165,9 +187,9 @@ def _record(
         reloaded_sha256=saved.reloaded_sha256,
         method=profile.training.method,
         parameters=base.config.parameters,
-        trained_parameters=trainer.trained_parameters,
+        trained_parameters=trained.parameters,
         parameters_moved=saved.parameters_moved,
-        optimizer_steps=trainer.steps,
+        optimizer_steps=trained.optimizer_steps,
         train_rows_sha256=lessons.file.sha256,
         rows_in_file=len(lessons.examples),
         rows_used=lessons.rows_used,

@@ -17,6 +17,7 @@ from flax import nnx
 from m43.core.gemma import Gemma, abstract_gemma
 from m43.core.gemma_config import GemmaConfig
 from m43.core.projection import Projection
+from m43.training.device import give_back_memory
 from m43.training.safetensors_file import (
     DTYPES,
     LENGTH_BYTES,
@@ -97,8 +98,13 @@ def _read_leaf(
     for place in places:
         file, tensor = stored.tensors[place.name]
         read_into(buffer if place.layer is None else buffer[place.layer], file, tensor)
+    if not owned:
+        return jax.device_put(buffer)
     # To `device_put` it makes no difference on a CPU what `may_alias` says.
-    return jnp.array(buffer, copy=True) if owned else jax.device_put(buffer)
+    copied = jax.block_until_ready(jnp.array(buffer, copy=True))
+    del buffer
+    give_back_memory()
+    return copied
 
 
 def write_weights(model: Gemma, folder: Path, *, source: Path, dtype: jnp.dtype | type) -> None:

@@ -150,11 +150,11 @@ def test_the_peak_is_that_of_the_largest_phase(plan: TrainingPlan) -> None:
         compilations=2,
     )
     peaks = {phase.phase: phase.peak_bytes for phase in small.phases}
-    assert peaks == {"read weights": 1050, "compile": 1345, "steps": 1110, "read back": 1065}
+    assert peaks == {"read weights": 1050, "compile": 1345, "steps": 1110, "read back": 1025}
     assert small.peak_bytes == 1345
     # The compiler for a card is in the host's memory.
     card = replace(small, process_bytes=0, limits=limits(device="gpu:NVIDIA"))
-    assert [phase.peak_bytes for phase in card.phases] == [50, 40, 100, 55]
+    assert [phase.peak_bytes for phase in card.phases] == [50, 40, 100, 15]
 
 
 def test_the_compiler_is_measured(plan: TrainingPlan) -> None:
