@@ -57,9 +57,9 @@ def by_definition(
     return float(loss), d_rows, share.T @ rows
 
 
-def settings(dtype: str, softcap: float | None = None) -> HeadSettings:
+def settings(dtype: str, softcap: float | None = None, chunk: int = CHUNK) -> HeadSettings:
     """Describe the head of these tests."""
-    return HeadSettings(final_softcap=softcap, compute_dtype=jnp.dtype(dtype), chunk=CHUNK)
+    return HeadSettings(final_softcap=softcap, compute_dtype=jnp.dtype(dtype), chunk=chunk)
 
 
 @pytest.mark.parametrize("way", [blocked_sums, whole_sums])
@@ -73,6 +73,16 @@ def test_both_ways_equal_the_definition(way: object, softcap: float | None, coun
     )
     loss, d_rows, d_embedding = by_definition(inputs, softcap)
     assert float(found.loss) == pytest.approx(loss, rel=1e-5)
+    np.testing.assert_allclose(found.d_rows, d_rows, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.d_embedding, d_embedding, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", range(ROWS + 1))
+def test_no_row_that_counts_is_left_out_of_a_quarter(count: int) -> None:
+    """Of a chunk of 12, products are of 3, 6, 9 or 12 rows."""
+    inputs = inputs_of(count, seed=20 + count)
+    found = blocked_sums(settings("float32", chunk=ROWS), inputs, wanted=True)
+    _, d_rows, d_embedding = by_definition(inputs, None)
     np.testing.assert_allclose(found.d_rows, d_rows, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found.d_embedding, d_embedding, rtol=1e-4, atol=1e-6)
 
