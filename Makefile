@@ -12,6 +12,8 @@ BROWSER := .venv-browser
 BROWSER_READY := $(BROWSER)/.ready
 MUTATION := .venv-mutation
 MUTATION_READY := $(MUTATION)/.ready
+FOREIGN := .venv-foreign
+FOREIGN_READY := $(FOREIGN)/.ready
 PLAN := .venv-plan
 PLAN_READY := $(PLAN)/.ready
 # Where the example's paths say that it was made.
@@ -92,7 +94,11 @@ coverage: $(READY)  ## every branch of verdict, journal, manifest and secrets
 
 mutation: $(MUTATION_READY)  ## every small change of the same code, and whether a test notices
 	$(MUTATION)/bin/mutmut run
-	$(MUTATION)/bin/mutmut results
+	$(MUTATION)/bin/python -m tests.mutation
+
+.PHONY: foreign
+foreign: $(FOREIGN_READY)  ## pytest's plugins that repeat, reorder and share out tests: each is refused
+	$(FOREIGN)/bin/python -m pytest -p no:xdist -p no:randomly -p no:rerunfailures tests/foreign
 
 lies: $(READY)  ## every file of a good run damaged in every way; verify names each
 	$(BIN)/python -m pytest tests/lies
@@ -145,10 +151,14 @@ $(BROWSER_READY): pyproject.toml
 	@$(BROWSER)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[browser]'
 	@touch $@
 
-$(MUTATION_READY): requirements.lock pyproject.toml
+$(MUTATION_READY): pyproject.toml
 	@test -x $(MUTATION)/bin/python || $(PYTHON) -m venv $(MUTATION)
-	@$(MUTATION)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(MUTATION)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[mutation]'
+	@$(MUTATION)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[mutation]'
+	@touch $@
+
+$(FOREIGN_READY): pyproject.toml
+	@test -x $(FOREIGN)/bin/python || $(PYTHON) -m venv $(FOREIGN)
+	@$(FOREIGN)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[foreign]'
 	@touch $@
 
 # The compiler for cards: as large as it is, only where somebody plans for one.

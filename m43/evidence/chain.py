@@ -83,7 +83,7 @@ def parse(cls: type[L], data: bytes, where: str) -> tuple[L, ...]:
     *whole, tail = data.split(b"\n")
     entries: list[L] = []
     problems: list[Problem] = []
-    previous, number = FIRST_PREVIOUS, 0
+    previous = FIRST_PREVIOUS
     for number, raw in enumerate(whole, start=1):
         entry, found = _entry(cls, raw, f"{where}:{number}")
         problems.extend(found)

@@ -44,7 +44,7 @@ def forms(secret: str) -> tuple[str, ...]:
         # In the middle of a longer text a secret is encoded at one of three alignments; what
         # does not depend on its neighbours is the same each time.
         for shift in range(3):
-            text = code(b"\0" * shift + data).decode().rstrip("=")
+            text = code(b"\0" * shift + data).decode()
             start = -(-shift * 4 // 3)
             end = (shift + len(data)) * 8 // 6
             encoded.append(text[start:end])

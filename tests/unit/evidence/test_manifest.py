@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from m43.evidence import manifest
+from m43.evidence import documents, manifest
 from m43.evidence.digests import GateWithoutRecordError, file_sha256, gate_digest
 from m43.run_dir import RunDir
 from tests.unit.evidence.good_run import write_good_run
@@ -14,8 +14,10 @@ from tests.unit.evidence.good_run import write_good_run
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
-    """A run folder that nobody changes."""
-    return write_good_run(tmp_path_factory.mktemp("manifest"))
+    """A run folder that nobody changes; without the picture, which takes longer than all else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(documents, "loss_curve_svg", lambda metrics, mark: "<svg/>")
+        return write_good_run(tmp_path_factory.mktemp("manifest"))
 
 
 @pytest.fixture
@@ -162,6 +164,22 @@ def test_a_manifest_that_cannot_be_read_seals_nothing(run: RunDir, data: bytes |
     assert found[0] == (name, "a readable manifest", "MANIFEST.sha256")
     assert len(found) == 1 + len(manifest.sealed_names(run))
     assert manifest.read(run) == {}
+
+
+def test_the_manifest_is_read_as_what_it_was_written_as(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names are UTF-8 whatever the machine's own code is."""
+    encodings: list[str | None] = []
+    read = Path.read_text
+
+    def spy(path: Path, encoding: str | None = None) -> str:
+        encodings.append(encoding)
+        return read(path, encoding=encoding)
+
+    monkeypatch.setattr(Path, "read_text", spy)
+    manifest.read(run)
+    assert encodings == ["utf-8"]
 
 
 def test_an_empty_manifest_says_that_it_is_empty(run: RunDir) -> None:

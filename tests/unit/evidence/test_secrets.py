@@ -9,7 +9,7 @@ from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m43.evidence import secrets
@@ -64,12 +64,54 @@ def test_a_secret_that_a_line_end_cuts_is_found() -> None:
     assert not holds_secret(cut.replace(b"\t", b"-"), [SECRET])
 
 
+@pytest.mark.parametrize("between", ["\x0b\n", "X\n", " ", "\\n\x0c", "r\n"])
+def test_only_line_ends_and_spaces_may_stand_between(between: str) -> None:
+    """What is cut by anything else is not the secret."""
+    assert not holds_secret(f"{SECRET[:9]}{between}{SECRET[9:]}".encode(), [SECRET])
+
+
+@pytest.mark.parametrize("between", ["\\r\\n", "\\n  ", "\\r", "\r", "\n"])
+def test_a_line_end_may_be_written_as_an_escape(between: str) -> None:
+    """As JSON and repr write it, each kind by itself."""
+    assert holds_secret(f"{SECRET[:9]}{between}{SECRET[9:]}".encode(), [SECRET])
+
+
+def test_the_forms_of_a_secret_are_these_and_no_others() -> None:
+    """Written out, longest first: a form that is cut short would leave a part of the secret."""
+    assert forms("k/ü +\"'<") == (
+        "k%2F%C3%BC%20%2B%22%27%3C",  # in an address
+        "k%2f%c3%bc%20%2b%22%27%3c",
+        "k%2F%C3%BC+%2B%22%27%3C",  # in a query
+        "k%2f%c3%bc+%2b%22%27%3c",
+        "k/ü +&quot;&#x27;&lt;",  # in HTML
+        "6B2FC3BC202B22273C",
+        "6b2fc3bc202b22273c",
+        "k\\/\\u00fc +\\\"'<",  # in JSON, as PHP and as Python write it
+        "k/\\u00fc +\\\"'<",
+        "ay/DvCArIic8",  # in base64, at its beginning
+        "ay_DvCArIic8",
+        "k/ü +\"'&lt;",  # in XML
+        "rL8O8ICsiJz",  # in base64, behind one byte, and behind two
+        "svw7wgKyInP",
+        "k/ü +\"\\'<",  # in a repr
+        "k/ü +\\\"'<",  # in JSON that keeps its letters
+        "k/ü +\"'<",
+    )
+
+
+def test_nothing_is_put_before_the_first_byte_of_a_file(tmp_path: Path) -> None:
+    """The end of a secret at the beginning of a file is no secret."""
+    (tmp_path / "file").write_bytes(SECRET.encode())
+    assert secrets.search(tmp_path, [f"XXXX{SECRET}"]) == ()
+
+
 def test_a_secret_of_four_signs_is_one() -> None:
     """And one of three would be found in half of every text."""
     assert "a4.z" in forms("a4.z")
     assert forms("a4.") == ()
 
 
+@settings(deadline=None)
 @given(secret=st.text(min_size=8, max_size=40), before=st.text(), after=st.text())
 def test_redaction_leaves_no_plain_secret(secret: str, before: str, after: str) -> None:
     """Whatever stands around it, the secret itself is gone."""
@@ -191,6 +233,8 @@ def test_the_end_of_a_line_may_begin_a_secret() -> None:
     for text in (SECRET, TOKEN, base64.b64encode(SECRET.encode()).decode(), SECRET.encode().hex()):
         assert all(begins_secret(f"x {text[:end]} ", [SECRET]) for end in range(1, 20))
     assert not begins_secret(f"the token is {TOKEN}", [SECRET])
+    # Bytes of a log that are no text come as halves of surrogate pairs.
+    assert begins_secret(f"\udcff{SECRET[:9]}", [SECRET])
     assert not begins_secret("loading: 5 %", [SECRET])
     assert not begins_secret("", [SECRET])
 
