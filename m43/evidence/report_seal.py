@@ -32,6 +32,8 @@ def audit_reports(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
         if (line in sealed) != (line in present):
             found = f"{'no such file' if line in sealed else 'a file'}: {line}"
             yield _problem(found, "the reports as they were sealed", where)
+    if sealed != present and set(sealed) == set(present):
+        yield _problem("the same lines otherwise", "the reports as they were sealed", where)
 
 
 def _lines(run: RunDir) -> str:
