@@ -132,7 +132,7 @@ example:  ## submission_runs/example_rehearsal and README's pictures again, from
 verify-example: $(READY)  ## the example that is committed, every claim of it, its weights left out
 	$(BIN)/python -m m43 verify --without-weights submission_runs/example_rehearsal
 
-check: lint types contracts test rehearsal coverage parity verify-example  ## what CI runs
+check: lint types contracts test rehearsal faults-quick coverage parity verify-example  ## what CI runs
 
 lock:  ## write requirements.lock again (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
