@@ -58,6 +58,10 @@ def _record(world: World, profile: Profile, ladder: "_Ladder", begun: float) -> 
     )
 
 
+class RedirectedError(Exception):
+    """A hub that sends a question elsewhere: who answers there is not who was asked."""
+
+
 @dataclass(kw_only=True)
 class _Ladder:
     """The four steps, and what they brought."""
@@ -70,11 +74,21 @@ class _Ladder:
     revision: str = ""
     files: tuple[PinnedFile, ...] = ()
     weight_bytes: int = 0
-    # The answers of the step that is being made: a redirect makes several.
+    # The answers of the step that is being made.
     seen: list[Any] = field(default_factory=list)
+    step: Step = "whoami"
 
     def see(self, response: Any) -> None:
+        """Take an answer before the client does, which would follow wherever it leads.
+
+        Raises: RedirectedError, but for the weights: those lie in a storage of another name, and
+        the client only reads where. A redirect within the hub would be a fifth request.
+        """
         self.seen.append(response)
+        target = str(response.headers.get("location", ""))
+        stored = self.step == "weights_head" and "://" in target
+        if 300 <= int(response.status_code) < 400 and not stored:
+            raise RedirectedError(f"the hub sends on to {target or 'nowhere'}; not followed")
 
     def climb(self) -> None:
         """Ask until an answer makes the next question pointless; a refusal by one gate does not."""
@@ -119,6 +133,7 @@ class _Ladder:
     def ask(self, step: Step, question: Callable[[], T]) -> T | None:
         """Make one step, and record what came of it whatever that is."""
         self.seen.clear()
+        self.step = step
         answer, error = None, ""
         try:
             answer = question()
@@ -127,9 +142,9 @@ class _Ladder:
         status = int(self.seen[-1].status_code) if self.seen else 0
         if step == "weights_head":
             self.weight_bytes = sum(response.num_bytes_downloaded for response in self.seen)
-        # A redirect that was followed is a request too, and four is the limit.
+        # What a client asked once more by itself is a request too, and four is the limit.
         self.responses += [
-            HubResponse(step=step, status=int(response.status_code), error="redirected")
+            HubResponse(step=step, status=int(response.status_code), error="asked again")
             for response in self.seen[:-1]
         ]
         self.responses.append(HubResponse(step=step, status=status, error=error))

@@ -26,6 +26,7 @@ from tests.unit.harness.copied_tree import CopiedTree
 from tests.unit.harness.rude_hub import (
     LONG,
     MARKUP,
+    QUESTIONS,
     STEERING,
     RudeHub,
     Rudeness,
@@ -86,6 +87,23 @@ def test_whatever_the_hub_answers_is_a_record_and_a_class(
     for check in checks:
         assert visible(check.found) == check.found
         assert check.failure_class is not FailureClass.HARNESS_ERROR
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("target", ["/elsewhere", "http://127.0.0.1:9/elsewhere"])
+def test_a_question_that_is_sent_elsewhere_is_not_followed(
+    model_folder: Path, profile: Profile, question: str, target: str
+) -> None:
+    """Four requests at most, and who answers elsewhere is not the hub that was asked."""
+    rudeness = Rudeness(question=question, status=307, headers={"Location": target}, body=b"")
+    with rude_world(model_folder, profile, rudeness) as world:
+        record = auth.measure(world, profile)
+
+    checks = failing(auth_checks(record, profile))
+    assert len(record.responses) == 4
+    assert 307 in record.statuses
+    assert checks[0].failure_class is FailureClass.HUB_ERROR
+    assert "elsewhere" in checks[0].found or question == "/resolve/"
 
 
 @hostile(8)
