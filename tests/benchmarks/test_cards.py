@@ -4,18 +4,20 @@ Needs XLA's compiler for CUDA and no card: `make plan-cards`.
 """
 
 import json
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from m43 import config
+from m43 import config, typed_json
 from m43.evidence.plan_page import fits
 from m43.harness.plan import ask
 from m43.harness.plan_command import child_that_plans
 from m43.plan_record import PlanRequest, TrainingPlan
 from m43.profile import LoraTable
+from m43.run_dir import write_record
 from tests.benchmarks.random_gemma import CONFIG
 
 REPOSITORY = Path(__file__).parents[2]
@@ -27,12 +29,12 @@ Plan = Callable[..., TrainingPlan]
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    """Plan production with another method or batch."""
+def request_of(tmp_path: Path) -> Callable[..., PlanRequest]:
+    """Ask for production with another method or batch."""
     (tmp_path / "config.json").write_text(json.dumps(dict(CONFIG)))
     profile = config.load(REPOSITORY / "acceptance" / "production.toml")
 
-    def make(target: str, method: str, rows: int, length: int, *, remat: bool) -> TrainingPlan:
+    def make(target: str, method: str, rows: int, length: int, *, remat: bool) -> PlanRequest:
         lora = LoraTable(rank=16, alpha=32.0) if method == "lora" else None
         training = replace(
             profile.training,
@@ -43,7 +45,17 @@ def plan(tmp_path: Path) -> Plan:
             remat=remat,
         )
         mine = replace(profile, training=training, lora=lora)
-        request = PlanRequest(profile=mine, config_folder=tmp_path, target=target)
+        return PlanRequest(profile=mine, config_folder=tmp_path, target=target)
+
+    return make
+
+
+@pytest.fixture
+def plan(request_of: Callable[..., PlanRequest]) -> Plan:
+    """Plan what was asked for."""
+
+    def make(target: str, method: str, rows: int, length: int, *, remat: bool) -> TrainingPlan:
+        request = request_of(target, method, rows, length, remat=remat)
         answer = ask(child_that_plans(REPOSITORY, with_card=True), request)
         assert answer.training is not None, answer.reason
         print(  # noqa: T201 (a benchmark's result)
@@ -77,6 +89,31 @@ def test_without_remat_full_training_does_not_fit_and_what_would_is_named(plan: 
     found = plan("rtx5090", "full", 8, 512, remat=False)
     assert not fits(found)
     assert found.alternatives[0].settings == ("training.remat = true",)
+
+
+def test_the_loss_as_it_is_usually_written_does_not_fit(
+    plan: Plan, request_of: Callable[..., PlanRequest], tmp_path: Path
+) -> None:
+    """LoRA without remat fits an RTX 5090 by its chunks of logits, and only by them."""
+    ours = plan("rtx5090", "lora", 8, 512, remat=False)
+    request = tmp_path / "request.json"
+    write_record(request, request_of("rtx5090", "lora", 8, 512, remat=False))
+    child = child_that_plans(REPOSITORY, with_card=True)
+    done = subprocess.run(
+        [str(child.interpreter), "-m", "tests.benchmarks.naive_plan_child", str(request)],
+        cwd=REPOSITORY,
+        env=dict(child.environment),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    naive, problems = typed_json.parse(TrainingPlan, done.stdout.splitlines()[0], "the plan")
+    assert naive is not None, problems
+    print(f"all logits at once: {naive.peak_bytes / GIB:.2f} GiB")  # noqa: T201 (as above)
+    assert fits(ours)
+    assert ours.step.logits_rows <= 128
+    assert not fits(naive)
+    assert naive.step.logits_rows >= 8 * 511
 
 
 def test_an_h100_holds_the_full_training_twice(plan: Plan) -> None:
