@@ -7,39 +7,16 @@ import pytest
 from m43.core.gemma_config import GemmaConfig
 from m43.core.lora import LoraSettings
 from m43.training.flops import adapter_weights, flops_per_token
+from tests.unit.training.gemma_2b import GEMMA_2B
 
 ALL = ("query", "key", "value", "output", "gate", "up", "down")
 LORA = LoraSettings(rank=16, alpha=32.0, targets=ALL)
-GEMMA1_2B = GemmaConfig(
-    family="gemma",
-    layers=18,
-    d_model=2048,
-    d_ff=16384,
-    q_heads=8,
-    kv_heads=1,
-    head_dim=256,
-    vocab_size=256_000,
-    norm_eps=1e-6,
-    query_scale=256**-0.5,
-    rope_theta_global=1e4,
-    rope_theta_local=1e4,
-    sliding_window=None,
-    global_layers=(True,) * 18,
-    attention_softcap=None,
-    final_softcap=None,
-    qk_norm=False,
-    post_norms=False,
-    max_positions=8192,
-    pad_id=0,
-    bos_id=2,
-    eos_ids=(1,),
-)
 GEMMA2_2B = replace(
-    GEMMA1_2B, layers=26, d_model=2304, d_ff=9216, kv_heads=4, sliding_window=4096,
+    GEMMA_2B, layers=26, d_model=2304, d_ff=9216, kv_heads=4, sliding_window=4096,
     global_layers=(False, True) * 13,
 )  # fmt: skip
 GEMMA3_1B = replace(
-    GEMMA1_2B, layers=26, d_model=1152, d_ff=6912, q_heads=4, vocab_size=262_144,
+    GEMMA_2B, layers=26, d_model=1152, d_ff=6912, q_heads=4, vocab_size=262_144,
     sliding_window=512, global_layers=((False,) * 5 + (True,)) * 4 + (False, False),
 )  # fmt: skip
 GEMMA3_270M = replace(
@@ -50,7 +27,7 @@ GEMMA3_270M = replace(
 @pytest.mark.parametrize(
     ("config", "full", "lora", "head"),
     [
-        (GEMMA1_2B, 15.15, 10.22, 21),
+        (GEMMA_2B, 15.15, 10.22, 21),
         (GEMMA2_2B, 15.85, 10.69, 23),
         (GEMMA3_1B, 6.08, 4.13, 30),
         (GEMMA3_270M, 1.67, 1.13, 63),
@@ -75,17 +52,17 @@ def test_the_table_of_gflops_per_token_at_512_comes_out(
 
 def test_every_weight_that_multiplies_counts_twice_forward_and_four_times_backward() -> None:
     """The norms are all that is left out of the parameters."""
-    flops = {part.part: part.flops for part in flops_per_token(GEMMA1_2B, 512, None)}
-    norms = GEMMA1_2B.d_model * (2 * GEMMA1_2B.layers + 1)
+    flops = {part.part: part.flops for part in flops_per_token(GEMMA_2B, 512, None)}
+    norms = GEMMA_2B.d_model * (2 * GEMMA_2B.layers + 1)
 
-    assert sum(flops.values()) - flops["attention"] == 6 * (GEMMA1_2B.parameters - norms)
+    assert sum(flops.values()) - flops["attention"] == 6 * (GEMMA_2B.parameters - norms)
 
 
 @pytest.mark.parametrize(("length", "window"), [(1, 4), (4, 4), (7, 4), (12, 4), (7, None)])
 def test_a_token_sees_what_a_loop_counts(length: int, window: int | None) -> None:
     """Causal, inside the window; two products, each three times with the backward pass."""
     glob = window is None
-    config = replace(GEMMA1_2B, layers=1, global_layers=(glob,), sliding_window=window)
+    config = replace(GEMMA_2B, layers=1, global_layers=(glob,), sliding_window=window)
     pairs = sum(min(place + 1, window or length) for place in range(length))
 
     (attention,) = (p.flops for p in flops_per_token(config, length, None) if p.part == "attention")
@@ -95,6 +72,6 @@ def test_a_token_sees_what_a_loop_counts(length: int, window: int | None) -> Non
 
 def test_adapters_are_counted_as_the_model_makes_them() -> None:
     """The number that a LoRA run of the 2B reports; a target alone counts alone."""
-    assert adapter_weights(GEMMA1_2B, LORA) == 19_611_648
+    assert adapter_weights(GEMMA_2B, LORA) == 19_611_648
     alone = replace(LORA, targets=("key",))
-    assert adapter_weights(GEMMA1_2B, alone) == 18 * 16 * (2048 + 256)
+    assert adapter_weights(GEMMA_2B, alone) == 18 * 16 * (2048 + 256)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from m43.core.gemma_config import GemmaConfig
 from m43.errors import FailureClass
 from m43.training.model_config import ModelConfigError, read_model_config
+from tests.unit.training.gemma_2b import GEMMA_2B
 
 Table = dict[str, object]
 
@@ -88,30 +89,7 @@ def without(table: Table, *keys: str) -> Table:
 
 def test_gemma_1(tmp_path: Path) -> None:
     """The model of the production run, every field."""
-    assert read(tmp_path, GEMMA1) == GemmaConfig(
-        family="gemma",
-        layers=18,
-        d_model=2048,
-        d_ff=16384,
-        q_heads=8,
-        kv_heads=1,
-        head_dim=256,
-        vocab_size=256000,
-        norm_eps=1e-6,
-        query_scale=1 / 16,
-        rope_theta_global=10000.0,
-        rope_theta_local=10000.0,
-        sliding_window=None,
-        global_layers=(True,) * 18,
-        attention_softcap=None,
-        final_softcap=None,
-        qk_norm=False,
-        post_norms=False,
-        max_positions=8192,
-        pad_id=0,
-        bos_id=2,
-        eos_ids=(1,),
-    )
+    assert read(tmp_path, GEMMA1) == GEMMA_2B
     assert read(tmp_path, GEMMA1).parameters == 2_506_172_416
 
 

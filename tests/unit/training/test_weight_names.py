@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from m43.core.gemma import abstract_gemma
-from m43.core.gemma_config import GemmaConfig
 from m43.training.weight_names import tensor_places
+from tests.unit.training.gemma_2b import GEMMA_2B
 
 TABLE = Path(__file__).with_name("gemma_2b.tensors.txt")
 """Name, dtype and shape of every tensor of google/gemma-2b's two shards, sorted by name.
@@ -18,30 +18,6 @@ Source: the layer and its sizes as transformers 5.23 builds them from the config
 (GemmaForCausalLM: 18 layers of 9 tensors, the embedding and the last norm), stored in bfloat16.
 """
 DTYPES = {"BF16": jnp.dtype("bfloat16")}
-GEMMA_2B = GemmaConfig(
-    family="gemma",
-    layers=18,
-    d_model=2048,
-    d_ff=16384,
-    q_heads=8,
-    kv_heads=1,
-    head_dim=256,
-    vocab_size=256_000,
-    query_scale=256**-0.5,
-    norm_eps=1e-6,
-    rope_theta_global=10_000.0,
-    rope_theta_local=10_000.0,
-    sliding_window=None,
-    global_layers=(True,) * 18,
-    attention_softcap=None,
-    final_softcap=None,
-    post_norms=False,
-    qk_norm=False,
-    max_positions=8192,
-    bos_id=2,
-    eos_ids=(1,),
-    pad_id=0,
-)
 
 
 def committed() -> dict[str, tuple[jnp.dtype, tuple[int, ...]]]:
