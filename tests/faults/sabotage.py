@@ -1,7 +1,7 @@
 """Stands in front of m43.training in a copied tree, and does the damage that is written beside it.
 
 The product has no door for this: the copy's `__main__.py` is replaced by this file, and the real
-one is called from here as `honest`. `misbehaviour` holds a word and, for some, a step.
+one is called from here as `honest`. `misbehaviour` holds a word and, for some, a step or seconds.
 """
 
 import os
@@ -82,6 +82,22 @@ def sleepy(trainer: Any, batch: Any, honest: Any) -> Any:
     return honest(trainer, batch)
 
 
+def dawdle(seconds: float) -> None:
+    """Take a moment more for each thing that is told, so that a fast machine can be caught at it.
+
+    A heartbeat is written twice a second, and a toy's training may be over before the second one.
+    """
+    from m43.training.heartbeat import Heartbeats
+
+    honest = Heartbeats.progress
+
+    def progress(self: Any, done: int, **measured: float) -> None:
+        time.sleep(seconds)
+        honest(self, done, **measured)
+
+    Heartbeats.progress = progress  # type: ignore[method-assign]
+
+
 def compile_for_ever() -> None:
     """Give the compiler a program that takes it minutes."""
     from m43.training.trainer import Trainer
@@ -119,6 +135,8 @@ def main() -> int:
     training = len(sys.argv) > 1 and sys.argv[1] != "probe"
     if training and HOW == "stubborn":
         be_stubborn()
+    if training and HOW in ("stubborn", "dawdle"):
+        dawdle(float(STEP))
     if training and HOW == "compile":
         compile_for_ever()
     harms = {

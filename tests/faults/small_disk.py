@@ -60,9 +60,18 @@ class SmallDisk:
         finally:
             os.close(descriptor)
 
-    def empty(self) -> None:
+    def shrink(self) -> None:
+        """Leave no more room at once, without a file that would have to be written first."""
+        while True:
+            usage = shutil.disk_usage(self.folder)
+            # Others write meanwhile: it cannot become smaller than what is on it.
+            with contextlib.suppress(subprocess.CalledProcessError):
+                _call("mount", "-o", f"remount,size={usage.used}", str(self.folder))
+                return
+
+    def grow(self) -> None:
         """Make room again."""
-        (self.folder / "ballast").unlink()
+        _call("mount", "-o", f"remount,size={self._size_bytes}", str(self.folder))
 
     def make_read_only(self) -> None:
         """Take nothing more; only possible while nobody writes."""

@@ -24,8 +24,8 @@ SABOTAGE: Mapping[str, str] = {
     "deadline while compiling": "compile",
     "hung without heartbeat": "hang 7",
     "deadline of the probe": "slow-probe 60",
-    "deaf to SIGTERM, with grandchildren": "stubborn",
-    "SIGKILL of pytest over a deaf child with grandchildren": "stubborn",
+    "deaf to SIGTERM, with grandchildren": "stubborn 0.5",
+    "SIGKILL of pytest over a deaf child with grandchildren": "stubborn 0.5",
 }
 PROFILE: Mapping[str, dict[str, object]] = {
     "divergence": {"training__learning_rate": 3.0, "training__clip_norm": 1e9},

@@ -109,6 +109,8 @@ def test_a_disk_that_fills_up_is_named_by_the_run_itself(
     small: Starter, disk: SmallDisk, fault: str, fill: Callable[[Rehearsal, SmallDisk], None]
 ) -> None:
     """The reserve pays for the last words: closed by the run itself, while the disk is full."""
+    # 200 steps of a toy can be over before anybody has filled a disk.
+    small.tree.sabotage("dawdle 0.05")
     rehearsal = small()
     fill(rehearsal, disk)
     status = rehearsal.end()
@@ -121,11 +123,11 @@ def test_a_disk_that_fills_up_behind_the_seal_costs_no_verdict(
     """The analysis that lies there stays true; with room again the summary follows."""
     rehearsal = small()
     rehearsal.wait("the seal", lambda: ("sealed", "") in rehearsal.events())
-    disk.fill()
+    disk.shrink()
     status = rehearsal.end()
     assert (rehearsal.folder / "failure_analysis.md").exists()
     assert "No space left on device" in rehearsal.text()
-    disk.empty()
+    disk.grow()
     matrix.enter(case_of("disk full at the documents"), examine(rehearsal, status))
 
 

@@ -22,6 +22,8 @@ from tests.faults.tree import FaultTree, environment
 from tests.faults.world import marked, the_world
 
 SLOW = Fault(kind=FaultKind.SLOW, delay_s=60.0)
+# Long enough to be struck in the middle, also where the toy trains in a second.
+DAWDLE = "dawdle 0.2"
 
 
 def harm(rehearsal: Rehearsal, fault: str) -> None:
@@ -46,6 +48,7 @@ def test_a_signal_leaves_the_truth(case: Case, tree: FaultTree, begin: Starter) 
             rehearsal = struck(begin(**variables), case)
             status = rehearsal.end()
     else:
+        tree.sabotage(DAWDLE)
         status = (rehearsal := struck(begin(), case)).end()
     assert status == case.status, rehearsal.text()
     matrix.enter(case, examine(rehearsal, status, case.closer))
@@ -81,6 +84,7 @@ def read_on(terminal: int) -> Iterator[None]:
 def test_a_terminal_that_hangs_up_ends_the_run_in_order(tree: FaultTree, begin: Starter) -> None:
     """The connection is lost: SIGHUP comes, and nothing more can be printed."""
     (case,) = (case for case in matrix.SIGNALS if case.fault == "terminal hung up")
+    tree.sabotage(DAWDLE)
     master, slave = pty.openpty()
     process = subprocess.Popen(
         ["setsid", "--ctty", "--wait", *command(tree, "a-run")],
