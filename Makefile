@@ -119,7 +119,10 @@ example:  ## submission_runs/example_rehearsal and README's pictures again, from
 	  echo "found uncommitted changes, expected a commit that the example can name: commit first"; \
 	  exit 1; }
 	rm -rf $(EXAMPLE_CLONE)
-	git clone --quiet . $(EXAMPLE_CLONE)
+	git clone --quiet --no-checkout . $(EXAMPLE_CLONE)
+	@# Without the example of before: a run never takes the place of another.
+	git -C $(EXAMPLE_CLONE) sparse-checkout set --no-cone '/*' '!/submission_runs/example_rehearsal/'
+	git -C $(EXAMPLE_CLONE) checkout --quiet
 	$(MAKE) -C $(EXAMPLE_CLONE) $(READY)
 	cd $(EXAMPLE_CLONE) && $(BIN)/python -m pytest acceptance -m rehearsal --m43-run example_rehearsal
 	rm -rf submission_runs/example_rehearsal
