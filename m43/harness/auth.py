@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from m43.evidence.secrets import redact
 from m43.harness.hub_session import default_endpoint, hub_session
@@ -86,7 +87,7 @@ class _Ladder:
         """
         self.seen.append(response)
         target = str(response.headers.get("location", ""))
-        stored = self.step == "weights_head" and "://" in target
+        stored = self.step == "weights_head" and _names_a_host(target)
         if 300 <= int(response.status_code) < 400 and not stored:
             raise RedirectedError(f"the hub sends on to {target or 'nowhere'}; not followed")
 
@@ -157,6 +158,13 @@ class _Ladder:
         """Write down what the hub said: on a line, without what steers, and never the token."""
         text = redact(str(words), self.world.secrets)
         return visible(" ".join(text.split()))[:most]
+
+
+def _names_a_host(address: str) -> bool:
+    try:
+        return bool(urlsplit(address).netloc)
+    except ValueError:
+        return False
 
 
 def _table(answer: Any) -> dict[str, Any]:

@@ -90,7 +90,9 @@ def test_whatever_the_hub_answers_is_a_record_and_a_class(
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-@pytest.mark.parametrize("target", ["/elsewhere", "http://127.0.0.1:9/elsewhere"])
+@pytest.mark.parametrize(
+    "target", ["/elsewhere", "http://127.0.0.1:9/elsewhere", "/x/elsewhere?http://127.0.0.1:9"]
+)
 def test_a_question_that_is_sent_elsewhere_is_not_followed(
     model_folder: Path, profile: Profile, question: str, target: str
 ) -> None:
