@@ -4,7 +4,7 @@ import errno
 import hashlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,13 @@ class _RefusedError(Exception):
     def __init__(self, status: int) -> None:
         self.status = status
         super().__init__(f"the hub answered {status}")
+
+
+class _OtherCommitError(Exception):
+    """A hub that speaks of another commit than it was asked for; the client would file under it."""
+
+    def __init__(self, told: str | None) -> None:
+        super().__init__(f"the hub answers for commit {told or 'none'}, not for the pinned one")
 
 
 def fetch(
@@ -141,7 +148,11 @@ def _arrive(
     try:
         # hf_hub_download asks a hub that does not answer again and again, for half a minute;
         # this asks once.
-        get_hf_file_metadata(url, token=world.token.value, timeout=_TIMEOUT_S, endpoint=endpoint)
+        told = get_hf_file_metadata(
+            url, token=world.token.value, timeout=_TIMEOUT_S, endpoint=endpoint
+        ).commit_hash
+        if told != contract.revision:
+            raise _OtherCommitError(told)
         path = hf_hub_download(
             contract.repo,
             pinned.name,
@@ -152,6 +163,9 @@ def _arrive(
             etag_timeout=_TIMEOUT_S,
             tqdm_class=meter,
         )
+        # It asks the hub once more, and files what comes under the commit of that answer.
+        if (filed := Path(path).parent.name) != contract.revision:
+            raise _OtherCommitError(filed)
     except Exception as error:  # noqa: BLE001 (every failure gets a class that a person can act on)
         raise _named(error, pinned.name, endpoint, world, profile) from None
     moved = 0 if isinstance(known, str) else pinned.size_bytes
@@ -199,6 +213,10 @@ def _named(
     )
 
 
+_OWN: Mapping[type[BaseException], FailureClass] = {
+    _DeadlineError: FailureClass.TIMED_OUT,
+    _OtherCommitError: FailureClass.HUB_ERROR,
+}
 _ACTIONS = {
     FailureClass.HUB_UNREACHABLE: "look at the network; then a new run: what arrived is kept",
     FailureClass.RATE_LIMITED: "wait until the hub takes requests again; then a new run",
@@ -221,8 +239,8 @@ def _chain(error: BaseException) -> list[BaseException]:
 def _class(error: BaseException) -> FailureClass | None:
     if isinstance(error, M43Error):
         return error.failure_class
-    if isinstance(error, _DeadlineError):
-        return FailureClass.TIMED_OUT
+    if isinstance(error, _DeadlineError | _OtherCommitError):
+        return _OWN[type(error)]
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return FailureClass.DISK_FULL
     if isinstance(error, OSError) and "Consistency check failed" in str(error):

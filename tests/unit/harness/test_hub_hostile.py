@@ -130,6 +130,26 @@ def test_whatever_the_hub_answers_to_a_download_is_an_error_with_a_class(
         assert len(str(error)) < 5000
 
 
+@pytest.mark.parametrize("told", ["../../../x", "f" * 40, f"said {TOKEN.encode().hex()}.", "a/b"])
+def test_a_file_of_another_commit_is_not_filed(
+    model_folder: Path, profile: Profile, told: str
+) -> None:
+    """The client would make a folder of whatever name the hub gives as the commit."""
+    honest = Rudeness(question="no such question", status=200, headers={}, body=b"")
+    with rude_world(model_folder, profile, honest) as world:
+        granted = auth.measure(world, profile)
+    headers = {"X-Repo-Commit": told, "ETag": "x", "Content-Length": "0"}
+    rude = Rudeness(question="/resolve/", status=200, headers=headers, body=b"")
+    with rude_world(model_folder, profile, rude) as world:
+        error = refused(world, profile, granted)
+
+    assert error is not None
+    assert error.failure_class is FailureClass.HUB_ERROR
+    assert "not for the pinned one" in str(error)
+    assert not holds_secret(str(error).encode(), (TOKEN,))
+    assert not list(model_folder.parent.rglob("snapshots"))
+
+
 def refused(world: World, profile: Profile, granted: AuthRecord) -> GateStoppedError | None:
     """Download; give the error, or nothing when the files are those that were pinned."""
     try:
