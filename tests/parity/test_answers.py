@@ -48,7 +48,7 @@ def same_for_math_verify(expected: str, given: str) -> bool:
     return bool(math_verify.verify(gold, answer, timeout_seconds=None, raise_on_error=True))
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(spellings(), spellings())
 def test_what_m43_accepts_math_verify_accepts(expected: str, given: str) -> None:
     """No number is taken for another one: wherever m43 agrees, so does the other judge."""
@@ -56,7 +56,7 @@ def test_what_m43_accepts_math_verify_accepts(expected: str, given: str) -> None
         assert same_for_math_verify(expected, given)
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(values, st.sampled_from(FORMS[:3]), st.sampled_from(FORMS[:3]))
 def test_both_accept_one_number_written_in_two_ways(value: Fraction, one: str, two: str) -> None:
     """The property above is no empty one."""

@@ -28,8 +28,11 @@ def planner(sizes: dict[str, int]) -> tuple[list[Profile], object]:
 
 def test_near_is_with_a_quarter_to_spare() -> None:
     """Further than the contract's margin, so that what is offered will pass."""
-    step = step_plan(arguments_bytes=0, outputs_bytes=0, aliased_bytes=0, temporaries_bytes=80)
-    plan = training_plan(step=step, process_bytes=0, read_back_bytes=0)
+    step = step_plan(
+        arguments_bytes=0, outputs_bytes=0, aliased_bytes=0, temporaries_bytes=80, compiling_bytes=0
+    )
+    nothing = {"process_bytes": 0, "read_back_bytes": 0, "weights_bytes": 0, "reading_bytes": 0}
+    plan = training_plan(step=step, **nothing)
     assert not is_near(replace(plan, limits=limits(memory_bytes=100)))
     assert is_near(replace(plan, limits=limits(memory_bytes=99)))
 

@@ -1,4 +1,4 @@
-"""What holds for every test: no property has a deadline, since a busy machine is no defect."""
+"""What holds for every unit test: no property has a deadline, since a busy machine is no defect."""
 
 from hypothesis import HealthCheck, settings
 
