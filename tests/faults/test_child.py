@@ -69,5 +69,5 @@ def test_a_child_that_fails_leaves_the_truth(case: Case, tree: FaultTree, begin:
     HARM.get(case.fault, lambda started: None)(rehearsal)
     begun = time.monotonic()
     status = rehearsal.end()
-    assert time.monotonic() - begun < 800
+    assert time.monotonic() - begun < 380
     matrix.enter(case, examine(rehearsal, status, case.closer))
