@@ -133,14 +133,7 @@ def _add_checklist(commands: "argparse._SubParsersAction[argparse.ArgumentParser
         "environment, the rows, the plan. Nothing is written and no attempt is used up. "
         "Exit status 0: the run could start; 1: it could not.",
     )
-    default = REPOSITORY / "acceptance" / "production.toml"
-    command.add_argument(
-        "--m43-profile",
-        type=Path,
-        default=default,
-        metavar="FILE",
-        help="a profile of your own (default: acceptance/production.toml)",
-    )
+    _add_profile(command)
     command.add_argument(
         "--m43-run",
         default="",
@@ -157,6 +150,16 @@ def _add_checklist(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     command.set_defaults(call=_checklist)
 
 
+def _add_profile(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--m43-profile",
+        type=Path,
+        default=REPOSITORY / "acceptance" / "production.toml",
+        metavar="FILE",
+        help="a profile of your own (default: acceptance/production.toml)",
+    )
+
+
 def _add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     text = "what would the run take: memory, time, disk?"
     command = commands.add_parser(
@@ -166,14 +169,7 @@ def _add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "takes, on this machine's CPU or on a card that need not be there. "
         "Exit status 0: it fits; 1: it does not.",
     )
-    default = REPOSITORY / "acceptance" / "production.toml"
-    command.add_argument(
-        "--m43-profile",
-        type=Path,
-        default=default,
-        metavar="FILE",
-        help="a profile of your own (default: acceptance/production.toml)",
-    )
+    _add_profile(command)
     command.add_argument(
         "--model",
         type=Path,

@@ -94,8 +94,16 @@ def drop_unfinished(path: Path) -> int:
 
     Raises: BrokenChainError.
     """
+    return drop_cut(path, read)
+
+
+def drop_cut(path: Path, read_chain: Callable[[Path], object]) -> int:
+    """Shorten a file of chained lines to its whole ones, and tell how many bytes were not.
+
+    Raises: BrokenChainError, from the reading.
+    """
     try:
-        read(path)
+        read_chain(path)
     except CutChainError as cut:
         os.truncate(path, cut.good_bytes)
         return cut.cut_bytes

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from m43 import typed_json
 from m43.evidence import chain
-from m43.evidence.chain import CutChainError
-from m43.evidence.journal import append_line, sync_folder
+from m43.evidence.journal import append_line, drop_cut, sync_folder
 from m43.records import EarlierAttempt
 
 
@@ -45,12 +44,7 @@ def recover(path: Path) -> int:
 
     Raises: BrokenChainError.
     """
-    try:
-        read(path)
-    except CutChainError as cut:
-        os.truncate(path, cut.good_bytes)
-        return cut.cut_bytes
-    return 0
+    return drop_cut(path, read)
 
 
 def append(path: Path, *, run: str, kind: str, started_utc: str) -> Attempt:
