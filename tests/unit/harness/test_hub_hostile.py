@@ -20,6 +20,8 @@ from m43.harness.world import World
 from m43.plain_text import visible
 from m43.profile import Profile
 from m43.records import AuthRecord
+from m43.rehearsal.faults import Fault
+from m43.rehearsal.reply import Reply, Request
 from tests.unit.fuzzing import hostile
 from tests.unit.harness.conftest import TOKEN
 from tests.unit.harness.copied_tree import CopiedTree
@@ -105,7 +107,9 @@ def test_a_question_that_is_sent_elsewhere_is_not_followed(
     assert len(record.responses) == 4
     assert 307 in record.statuses
     assert checks[0].failure_class is FailureClass.HUB_ERROR
-    assert "elsewhere" in checks[0].found or question == "/resolve/"
+    # The weights' address in a storage is read and not followed; 302 alone grants it.
+    stored = question == "/resolve/" and target.startswith("http")
+    assert checks[0].found == "307" if stored else "elsewhere" in checks[0].found
 
 
 @hostile(8)
@@ -148,6 +152,35 @@ def test_a_file_of_another_commit_is_not_filed(
     assert "not for the pinned one" in str(error)
     assert not holds_secret(str(error).encode(), (TOKEN,))
     assert not list(model_folder.parent.rglob("snapshots"))
+
+
+class Turncoat(RudeHub):
+    """A hub that answers for another commit the second time."""
+
+    asked = 0
+
+    def reply(self, request: Request, fault: Fault) -> Reply:
+        """Be honest the other times."""
+        honest = super().reply(request, fault)
+        self.asked += "/resolve/" in request.target
+        if self.asked != 2:
+            return honest
+        return replace(honest, headers={**honest.headers, "X-Repo-Commit": "f" * 40})
+
+
+def test_a_hub_that_changes_its_mind_about_the_commit_is_refused(
+    model_folder: Path, profile: Profile
+) -> None:
+    """The client asks twice; what it filed under the second answer is not taken."""
+    honest = Rudeness(question="no such question", status=200, headers={}, body=b"")
+    with rude_world(model_folder, profile, honest) as world:
+        granted = auth.measure(world, profile)
+    with Turncoat(served(model_folder, profile.contract), honest) as hub:
+        error = refused(replace(world, endpoint=hub.endpoint), profile, granted)
+
+    assert error is not None
+    assert error.failure_class is FailureClass.HUB_ERROR
+    assert f"for commit {'f' * 40}" in str(error)
 
 
 def refused(world: World, profile: Profile, granted: AuthRecord) -> GateStoppedError | None:
