@@ -9,6 +9,7 @@ Kind = Literal["production", "rehearsal"]
 Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 Precision = Literal["float32", "bfloat16"]
+Transport = Literal["http", "xet"]
 
 # Words that stand for something other than a path, a name or an address.
 SELF_VENV = "self"
@@ -40,9 +41,16 @@ class RunTable:
 
 @dataclass(frozen=True, kw_only=True)
 class HubTable:
-    """Which hub is asked, and for which files of the pinned revision."""
+    """Which hub is asked, for which files of the pinned revision, and how these are moved.
+
+    Attributes:
+        transport: "http": one request for each file, which m43 sees, bounds and never repeats.
+            "xet": hf_xet's own requests, as many as it makes; m43 sees the bytes arrive, and ends
+            it when they stop.
+    """
 
     endpoint: str
+    transport: Transport
     files: tuple[str, ...]
 
 
@@ -141,6 +149,7 @@ class EvaluationTable:
 class DeadlineTable:
     """How long each part may take, and how long a child may be silent."""
 
+    auth_s: float
     probe_s: float
     download_s: float
     train_s: float

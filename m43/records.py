@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from m43.errors import FailureClass, ProblemsError
+from m43.profile import Transport
 
 GateName = Literal["auth", "venv", "train-300", "eval"]
 GATES: tuple[GateName, ...] = ("auth", "venv", "train-300", "eval")
@@ -77,13 +78,26 @@ class RecoveryRecord:
 # --- auth --------------------------------------------------------------------------------------
 
 
+HubStep = Literal["whoami", "auth_check", "revision", "weights_head"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class HubResponse:
     """One request to the hub and what came of it; status 0 means that no answer came."""
 
-    step: Literal["whoami", "auth_check", "revision", "weights_head"]
+    step: HubStep
     status: int
     error: str  # empty, or the redacted message
+    causes: tuple[str, ...] = ()  # the exception's type, its errno, and those of what it came from
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnaskedRequest:
+    """A request that m43 did not make: the hub's client sent it by itself. Judged by nobody."""
+
+    method: str
+    address: str
+    status: int  # 0 when no answer came
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +127,7 @@ class AuthRecord:
     weight_bytes: int  # bytes of weights that this gate moved
     hub_variables: tuple[str, ...]  # names of HF_* variables that were set
     duration_s: float
+    unasked: tuple[UnaskedRequest, ...] = ()
     token_flaw: str = ""  # why no request can carry the token of HF_TOKEN; empty when one can
 
     @property
@@ -220,11 +235,15 @@ class VenvRecord:
 class DownloadRecord:
     """The pinned files as they lie in the Hugging Face cache. `download.json`."""
 
-    folder: Path
+    folder: Path  # of links to these files and no others, inside the run folder while it runs
+    cache: Path  # where the files themselves lie
     revision: str
     files: tuple[PinnedFile, ...] = field(repr=False)  # digests recomputed from the bytes on disk
+    transport: Transport
+    requests: int  # of m43's own client; those of hf_xet are not told
     bytes_moved: int  # 0 when the cache had everything
     duration_s: float
+    unasked: tuple[UnaskedRequest, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

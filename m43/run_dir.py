@@ -138,6 +138,11 @@ class RunDir:
         return self.path / ".reserve"
 
     @property
+    def base_model(self) -> Path:
+        """Links to the pinned files, which children read; gone when the run is sealed."""
+        return self.path / ".base_model"
+
+    @property
     def closing(self) -> Path:
         return self.path / "closing.json"
 
@@ -194,7 +199,7 @@ class RunDir:
         return self.path / "gpu_snapshot.txt"
 
     def process(self, child: str) -> Path:
-        """How a child ("train" or "eval") ended."""
+        """How a child ("download", "train" or "eval") ended."""
         return self.path / f"{child}.process.json"
 
     def error(self, child: str) -> Path:
@@ -211,7 +216,8 @@ class RunDir:
 
     def log(self, child: str) -> Path:
         """Everything a child printed."""
-        return self.path / {"train": "training_log.txt", "eval": "evaluation_log.txt"}[child]
+        names = {"train": "training_log.txt", "eval": "evaluation_log.txt"}
+        return self.path / names.get(child, f"{child}_log.txt")
 
     def read_profile(self) -> Profile:
         """Read the locked profile back."""
@@ -291,9 +297,9 @@ def unfinished(folder: Path) -> tuple[Path, ...]:
 
 
 def remove_unfinished(run: RunDir) -> tuple[str, ...]:
-    """Remove what dead writers left by half, and the reserve; name the former."""
+    """Remove what dead writers left by half, the reserve and the links; name the first."""
     left = unfinished(run.path)
-    for path in (*left, run.reserve):
+    for path in (*left, run.reserve, run.base_model):
         if path.is_dir():
             shutil.rmtree(path)
         else:

@@ -40,6 +40,35 @@ _CAUSES: dict[FailureClass, tuple[Standing, str]] = {
         "hypothesis",
         "There is no network, a proxy is in the way, or the endpoint is wrong.",
     ),
+    FailureClass.NAME_NOT_RESOLVED: (
+        "hypothesis",
+        "There is no network, the resolver does not answer, or the endpoint is misspelt.",
+    ),
+    FailureClass.CERTIFICATE_NOT_TRUSTED: (
+        "hypothesis",
+        "A proxy opens the connection and its authority is not known here, the certificate has "
+        "expired, or this machine's clock is wrong.",
+    ),
+    FailureClass.PROXY_FAILED: (
+        "supported",
+        "The proxy variables name a proxy that does not answer, refuses, or is of a kind that the "
+        "hub's client cannot use.",
+    ),
+    FailureClass.OFFLINE_MODE: (
+        "supported",
+        "HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE was set, which forbids the hub's client every "
+        "request.",
+    ),
+    FailureClass.NOT_THE_HUB: (
+        "hypothesis",
+        "A network for guests, a proxy or a mirror answers in the hub's place.",
+    ),
+    FailureClass.CONNECTION_LOST: ("unknown", "Who ended the connection is not recorded."),
+    FailureClass.TRANSFER_STALLED: (
+        "unknown",
+        "Whether the hub, the network or the resolver was slow is not recorded.",
+    ),
+    FailureClass.HUB_CLIENT_FAILED: ("unknown", "Why the hub's client failed is not recorded."),
 }
 
 
@@ -87,7 +116,6 @@ def _token_claims(record: AuthRecord) -> list[Claim]:
 
 def _variable_claims(record: AuthRecord) -> list[Claim]:
     causes = {
-        "HF_HUB_OFFLINE": "HF_HUB_OFFLINE was set, which forbids huggingface_hub every request.",
         "HF_ENDPOINT": "HF_ENDPOINT was set, so another address than the usual one was asked.",
     }
     return [

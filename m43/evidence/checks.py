@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from m43.errors import FailureClass
+from m43.evidence.hub_failure import class_of_causes
 from m43.profile import Profile
-from m43.records import AuthRecord, HubResponse, ProbeRecord, VenvRecord
+from m43.records import AuthRecord, HubResponse, HubStep, ProbeRecord, VenvRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +152,17 @@ _ACTIONS: dict[FailureClass, str] = {
     FailureClass.RATE_LIMITED: "wait until the hub takes requests again",
     FailureClass.HUB_ERROR: "look at the hub's status page",
     FailureClass.HUB_UNREACHABLE: "look at the network and the endpoint",
+    FailureClass.NAME_NOT_RESOLVED: "look at the resolver and the endpoint",
+    FailureClass.CERTIFICATE_NOT_TRUSTED: "look at SSL_CERT_FILE, the clock and the proxy",
+    FailureClass.PROXY_FAILED: "look at the proxy variables",
+    FailureClass.OFFLINE_MODE: "unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE",
+    FailureClass.NOT_THE_HUB: "look at what answers there: a portal, a proxy, a mirror",
+    FailureClass.CONNECTION_LOST: "look at the network",
+    FailureClass.TRANSFER_STALLED: "look at the network and the hub's status page",
+    FailureClass.CACHE_UNUSABLE: "look at the Hugging Face cache and its rights",
+    FailureClass.HUB_CLIENT_FAILED: "read the error; the hub's client ended with it",
+    FailureClass.DISK_FULL: "free space for the Hugging Face cache",
+    FailureClass.DOWNLOAD_CORRUPT: "report this as an error of m43",
 }
 
 
@@ -160,35 +172,37 @@ def response_class(response: HubResponse) -> FailureClass | None:
     Source: huggingface_hub.errors. `GatedRepoError` comes with 401 or 403 and is told by its name;
     a fine-grained token without the permission gives a plain 403.
     """
-    by_name = {
-        "GatedRepoError": FailureClass.LICENCE_NOT_ACCEPTED,
-        "RevisionNotFoundError": FailureClass.WRONG_REVISION,
-        "EntryNotFoundError": FailureClass.FILES_MISSING,
-        "RemoteEntryNotFoundError": FailureClass.FILES_MISSING,
-    }
-    status = response.status
-    name = response.error.split(":", 1)[0].strip()
-    not_found = (
-        FailureClass.FILES_MISSING
-        if response.step == "weights_head"
-        else FailureClass.WRONG_REVISION
-    )
+    # A yes that could not be read is none: a hotel's page for guests comes with 200 as well.
+    if response.status in _granting(response.step) and not response.error:
+        return None
+    return hub_answer_class(response.step, response.status, response.causes)
+
+
+def hub_answer_class(step: HubStep, status: int, causes: Sequence[str]) -> FailureClass:
+    """Name what a refusal or a failure of the hub, of the way there or of its client means.
+
+    Args:
+        step: What was asked.
+        status: The HTTP status, 0 when no answer came.
+        causes: The exception of the client and those behind it, as `cause_names` lists them.
+    """
     forbidden = (
-        FailureClass.TOKEN_REFUSED
-        if response.step == "whoami"
-        else FailureClass.TOKEN_WITHOUT_GATED_ACCESS
+        FailureClass.TOKEN_REFUSED if step == "whoami" else FailureClass.TOKEN_WITHOUT_GATED_ACCESS
+    )
+    not_found = (
+        FailureClass.FILES_MISSING if step == "weights_head" else FailureClass.WRONG_REVISION
     )
     by_status = {
-        0: FailureClass.HUB_UNREACHABLE,
         401: FailureClass.TOKEN_REFUSED,
         403: forbidden,
         404: not_found,
         429: FailureClass.RATE_LIMITED,
     }
-    # A yes that could not be read is none: a hotel's page for guests comes with 200 as well.
-    if status in _granting(response.step) and not response.error:
-        return None
-    return by_name.get(name) or by_status.get(status, FailureClass.HUB_ERROR)
+    # A redirect is an answer; what m43 makes of it is its own refusal to follow.
+    of_client = class_of_causes(causes) or by_status.get(status)
+    if of_client is not None:
+        return of_client
+    return FailureClass.HUB_ERROR if status else FailureClass.HUB_CLIENT_FAILED
 
 
 def venv_checks(record: VenvRecord, profile: Profile) -> tuple[Check, ...]:

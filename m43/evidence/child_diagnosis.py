@@ -79,7 +79,7 @@ def stood_at(stacks: Sequence[str]) -> str:
 
 
 def _process_text(process: ProcessRecord, name: str) -> str:
-    what = "step" if name == "train" else "row"
+    what = {"train": "step", "download": "byte"}.get(name, "row")
     by_parent = {
         "no": "m43 did not end it",
         "deadline": "m43 ended it at its deadline",
@@ -88,7 +88,7 @@ def _process_text(process: ProcessRecord, name: str) -> str:
     }
     return (
         f"The process ended with {ending(process)} after {process.duration_s:.1f} s, in phase "
-        f"'{process.last_phase}', with {process.steps_seen} {what}s seen; "
+        f"'{process.last_phase}', with {process.steps_seen:,} {what}s seen; "
         f"{by_parent[process.ended_by_parent]}."
     )
 
@@ -116,6 +116,12 @@ def _causes(failure_class: FailureClass, metrics: Sequence[StepMetrics]) -> list
         return _loss_claims(metrics)
     texts: dict[FailureClass, tuple[Standing, str]] = {
         FailureClass.HUNG: ("unknown", "What it waited for is not recorded."),
+        FailureClass.TRANSFER_STALLED: (
+            "unknown",
+            "Whether the hub, the storage, the network or the transport stood still is not "
+            "recorded.",
+        ),
+        FailureClass.CONNECTION_LOST: ("unknown", "Who ended the connection is not recorded."),
         FailureClass.TIMED_OUT: (
             "hypothesis",
             "The device is slower than the plan, or something else used it.",

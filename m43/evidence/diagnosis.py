@@ -82,8 +82,19 @@ def _class_of_records(dossier: Dossier, gate: str) -> FailureClass | None:
 
 
 def child_of(dossier: Dossier, gate: str) -> Child | None:
-    """Give the child that a gate starts, if it starts one that keeps records."""
-    return {"train-300": dossier.train_child, "eval": dossier.eval_child}.get(gate)
+    """Give the child that a gate was at, if it starts one that keeps records."""
+    name = child_name(dossier, gate)
+    children = {"download": dossier.download_child, "train": dossier.train_child}
+    return children.get(name, dossier.eval_child) if name else None
+
+
+def child_name(dossier: Dossier, gate: str) -> str:
+    """Name the child that a gate was at; empty for a gate without one that keeps records."""
+    if gate == "train-300":
+        # The download comes first; its record is written when all of it is there.
+        came = dossier.download is None and dossier.download_child.heartbeat is not None
+        return "download" if came and dossier.train_child.heartbeat is None else "train"
+    return "eval" if gate == "eval" else ""
 
 
 def _sentence(dossier: Dossier, stop: Stop, failure_class: FailureClass) -> str:
@@ -129,7 +140,7 @@ def _claims(dossier: Dossier, stop: Stop, failure_class: FailureClass) -> tuple[
     elif stop.gate == CLOSING and dossier.closing:
         claims = _closing_claims(dossier)
     elif child is not None:
-        name = "train" if stop.gate == "train-300" else "eval"
+        name = child_name(dossier, stop.gate)
         claims = child_claims(child, name, failure_class, dossier.metrics)
         if failure_class in _OF_MEMORY:
             claims = (*claims, *memory_claims(dossier.plan, child, name))
@@ -175,7 +186,7 @@ def _last_seen(dossier: Dossier, stop: Stop) -> tuple[Claim, ...]:
     child = child_of(dossier, stop.gate)
     if child is None or child.heartbeat is None:
         return ()
-    beat, name = child.heartbeat, "train" if stop.gate == "train-300" else "eval"
+    beat, name = child.heartbeat, child_name(dossier, stop.gate)
     text = f"The child was last seen at '{beat.phase}', {beat.done} of {beat.total}."
     return (Claim(text=text, standing="established", evidence=(f"{name}.heartbeat.json",)),)
 

@@ -29,7 +29,10 @@ def gate_files(run: RunDir, gate: str) -> tuple[Path, ...]:
     files: dict[str, tuple[Path, ...]] = {
         "auth": (run.auth,),
         "venv": (run.venv, run.plan),
-        "train-300": (run.download, run.lint, run.train, run.metrics, run.process("train")),
+        "train-300": (
+            *(run.download, run.process("download")),
+            *(run.lint, run.train, run.metrics, run.process("train")),
+        ),
         "eval": (run.evaluation, run.predictions, run.results, run.process("eval")),
         CLOSING: (run.closing,),
     }

@@ -82,6 +82,7 @@ class Dossier:
     venv: VenvRecord | None
     plan: PlanRecord | None
     download: DownloadRecord | None
+    download_child: Child
     lint: LintRecord | None
     train: TrainFacts | None
     train_child: Child
@@ -172,6 +173,7 @@ def read_dossier(run: RunDir) -> Dossier:
         venv=take((run.venv,), lambda: facts.read_venv(run)),
         plan=take((run.plan,), lambda: facts.read_plan(run)),
         download=take((run.download,), lambda: read_record(run.download, DownloadRecord)),
+        download_child=_child(run, "download", reading),
         lint=take((run.lint,), lambda: read_record(run.lint, LintRecord)),
         train=take(train_files, lambda: facts.read_train(run)),
         train_child=_child(run, "train", reading),

@@ -21,6 +21,20 @@ SENTENCES: Mapping[F, str] = {
     F.WRONG_REVISION: "The hub does not have {repo} at revision {revision}.",
     F.FILES_MISSING: "The pinned revision of {repo} lacks files that the profile names.",
     F.HUB_UNREACHABLE: "The hub at {endpoint} gave no answer.",
+    F.NAME_NOT_RESOLVED: "The name of the hub at {endpoint}, or of the storage that it sends to, "
+    "could not be resolved to an address.",
+    F.CERTIFICATE_NOT_TRUSTED: "What answers at {endpoint} shows a certificate that this machine "
+    "does not trust. Nothing was sent to it.",
+    F.PROXY_FAILED: "The proxy that is set for {endpoint} cannot be used.",
+    F.OFFLINE_MODE: "The hub's client was told to stay offline. Nothing was asked.",
+    F.NOT_THE_HUB: "What answers at {endpoint} does not answer as the hub does.",
+    F.CONNECTION_LOST: "The connection to {endpoint}, or to the storage that it sends to, was lost "
+    "in the middle of an answer. Nothing is asked for a second time.",
+    F.TRANSFER_STALLED: "What was asked of {endpoint} did not come to an end in time; m43 ended "
+    "it {arrived}.",
+    F.CACHE_UNUSABLE: "The Hugging Face cache could not be used.",
+    F.HUB_CLIENT_FAILED: "The hub's client ended with an error that is none of the hub's and none "
+    "of the network's.",
     F.RATE_LIMITED: "The hub at {endpoint} takes no more requests for now.",
     F.HUB_ERROR: "The hub at {endpoint} answered with an error of its own.",
     F.DOWNLOAD_CORRUPT: "The downloaded files of {repo} are not, byte for byte, the pinned ones.",
@@ -70,6 +84,7 @@ def words(dossier: Dossier, stop: Stop) -> Mapping[str, str]:
         "kind": dossier.kind,
         "endpoint": auth.endpoint if auth else "the profile's endpoint",
         "account": (auth.account if auth else "") or "the token's account",
+        "arrived": _arrived(dossier, stop),
         "repo": contract.repo if contract else "the model",
         "revision": contract.revision if contract else "the pinned revision",
         "venv": (venv.path if venv else "") or (profile.venv.path if profile else "(not known)"),
@@ -105,6 +120,13 @@ def progress(dossier: Dossier, stop: Stop, child: Child) -> str:
         beat = child.heartbeat
         return f"{beat.done} of {beat.total} evaluation rows" if beat else "no evaluation row"
     return f"the beginning of gate {stop.gate}" if stop.gate else "the opening of the run"
+
+
+def _arrived(dossier: Dossier, stop: Stop) -> str:
+    beat = dossier.download_child.heartbeat
+    if stop.gate != "train-300" or beat is None:
+        return "before its last answer"
+    return f"at {beat.done:,} of {beat.total:,} bytes ({beat.phase})"
 
 
 def _requirements(dossier: Dossier) -> str:

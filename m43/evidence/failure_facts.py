@@ -1,16 +1,34 @@
 """What a failure analysis shows of the moment: progress, resources, and what was printed."""
 
-from m43.evidence.diagnosis import child_of
+from m43.evidence.diagnosis import child_name, child_of
 from m43.evidence.dossier import Child, Dossier
 from m43.evidence.markdown import block, code, prose
-from m43.evidence.sections import NOT_MEASURED
+from m43.evidence.sections import NOT_MEASURED, unasked_words
 from m43.evidence.stop import Stop
+
+_LOGS = {
+    "download": "download_log.txt",
+    "train": "training_log.txt",
+    "eval": "evaluation_log.txt",
+}
 
 
 def progress_at_failure(dossier: Dossier) -> str:
     """Say how far training and evaluation had come."""
-    lines = [*_training(dossier), *_evaluation(dossier)]
+    lines = [*_download(dossier), *_training(dossier), *_evaluation(dossier)]
+    if unasked := unasked_words(dossier):
+        lines.append(f"Requests that m43 did not make, judged by nobody: {prose(unasked)}.")
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _download(dossier: Dossier) -> list[str]:
+    beat = dossier.download_child.heartbeat
+    if beat is None or dossier.download is not None:
+        return []
+    return [
+        f"Download: {code(beat.phase)}, {beat.done:,} of {beat.total:,} bytes "
+        "(download.heartbeat.json)."
+    ]
 
 
 def _training(dossier: Dossier) -> list[str]:
@@ -53,7 +71,12 @@ def _heartbeat(child: Child, name: str) -> list[str]:
 def resources_then(dossier: Dossier) -> str:
     """Say what the children used and what the machine had."""
     lines = []
-    for name, child in (("train", dossier.train_child), ("eval", dossier.eval_child)):
+    children = {
+        "download": dossier.download_child,
+        "train": dossier.train_child,
+        "eval": dossier.eval_child,
+    }
+    for name, child in children.items():
         if child.process:
             process = child.process
             lines.append(
@@ -83,10 +106,10 @@ def error_excerpt(dossier: Dossier, stop: Stop) -> str:
     if child and child.error:
         parts += ["What the child reported:", block(child.error.problems)]
     if child and child.stacks:
-        file = "eval.stacks.txt" if stop.gate == "eval" else "train.stacks.txt"
+        file = f"{child_name(dossier, stop.gate)}.stacks.txt"
         parts += [f"Where its threads stood when m43 ended it ({file}):", block(child.stacks)]
     if child and child.log_tail:
-        name = "evaluation_log.txt" if stop.gate == "eval" else "training_log.txt"
+        name = _LOGS[child_name(dossier, stop.gate)]
         parts += [f"The last {len(child.log_tail)} lines of {name}:", block(child.log_tail)]
     if stop.gate == "venv" and dossier.venv and dossier.venv.probe.import_error:
         error = dossier.venv.probe.import_error.splitlines()

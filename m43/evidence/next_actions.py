@@ -53,7 +53,45 @@ ACTIONS: Mapping[F, tuple[str, ...]] = {
     ),
     F.HUB_UNREACHABLE: (
         "Try `curl -sI {endpoint}` from this machine.",
-        "Unset HF_HUB_OFFLINE and look whether HF_ENDPOINT and the proxy variables are meant.",
+        "Look whether HF_ENDPOINT and the proxy variables are meant.",
+    ),
+    F.NAME_NOT_RESOLVED: (
+        "Try `getent hosts` with the host's name, and look at /etc/resolv.conf.",
+        "Look whether HF_ENDPOINT is spelt as it is meant.",
+    ),
+    F.CERTIFICATE_NOT_TRUSTED: (
+        "`date` must be right: a certificate is valid between two dates.",
+        "`curl -vI {endpoint}` shows who issued the certificate. Where a company's proxy opens "
+        "connections, set SSL_CERT_FILE to a file that holds its authority; m43 turns no "
+        "check off.",
+    ),
+    F.PROXY_FAILED: (
+        "`env | grep -i _proxy` shows what is set: the scheme, the host, the port and who may use "
+        "it. A SOCKS proxy needs a package that m43 does not bring.",
+        "Hosts that need no proxy belong into NO_PROXY.",
+    ),
+    F.OFFLINE_MODE: ("`unset HF_HUB_OFFLINE TRANSFORMERS_OFFLINE`",),
+    F.NOT_THE_HUB: (
+        "Open {endpoint} in a browser of this machine: a network for guests wants to be signed in "
+        "to, a proxy may have a page of its own.",
+        "Look whether HF_ENDPOINT is meant.",
+    ),
+    F.CONNECTION_LOST: (
+        "Look at the network: a cable, a wireless link, a proxy with limits of its own.",
+        "Files that had arrived whole lie in the Hugging Face cache and are not fetched again.",
+    ),
+    F.TRANSFER_STALLED: (
+        "Try `curl -sI {endpoint}` from this machine, and look at https://status.huggingface.co",
+        "`hub.transport` in {profile} chooses between plain HTTP and Xet; another one is a change "
+        "of the profile, and will be listed as one.",
+        "Files that had arrived whole lie in the Hugging Face cache and are not fetched again.",
+    ),
+    F.CACHE_UNUSABLE: (
+        "Look at the owner, the rights and the file system of the Hugging Face cache (HF_HOME, "
+        "HF_HUB_CACHE); a cache that may not be written will do when every pinned file is in it.",
+    ),
+    F.HUB_CLIENT_FAILED: (
+        "Read the error above, and report it with this folder as an issue of m43.",
     ),
     F.RATE_LIMITED: ("Wait an hour, then make a new run.",),
     F.HUB_ERROR: (

@@ -5,7 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from m43.evidence.dossier import Dossier
 from m43.evidence.hypertext import escaped, listed, mark, rich, table
 from m43.evidence.limits import UNSIGNED
-from m43.evidence.sections import NOT_MEASURED, attempts, impact_on_m42
+from m43.evidence.sections import (
+    NOT_MEASURED,
+    attempts,
+    impact_on_m42,
+    transfer_words,
+    unasked_words,
+)
 
 # What the files of a run folder are, in the order in which somebody looks into them.
 FILES: Mapping[str, str] = {
@@ -24,6 +30,8 @@ FILES: Mapping[str, str] = {
     "gpu_snapshot.txt": "what the driver said",
     "plan.json": "what the run was predicted to take",
     "download.json": "the files of the model, with digests",
+    "download_log.txt": "what the download printed",
+    "download.process.json": "how the download process ended",
     "lint.json": "the rows as tokens",
     "training_metrics.jsonl": "one line for every step",
     "training_log.txt": "what training printed",
@@ -95,6 +103,10 @@ def _facts(dossier: Dossier) -> Iterator[tuple[str, str]]:
         yield "revision", _code(profile.contract.revision)
     if dossier.auth:
         yield "hub", _code(dossier.auth.endpoint)
+    if dossier.download:
+        yield "download", escaped(transfer_words(dossier.download))
+    if unasked := unasked_words(dossier):
+        yield "requests that m43 did not make", escaped(unasked)
     if venv:
         probe = venv.probe
         for device in probe.devices:

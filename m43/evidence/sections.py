@@ -9,7 +9,7 @@ from m43.evidence.entry import Entry
 from m43.evidence.markdown import code, prose, table
 from m43.evidence.measurement import Judged, measure
 from m43.evidence.verdict import STAGES
-from m43.records import EarlierAttempt
+from m43.records import DownloadRecord, EarlierAttempt
 
 REHEARSAL = "REHEARSAL \N{EN DASH} not a production run"
 
@@ -226,3 +226,30 @@ def evidence_index(dossier: Dossier) -> str:
     rows = [(code(file.name), code(file.sha256)) for file in dossier.files]
     text = table(("file", "SHA-256"), rows)
     return f"{text}\n\nThe weights below {code('model/')} are listed in MANIFEST.sha256."
+
+
+def transfer_words(record: DownloadRecord) -> str:
+    """Say how the model's files came, and what of that m43 has seen."""
+    if not record.bytes_moved:
+        return "0 bytes: every file lay in the cache"
+    if record.transport == "xet":
+        return (
+            f"{record.bytes_moved:,} bytes by Xet; hf_xet makes its requests by itself, and how "
+            "often it repeated one is not told; the rest lay in the cache"
+        )
+    return (
+        f"{record.bytes_moved:,} bytes by plain HTTP, in {record.requests} requests, none of them "
+        "made twice; the rest lay in the cache"
+    )
+
+
+def unasked_words(dossier: Dossier) -> str:
+    """List the requests that m43 did not make; empty when there were none."""
+    records = {"auth.json": dossier.auth, "download.json": dossier.download}
+    seen = [
+        f"{request.method} {request.address} ({request.status or 'no answer'}; {file})"
+        for file, record in records.items()
+        if record is not None
+        for request in record.unasked
+    ]
+    return "; ".join(seen)

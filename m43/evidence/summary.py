@@ -220,10 +220,15 @@ def _phases(facts: Complete) -> str:
             f"- Peak host memory: {train.process.peak_bytes / 1e9:.2f} GB in training "
             f"(train.process.json), {evaluation.process.peak_bytes / 1e9:.2f} GB in evaluation "
             "(eval.process.json).\n"
-            f"- Downloaded: {facts.train.download.bytes_moved:,} bytes; the rest lay in the cache "
-            "(download.json).",
+            f"- Downloaded: {sections.transfer_words(facts.train.download)} (download.json)."
+            f"{_unasked(facts.dossier)}",
         )
     )
+
+
+def _unasked(dossier: Dossier) -> str:
+    words = sections.unasked_words(dossier)
+    return f"\n- Requests that m43 did not make, judged by nobody: {prose(words)}." if words else ""
 
 
 def _phase_rows(gate: str, phases: Sequence[Phase], file: str) -> list[tuple[str, ...]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from m43.evidence.redaction import holds_secret
+from m43.profile import Transport
 
 _NAMES = frozenset(
     {
@@ -38,6 +39,10 @@ _OFFLINE: Mapping[str, str] = {
     "HF_TOKEN_PATH": os.devnull,
     "TOKENIZERS_PARALLELISM": "false",
 }
+
+# What reaches the hub through where, and what may vouch for it.
+_HUB_NAMES = frozenset({"SSL_CERT_FILE", "SSL_CERT_DIR", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"})
+_PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"})
 
 XLA_FLAGS_ON_CPU = "--xla_disable_hlo_passes=while-loop-invariant-code-motion"
 """The CPU backend slices in float32 only. To take one layer out of stacked bfloat16 weights it
@@ -91,4 +96,53 @@ def child_environment(
     }
     return {
         name: value for name, value in made.items() if not holds_secret(os.fsencode(value), secrets)
+    }
+
+
+def hub_environment(
+    environment: Mapping[str, str],
+    *,
+    endpoint: str,
+    token: str,
+    transport: Transport,
+    proxied: bool,
+    repository: Path,
+    parent_pid: int,
+) -> dict[str, str]:
+    """Make the environment of the child that talks to the hub.
+
+    Args:
+        environment: The engineer's variables, from which those on the list are kept.
+        endpoint: The one hub that anything in the child may ask by default.
+        token: The one that is sent; no other is found.
+        transport: How files are moved.
+        proxied: Whether proxies are for this hub; a hub on this machine is reached directly.
+        repository: The folder that holds m43.
+        parent_pid: By which the child and what it starts are known.
+    """
+    wanted = _NAMES | _HUB_NAMES
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if name in wanted or name.startswith("LC_") or (proxied and name.upper() in _PROXIES)
+    }
+    return {
+        **kept,
+        "HF_TOKEN": token,
+        # A token file in the home folder is not looked for.
+        "HF_TOKEN_PATH": os.devnull,
+        "HF_ENDPOINT": endpoint,
+        # Left on, the client asks for a list of agents by itself, and tells what is installed.
+        # Source: huggingface_hub 2.4, utils/_detect_agent.py, utils/_headers.py.
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_DISABLE_XET": "1" if transport == "http" else "0",
+        # A store for all caches of a machine, outside the one that was named.
+        "HF_HUB_DISABLE_SHARED_BLOBS": "1",
+        **({} if proxied else {"NO_PROXY": "*"}),
+        "PYTHONPATH": str(repository),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONNOUSERSITE": "1",
+        "M43_PARENT_PID": str(parent_pid),
     }

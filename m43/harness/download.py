@@ -1,282 +1,210 @@
-"""The download: the pinned files in the Hugging Face cache, digested again from their bytes."""
+"""The download: a child brings the pinned files into the Hugging Face cache, within a deadline."""
 
-import errno
-import hashlib
+import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from m43.errors import FailureClass, GateStoppedError, M43Error
-from m43.evidence.checks import response_class
-from m43.evidence.secrets import redact
-from m43.harness.hub_session import default_endpoint, hub_session
+from m43.errors import FailureClass, GateStoppedError
+from m43.evidence.checks import hub_answer_class
+from m43.harness.hub_exchange import Arrival, Failed, Fetched, HubRequest
+from m43.harness.hub_process import (
+    Traces,
+    ending_words,
+    hub_request,
+    last_of,
+    run_hub_child,
+)
+from m43.harness.process import Outcome, Sight
 from m43.harness.world import World
 from m43.profile import Profile
-from m43.records import AuthRecord, DownloadRecord, HubResponse, PinnedFile
+from m43.records import AuthRecord, DownloadRecord, PinnedFile, ProcessRecord
+from m43.run_dir import RunDir, write_last_record
 
-_TIMEOUT_S = 30.0
-_CHUNK_BYTES = 1 << 20
-# Beside huggingface_hub's own folders, so that what clears the cache clears this as well.
-_VIEW = "m43-view"
-
-Tell = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arrival:
-    """A file as it came: where it lies, and whether its bytes were moved for it."""
-
-    pinned: PinnedFile
-    path: Path
-    bytes_moved: int
-
-
-class _DeadlineError(Exception):
-    """The time for the download is over."""
-
-
-class _RefusedError(Exception):
-    """The hub answered with an error; nothing is asked twice."""
-
-    def __init__(self, status: int) -> None:
-        self.status = status
-        super().__init__(f"the hub answered {status}")
-
-
-class _OtherCommitError(Exception):
-    """A hub that speaks of another commit than it was asked for; the client would file under it."""
-
-    def __init__(self, told: str | None) -> None:
-        super().__init__(f"the hub answers for commit {told or 'none'}, not for the pinned one")
+_CHILD = "download"
 
 
 def fetch(
-    world: World, profile: Profile, auth: AuthRecord, tell: Tell = lambda name, done, total: None
+    run: RunDir,
+    world: World,
+    profile: Profile,
+    auth: AuthRecord,
+    see: Callable[[Sight], None] = lambda sight: None,
 ) -> DownloadRecord:
-    """Bring the pinned files into the cache and digest what lies there.
+    """Bring the pinned files into the cache, and make the folder that training reads.
+
+    What lies in the cache already is neither asked for nor changed; its bytes are digested all
+    the same.
 
     Args:
+        run: Where the child leaves its traces, and where the folder is made.
         world: The hub, the token and the cache.
-        profile: Says which files of which revision.
+        profile: Says which files of which revision, and how long it may take.
         auth: The files' sizes and digests as the hub told them to the auth gate.
-        tell: Is told file, bytes so far and bytes in all while a file arrives.
+        see: Is shown the child about ten times a second.
 
     Raises:
-        GateStoppedError: when a file does not arrive, or is not what was pinned.
+        GateStoppedError: when a file does not arrive in time, or is not what was pinned.
     """
     begun = time.monotonic()
-    deadline = begun + profile.deadlines.download_s
-    endpoint = world.endpoint or default_endpoint()
-    with hub_session(endpoint, timeout_s=_TIMEOUT_S, on_response=_refuse):
-        arrivals = [
-            _arrive(world, profile, endpoint, pinned, _meter(pinned, tell, deadline))
-            for pinned in auth.files
-        ]
-    found = tuple(_digested(arrival) for arrival in arrivals)
-    _require_same(auth.files, found, arrivals)
-    folder = _view(arrivals, auth.revision)
+    deadlines = profile.deadlines
+    traces = Traces(
+        log=run.log(_CHILD),
+        heartbeat=run.heartbeat(_CHILD),
+        stacks=run.stacks(_CHILD),
+        silence_s=deadlines.silence_s,
+    )
+    request = fetch_request(world, profile, auth.files, str(traces.heartbeat))
+
+    def keep(record: ProcessRecord) -> None:
+        write_last_record(run, run.process(_CHILD), record)
+
+    outcome = run_hub_child(
+        "fetch",
+        request,
+        world,
+        deadline_s=deadlines.download_s,
+        see=see,
+        traces=traces,
+        keep=keep,
+    )
+    fetched = _fetched(outcome, request)
+    _link(run.base_model, fetched.arrivals)
     return DownloadRecord(
-        folder=folder,
+        folder=run.base_model,
+        cache=fetched.arrivals[0].path.parent,
         revision=auth.revision,
-        files=found,
-        bytes_moved=sum(arrival.bytes_moved for arrival in arrivals),
+        files=tuple(arrival.found for arrival in fetched.arrivals),
+        transport=request.transport,
+        requests=fetched.requests,
+        unasked=fetched.unasked,
+        bytes_moved=sum(arrival.bytes_moved for arrival in fetched.arrivals),
         duration_s=time.monotonic() - begun,
     )
 
 
-def fetch_config(world: World, profile: Profile, auth: AuthRecord) -> Arrival:
+def fetch_config(
+    world: World,
+    profile: Profile,
+    auth: AuthRecord,
+    see: Callable[[Sight], None] = lambda sight: None,
+) -> Arrival:
     """Bring config.json alone into the cache, and hold it against its pin.
 
     Raises:
         GateStoppedError: when it does not arrive, or is not what was pinned.
     """
-    endpoint = world.endpoint or default_endpoint()
-    pinned = next(file for file in auth.files if file.name == "config.json")
-    deadline = time.monotonic() + profile.deadlines.probe_s
-    meter = _meter(pinned, lambda name, done, total: None, deadline)
-    with hub_session(endpoint, timeout_s=_TIMEOUT_S, on_response=_refuse):
-        arrival = _arrive(world, profile, endpoint, pinned, meter)
-    _require_same((pinned,), (_digested(arrival),), [arrival])
-    return arrival
+    pinned = tuple(file for file in auth.files if file.name == "config.json")
+    request = fetch_request(world, profile, pinned)
+    outcome = run_hub_child("fetch", request, world, deadline_s=profile.deadlines.probe_s, see=see)
+    return _fetched(outcome, request).arrivals[0]
+
+
+def fetch_request(
+    world: World, profile: Profile, pinned: tuple[PinnedFile, ...], heartbeat: str = ""
+) -> HubRequest:
+    """Make the request for files that the hub has described."""
+    return replace(hub_request(world, profile), pinned=pinned, heartbeat=heartbeat)
 
 
 def not_cached(world: World, profile: Profile, auth: AuthRecord) -> tuple[PinnedFile, ...]:
-    """List the pinned files that the cache does not have yet."""
-    from huggingface_hub import try_to_load_from_cache
+    """List the pinned files that the cache does not have yet.
 
-    contract = profile.contract
-    return tuple(
-        file
-        for file in auth.files
-        if not isinstance(
-            try_to_load_from_cache(
-                contract.repo, file.name, cache_dir=world.cache_dir, revision=contract.revision
-            ),
-            str,
-        )
-    )
-
-
-def _refuse(response: Any) -> None:
-    """Turn a refusal into an error of our own, before the library waits and asks again.
-
-    Source: huggingface_hub 2.4, utils/_http.py: it repeats 408, 429 and 5xx up to five times.
+    Source: huggingface_hub 2.4, the layout of the cache: models--OWNER--NAME/snapshots/REVISION.
     """
-    if response.status_code in (408, 429) or response.status_code >= 500:
-        raise _RefusedError(response.status_code)
-
-
-def _arrive(
-    world: World, profile: Profile, endpoint: str, pinned: PinnedFile, meter: type
-) -> Arrival:
-    from huggingface_hub import (
-        get_hf_file_metadata,
-        hf_hub_download,
-        hf_hub_url,
-        try_to_load_from_cache,
-    )
-
     contract = profile.contract
-    cache = str(world.cache_dir) if world.cache_dir is not None else None
-    known = try_to_load_from_cache(
-        contract.repo, pinned.name, cache_dir=cache, revision=contract.revision
+    folder = world.cache / f"models--{contract.repo.replace('/', '--')}" / "snapshots"
+    return tuple(
+        file for file in auth.files if not (folder / contract.revision / file.name).is_file()
     )
-    url = hf_hub_url(contract.repo, pinned.name, revision=contract.revision, endpoint=endpoint)
-    try:
-        # hf_hub_download asks a hub that does not answer again and again, for half a minute;
-        # this asks once.
-        told = get_hf_file_metadata(
-            url, token=world.token.value, timeout=_TIMEOUT_S, endpoint=endpoint
-        ).commit_hash
-        if told != contract.revision:
-            raise _OtherCommitError(told)
-        path = hf_hub_download(
-            contract.repo,
-            pinned.name,
-            revision=contract.revision,
-            cache_dir=cache,
-            endpoint=endpoint,
-            token=world.token.value,
-            etag_timeout=_TIMEOUT_S,
-            tqdm_class=meter,
+
+
+def _fetched(outcome: Outcome, request: HubRequest) -> Fetched:
+    """Give what the child brought.
+
+    Raises: GateStoppedError, with the class that its end has.
+    """
+    record = outcome.record
+    if record.ended_by_parent != "no":
+        raise _stalled(record, request)
+    if (failed := last_of(outcome, Failed)) is not None:
+        raise refusal(failed, request)
+    fetched = last_of(outcome, Fetched)
+    if fetched is None or record.exit_status != 0:
+        raise GateStoppedError(
+            FailureClass.HUB_CLIENT_FAILED,
+            found=ending_words(outcome),
+            expected="the pinned files",
+            where=request.endpoint,
+            action=_ACTIONS[FailureClass.HUB_CLIENT_FAILED],
         )
-        # It asks the hub once more, and files what comes under the commit of that answer.
-        if (filed := Path(path).parent.name) != contract.revision:
-            raise _OtherCommitError(filed)
-    except Exception as error:  # noqa: BLE001 (every failure gets a class that a person can act on)
-        raise _named(error, pinned.name, endpoint, world, profile) from None
-    moved = 0 if isinstance(known, str) else pinned.size_bytes
-    return Arrival(pinned=pinned, path=Path(path), bytes_moved=moved)
+    require_same(request.pinned, fetched.arrivals)
+    return fetched
 
 
-def _meter(pinned: PinnedFile, tell: Tell, deadline: float) -> type:
-    """Make the class that huggingface_hub shows its progress to: it tells, and keeps the time."""
-    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
-
-    class Meter(tqdm):
-        """A progress bar that draws nothing."""
-
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **(kwargs | {"disable": True}))
-            self.done = int(kwargs.get("initial") or 0)
-
-        def update(self, n: float | None = 1) -> None:
-            self.done += int(n or 0)
-            tell(pinned.name, self.done, pinned.size_bytes)
-            if time.monotonic() > deadline:
-                raise _DeadlineError
-
-    return Meter
-
-
-def _named(
-    error: Exception, name: str, endpoint: str, world: World, profile: Profile
-) -> GateStoppedError:
-    """Give a failed download the class that a person can act on."""
-    chain = tuple(_chain(error))
-    failure_class = next(
-        (known for part in chain if (known := _class(part)) is not None),
-        FailureClass.HUB_UNREACHABLE,
+def _stalled(record: ProcessRecord, request: HubRequest) -> GateStoppedError:
+    limit = "its deadline" if record.ended_by_parent == "deadline" else "standing still"
+    sizes = {f"download {file.name}": file.size_bytes for file in request.pinned}
+    size = sizes.get(record.last_phase)
+    arrived = (
+        f"in {record.last_phase!r}, {record.steps_seen:,} of {size:,} bytes had arrived"
+        if size is not None
+        else f"in phase {record.last_phase!r}"
+        if record.last_phase
+        else "before the first file"
     )
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    if failure_class is FailureClass.TIMED_OUT:
-        text = f"no end after {profile.deadlines.download_s:.0f} s"
+    return GateStoppedError(
+        FailureClass.TRANSFER_STALLED,
+        found=f"ended by m43 for {limit}, after {record.duration_s:.0f} s; {arrived}",
+        expected="the pinned files, whole",
+        where=f"{request.endpoint}, by {request.transport}",
+        action=_ACTIONS[FailureClass.TRANSFER_STALLED],
+    )
+
+
+def refusal(failed: Failed, request: HubRequest) -> GateStoppedError:
+    """Give a failed download the class that a person can act on."""
+    failure_class = hub_answer_class("weights_head", failed.status, failed.causes)
     return GateStoppedError(
         failure_class,
-        found=redact(text, world.secrets)[:600],
-        expected=f"{name} of {profile.contract.repo}",
-        where=endpoint,
-        action=_ACTIONS.get(failure_class, "read the hub's answer; then a new run"),
+        found=failed.text,
+        expected=f"{failed.name} of {request.repo}",
+        where=failed.host or request.cache or request.endpoint,
+        action=_ACTIONS.get(failure_class, "read what the hub said; then a new run"),
     )
 
 
-_OWN: Mapping[type[BaseException], FailureClass] = {
-    _DeadlineError: FailureClass.TIMED_OUT,
-    _OtherCommitError: FailureClass.HUB_ERROR,
-}
+_KEPT = "look at the network; then a new run: files that had arrived whole are kept"
 _ACTIONS = {
-    FailureClass.HUB_UNREACHABLE: "look at the network; then a new run: what arrived is kept",
+    FailureClass.HUB_UNREACHABLE: _KEPT,
+    FailureClass.CONNECTION_LOST: _KEPT,
+    FailureClass.TRANSFER_STALLED: _KEPT,
+    FailureClass.NAME_NOT_RESOLVED: "look at the resolver (/etc/resolv.conf); then a new run",
+    FailureClass.CERTIFICATE_NOT_TRUSTED: "look at SSL_CERT_FILE and the clock; then a new run",
+    FailureClass.PROXY_FAILED: "look at the proxy variables; then a new run",
+    FailureClass.OFFLINE_MODE: "unset HF_HUB_OFFLINE; then a new run",
+    FailureClass.CACHE_UNUSABLE: "look at the owner and the rights of the Hugging Face cache "
+    "(HF_HOME); then a new run",
     FailureClass.RATE_LIMITED: "wait until the hub takes requests again; then a new run",
     FailureClass.HUB_ERROR: "look at the hub's status page; then a new run",
+    FailureClass.NOT_THE_HUB: "look at what answers there: a proxy, a portal, a mirror",
     FailureClass.DISK_FULL: "free space for the Hugging Face cache (HF_HOME); then a new run",
-    FailureClass.TIMED_OUT: "look at the network; then a new run: what arrived is kept",
     FailureClass.DOWNLOAD_CORRUPT: "remove the file from the cache yourself; then a new run",
+    FailureClass.HUB_CLIENT_FAILED: "read download_log.txt; then a new run",
 }
 
 
-def _chain(error: BaseException) -> list[BaseException]:
-    chain: list[BaseException] = []
-    seen: BaseException | None = error
-    while seen is not None and seen not in chain:
-        chain.append(seen)
-        seen = seen.__cause__ or seen.__context__
-    return chain
+def require_same(pinned: tuple[PinnedFile, ...], arrivals: tuple[Arrival, ...]) -> None:
+    """Hold what lies in the cache against what the hub had pinned.
 
-
-def _class(error: BaseException) -> FailureClass | None:
-    if isinstance(error, M43Error):
-        return error.failure_class
-    if isinstance(error, _DeadlineError | _OtherCommitError):
-        return _OWN[type(error)]
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return FailureClass.DISK_FULL
-    if isinstance(error, OSError) and "Consistency check failed" in str(error):
-        return FailureClass.DOWNLOAD_CORRUPT
-    status = getattr(error, "status", None) or getattr(
-        getattr(error, "response", None), "status_code", None
-    )
-    if status is None:
-        return None
-    # The same reading of an answer as in the auth gate.
-    name = type(error).__name__
-    return response_class(HubResponse(step="weights_head", status=int(status), error=name))
-
-
-def _digested(arrival: Arrival) -> PinnedFile:
-    kind = arrival.pinned.digest_kind
-    size = arrival.path.stat().st_size
-    digest = hashlib.sha256() if kind == "sha256" else hashlib.sha1(usedforsecurity=False)
-    if kind == "git-sha1":
-        # Source: git hash-object: a blob's name covers a header with its length.
-        digest.update(f"blob {size}\0".encode())
-    with arrival.path.open("rb") as file:
-        while piece := file.read(_CHUNK_BYTES):
-            digest.update(piece)
-    return PinnedFile(
-        name=arrival.pinned.name, size_bytes=size, digest_kind=kind, digest=digest.hexdigest()
-    )
-
-
-def _require_same(
-    pinned: tuple[PinnedFile, ...], found: tuple[PinnedFile, ...], arrivals: list[Arrival]
-) -> None:
+    Raises: GateStoppedError, with every file that differs.
+    """
     wrong = [
-        (wanted, got, arrival.path)
-        for wanted, got, arrival in zip(pinned, found, arrivals, strict=True)
-        if wanted != got
+        (wanted, arrival.found, arrival.path)
+        for wanted, arrival in zip(pinned, arrivals, strict=True)
+        if wanted != arrival.found
     ]
     if not wrong:
         return
@@ -295,17 +223,15 @@ def _require_same(
     )
 
 
-def _view(arrivals: list[Arrival], revision: str) -> Path:
-    """Make the folder that training reads: the pinned files and nothing else.
+def _link(folder: Path, arrivals: tuple[Arrival, ...]) -> None:
+    """Make the folder that training reads: links to the pinned files and to nothing else.
 
     The cache's own snapshot may hold more (what other tools fetched), and a loader would use it.
+    In the run folder, because the cache may be shared, and others read it at the same time.
     """
-    snapshot = arrivals[0].path.parent
-    folder = snapshot.parent.parent / _VIEW / revision
     if folder.exists():
         shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    folder.mkdir()
     for arrival in arrivals:
         # Straight to the bytes that were digested, not to a link that may be turned.
-        (folder / arrival.pinned.name).symlink_to(arrival.path.resolve())
-    return folder
+        (folder / arrival.found.name).symlink_to(os.path.realpath(arrival.path))

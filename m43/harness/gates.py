@@ -12,8 +12,6 @@ from m43.evidence.promise import CLOSING
 from m43.harness import auth, closing, download, job, own_code, snapshots, venv
 from m43.harness import plan as plan_gate
 from m43.harness.attempt import Attempt
-from m43.harness.hub_session import load_client
-from m43.harness.hub_token import ACCEPTED_SOURCE
 from m43.harness.process import Sight
 from m43.harness.run_view import RunView
 from m43.harness.world import World
@@ -25,11 +23,7 @@ def pass_auth(attempt: Attempt) -> AuthRecord:
     """Do gate 1: what the hub says to the token."""
 
     def measure() -> None:
-        world = _world(attempt)
-        if world.token.source == ACCEPTED_SOURCE:
-            load_client()
-        with attempt.interruption.welcome():
-            record = auth.measure(world, attempt.plan.profile)
+        record = auth.measure(_world(attempt), attempt.plan.profile, _watched(attempt))
         write_record(attempt.run.auth, record)
 
     return attempt.pass_gate("auth", measure, facts.read_auth)
@@ -54,7 +48,7 @@ def pass_venv(attempt: Attempt) -> VenvRecord:
             found.record,
             run_folder=run.path,
             repository=plan.repository,
-            interruption=attempt.interruption,
+            see=_watched(attempt),
         )
         write_record(run.plan, record)
 
@@ -62,15 +56,14 @@ def pass_venv(attempt: Attempt) -> VenvRecord:
 
 
 def pass_train(attempt: Attempt, view: RunView) -> TrainFacts:
-    """Do gate 3: the download by this process, the training by a child without a token."""
+    """Do gate 3: one child downloads, and another that is given no token trains."""
     run, plan, world = attempt.run, attempt.plan, _world(attempt)
 
     def measure() -> None:
         record = facts.read_auth(run)
         with view.shown("train-300"):
-            with attempt.interruption.welcome():
-                arrived = download.fetch(world, plan.profile, record, view.file)
-            write_record(run.download, arrived)
+            coming = _watched(attempt, view.download)
+            write_record(run.download, download.fetch(run, world, plan.profile, record, coming))
             see = _watched(attempt, view.child)
             job.run_job("train", run, world, plan.profile, plan.repository, see)
 

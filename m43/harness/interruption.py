@@ -1,8 +1,6 @@
 """The interruption: Ctrl-C, SIGTERM and SIGHUP end a run in order, wherever they arrive."""
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -18,14 +16,13 @@ class Interruption:
 
     An exception in any place would tear a line of the journal from what it stands for, or lose a
     child that has just been started. So it is raised where a run only waits: `check` is called
-    between two looks at a child, and inside `welcome` (the requests to the hub) it comes at once.
-    Later signals are noted by nobody: the end is on its way, and SIGKILL is always left.
+    between two looks at a child. Later signals are noted by nobody: the end is on its way, and
+    SIGKILL is always left.
     """
 
     def __init__(self) -> None:
         self.cause = ""
         self._raised = False
-        self._welcome = False
         self._before: dict[signal.Signals, Any] = {}
 
     def listen(self) -> None:
@@ -45,17 +42,5 @@ class Interruption:
             self._raised = True
             raise KeyboardInterrupt
 
-    @contextmanager
-    def welcome(self) -> Iterator[None]:
-        """Let a signal interrupt the block wherever it is."""
-        self._welcome = True
-        try:
-            self.check()
-            yield
-        finally:
-            self._welcome = False
-
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.cause = self.cause or signal.Signals(number).name
-        if self._welcome:
-            self.check()

@@ -13,7 +13,6 @@ from m43 import typed_json
 from m43.errors import FailureClass
 from m43.harness import download
 from m43.harness.child_environment import child_environment
-from m43.harness.interruption import Interruption
 from m43.harness.process import Child, Outcome, Sight, run_child
 from m43.harness.venv import find_interpreter, venv_folder
 from m43.harness.world import World
@@ -61,7 +60,7 @@ def measure(
     *,
     run_folder: Path,
     repository: Path,
-    interruption: Interruption,
+    see: Callable[[Sight], None] = lambda sight: None,
     config_cache: Path | None = None,
 ) -> PlanRecord:
     """Plan the run: its memory and time by a child, its disk from what the hub said.
@@ -76,18 +75,16 @@ def measure(
     answer, config = _unable(venv), None
     if answer is None:
         place = world if config_cache is None else replace(world, cache_dir=config_cache)
-        with interruption.welcome():
-            config = download.fetch_config(place, profile, auth)
+        config = download.fetch_config(place, profile, auth, see)
         request = PlanRequest(profile=profile, config_folder=config.path.parent, target="")
-        child = _own_child(world, profile, repository)
-        answer = ask(child, request, lambda sight: interruption.check())
+        answer = ask(_own_child(world, profile, repository), request, see)
     wanted = sum(file.size_bytes for file in download.not_cached(world, profile, auth))
     cache, run = _disks(world.cache, run_folder, wanted, answer.training)
     return PlanRecord(
         reason=answer.reason,
         failure_class=answer.failure_class,
         training=answer.training,
-        config=config.pinned if config is not None else None,
+        config=config.found if config is not None else None,
         config_bytes_moved=config.bytes_moved if config is not None else 0,
         download_bytes=wanted,
         cache=cache,

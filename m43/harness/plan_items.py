@@ -8,7 +8,6 @@ from m43.evidence.checks import auth_checks, failing, venv_checks
 from m43.evidence.plan_checks import plan_checks
 from m43.harness import plan
 from m43.harness.checklist import Item, item_of, unchecked
-from m43.harness.interruption import Interruption
 from m43.harness.opening import runs_folder
 from m43.harness.world import World
 from m43.profile import LOOPBACK_ENDPOINT, Profile
@@ -55,8 +54,6 @@ def plan_items(
                 asked,
                 found,
                 run_folder=runs_folder(repository) / profile.run.name,
-                # Nobody listens for signals here: Ctrl-C ends a checklist as it ends any command.
-                interruption=Interruption(),
                 repository=repository,
                 config_cache=Path(folder),
             )

@@ -70,10 +70,16 @@ class Progress:
             since = sight.elapsed_s - self._phase_begun[0]
             self._words = f"{beat.phase}, {clock_text(since)}{_memory(beat)}"
 
-    def file(self, name: str, done: int, total: int) -> None:
-        """Take how far a download is."""
-        if total >= _MIB:
-            self._words = f"download {name}: {done / _MIB:.0f} of {total / _MIB:.0f} MiB"
+    def download(self, sight: Sight) -> None:
+        """Take what the parent sees of a download; its counts are bytes."""
+        beat = sight.beat
+        if beat is None or not beat.total:
+            self._words = f"asking for the model's files, {clock_text(sight.elapsed_s)}"
+            return
+        done, total = beat.done / _MIB, beat.total / _MIB
+        self._words = (
+            f"{beat.phase}: {done:,.0f} of {total:,.0f} MiB, {clock_text(sight.elapsed_s)}"
+        )
 
     def _counted(self, beat: Heartbeat, done: int, elapsed_s: float) -> list[str]:
         unit = _UNITS.get(self.gate, "part")

@@ -97,10 +97,10 @@ class RunView:
         self.progress.child(sight)
         self._tell(f"{self.progress.gate}  {self.progress.line}")
 
-    def file(self, name: str, done: int, total: int) -> None:
-        """Take how far a download is."""
+    def download(self, sight: Sight) -> None:
+        """Take what the parent sees of a download."""
         assert self.progress is not None
-        self.progress.file(name, done, total)
+        self.progress.download(sight)
         self._tell(f"{self.progress.gate}  {self.progress.line}")
 
     def judged(self, name: str, state: str, text: str) -> None:

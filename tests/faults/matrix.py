@@ -236,14 +236,14 @@ HUB: tuple[Case, ...] = (
     Case(fault="no route at all", failure_class=F.HUB_UNREACHABLE, **_AUTH),
     Case(
         fault="offline mode set",
-        failure_class=F.HUB_UNREACHABLE,
-        words=("HF_HUB_OFFLINE was set",),
+        failure_class=F.OFFLINE_MODE,
+        words=("HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE was set",),
         **_AUTH,
     ),
     Case(fault="answers slower than the limit", failure_class=F.HUB_UNREACHABLE, **_AUTH),
     Case(fault="429 at a file", failure_class=F.RATE_LIMITED, **_DOWNLOAD),
     Case(fault="500 at a file", failure_class=F.HUB_ERROR, **_DOWNLOAD),
-    Case(fault="connection cut in a file", failure_class=F.HUB_UNREACHABLE, **_DOWNLOAD),
+    Case(fault="connection cut in a file", failure_class=F.CONNECTION_LOST, **_DOWNLOAD),
     Case(
         fault="digest does not match",
         failure_class=F.DOWNLOAD_CORRUPT,

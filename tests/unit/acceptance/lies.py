@@ -15,7 +15,6 @@ from m43.profile import Contract
 from m43.records import (
     AuthRecord,
     ClosingRecord,
-    DownloadRecord,
     HubResponse,
     OpeningRecord,
     PinnedFile,
@@ -32,6 +31,7 @@ from tests.unit.evidence.good_records import (
     auth_record,
     closing_record,
     digest,
+    download_record,
     evaluation_record,
     opening_record,
     predictions,
@@ -66,13 +66,7 @@ class Told:
 def truth() -> Told:
     """Give the records of a run that kept every promise."""
     profile = profile_of()
-    download = DownloadRecord(
-        folder=profile.data.train.parent,
-        revision=profile.contract.revision,
-        files=FILES,
-        bytes_moved=300,
-        duration_s=0.5,
-    )
+    download = download_record(profile.contract.revision)
     metrics = tuple(step_metrics(step) for step in range(1, STEPS + 1))
     train, evaluation = train_record(), evaluation_record()
     return Told(

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from m43.errors import FailureClass as F
-from m43.records import ChildError, Heartbeat, HubResponse, Package, Requirement, TrainRecord
+from m43.records import ChildError, Heartbeat, HubStep, Package, Requirement, TrainRecord
 from m43.run_dir import RunDir, read_record, write_record
 from tests.unit.evidence.good_records import (
     auth_record,
     closing_record,
+    hub_response,
     probe_record,
     process_record,
     venv_record,
@@ -20,11 +21,11 @@ from tests.unit.evidence.good_run import break_gate, stop_at
 Write = Callable[[RunDir], None]
 
 
-def auth(step: str, status: int, error: str) -> Write:
+def auth(step: HubStep, status: int, error: str) -> Write:
     """Leave an auth record in which one answer was no."""
 
     def write(run: RunDir) -> None:
-        responses = (HubResponse(step=step, status=status, error=error),)  # type: ignore[arg-type]
+        responses = (hub_response(step, status, error),)
         changes = {"responses": responses, "revision": "", "files": ()}
         write_record(run.auth, auth_record(run.read_profile(), **changes))
 
@@ -54,6 +55,26 @@ def child(name: str, error: F | None = None, **process: object) -> Write:
             )
 
     return write
+
+
+def cut_download(run: RunDir) -> None:
+    """Leave what a download leaves whose connection was cut."""
+    left_download(run, exit_status=3)
+
+
+def stalled_download(run: RunDir) -> None:
+    """Leave what a download leaves that m43 had to end."""
+    left_download(run, exit_status=-9, ended_by_parent="silence")
+
+
+def left_download(run: RunDir, **process: object) -> None:
+    """Leave the traces of a download that stopped in the middle of the weights."""
+    phase = "download model.safetensors"
+    beat = Heartbeat(phase=phase, done=4000, total=9000, loss_nats=0, tokens_per_s=0, beat=7)
+    write_record(run.heartbeat("download"), beat)
+    write_record(
+        run.process("download"), process_record(steps_seen=4000, last_phase=phase, **process)
+    )
 
 
 GONE = {"exit_status": -9, "ended_by_parent": "no"}
@@ -139,6 +160,17 @@ FAILURES: Mapping[F, Failure] = {
     F.WRONG_REVISION: Failure(gate="auth", write=auth("revision", 404, "RevisionNotFoundError: x")),
     F.FILES_MISSING: Failure(gate="auth", write=auth("weights_head", 404, "")),
     F.HUB_UNREACHABLE: Failure(gate="auth", write=auth("whoami", 0, "ConnectError: no route")),
+    F.NAME_NOT_RESOLVED: Failure(gate="auth", write=auth("whoami", 0, "gaierror: no such name")),
+    F.CERTIFICATE_NOT_TRUSTED: Failure(
+        gate="auth", write=auth("whoami", 0, "SSLCertVerificationError: expired")
+    ),
+    F.PROXY_FAILED: Failure(gate="auth", write=auth("whoami", 0, "ProxyError: 407")),
+    F.OFFLINE_MODE: Failure(gate="auth", write=auth("whoami", 0, "OfflineModeIsEnabled: set")),
+    F.NOT_THE_HUB: Failure(gate="auth", write=auth("whoami", 200, "JSONDecodeError: <html>")),
+    F.HUB_CLIENT_FAILED: Failure(gate="auth", write=auth("whoami", 0, "KeyError: name")),
+    F.CONNECTION_LOST: Failure(gate="train-300", write=cut_download),
+    F.TRANSFER_STALLED: Failure(gate="train-300", write=stalled_download),
+    F.CACHE_UNUSABLE: Failure(gate="train-300", write=nothing),
     F.RATE_LIMITED: Failure(gate="auth", write=auth("whoami", 429, "")),
     F.HUB_ERROR: Failure(gate="auth", write=auth("whoami", 503, "")),
     F.NO_VENV: Failure(gate="venv", write=nothing),

@@ -21,7 +21,9 @@ from m43.records import (
     AuthRecord,
     ClosingRecord,
     Device,
+    DownloadRecord,
     HubResponse,
+    HubStep,
     OpeningRecord,
     Package,
     Phase,
@@ -144,6 +146,26 @@ def auth_record(profile: Profile, **changes: object) -> AuthRecord:
         "duration_s": 0.25,
     }
     return AuthRecord(**{**values, **changes})
+
+
+def hub_response(step: HubStep, status: int, error: str) -> HubResponse:
+    """Give an answer; the error begins with the name of the exception that was raised."""
+    name, told, _ = error.partition(":")
+    return HubResponse(step=step, status=status, error=error, causes=(name,) if told else ())
+
+
+def download_record(revision: str) -> DownloadRecord:
+    """Give the download of a good run."""
+    return DownloadRecord(
+        folder=Path("/runs/one/.base_model"),
+        cache=Path("/cache/models--m43--toy-gemma/snapshots/abab"),
+        revision=revision,
+        files=FILES,
+        transport="http",
+        requests=6,
+        bytes_moved=300,
+        duration_s=0.5,
+    )
 
 
 def probe_record(**changes: object) -> ProbeRecord:

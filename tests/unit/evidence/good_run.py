@@ -13,19 +13,19 @@ from m43.evidence.promise import CLOSING, Promise
 from m43.evidence.report_seal import seal_reports
 from m43.evidence.verdict import STAGES
 from m43.profile import RunTable
-from m43.records import DownloadRecord, Heartbeat
+from m43.records import Heartbeat
 from m43.run_dir import RunDir, write_record
 from tests.unit.evidence.good_plan import plan_record
 from tests.unit.evidence.good_records import (
     CONFIG,
     CONTRACT,
-    FILES,
     ROWS,
     STEPS,
     WEIGHTS,
     auth_record,
     closing_record,
     code_listing,
+    download_record,
     evaluation_record,
     lint_record,
     opening_record,
@@ -74,15 +74,9 @@ def write_gate_files(run: RunDir, gate: str) -> None:
 
 
 def _write_training(run: RunDir) -> None:
-    folder = Path("/cache/models--m43--toy-gemma/snapshots/abab")
-    download = DownloadRecord(
-        folder=folder,
-        revision=run.read_profile().contract.revision,
-        files=FILES,
-        bytes_moved=300,
-        duration_s=0.5,
-    )
-    write_record(run.download, download)
+    write_record(run.download, download_record(run.read_profile().contract.revision))
+    write_record(run.process("download"), process_record(steps_seen=9000))
+    run.log("download").write_text("{}\n")
     lines = [typed_json.dump_line(step_metrics(step)) for step in range(1, STEPS + 1)]
     run.metrics.write_text("".join(lines))
     run.model.mkdir()

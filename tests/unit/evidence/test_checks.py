@@ -6,10 +6,11 @@ import pytest
 
 from m43.errors import FailureClass as F
 from m43.evidence.checks import auth_checks, failing, response_class, venv_checks
-from m43.records import Device, HubResponse, Package, Requirement
+from m43.records import Device, HubStep, Package, Requirement
 from tests.unit.evidence.good_records import (
     CONTRACT,
     auth_record,
+    hub_response,
     probe_record,
     profile_of,
     venv_record,
@@ -67,13 +68,15 @@ def test_a_good_gate_has_checks_and_all_hold() -> None:
         ("revision", 503, "", F.HUB_ERROR),
         ("whoami", 302, "", F.HUB_ERROR),
         ("whoami", 0, "ConnectError: refused", F.HUB_UNREACHABLE),
+        ("whoami", 0, "KeyError: what nobody foresaw", F.HUB_CLIENT_FAILED),
+        ("whoami", 200, "JSONDecodeError: <html>", F.NOT_THE_HUB),
     ],
 )
 def test_an_answer_of_the_hub_has_one_meaning(
-    step: str, status: int, error: str, expected: F | None
+    step: HubStep, status: int, error: str, expected: F | None
 ) -> None:
     """Status, step and the client's own name for the error decide."""
-    response = HubResponse(step=step, status=status, error=error)  # type: ignore[arg-type]
+    response = hub_response(step, status, error)
 
     assert response_class(response) is expected
 

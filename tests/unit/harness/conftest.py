@@ -32,6 +32,8 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("HF_", "HUGGING_FACE_", "PYTEST_ADDOPTS", "PYTHONOPTIMIZE")):
             monkeypatch.delenv(name)
+    # Where the hub's client works in this process, it asks nobody by itself.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY", True)
 
 
 @pytest.fixture

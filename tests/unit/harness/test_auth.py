@@ -10,11 +10,13 @@ import pytest
 from m43 import typed_json
 from m43.errors import FailureClass
 from m43.evidence.checks import auth_checks, failing
-from m43.harness import auth
+from m43.harness import auth, hub_questions
+from m43.harness.hub_process import hub_request
 from m43.harness.world import World
 from m43.profile import Profile
 from m43.rehearsal.faults import Fault, FaultKind
 from tests.unit.harness.conftest import FILES, REPOSITORY, REVISION, TOKEN, StartWorld
+from tests.unit.harness.hub_here import asked_here
 
 
 def test_a_granted_token_takes_four_requests_and_no_weights(
@@ -95,10 +97,10 @@ def test_a_hub_that_never_answers_is_left_after_the_timeout(
     start_world: StartWorld, profile: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The library's own client would wait for ever in whoami."""
-    monkeypatch.setattr(auth, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(hub_questions, "TIMEOUT_S", 0.2)
     world, _ = start_world(Fault(kind=FaultKind.SLOW, delay_s=30.0))
     begun = time.monotonic()
-    record = auth.measure(world, profile)
+    record = asked_here(world, profile)
     assert time.monotonic() - begun < 10
     assert record.statuses == (0,)
     assert "Timeout" in record.responses[0].error
@@ -140,7 +142,9 @@ def test_a_token_that_the_hub_repeats_is_redacted(
 ) -> None:
     """Errors are free text: no token may come back through them."""
     world, _ = start_world()
-    ladder = auth._Ladder(world=world, profile=profile)
+    ladder = hub_questions._Ladder(
+        request=hub_request(world, profile), token=TOKEN, secrets=(TOKEN,), tell=lambda asked: None
+    )
 
     def ask() -> None:
         raise ValueError(f"bad header Bearer {TOKEN}")

@@ -8,7 +8,6 @@ import pytest
 from m43 import typed_json
 from m43.errors import FailureClass, GateStoppedError
 from m43.harness import auth, plan
-from m43.harness.interruption import Interruption
 from m43.harness.process import Outcome
 from m43.plan_record import PlanRecord
 from m43.profile import Profile
@@ -51,7 +50,6 @@ def measured(
         venv,
         run_folder=tmp_path / "runs" / "one",
         repository=tmp_path,
-        interruption=Interruption(),
     )
 
 
@@ -109,7 +107,6 @@ def test_another_config_json_than_the_pinned_one_stops_the_gate(
             venv_record(),
             run_folder=tmp_path,
             repository=tmp_path,
-            interruption=Interruption(),
         )
     assert raised.value.failure_class is FailureClass.DOWNLOAD_CORRUPT
     assert told == []

@@ -19,6 +19,7 @@ from m43.records import ChildError, DownloadRecord, Heartbeat, TrainRecord
 from m43.run_dir import RunDir, read_record, write_record
 from m43.training import child
 from m43.training.weights import weights_digest
+from tests.unit.evidence.good_records import download_record
 
 STEPS, BATCH_ROWS, ROWS, QUESTIONS = 6, 4, 30, 7
 PROFILE = Path(__file__).parents[3] / "acceptance" / "rehearsal.toml"
@@ -92,7 +93,7 @@ def make_run(path: Path, profile: Profile, model: Path, data: Path) -> RunDir:
     write_record(run.profile, small(profile, data))
     write_record(
         run.download,
-        DownloadRecord(folder=model, revision="0" * 40, files=(), bytes_moved=0, duration_s=0.0),
+        replace(download_record("0" * 40), folder=model),
     )
     return run
 

@@ -14,6 +14,7 @@ from m43.profile import Profile
 from m43.records import ChildError, DownloadRecord, TrainRecord
 from m43.run_dir import RunDir, read_record, write_record
 from m43.training import child
+from tests.unit.evidence.good_records import download_record
 
 PROFILE = Path(__file__).parents[3] / "acceptance" / "rehearsal.toml"
 TRAINED, ASKED, LONGEST_PROMPT, STEPS = 550, 100, 1500, 3
@@ -86,7 +87,7 @@ def make_run(folder: Path, model: Path) -> RunDir:
     write_record(run.profile, profile)
     write_record(
         run.download,
-        DownloadRecord(folder=model, revision="0" * 40, files=(), bytes_moved=0, duration_s=0.0),
+        replace(download_record("0" * 40), folder=model),
     )
     return run
 

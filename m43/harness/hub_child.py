@@ -1,0 +1,67 @@
+"""The child that talks to the hub: asks, or fetches, and prints what came of it as JSON lines.
+
+A process of its own, so that m43's deadlines hold whatever the hub, the network, the resolver or a
+transport in native threads does; and so that what the client prints, warns of or leaves behind
+reaches nobody else.
+"""
+
+import argparse
+import faulthandler
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from m43 import typed_json
+from m43.harness.hub_exchange import HubRequest
+from m43.records import Heartbeat
+from m43.run_dir import read_record, write_record
+
+DONE, FAILED = 0, 3
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the arguments say and return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m m43.harness.hub_child", description=__doc__)
+    parser.add_argument("job", choices=("ask", "fetch"))
+    parser.add_argument("request", type=Path, metavar="REQUEST")
+    options = parser.parse_args(arguments)
+    # The parent asks for the stacks of a child that it has to end.
+    if hasattr(faulthandler, "register"):
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
+    request = read_record(options.request, HubRequest)
+    token = os.environ["HF_TOKEN"]
+    return _ask(request, token) if options.job == "ask" else _fetch(request, token)
+
+
+def _ask(request: HubRequest, token: str) -> int:
+    # Here and not above: the import takes a while, and --help must not need it.
+    from m43.harness.hub_questions import ask
+
+    _print(ask(request, token, tell=_print))
+    return DONE
+
+
+def _fetch(request: HubRequest, token: str) -> int:
+    from m43.harness.hub_files import FetchFailedError, fetch
+
+    def beat(heartbeat: Heartbeat) -> None:
+        if request.heartbeat:
+            write_record(Path(request.heartbeat), heartbeat)
+
+    try:
+        _print(fetch(request, token, beat=beat))
+    except FetchFailedError as error:
+        _print(error.failed)
+        return FAILED
+    return DONE
+
+
+def _print(value: object) -> None:
+    sys.stdout.write(typed_json.dump_line(value))
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,264 @@
+"""The download, in the child: the pinned files in the cache, digested again from their bytes.
+
+By plain HTTP each file is asked for once, and a second request for it is not sent. With Xet the
+requests are hf_xet's own, which nobody here sees; the parent ends the child when it stands still.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+from huggingface_hub import hf_hub_download, hf_hub_url
+from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
+
+from m43.evidence.hub_failure import cause_names, chain
+from m43.harness.hub_client import ANSWER_BYTES, AnswerTooLargeError, Others, hub_client, told
+from m43.harness.hub_exchange import Arrival, Failed, Fetched, HubRequest
+from m43.records import Heartbeat, PinnedFile
+
+TIMEOUT_S = 30.0
+_CHUNK_BYTES = 1 << 20
+_SECONDS_BETWEEN_BEATS = 0.5
+_LONGEST_ERROR = 600
+# huggingface_hub repeats these by itself, after waiting. Source: 2.4, utils/_http.py.
+_REPEATED_STATUSES = (408, 429)
+
+Beat = Callable[[Heartbeat], None]
+
+
+class RefusedError(Exception):
+    """The hub answered with an error; nothing is asked twice."""
+
+
+class AskedAgainError(Exception):
+    """A second request for what was asked before, which the client was about to send."""
+
+
+class OtherCommitError(Exception):
+    """A hub that speaks of another commit than it was asked for; the client would file under it."""
+
+
+class FetchFailedError(Exception):
+    """A file that did not come; what happened is its argument."""
+
+    def __init__(self, failed: Failed) -> None:
+        super().__init__(failed.text)
+        self.failed = failed
+
+
+def fetch(
+    request: HubRequest,
+    token: str,
+    *,
+    beat: Beat = lambda heartbeat: None,
+    secrets: Sequence[str] = (),
+) -> Fetched:
+    """Bring the pinned files into the cache and digest what lies there.
+
+    Args:
+        request: The hub, the revision, its files as the auth gate was told of them, the cache.
+        token: Sent to the hub, and to no storage.
+        beat: Is told which file is being moved or digested, and how many of its bytes are.
+        secrets: What may be found in nothing that is returned.
+
+    Raises: FetchFailedError.
+    """
+    watch = _Watch(request, (token, *secrets), beat)
+    with hub_client(
+        timeout_s=TIMEOUT_S,
+        on_request=watch.see_request,
+        on_response=watch.see_response,
+        on_error=watch.see_error,
+        most_bytes=watch.most_bytes,
+    ):
+        arrivals = tuple(watch.arrive(pinned, token) for pinned in request.pinned)
+    return Fetched(arrivals=arrivals, requests=watch.requests, unasked=watch.others.requests)
+
+
+class _Watch:
+    """Watches the requests for one file after the other."""
+
+    def __init__(self, request: HubRequest, secrets: Sequence[str], beat: Beat) -> None:
+        self._wanted = request
+        self._secrets = secrets
+        self._beats = _Beats(beat)
+        self.others = Others(secrets)
+        self.requests = 0
+        self._asked: set[tuple[str, str]] = set()
+        # Where the file that is being fetched is asked for: at the hub, and wherever that sends.
+        self._addresses: set[str] = set()
+        self._host, self._status = "", 0
+        self._error: Exception | None = None
+        self._size_bytes = 0
+
+    def see_request(self, request: Any) -> None:
+        """Let each request for the file pass once.
+
+        Raises: AskedAgainError.
+        """
+        if not self._is_mine(request):
+            self.others.sent(request)
+            return
+        asked = (str(request.method), str(request.url))
+        if asked in self._asked:
+            raise AskedAgainError(f"{asked[0]} of the same address, a second time; not sent")
+        self._asked.add(asked)
+        self.requests += 1
+        self._host, self._status = str(request.url.host), 0
+
+    def see_response(self, response: Any) -> None:
+        """Refuse an answer before the client waits and asks again, or files a foreign commit.
+
+        Raises: RefusedError, OtherCommitError.
+        """
+        if not self._is_mine(response.request):
+            self.others.answered(response)
+            return
+        self._status = status = int(response.status_code)
+        if status in _REPEATED_STATUSES or status >= 500:
+            raise RefusedError(f"{self._host} answered {status}")
+        if location := response.headers.get("location"):
+            self._addresses.add(urljoin(str(response.request.url), str(location)))
+        # What describes the file: a redirect within the hub does not yet.
+        describes = status < 300 or "x-linked-etag" in response.headers
+        if response.request.method == "HEAD" and status < 400 and describes:
+            self._require_commit(response.headers.get("x-repo-commit"))
+
+    def see_error(self, error: Exception) -> None:
+        """Keep what a request failed with: the client may ask again instead of telling."""
+        if not isinstance(error, AskedAgainError):
+            self._error = error
+
+    def most_bytes(self, response: Any) -> int:
+        """Say how long an answer's body may be: as long as the file, if it is that."""
+        is_file = response.request.method == "GET" and int(response.status_code) in (200, 206)
+        return max(self._size_bytes if is_file else 0, ANSWER_BYTES)
+
+    def arrive(self, pinned: PinnedFile, token: str) -> Arrival:
+        """Bring one file, or find it in the cache; digest it.
+
+        Raises: FetchFailedError.
+        """
+        wanted, name = self._wanted, pinned.name
+        url = hf_hub_url(wanted.repo, name, revision=wanted.revision, endpoint=wanted.endpoint)
+        self._addresses, self._size_bytes = {url}, pinned.size_bytes
+        self._host, self._status, self._error = "", 0, None
+        self._beats.begin(f"download {name}", pinned.size_bytes)
+        try:
+            text = hf_hub_download(
+                wanted.repo,
+                name,
+                revision=wanted.revision,
+                cache_dir=wanted.cache or None,
+                endpoint=wanted.endpoint,
+                token=token,
+                etag_timeout=TIMEOUT_S,
+                tqdm_class=_meter(self._beats, pinned.size_bytes),
+            )
+            path, moved = Path(text), self._beats.done
+            self._beats.begin(f"digest {name}", pinned.size_bytes)
+            found = _digested(pinned, path, self._beats)
+        except Exception as error:
+            raise FetchFailedError(self._failed(name, error)) from error
+        return Arrival(found=found, path=path, bytes_moved=moved)
+
+    def _require_commit(self, name: str | None) -> None:
+        if name != self._wanted.revision:
+            raise OtherCommitError(
+                f"the hub answers for commit {name or 'none'}, not for the pinned one"
+            )
+
+    def _failed(self, name: str, error: Exception) -> Failed:
+        # What came before the second request tells why there would have been one.
+        parts = [part for part in chain(error) if not isinstance(part, AskedAgainError)]
+        first = parts[0] if parts else self._error or error
+        return Failed(
+            name=name,
+            text=told(f"{type(first).__name__}: {first}", _LONGEST_ERROR, self._secrets),
+            causes=cause_names(first),
+            status=self._status if self._status >= 400 else 0,
+            host=told(self._host, _LONGEST_ERROR, self._secrets),
+        )
+
+    def _is_mine(self, request: Any) -> bool:
+        token_for_xet = f"/api/models/{self._wanted.repo}/xet-read-token/"
+        return str(request.url) in self._addresses or request.url.path.startswith(token_for_xet)
+
+
+class _Beats:
+    """Tells where the download is, no oftener than useful. Nothing beats but what moves."""
+
+    def __init__(self, beat: Beat) -> None:
+        self._tell = beat
+        self._number = 0
+        self._at = -float("inf")
+        self._phase, self._total = "", 0
+        self.done = 0
+
+    def begin(self, phase: str, total: int) -> None:
+        """Begin with a file."""
+        self._phase, self._total, self.done = phase, total, 0
+        self._say()
+
+    def move(self, size_bytes: int) -> None:
+        """Take what has come."""
+        self.done += size_bytes
+        if time.monotonic() - self._at >= _SECONDS_BETWEEN_BEATS:
+            self._say()
+
+    def _say(self) -> None:
+        self._number += 1
+        self._at = time.monotonic()
+        self._tell(
+            Heartbeat(
+                phase=self._phase,
+                done=self.done,
+                total=self._total,
+                loss_nats=0,
+                tokens_per_s=0,
+                beat=self._number,
+            )
+        )
+
+
+def _meter(beats: _Beats, size_bytes: int) -> type:
+    """Make the class that huggingface_hub shows its progress to, for either transport."""
+
+    class Meter(tqdm):
+        """A progress bar that draws nothing, and ends a file that is longer than pinned."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **(kwargs | {"disable": True}))
+
+        def update(self, n: float | None = 1) -> None:
+            beats.move(int(n or 0))
+            if beats.done > size_bytes:
+                raise AnswerTooLargeError(f"more than the {size_bytes:,} bytes of the file")
+
+        def update_transfer(self, n: float | None = 1) -> None:
+            """Take what hf_xet has on the way: it is a sign of life, and not yet the file."""
+            beats.move(0)
+
+        def set_transfer_postfix_str(self, *args: Any, **kwargs: Any) -> None:
+            """Draw no speed either."""
+
+    return Meter
+
+
+def _digested(pinned: PinnedFile, path: Path, beats: _Beats) -> PinnedFile:
+    kind = pinned.digest_kind
+    size = path.stat().st_size
+    digest = hashlib.sha256() if kind == "sha256" else hashlib.sha1(usedforsecurity=False)
+    if kind == "git-sha1":
+        # Source: git hash-object: a blob's name covers a header with its length.
+        digest.update(f"blob {size}\0".encode())
+    with path.open("rb") as file:
+        while piece := file.read(_CHUNK_BYTES):
+            digest.update(piece)
+            beats.move(len(piece))
+    return PinnedFile(
+        name=pinned.name, size_bytes=size, digest_kind=kind, digest=digest.hexdigest()
+    )

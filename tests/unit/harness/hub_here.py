@@ -1,0 +1,31 @@
+"""The hub child's work in this process: for tests that ask hundreds of hubs."""
+
+from m43.harness import auth, download
+from m43.harness.hub_exchange import Fetched
+from m43.harness.hub_files import FetchFailedError, fetch
+from m43.harness.hub_process import hub_request
+from m43.harness.hub_questions import ask
+from m43.harness.world import World
+from m43.profile import Profile
+from m43.records import AuthRecord
+
+
+def asked_here(world: World, profile: Profile) -> AuthRecord:
+    """Ask as the child does, and record it as the gate does."""
+    request = hub_request(world, profile)
+    said = ask(request, world.token.value, secrets=world.secrets)
+    return auth.record_of(world, profile, said, 0.0)
+
+
+def fetched_here(world: World, profile: Profile, auth_record: AuthRecord) -> Fetched:
+    """Fetch as the child does, and judge it as the gate does.
+
+    Raises: GateStoppedError.
+    """
+    request = download.fetch_request(world, profile, auth_record.files)
+    try:
+        fetched = fetch(request, world.token.value, secrets=world.secrets)
+    except FetchFailedError as error:
+        raise download.refusal(error.failed, request) from None
+    download.require_same(request.pinned, fetched.arrivals)
+    return fetched
