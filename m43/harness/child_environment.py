@@ -118,7 +118,8 @@ def hub_environment(
         transport: How files are moved.
         proxied: Whether proxies are for this hub; a hub on this machine is reached directly.
         repository: The folder that holds m43.
-        parent_pid: By which the child and what it starts are known.
+        parent_pid: By which the child and what it starts are known, apart from other children of
+            the same parent: the checklist has two at once, and ends each with all that is its own.
     """
     wanted = _NAMES | _HUB_NAMES
     kept = {
@@ -144,5 +145,5 @@ def hub_environment(
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONNOUSERSITE": "1",
-        "M43_PARENT_PID": str(parent_pid),
+        "M43_PARENT_PID": f"{parent_pid}-hub",
     }

@@ -42,7 +42,15 @@ LEFT = {
     "auth": ("auth.json",),
     "venv": ("venv.json", "plan.json", "env_snapshot.txt", "gpu_snapshot.txt"),
     "train-300": (
-        *("download.json", "training_metrics.jsonl", "model", "training_log.txt", "lint.json"),
+        *(
+            "download.json",
+            "download.process.json",
+            "download_log.txt",
+            "training_metrics.jsonl",
+            "model",
+            "training_log.txt",
+            "lint.json",
+        ),
         *("train.heartbeat.json", "train.json", "train.process.json"),
     ),
     "eval": (

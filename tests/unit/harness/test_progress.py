@@ -69,12 +69,20 @@ def test_before_the_first_beat_the_child_is_starting() -> None:
 
 
 def test_a_download_tells_its_bytes() -> None:
-    """Small files go by unsaid."""
+    """Which file it is at, and how much of it has come."""
     progress = Progress("train-300")
-    progress.file("config.json", 600, 600)
-    assert progress.line == "preparing"
-    progress.file("model.safetensors", 2**21, 2**22)
-    assert progress.line == "download model.safetensors: 2 of 4 MiB"
+    progress.download(Sight(beat=None, steps=0, elapsed_s=3.0))
+    assert progress.line == "asking for the model's files, 0:03"
+    beat = Heartbeat(
+        phase="download model.safetensors",
+        done=2**21,
+        total=2**22,
+        loss_nats=0,
+        tokens_per_s=0,
+        beat=1,
+    )
+    progress.download(Sight(beat=beat, steps=2**21, elapsed_s=5.0))
+    assert progress.line == "download model.safetensors: 2 of 4 MiB, 0:05"
 
 
 @pytest.mark.parametrize(

@@ -257,6 +257,6 @@ def test_without_a_terminal_nothing_is_shown_and_nothing_fails(tmp_path: Path) -
     view = RunView(screen_of(None), contract(), words)
     with view.shown("train-300"):
         view.child(sight(1))
-        view.file("model.safetensors", 1, 2**21)
+        view.download(Sight(beat=None, steps=0, elapsed_s=3.0))
     assert view.progress is not None
-    assert view.progress.line == "download model.safetensors: 0 of 2 MiB"
+    assert view.progress.line == "asking for the model's files, 0:03"
