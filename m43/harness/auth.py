@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from m43.evidence.hub_failure import CHILD_ENDED, DEADLINE
 from m43.evidence.secrets import redact
-from m43.harness.hub_exchange import Asked
+from m43.harness.hub_exchange import Asked, Failed
 from m43.harness.hub_process import (
     ending_words,
     endpoint_of,
@@ -58,12 +58,17 @@ def _whole(outcome: Outcome, profile: Profile) -> Asked:
     asked = last_of(outcome, Asked) or _NOTHING
     if not asked.asking:
         return asked
-    if outcome.record.ended_by_parent == "no":
-        cause, words = CHILD_ENDED, ending_words(outcome)
+    causes: tuple[str, ...]
+    failed = last_of(outcome, Failed)
+    if outcome.record.ended_by_parent != "no":
+        words = f"no end after {profile.deadlines.auth_s:.0f} s, for all questions"
+        text, causes = f"{DEADLINE}: {words}", (DEADLINE,)
+    elif failed is not None:
+        text, causes = failed.text, failed.causes
     else:
-        cause, words = DEADLINE, f"no end after {profile.deadlines.auth_s:.0f} s, for all questions"
-    text = visible(f"{cause}: {words}")[:_LONGEST_ERROR]
-    late = HubResponse(step=asked.asking, status=0, error=text, causes=(cause,))
+        text, causes = f"{CHILD_ENDED}: {ending_words(outcome)}", (CHILD_ENDED,)
+    error = visible(text)[:_LONGEST_ERROR]
+    late = HubResponse(step=asked.asking, status=0, error=error, causes=causes)
     return replace(asked, asking="", responses=(*asked.responses, late))
 
 

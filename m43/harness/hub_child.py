@@ -14,11 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from m43 import typed_json
-from m43.harness.hub_exchange import HubRequest
+from m43.evidence.hub_failure import cause_names
+from m43.harness.hub_exchange import Failed, HubRequest, told
 from m43.records import Heartbeat
 from m43.run_dir import read_record, write_record
 
 DONE, FAILED = 0, 3
+_LONGEST_ERROR = 600
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -31,12 +33,17 @@ def main(arguments: Sequence[str]) -> int:
     if hasattr(faulthandler, "register"):
         faulthandler.register(signal.SIGUSR1, all_threads=True)
     request = read_record(options.request, HubRequest)
-    token = os.environ["HF_TOKEN"]
-    return _ask(request, token) if options.job == "ask" else _fetch(request, token)
+    work = _ask if options.job == "ask" else _fetch
+    try:
+        return work(request, os.environ["HF_TOKEN"])
+    except Exception as error:  # noqa: BLE001 (a client that cannot even start is an answer, too)
+        text = told(f"{type(error).__name__}: {error}", _LONGEST_ERROR, (os.environ["HF_TOKEN"],))
+        _print(Failed(name="", text=text, causes=cause_names(error), status=0, host=""))
+        return FAILED
 
 
 def _ask(request: HubRequest, token: str) -> int:
-    # Here and not above: the import takes a while, and --help must not need it.
+    # Here and not above: the client may be what fails, at its import already.
     from m43.harness.hub_questions import ask
 
     _print(ask(request, token, tell=_print))

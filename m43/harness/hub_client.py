@@ -12,8 +12,7 @@ import httpx2
 from huggingface_hub import set_client_factory
 from huggingface_hub.utils._http import default_client_factory, hf_request_event_hook
 
-from m43.evidence.secrets import redact
-from m43.plain_text import visible
+from m43.harness.hub_exchange import told
 from m43.records import UnaskedRequest
 
 # What the hub says of a model with some thousand files is below 2 MiB.
@@ -133,9 +132,3 @@ class Others:
         address = told(place, _LONGEST_ADDRESS, self._secrets)
         other = UnaskedRequest(method=str(request.method), address=address, status=status)
         self._seen[id(request)] = (request, other)
-
-
-def told(words: object, most: int, secrets: Sequence[str]) -> str:
-    """Write down what somebody said: on a line, without what steers, and never the token."""
-    text = redact(str(words), secrets)
-    return visible(" ".join(text.split()))[:most]

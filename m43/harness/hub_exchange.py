@@ -1,9 +1,12 @@
 """What passes between m43 and the child process that talks to the hub."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from m43.evidence.secrets import redact
+from m43.plain_text import visible
 from m43.profile import Transport
 from m43.records import HubResponse, HubStep, PinnedFile, UnaskedRequest
 
@@ -71,3 +74,9 @@ class Failed:
     causes: tuple[str, ...]
     status: int  # 0 when no answer of the hub's is behind it
     host: str  # who was asked last; empty when nobody was
+
+
+def told(words: object, most: int, secrets: Sequence[str]) -> str:
+    """Write down what somebody said: on a line, without what steers, and never the token."""
+    text = redact(str(words), secrets)
+    return visible(" ".join(text.split()))[:most]

@@ -15,8 +15,8 @@ from huggingface_hub import hf_hub_download, hf_hub_url
 from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
 from m43.evidence.hub_failure import cause_names, chain
-from m43.harness.hub_client import ANSWER_BYTES, AnswerTooLargeError, Others, hub_client, told
-from m43.harness.hub_exchange import Arrival, Failed, Fetched, HubRequest
+from m43.harness.hub_client import ANSWER_BYTES, AnswerTooLargeError, Others, hub_client
+from m43.harness.hub_exchange import Arrival, Failed, Fetched, HubRequest, told
 from m43.records import Heartbeat, PinnedFile
 
 TIMEOUT_S = 30.0

@@ -6,6 +6,7 @@ import pytest
 
 from m43.rehearsal.faults import Fault, FaultKind
 from tests.faults import matrix
+from tests.faults.agreement import assert_agreement
 from tests.faults.conftest import Starter
 from tests.faults.matrix import Case
 from tests.faults.remains import examine
@@ -50,6 +51,9 @@ def test_a_hub_that_fails_is_named(case: Case, tree: FaultTree, begin: Starter) 
     with the_world(tree, fault) as variables:
         if case.fault in ENDPOINTS:
             tree.write_profile(hub__endpoint=ENDPOINTS[case.fault])
-        rehearsal = begin(**(variables | VARIABLES.get(case.fault, {})))
+        variables |= VARIABLES.get(case.fault, {})
+        rehearsal = begin(**variables)
         status = rehearsal.end()
+        if case.gate == "auth":
+            assert_agreement(tree, rehearsal.name, **variables)
     matrix.enter(case, examine(rehearsal, status, case.closer))
