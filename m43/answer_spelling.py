@@ -36,7 +36,7 @@ _SAME_SIGN: Mapping[int, str] = str.maketrans(
     }
 )
 _BETWEEN_NUMBERS = re.compile(r"(?<=[0-9])(?:\s{2,}|[\t-\r\x1c-\x1f\x85\u2028\u2029])(?=[0-9])")
-# ½ and ¹⁄₂, both of which stand for 1/2; NFKC writes them out.
+# One half as one sign, or with small digits on both sides of a slash; NFKC writes them out.
 _SMALL_FRACTION = re.compile(
     "[\u00bc-\u00be\u2150-\u215e\u2189]|[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+\u2044[\u2080-\u2089]+"
 )
@@ -80,7 +80,7 @@ _SPACE = re.compile(r"\\[,;: ]|(?<=[0-9{}])~(?=[\\a-z])")
 _QUAD = re.compile(r"\\q?quad(?![a-z])")
 _SIGNS: Mapping[str, str] = {
     **{"%": "%", "#": "#", "&": "&", "_": "_", "textdollar": "\uff04"},
-    **{"times": "×", "cdot": "·", "div": "÷", "pm": "±", "pi": "π", "infty": "∞"},
+    **{"times": "\u00d7", "cdot": "·", "div": "÷", "pm": "±", "pi": "π", "infty": "∞"},
     **{"degree": "°", "circ": "°", "euro": "€", "pounds": "£"},
 }
 _SIGN = re.compile(r"\\([%#&_]|[a-z]+)")

@@ -25,7 +25,7 @@ What is forgiven in a number:
     - commas or spaces between thousands, all of them (1,234,567) or none;
     - a plus sign, zeros at the end of decimals, a missing zero before the point (10.0 = 10);
     - a fraction, also a mixed one, for an equal number (2/4 = ½ = 0.5, 1½ = 1.5);
-    - scientific notation (1e3 = 1 × 10^3 = 1000);
+    - scientific notation (1e3 = 1 x 10^3 = 1000);
     - one letter and an equals sign before it (x = 7), unless the other side names another letter;
     - the arithmetic that it is the result of (15 + 27 = 42), whether or not that is true;
     - a currency or a unit from `UNITS`, unless the other side names another unit.
@@ -193,9 +193,10 @@ def _only_numbers(answer: Answer) -> bool:
 
 
 def _read(text: str, *, grouped: bool, depth: int) -> Answer:
-    """Read a text in its one spelling.
+    """Read a text.
 
     Args:
+        text: In its one spelling.
         grouped: Whether a comma between three digits separates thousands, where it can.
         depth: How many brackets are around it.
     """

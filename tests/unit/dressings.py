@@ -118,7 +118,11 @@ def _decimal(draw: st.DrawFn, value: Fraction) -> str:
         text += "0" if "." in text else ".00"
     elif way == "scientific":
         power = draw(st.integers(-2, 5))
-        times = draw(st.sampled_from(["e{}", " × 10^{}", r" \times 10^{{{}}}", "x10^{}"]))
+        times = draw(
+            st.sampled_from(
+                ["e{}", " \N{MULTIPLICATION SIGN} 10^{}", r" \times 10^{{{}}}", "x10^{}"]
+            )
+        )
         text = decimal(value / Fraction(10) ** power).replace("-", minus) + times.format(power)
     elif way == "equation":
         text = draw(st.sampled_from(["x = ", "y="])) + text
