@@ -107,10 +107,11 @@ def extract(output: str, marker: str) -> str:
     r"""Take the answer out of a model's output; empty when there is none.
 
     With a marker it is the rest of the line after its last occurrence, because the reasoning
-    before it may speak of answers too. Without one it is the whole output, which decoding has
-    ended at the template's stop text: where that is a line end, an output that begins with one is
-    no answer. Words that announce the answer are left out; the rest stays as it is, so that
-    whatever the model added ("42, or maybe 43") is still judged with it.
+    before it may speak of answers too; the marks that put the marker in bold go with it. Without
+    one it is the whole output, which decoding has ended at the template's stop text: where that
+    is a line end, an output that begins with one is no answer. Words that announce the answer are
+    left out; the rest stays as it is, so that whatever the model added ("42, or maybe 43") is
+    still judged with it.
 
     Example:
         >>> extract("3 and 4 make 7.\n**Answer:** 7\n", "Answer:")
@@ -161,10 +162,9 @@ def parse(answer: str) -> Answer | None:
 
 def _behind(marker: str, output: str) -> str:
     """Take the line behind the last marker, whose emphasis may end in it or behind it."""
-    # "**Answer**:" for "Answer:".
-    words, colon = marker.removesuffix(":"), ":" if marker.endswith(":") else ""
-    pattern = rf"(.*){re.escape(words)}((?:\*|_){{0,3}}){colon}(.*)"
-    found = re.fullmatch(pattern, output, re.DOTALL)
+    words, colon = marker.removesuffix(":"), marker.endswith(":")
+    behind = "([*_]{0,3}):" if colon else "()"  # "**Answer**:" for "Answer:"
+    found = re.fullmatch(f"(.*){re.escape(words)}{behind}(.*)", output, re.DOTALL)
     if found is None:
         return ""
     opened = _EMPHASIS_AT_END.search(found[1])

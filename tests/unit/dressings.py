@@ -155,7 +155,7 @@ def _fraction(draw: st.DrawFn, meaning: Meaning) -> str:
     if not mixed:
         return form
     # What is drawn as a fraction needs no space behind the whole.
-    return f"{whole}{' ' if form[0].isascii() and form[0] != chr(92) else ''}{form}"
+    return f"{whole}{'' if form.startswith((chr(92), *SMALL.values())) else ' '}{form}"
 
 
 @st.composite
@@ -193,7 +193,7 @@ def _list(draw: st.DrawFn, meaning: Meaning) -> str:
 
 @st.composite
 def _time(draw: st.DrawFn, meaning: Meaning) -> str:
-    hour, minute, half = meaning.says  # type: ignore[misc]
+    hour, minute, half = meaning.says
     front = f"{hour:02d}" if draw(st.booleans()) else str(hour)
     if minute or draw(st.booleans()):
         front += f":{minute:02d}"
@@ -279,7 +279,7 @@ DRESSINGS: tuple[Dressing, ...] = (
     _around("lead-in", "**The final answer is ", "**", suits=_without("*")),
     *(_around("space", "\N{NO-BREAK SPACE} ", space) for space in (" ", "\u202f\n", "\u3000")),
     *(
-        Dressing(group="unseen", wear=lambda text, mark=mark: mark.join(text))  # type: ignore[misc]
+        Dressing(group="unseen", wear=lambda text, mark=mark: mark.join(text))
         for mark in ("\N{ZERO WIDTH SPACE}", "\N{WORD JOINER}", "\N{SOFT HYPHEN}")
     ),
     _around("unseen", "\ufeff\N{LEFT-TO-RIGHT MARK}", "\N{ZERO WIDTH JOINER}"),

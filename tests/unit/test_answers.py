@@ -506,6 +506,7 @@ def test_a_number_of_thousands_of_digits_is_compared_as_text() -> None:
         ("**Answer**: 7", "Answer:", "7"),
         ("Answer: **7** or *8*", "Answer:", "**7** or *8*"),
         ("**Answers: 7**", "Answer:", ""),
+        ("####**7**", "####", "**7**"),
     ],
 )
 def test_takes_the_answer_behind_the_last_marker(output: str, marker: str, answer: str) -> None:
