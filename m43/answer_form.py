@@ -2,7 +2,8 @@
 
 from typing import Literal, get_args
 
-from m43.answers import Number, parse
+from m43.answer_spelling import spelled
+from m43.answers import List, Number, parse
 
 Form = Literal["number", "fraction", "money", "percent", "number with unit", "list", "text"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -18,14 +19,13 @@ def form_of(answer: str) -> Form:
         >>> [form_of(text) for text in ("7", "1/216", "$2.37", "472 km", "5, 7", "Friday")]
         ['number', 'fraction', 'money', 'number with unit', 'list', 'text']
     """
-    items = parse(answer)
-    if len(items) > 1:
+    item = parse(answer)
+    if isinstance(item, List):
         return "list"
-    item = items[0] if items else None
     if not isinstance(item, Number):
         return "text"
     if item.percent:
         return "percent"
     if item.unit:
         return "money" if item.unit in _MONEY else "number with unit"
-    return "fraction" if "/" in answer else "number"
+    return "fraction" if "/" in spelled(answer) else "number"

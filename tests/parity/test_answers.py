@@ -4,6 +4,7 @@ m43 compares exact fractions of the standard library, because `m43 verify` must 
 again on machines that have nothing else. Here a library of the field judges the same pairs.
 """
 
+import re
 from fractions import Fraction
 
 import math_verify
@@ -21,6 +22,8 @@ values = st.one_of(
     ),
 )
 FORMS = ("{}", "{} km", "x = {}", "{} dollars", "{}%")
+# Without commas: math-verify reads a list in $x = 1,000$, m43 one number where one is expected.
+TEX = ("$x = {}$", r"\boxed{{{}}}", r"\({}\)", "${}$.")
 # math-verify reads neither a sign before a currency, nor a fraction after one or before a stop.
 DECIMALS_ONLY = ("${}", "{}.")
 
@@ -35,7 +38,11 @@ def spellings(draw: st.DrawFn) -> str:
     else:
         text = str(value)
     readable = value >= 0 and "/" not in text
-    return draw(st.sampled_from((*FORMS, *(DECIMALS_ONLY if readable else ())))).format(text)
+    forms = (*FORMS, *(DECIMALS_ONLY if readable else ()), *(() if "," in text else TEX))
+    form = draw(st.sampled_from(forms))
+    if form in TEX and "/" in text and draw(st.booleans()):
+        text = re.sub(r"(\d+)/(\d+)", r"\\frac{\1}{\2}", text)
+    return form.format(text)
 
 
 def same_for_math_verify(expected: str, given: str) -> bool:
@@ -70,6 +77,8 @@ def test_both_accept_one_number_written_in_two_ways(value: Fraction, one: str, t
     [
         *(("2.37", "$2.37"), ("472", "472 km"), ("1/216", "1/216"), ("1000", "1,000")),
         *(("7", "x = 7"), ("15", "15.0"), ("1/2", "0.5")),
+        *(("1/2", r"$\frac{1}{2}$"), ("1/2", r"\boxed{\dfrac{1}{2}}"), ("42", r"\(42\)")),
+        *(("1000", r"\boxed{1{,}000}"), ("50%", r"$50\%$"), (r"$\{1, 2\}$", r"$\{2, 1\}$")),
     ],
 )
 def test_the_forms_of_the_samples(expected: str, given: str) -> None:

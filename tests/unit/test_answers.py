@@ -76,7 +76,11 @@ def test_a_number_agrees_with_itself_however_it_is_written(pair: tuple[Fraction,
     assert answers.agree(text, plain)
 
 
-@given(st.text(max_size=20), st.text(max_size=20))
+# Sets and "100,200" have a direction; the tables show which.
+undirected = st.text(st.characters(exclude_characters=",{\N{FULLWIDTH COMMA}｛"), max_size=20)
+
+
+@given(undirected, undirected)
 def test_agreement_has_no_direction(left: str, right: str) -> None:
     """It does not matter which of two answers is the expected one."""
     assert answers.agree(left, right) == answers.agree(right, left)
@@ -88,7 +92,7 @@ def test_text_that_is_not_the_number_is_never_accepted_for_it(text: str, value: 
     plain = written(value, commas=False, zeros=0)
 
     if answers.agree(plain, text):
-        (item,) = answers.parse(text)
+        item = answers.parse(text)
         assert isinstance(item, answers.Number)
         assert item.value == value
 
@@ -161,7 +165,7 @@ def test_an_extracted_answer_stands_in_the_output(output: str, marker: str) -> N
     answer = answers.extract(output, marker)
 
     assert answer in output
-    assert answers.agree(answer, answers.extract(answer, "")) == (answers.parse(answer) != ())
+    assert answers.agree(answer, answers.extract(answer, "")) == (answers.parse(answer) is not None)
 
 
 @given(st.text(max_size=20), st.text(max_size=20))
@@ -232,6 +236,179 @@ def test_forgives_how_an_answer_is_written(expected: str, given: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("expected", "outputs"),
+    [
+        ("30", ["**Answer: 30**", "**Result:** $30$", "**The answer is 30.**", "### Answer:\n30"]),
+        (
+            "30",
+            ["#### 30", "Final Answer: The final answer is $\\boxed{30}$", "= 30", "## Answer\n30"],
+        ),
+        (
+            "30",
+            ["\\boxed{30}", "$$30$$", "\\[ 30 \\]", "\\(30\\)", "(30)", "\\left(30\\right)", "30,"],
+        ),
+        (
+            "30",
+            [
+                "3\u200b0",
+                "\ufeff30",
+                "３０",
+                "3e1",
+                "3 × 10^1",
+                "$x = 30$",
+                "12 + 18 = \\boxed{30}",
+            ],
+        ),
+        ("30", ["$30$ km", "30\\text{ km}", "\\boxed{30}~\\mathrm{kg}", "\\boxed{30} km", "(30.)"]),
+        (
+            "$7.50",
+            [
+                "\\$7.50",
+                "$ 7.5",
+                "US$7.50",
+                "USD 7.5",
+                "$\\$7.50$",
+                "**Answer: $7.50**",
+                "$7.5 USD",
+            ],
+        ),
+        ("-5", ["–5", "−5", "‑5", "$-5$", "**Answer:** –5", "-\\frac{10}{2}", "(-5)", "—5"]),
+        (
+            "3/4",
+            [
+                "\\frac{3}{4}",
+                "\\dfrac34",
+                "$\\tfrac{3}{4}$",
+                "¾",
+                "³⁄₄",
+                "3⁄4",
+                "\\boxed{\\frac{3}{4}}.",
+            ],
+        ),
+        ("3/4", ["\\frac{6}{8}", "x = \\frac{3}{4}", "**¾**", "0.75", "75e-2", "３/４"]),
+        ("2 1/4", ["2¼", "2 ¼", "2\\frac{1}{4}", "$2\\tfrac14$", "9/4", "2.25"]),
+        ("25%", ["25\\%", "25 \\%", "$25\\%$", "25 percent", "２５％", "**25 %**"]),
+        (
+            "12000",
+            ["12,000", "12 000", "12\u202f000", "12\\,000", "12{,}000", "12,\\!000", "1.2e4"],
+        ),
+        (
+            "12000",
+            ["(12,000)", "**12 000**.", "$12{,}000$", "\\$12,000", "1.2 \\times 10^{4}", "1.2×10⁴"],
+        ),
+        ("0.0012", ["1.2e-3", "1.2 × 10⁻³", "$1.2 \\times 10^{-3}$"]),
+        ("60°", ["60^\\circ", "$60^{\\circ}$", "60 degrees", "60º", "60\\degree"]),
+        ("20 °C", ["20℃", "20^\\circ\\text{C}", "20^{\\circ} \\mathrm{C}", "20 degrees Celsius"]),
+        (
+            "100, 200",
+            ["100,200", "[100,200]", "(100, 200)", "100 and 200", "$100$, $200$", "100; 200"],
+        ),
+        (
+            "4, 5, 6",
+            ["[4, 5, 6]", "4,5,6", "4, 5, and 6", "4, 5 and 6", "**4**, **5**, **6**", "{4, 5, 6}"],
+        ),
+        ("4, 5, 6", ["\\{4, 5, 6\\}", "\\left(4, 5, 6\\right)", "Answer: [4, 5, 6].", "(4，5，6)"]),
+        ("1234, 5678", ["1,234, 5,678", "[1,234, 5,678]", "1,234 and 5,678", "1 234; 5 678"]),
+        ("{4, 5, 6}", ["6, 5, 4", "{5, 4, 6}", "\\{6,4,5\\}", "$\\left\\{4, 6, 5\\right\\}$"]),
+        ("(1, 2), (3, 4)", ["(1,2),(3,4)", "(1, 2) and (3, 4)", "[(1, 2), (3, 4)]"]),
+        ("(100,200)", ["(100, 200)", "100, 200", "(100,200)"]),
+        ("[0, 1)", ["[0,1)", "$[0, 1)$"]),
+        (
+            "D",
+            [
+                "(D)",
+                "D.",
+                "D)",
+                "[D]",
+                "d",
+                "Option D",
+                "**(D)**",
+                "\\text{(D)}",
+                "The answer is (D).",
+            ],
+        ),
+        ("isn't", ["isn’t", "isn´t", "“isn’t”", "**Isn’t.**"]),
+        ("12:30 PM", ["12:30PM", "12:30 p.m.", "12:30 P.M", "12:30\u202fpm.", "(12:30pm)"]),
+        ("3:00 AM", ["3 am", "3AM", "03:00 a.m."]),
+        ("09:05", ["9:05"]),
+        ("sixty-two", ["sixty two", "Sixty‑Two.", "sixty–two"]),
+        ("one hundred five", ["one hundred and five"]),
+        ("two-thirds", ["two thirds"]),
+        ("√2", ["\\sqrt{2}", "$\\sqrt{2}$"]),
+        (".", ["."]),
+        (";", [";", "“;”"]),
+        ("+", ["Answer: +"]),
+    ],
+)
+def test_a_careful_reader_takes_it_for_right(expected: str, outputs: list[str]) -> None:
+    """Spellings of models and of people, taken out and judged as in a run."""
+    for output in outputs:
+        answer = answers.extract(output, "")
+        assert answers.agree(expected, answer), output
+        assert answers.is_answer(expected, answer), output
+
+
+@pytest.mark.parametrize(
+    ("expected", "outputs"),
+    [
+        (
+            "30",
+            ["-30", "30%", "3 0", "3\u20620", "- 30", "~30", "≈ 30", "about 30", "30?", "~~30~~"],
+        ),
+        ("30", ["30 or 31", "30 and 31", "30, not 31", "30..", "[3, 0]", "3\\boxed{0}", "29 + 1"]),
+        (
+            "30",
+            [
+                "Between 29 and 31, so I take 30",
+                "I think that 30 of the 40 are right",
+                "30 thousand",
+            ],
+        ),
+        (
+            "4200",
+            [
+                "4 $200$",
+                "4\\boxed{200}",
+                "\\(4\\)\\(200\\)",
+                "4\n200",
+                "4  200",
+                "4\t200",
+                "4, 200",
+            ],
+        ),
+        ("-5", ["5", "(5)", "- 5", "5-", "+5"]),
+        ("1,000", ["1, 000", "1.000", "1,00", "[1, 0]"]),
+        ("1, 000", ["1,000"]),
+        ("100,200", ["100, 200", "[100, 200]"]),
+        ("100200", ["100, 200", "100; 200"]),
+        ("100, 200", ["200,100", "100200", "100 200"]),
+        ("4, 5", ["5, 4", "{5, 4}", "4, 5, 6", "45", "4.5"]),
+        ("[4, 5]", ["[5, 4]", "(4, 5)", "{4, 5}"]),
+        ("{4, 5}", ["{4, 6}", "4, 5, 5", "[5, 4]", "4"]),
+        ("[0, 1)", ["(0, 1]", "[0, 1]", "0, 1"]),
+        ("$5, $6", ["€5, €6"]),
+        ("€5, €6", ["$5 and $6"]),
+        ("25%", ["0.25", "1/4", "25"]),
+        ("3/2", ["1 3/2", "31/2"]),
+        ("11/2", ["1½", "1 1/2"]),
+        ("1/25", ["½5", "\\frac{1}{2}5"]),
+        ("x^1/2", ["x^{\\frac{1}{2}}", "x^\\frac12"]),
+        ("1000", ["10^3", "1e-3", "1 00", "10 00"]),
+        ("12:30 PM", ["12:30 AM", "12:30", "12:31 PM", "1230 PM"]),
+        ("D", ["(C)", "(D) or (C)", "D and C", "D) the last", "Option C"]),
+        ("sixty-two", ["62", "sixty-three", "sixty"]),
+        ("A*", ["A"]),
+        ("__init__", ["init"]),
+        ("fish and chips", ["fish", "chips and fish"]),
+    ],
+)
+def test_a_careful_reader_takes_it_for_wrong(expected: str, outputs: list[str]) -> None:
+    """What looks alike and says something else, or does not commit itself."""
+    for output in outputs:
+        assert not answers.agree(expected, answers.extract(output, "")), output
+
+
+@pytest.mark.parametrize(
     ("expected", "given"),
     [
         ("72", "7.2"),
@@ -286,7 +463,6 @@ def test_forgives_how_an_answer_is_written(expected: str, given: str) -> None:
         ("Paris", "Pari"),
         ("", ""),
         ("5", ""),
-        (".", "."),
     ],
 )
 def test_refuses_what_is_another_answer(expected: str, given: str) -> None:
@@ -319,6 +495,18 @@ def test_a_number_of_thousands_of_digits_is_compared_as_text() -> None:
         ("I think the answer is 42", "", "I think the answer is 42"),
         ("42, so the answer is 43", "", "42, so the answer is 43"),
         ("There are 150 minutes in 2.5 hours.", "", "There are 150 minutes in 2.5 hours."),
+        ("**Answer:** 7", "", "7"),
+        ("**Final Answer: 7**.", "", "7"),
+        ("__Answer:__ **7**", "", "**7**"),
+        ("**Answer: 7", "", "7"),
+        ("3 + 4 = 7 #### 7", "####", "7"),
+        ("**Answer:** 7\nmore", "Answer:", "7"),
+        ("**Answer:**\n7", "Answer:", "7"),
+        ("*Answer: 7*.", "Answer:", "7"),
+        ("**Answer**: 7", "Answer:", "7"),
+        ("Answer: **7** or *8*", "Answer:", "**7** or *8*"),
+        ("**Answers: 7**", "Answer:", ""),
+        ("####**7**", "####", "**7**"),
     ],
 )
 def test_takes_the_answer_behind_the_last_marker(output: str, marker: str, answer: str) -> None:
@@ -336,6 +524,11 @@ def test_takes_the_answer_behind_the_last_marker(output: str, marker: str, answe
         ("150", "", False),
         ("1, 2", "2, 1", True),
         ("1, 2", "1 2", False),
+        ("1, 2", "300,400", True),
+        ("1, 2", "3,000", False),
+        ("B", "(C)", True),
+        ("B", "**Answer:** (C)", True),
+        ("42", "\\boxed{\\frac{1}{2}}", True),
         ("No", "Yes", True),
         ("No", "No, she is a wug.", False),
         ("No", ":::::::::", False),
