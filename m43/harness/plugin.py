@@ -46,6 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     # Here and not above: unit tests need none of this.
     from m43.harness import reporting, stages
+    from m43.harness.noted import Noted
 
     config.pluginmanager.register(stages, "m43-stages")
     config.pluginmanager.register(_Marker(asked.marker), "m43-marker")
@@ -55,10 +56,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if problems:
         raise pytest.UsageError(selection.refusal(problems))
     plan = _plan(config, asked)
+    noted = Noted()
+    noted.let_warnings_pass(config)
+    config.pluginmanager.register(noted, "m43-noted")
     # What pytest says of itself before a run tells a person nothing about the run.
     config.option.no_header = config.option.no_header or config.option.verbose <= 0
     config.pluginmanager.register(reporting.Metadata(), "m43-metadata")
-    config.pluginmanager.register(reporting.Reporting(plan), "m43-reporting")
+    config.pluginmanager.register(reporting.Reporting(plan, noted), "m43-reporting")
 
 
 class _Marker:

@@ -12,7 +12,9 @@ COMMANDS = (
 # Without one of these a run would leave no report, or wait for ever.
 REQUIRED_PLUGINS = ("html", "timeout", "junitxml", "terminal", "python", "assertion", "metadata")
 # What m43 itself registers when a run begins; `-p no:NAME` would switch it off just as well.
-OWN_PLUGINS = ("m43-stages", "m43-marker", "m43-metadata", "m43-reporting", "m43-view")
+OWN_PLUGINS = (
+    "m43-stages", "m43-marker", "m43-metadata", "m43-reporting", "m43-view", "m43-noted",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
