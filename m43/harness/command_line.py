@@ -9,7 +9,7 @@ import pytest
 
 from m43.harness import loaded_plugins
 from m43.harness.loaded_plugins import LoadedPlugin
-from m43.harness.selection import OWN_PLUGINS, REQUIRED_PLUGINS, Asked
+from m43.harness.selection import OWN_PLUGINS, REQUIRED_PLUGINS, Asked, inside
 
 # Options that only look, by the names under which pytest keeps them.
 _PASSIVE = (
@@ -59,6 +59,7 @@ def read(config: pytest.Config, repository: Path) -> Asked:
     return Asked(
         marker=str(config.getoption("markexpr", "") or "").strip(),
         arguments=tuple(config.args),
+        named=config.args_source is pytest.Config.ArgsSource.ARGS,
         switches=tuple(_given(config)),
         missing_plugins=tuple(
             [name for name in REQUIRED_PLUGINS if not manager.hasplugin(name)]
@@ -68,8 +69,8 @@ def read(config: pytest.Config, repository: Path) -> Asked:
         passive=any(config.getoption(name, False) for name in _PASSIVE),
         optimized=sys.flags.optimize > 0,
         rewritten=config.getoption("assertmode", "rewrite") == "rewrite",
-        inifile=config.inipath,
-        rootdir=config.rootpath,
+        inifile=inside(config.inipath, repository) if config.inipath else None,
+        rootdir=inside(config.rootpath, repository),
         folder=Path(config.invocation_params.dir),
     )
 

@@ -71,9 +71,14 @@ class _Marker:
     def __init__(self, marker: str) -> None:
         self._marker = marker
 
+    @staticmethod
+    def _is_contract(path: Path) -> bool:
+        # Through a link it has another name.
+        return selection.inside(path, REPOSITORY) == contract_path(REPOSITORY)
+
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Mark a test of the contract."""
-        if self._marker in selection.KINDS and item.path == contract_path(REPOSITORY):
+        if self._marker in selection.KINDS and self._is_contract(item.path):
             item.add_marker(self._marker)
 
 
