@@ -1,5 +1,6 @@
 """The command line: pytest's options as m43 reads them."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,10 +62,15 @@ def read(config: pytest.Config, repository: Path) -> Asked:
         arguments=tuple(config.args),
         named=config.args_source is pytest.Config.ArgsSource.ARGS,
         switches=tuple(_given(config)),
-        missing_plugins=tuple(
-            [name for name in REQUIRED_PLUGINS if not manager.hasplugin(name)]
-            + [name for name in OWN_PLUGINS if manager.is_blocked(name)]
+        blocked_plugins=tuple(
+            name for name in (*REQUIRED_PLUGINS, *OWN_PLUGINS) if manager.is_blocked(name)
         ),
+        missing_plugins=tuple(
+            name
+            for name in REQUIRED_PLUGINS
+            if not manager.hasplugin(name) and not manager.is_blocked(name)
+        ),
+        autoload=not os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"),
         strange_plugins=strange_plugins(config, repository),
         passive=any(config.getoption(name, False) for name in _PASSIVE),
         optimized=sys.flags.optimize > 0,

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,7 +78,7 @@ class Noted:
         self._add(self._warnings, f"{category.__name__}: {message} ({place}:{lineno})")
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> object:
+    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Any:
         """Note the lines that were written to standard error during a test."""
         report: pytest.TestReport = yield
         for name, text in report.sections:

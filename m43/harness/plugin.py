@@ -4,7 +4,10 @@ For every other call of pytest it does nothing at all.
 """
 
 import os
+import sys
+from dataclasses import replace
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,8 @@ from m43.evidence.contract import read_contract
 from m43.harness import command_line, loaded_plugins, selection
 from m43.harness.earlier_attempt import earlier_attempt
 from m43.harness.opening import Plan, contract_path, named, own_command
+from m43.harness.pytest_start import LOOK
+from m43.harness.requirements import own_problems
 from m43.harness.selection import Asked
 from m43.names import is_folder_name
 from m43.profile import LOOPBACK_ENDPOINT, Profile
@@ -23,7 +28,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the two options of a run."""
+    """Add the options of a run."""
     group = parser.getgroup("m43", "m43: the acceptance run")
     group.addoption(
         "--m43-profile",
@@ -36,6 +41,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME",
         help="the name of the run folder below submission_runs/ (default: the profile's)",
     )
+    group.addoption(
+        LOOK, dest="m43_look", action="store_true", help="say what m43 refuses, and begin nothing"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -44,7 +52,16 @@ def pytest_configure(config: pytest.Config) -> None:
     asked = command_line.read(config, REPOSITORY)
     if not selection.concerns_acceptance(asked, REPOSITORY):
         return
-    # Here and not above: unit tests need none of this.
+    looks = bool(config.getoption("m43_look"))
+    problems = own_problems(REPOSITORY / "pyproject.toml", metadata.version, sys.prefix)
+    if problems:
+        # The plugins that are missed come with the packages.
+        asked = replace(asked, missing_plugins=())
+    if looks or not asked.passive:
+        problems += selection.option_problems(asked, REPOSITORY)
+    if problems:
+        raise pytest.UsageError(selection.refusal(problems))
+    # Here and not above: unit tests need none of this, and other environments have not all of it.
     from m43.harness import reporting, stages
     from m43.harness.noted import Noted
 
@@ -52,9 +69,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(_Marker(asked.marker), "m43-marker")
     if asked.passive:
         return
-    problems = selection.option_problems(asked, REPOSITORY)
-    if problems:
-        raise pytest.UsageError(selection.refusal(problems))
     plan = _plan(config, asked)
     noted = Noted()
     noted.let_warnings_pass(config)

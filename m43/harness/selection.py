@@ -27,7 +27,9 @@ class Asked:
         arguments: The paths and node ids, as they were given, or as pytest chose them.
         named: A person gave the arguments.
         switches: Options that were given and that have no place in a run, as a person types them.
-        missing_plugins: Those of `REQUIRED_PLUGINS` and `OWN_PLUGINS` that were switched off.
+        blocked_plugins: Those of `REQUIRED_PLUGINS` and `OWN_PLUGINS` that were switched off.
+        missing_plugins: Those of `REQUIRED_PLUGINS` that are not there, for whatever other reason.
+        autoload: pytest loads the plugins that are installed.
         strange_plugins: Plugins and conftest files that have no place in a run.
         passive: The call only looks: --collect-only, --fixtures, --markers and their like.
         optimized: Python runs without asserts (-O).
@@ -41,7 +43,9 @@ class Asked:
     arguments: tuple[str, ...]
     named: bool = True
     switches: tuple[str, ...] = ()
+    blocked_plugins: tuple[str, ...] = ()
     missing_plugins: tuple[str, ...] = ()
+    autoload: bool = True
     strange_plugins: tuple[str, ...] = ()
     passive: bool = False
     optimized: bool = False
@@ -92,17 +96,28 @@ def _option_problems(asked: Asked, repository: Path) -> Iterator[str]:
             f"found {switch}, expected none: a run is the whole contract, once, in order; "
             "leave it away"
         )
-    for name in asked.missing_plugins:
-        yield (
-            f"found no pytest plugin {name!r}, expected it: leave -p no:{name} and "
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD away, or install it"
-        )
+    yield from _missing_plugin_problems(asked)
     yield from stranger_problems(asked.strange_plugins)
     if asked.optimized:
         yield "found Python without asserts (-O or PYTHONOPTIMIZE), expected asserts: run without"
     if not asked.rewritten:
         yield "found --assert=plain, expected asserts that explain themselves: leave it away"
     yield from _place_problems(asked, repository)
+
+
+def _missing_plugin_problems(asked: Asked) -> Iterator[str]:
+    off, missing = (
+        ", ".join(map(repr, names)) for names in (asked.blocked_plugins, asked.missing_plugins)
+    )
+    if off:
+        yield f"found the pytest plugin {off} switched off, expected it on: leave -p no: away"
+    if missing:
+        way = (
+            "call the pytest of the environment that has m43's packages: .venv/bin/python -m pytest"
+            if asked.autoload
+            else "unset PYTEST_DISABLE_PLUGIN_AUTOLOAD"
+        )
+        yield f"found no pytest plugin {missing}, expected it: {way}"
 
 
 def _place_problems(asked: Asked, repository: Path) -> Iterator[str]:

@@ -76,9 +76,9 @@ def test_the_notes_are_bounded(tmp_path: pytest.TempPathFactory) -> None:
     talk = "".join(f"line {number} {'x' * 9999}\n" for number in range(500))
     report.sections = [("Captured stderr call", f"a secret of some length\n{talk}")]
     steps = noted.pytest_runtest_makereport(pytest.CallInfo.from_call(lambda: None, "call"))
-    next(steps)  # type: ignore[call-overload]
+    next(steps)
     with pytest.raises(StopIteration):
-        steps.send(report)  # type: ignore[attr-defined]
+        steps.send(report)
     record = json.loads(run.noted.read_text())
     assert len(record["stderr"]) == 40
     assert max(map(len, record["stderr"])) == 400

@@ -37,7 +37,8 @@ def test_options_from_the_environment_are_options(copied_tree: CopiedTree) -> No
     result = copied_tree.pytest("acceptance", "-m", "rehearsal", PYTEST_ADDOPTS=options)
     assert result.returncode == 4
     assert not copied_tree.runs.exists()
-    for told in ("-k,", "--lf,", "-o,", "no pytest plugin 'm43-stages'", "the root"):
+    off = "the pytest plugin 'm43-stages' switched off"
+    for told in ("-k,", "--lf,", "-o,", off, "the root"):
         assert f"found {told}" in result.stderr
 
 
@@ -94,7 +95,7 @@ def test_a_call_through_a_link_is_the_same_call(copied_tree: CopiedTree, way: st
 
 
 def test_a_link_to_the_folder_alone_is_refused_in_a_sentence(copied_tree: CopiedTree) -> None:
-    """pytest then reads neither the ini file nor the conftest of the checkout."""
+    """Pytest then reads neither the ini file nor the conftest of the checkout."""
     (copied_tree.root.parent / "short").symlink_to(copied_tree.root / "acceptance")
     result = subprocess.run(
         copied_tree.command("short", "-m", "rehearsal"),

@@ -51,9 +51,17 @@ def test_the_whole_contract_is_let_through(marker: str, arguments: tuple[str, ..
         ({"arguments": ("acceptance", "tests/unit")}, "found tests/unit"),
         ({"arguments": (".",)}, "found ., expected acceptance alone: pytest acceptance -m rehear"),
         ({"marker": "production", "arguments": ("m43",)}, "alone: pytest acceptance -m production"),
-        ({"named": False, "arguments": ("tests/unit",)}, "found no folder, expected acceptance: py"),
+        (
+            {"named": False, "arguments": ("tests/unit",)},
+            "found no folder, expected acceptance: py",
+        ),
         ({"folder": Path("/other")}, "found /other/acceptance, expected /repository/acceptance"),
-        ({"missing_plugins": ("html",)}, "no pytest plugin 'html'"),
+        ({"blocked_plugins": ("html", "timeout")}, "plugin 'html', 'timeout' switched off"),
+        (
+            {"missing_plugins": ("html", "timeout")},
+            "'html', 'timeout', expected it: call the pytest",
+        ),
+        ({"missing_plugins": ("html",), "autoload": False}, "unset PYTEST_DISABLE_PLUGIN_AUTOLOAD"),
         ({"strange_plugins": ("randomly (pytest_randomly)",)}, "-p no:randomly"),
         ({"optimized": True}, "-O"),
         ({"rewritten": False}, "--assert=plain"),
@@ -64,7 +72,10 @@ def test_the_whole_contract_is_let_through(marker: str, arguments: tuple[str, ..
             {"rootdir": Path("/other"), "inifile": Path("/other/pytest.ini")},
             "found the m43 of /repository in a run of /other",
         ),
-        ({"strange_plugins": ("/above/conftest.py",)}, "found /above/conftest.py, expected no conf"),
+        (
+            {"strange_plugins": ("/above/conftest.py",)},
+            "found /above/conftest.py, expected no conf",
+        ),
     ],
 )
 def test_whatever_is_less_or_more_is_refused(changes: dict[str, object], told: str) -> None:
@@ -223,11 +234,11 @@ def test_a_plain_call_asks_for_nothing_special(pytester: pytest.Pytester) -> Non
     assert asked.marker == "rehearsal"
     assert asked.arguments == ("acceptance",)
     assert asked.switches == ()
-    assert asked.missing_plugins == ()
+    assert asked.missing_plugins == asked.blocked_plugins == ()
     assert asked.rewritten
 
 
 def test_a_plugin_that_was_switched_off_is_missed(pytester: pytest.Pytester) -> None:
     """Without it a run would leave no report, or wait for ever."""
     config = pytester.parseconfig("-p", "no:html", "-p", "no:timeout", "-p", "no:junitxml")
-    assert command_line.read(config, ROOT).missing_plugins == ("html", "timeout", "junitxml")
+    assert command_line.read(config, ROOT).blocked_plugins == ("html", "timeout", "junitxml")
