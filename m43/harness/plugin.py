@@ -15,6 +15,7 @@ import pytest
 from m43 import config as profiles
 from m43.errors import M43Error
 from m43.evidence.contract import read_contract
+from m43.evidence.line_ends import checkout_problem
 from m43.harness import command_line, loaded_plugins, selection
 from m43.harness.earlier_attempt import earlier_attempt
 from m43.harness.opening import Plan, contract_path, named, own_command
@@ -58,6 +59,8 @@ def pytest_configure(config: pytest.Config) -> None:
         # The plugins that are missed come with the packages.
         asked = replace(asked, missing_plugins=())
     if looks or not asked.passive:
+        changed = checkout_problem(REPOSITORY)
+        problems += (str(changed),) if changed is not None else ()
         problems += selection.option_problems(asked, REPOSITORY)
     if problems:
         raise pytest.UsageError(selection.refusal(problems))

@@ -121,6 +121,14 @@ def test_a_call_without_a_folder_is_told_the_whole_command(
     refused(copied_tree, told, "-m", marker)
 
 
+def test_a_checkout_with_other_line_ends_is_refused(copied_tree: CopiedTree) -> None:
+    """Told before the first gate, where the toy would only have another revision."""
+    tokenizer = copied_tree.root / "m43" / "rehearsal" / "tokenizer.json"
+    tokenizer.write_bytes(tokenizer.read_bytes().replace(b"\n", b"\r\n"))
+    told = "line ends were changed (LF to CRLF) in 1 file (m43/rehearsal/tokenizer.json) of this"
+    refused(copied_tree, told)
+
+
 def test_a_gate_that_a_conftest_replaced_is_refused_by_name(copied_tree: CopiedTree) -> None:
     """The functions in the process are held against m43's files before the first gate."""
     conftest = copied_tree.root / "acceptance" / "conftest.py"
