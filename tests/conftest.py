@@ -12,3 +12,5 @@ warnings.simplefilter("error")
 def pytest_configure(config: pytest.Config) -> None:
     """Have each test, and each collection of tests, treat a warning as an error."""
     config.addinivalue_line("filterwarnings", "error")
+    # A checkout that may not be written keeps no cache between two calls; no test needs one.
+    config.addinivalue_line("filterwarnings", "ignore::pytest.PytestCacheWarning")
