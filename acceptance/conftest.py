@@ -2,11 +2,24 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from m43.harness.world import World, outside_world, rehearsal_world
 from m43.profile import LOOPBACK_ENDPOINT, Profile
+
+_PLUGIN = "m43.harness.plugin"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a call that leads here past the conftest and the pytest.ini of the checkout."""
+    if not config.pluginmanager.hasplugin(_PLUGIN):
+        checkout = Path(__file__).resolve().parents[1]
+        raise pytest.UsageError(
+            f"found {' '.join(config.args)} without m43's plugin, expected the folder in its "
+            f"checkout: pytest {checkout / 'acceptance'} -m rehearsal"
+        )
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import argparse
 import io
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, call, and give the exit status: 0 well, 1 something does not hold, 2 wrong usage."""
     # These commands look at folders that nothing may be left in, not even compiled modules.
     sys.dont_write_bytecode = True
+    if sys.warnoptions:
+        # PYTHONWARNINGS=error would let a dependency's warning end a command, as it ends no gate.
+        warnings.simplefilter("default")
     for stream in (sys.stdout, sys.stderr):
         # Under LC_ALL=C or in an old pipe a dash or a path may have no bytes of its own.
         if isinstance(stream, io.TextIOWrapper):

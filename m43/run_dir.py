@@ -133,6 +133,10 @@ class RunDir:
         return self.path / "recovery.json"
 
     @property
+    def noted(self) -> Path:
+        return self.path / "noted.json"
+
+    @property
     def reserve(self) -> Path:
         """Room on the disk for the last words of a run that filled it; gone when it is sealed."""
         return self.path / ".reserve"

@@ -9,17 +9,22 @@ from pathlib import Path
 PARTS = ("m43", "acceptance", "conftest.py", "pytest.ini", "pyproject.toml")
 
 
-def digests(repository: Path) -> Mapping[str, str]:
-    """Digest the files of a checkout that a run depends on, by path from its folder on."""
-    paths = [
+def paths(repository: Path) -> tuple[Path, ...]:
+    """List the files of a checkout that a run depends on."""
+    found = [
         path
         for part in PARTS
         for path in ((repository / part).rglob("*") if "." not in part else [repository / part])
         if path.is_file() and "__pycache__" not in path.parts
     ]
+    return tuple(sorted(found))
+
+
+def digests(repository: Path) -> Mapping[str, str]:
+    """Digest the files of a checkout that a run depends on, by path from its folder on."""
     return {
         path.relative_to(repository).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(paths)
+        for path in paths(repository)
     }
 
 

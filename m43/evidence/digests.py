@@ -24,6 +24,11 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def bytes_sha256(data: bytes) -> str:
+    """Give the SHA-256 of bytes that were read already."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def gate_files(run: RunDir, gate: str) -> tuple[Path, ...]:
     """List the records of a gate: what must be there, unchanged, once the gate is closed."""
     files: dict[str, tuple[Path, ...]] = {

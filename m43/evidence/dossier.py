@@ -23,6 +23,7 @@ from m43.evidence.promise import ContractText
 from m43.evidence.redaction import redact
 from m43.evidence.verdict import verdict_words
 from m43.lint_record import LintRecord
+from m43.noted_record import NotedRecord
 from m43.plan_record import PlanRecord
 from m43.profile import Profile
 from m43.records import (
@@ -77,6 +78,7 @@ class Dossier:
     opening: OpeningRecord | None
     vitals: Vitals | None
     recovery: RecoveryRecord | None
+    noted: NotedRecord | None
     profile: Profile | None
     auth: AuthRecord | None
     venv: VenvRecord | None
@@ -168,6 +170,7 @@ def read_dossier(run: RunDir) -> Dossier:
         opening=take((run.opening,), lambda: facts.read_opening(run)),
         vitals=take((run.vitals,), lambda: read_record(run.vitals, Vitals)),
         recovery=take((run.recovery,), lambda: read_record(run.recovery, RecoveryRecord)),
+        noted=take((run.noted,), lambda: read_record(run.noted, NotedRecord)),
         profile=take((run.profile,), run.read_profile),
         auth=take((run.auth,), lambda: facts.read_auth(run)),
         venv=take((run.venv,), lambda: facts.read_venv(run)),

@@ -13,7 +13,7 @@ from m43.evidence.markdown import code, document, prose, rich, table
 from m43.evidence.next_actions import next_actions
 from m43.evidence.plan_checks import venv_gate_checks
 from m43.evidence.promise import CLOSING
-from m43.evidence.sections import NOT_MEASURED
+from m43.evidence.sections import NOT_MEASURED, NOTED
 from m43.evidence.stop import Stop, find_stop
 from m43.evidence.verdict import Verdict
 from m43.records import GATES
@@ -54,6 +54,8 @@ def render_failure(dossier: Dossier, verdict: Verdict) -> str:
             sections.timeline(dossier),
             "## Environment difference",
             sections.environment_difference(dossier),
+            NOTED if dossier.noted else "",
+            sections.noted(dossier),
             "## Earlier attempts",
             sections.attempts(dossier),
             "## Files that cannot be read" if dossier.problems else "",

@@ -52,6 +52,7 @@ FILES: Mapping[str, str] = {
     "provenance.intoto.json": "what the run was made from, as SLSA provenance",
     "seal.dsse.json": "the signature of the person who sealed it",
     "reports.sha256": "the digests of report.html and junit.xml",
+    "noted.json": "warnings that were noted, and judged by nobody",
     "recovery.json": "how a later command closed a run that was cut off",
 }
 
@@ -82,6 +83,7 @@ def provenance_html(dossier: Dossier) -> str:
             folded,
             "<h3>Environment and working tree, before against after</h3>",
             "".join(f"<p>{line}</p>" for line in _difference(dossier)),
+            _noted(dossier),
             "<h3>Earlier attempts</h3>",
             _attempts(dossier),
             "<h3>Impact on M42</h3>",
@@ -121,6 +123,20 @@ def _facts(dossier: Dossier) -> Iterator[tuple[str, str]]:
         yield "trained weights, SHA-256", _code(train.model_sha256)
     if opening:
         yield "m43", escaped(opening.m43_version)
+
+
+def _noted(dossier: Dossier) -> str:
+    """Show what was noted and is judged by nobody; nothing where there is none."""
+    if dossier.noted is None:
+        return ""
+    texts = (*dossier.noted.warnings, *dossier.noted.stderr)
+    more = f" and {dossier.noted.left_out} more" if dossier.noted.left_out else ""
+    items = "".join(f"<li>{_code(text)}</li>" for text in texts)
+    return (
+        "<h3>Warnings that were noted</h3>"
+        f"<details><summary>{len(texts)}{more}, judged by nobody (noted.json)</summary>"
+        f"<ul>{items}</ul></details>"
+    )
 
 
 def _attempts(dossier: Dossier) -> str:

@@ -15,6 +15,8 @@ REHEARSAL = "REHEARSAL \N{EN DASH} not a production run"
 
 NOT_MEASURED = "not measured: the run did not get there"
 
+NOTED = "## Warnings that were noted"
+
 # Written after the verdict, which the documents are part of: they read the same with and without.
 AFTER_THE_VERDICT = "closed"
 
@@ -200,6 +202,22 @@ def environment_difference(dossier: Dossier) -> str:
         names = ", ".join(code(name) for name in closing.changed_paths) or "not named"
         lines.append(f"Working tree: **changed**: {names} (opening.json, closing.json).")
     return "\n".join(f"- {line}" for line in lines)
+
+
+def noted(dossier: Dossier) -> str:
+    """Show the warnings that were noted, if there are any; they decided nothing."""
+    if dossier.noted is None:
+        return ""
+    lines = [
+        *(f"- {prose(text)}" for text in dossier.noted.warnings),
+        *(f"- on standard error: {prose(text)}" for text in dossier.noted.stderr),
+    ]
+    if dossier.noted.left_out:
+        lines.append(f"- and {dossier.noted.left_out} more, which were not kept")
+    return (
+        "What dependencies said while the gates were at work. It ended nothing, and nobody judges "
+        "it (noted.json).\n\n" + "\n".join(lines)
+    )
 
 
 def impact_on_m42(dossier: Dossier) -> str:

@@ -96,6 +96,8 @@ def render_summary(facts: Complete) -> str:
             sections.timeline(dossier),
             "## Environment difference",
             sections.environment_difference(dossier),
+            sections.NOTED if dossier.noted else "",
+            sections.noted(dossier),
             "## Earlier attempts",
             sections.attempts(dossier),
             "## How to verify",

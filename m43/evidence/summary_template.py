@@ -52,6 +52,7 @@ def summary_template(profile: Profile, contract: ContractText) -> str:
         problems=(),
         vitals=None,
         recovery=None,
+        noted=None,
     )
     facts = complete(dossier)
     assert facts is not None, "a specimen has every record"

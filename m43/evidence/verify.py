@@ -7,11 +7,13 @@ the repository only, never from the run folder. What it cannot do: prove who mad
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from m43 import config, scoring
 from m43.errors import M43Error, Problem
-from m43.evidence import manifest, secrets
+from m43.evidence import line_ends, manifest, secrets
 from m43.evidence.attested import audit_attestations
 from m43.evidence.code_audit import audit_code
 from m43.evidence.contract import read_contract
@@ -39,7 +41,30 @@ def verify(
     public_key: Path | None = None,
 ) -> tuple[Problem, ...]:
     """Make every claim of a run folder again; an empty answer means that all are supported."""
-    run = RunDir(run_path)
+    run, runs = RunDir(run_path), run_path.absolute().parent
+    changed = line_ends.checkout_problem(repository)
+    if changed is not None:
+        # Contract, profile and rows are read from it: nothing can be held against them.
+        return (changed,)
+    names = line_ends.rewritten(run)
+    if not names:
+        key = public_key
+        return _problems(run, repository, runs, without_weights=without_weights, public_key=key)
+    with TemporaryDirectory(prefix="m43-verify-") as folder:
+        copy = line_ends.restore(run, names, Path(folder))
+        others = _problems(copy, repository, runs, without_weights=True, public_key=public_key)
+        here = tuple(_moved(problem, str(copy.path), str(run_path)) for problem in others)
+    return (line_ends.run_problem(run, names), *here)
+
+
+def _moved(problem: Problem, old: str, new: str) -> Problem:
+    parts = {name: text.replace(old, new) for name, text in asdict(problem).items()}
+    return Problem(**parts)
+
+
+def _problems(
+    run: RunDir, repository: Path, runs: Path, *, without_weights: bool, public_key: Path | None
+) -> tuple[Problem, ...]:
     dossier = read_dossier(run)
     checks: tuple[Callable[[], Iterator[Problem]], ...] = (
         lambda: _identity(dossier),
@@ -49,7 +74,7 @@ def verify(
         lambda: audit_code(run, dossier, repository),
         lambda: _contract(dossier, repository),
         lambda: _profile(dossier, repository),
-        lambda: audit_ledger(dossier.opening, run.path.absolute().parent),
+        lambda: audit_ledger(dossier.opening, runs),
         lambda: audit_metrics(dossier),
         lambda: audit_speed(run, dossier),
         lambda: audit_weights(run, dossier),

@@ -1,5 +1,6 @@
 """The command line: pytest's options as m43 reads them."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from m43.harness import loaded_plugins
 from m43.harness.loaded_plugins import LoadedPlugin
-from m43.harness.selection import OWN_PLUGINS, REQUIRED_PLUGINS, Asked
+from m43.harness.selection import OWN_PLUGINS, REQUIRED_PLUGINS, Asked, inside
 
 # Options that only look, by the names under which pytest keeps them.
 _PASSIVE = (
@@ -59,17 +60,23 @@ def read(config: pytest.Config, repository: Path) -> Asked:
     return Asked(
         marker=str(config.getoption("markexpr", "") or "").strip(),
         arguments=tuple(config.args),
+        named=config.args_source is pytest.Config.ArgsSource.ARGS,
         switches=tuple(_given(config)),
-        missing_plugins=tuple(
-            [name for name in REQUIRED_PLUGINS if not manager.hasplugin(name)]
-            + [name for name in OWN_PLUGINS if manager.is_blocked(name)]
+        blocked_plugins=tuple(
+            name for name in (*REQUIRED_PLUGINS, *OWN_PLUGINS) if manager.is_blocked(name)
         ),
+        missing_plugins=tuple(
+            name
+            for name in REQUIRED_PLUGINS
+            if not manager.hasplugin(name) and not manager.is_blocked(name)
+        ),
+        autoload=not os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"),
         strange_plugins=strange_plugins(config, repository),
         passive=any(config.getoption(name, False) for name in _PASSIVE),
         optimized=sys.flags.optimize > 0,
         rewritten=config.getoption("assertmode", "rewrite") == "rewrite",
-        inifile=config.inipath,
-        rootdir=config.rootpath,
+        inifile=inside(config.inipath, repository) if config.inipath else None,
+        rootdir=inside(config.rootpath, repository),
         folder=Path(config.invocation_params.dir),
     )
 

@@ -11,6 +11,7 @@ from m43.harness.checklist import Item, note
 from m43.harness.next_command import free_name
 from m43.harness.opening import contract_path, profile_differences, runs_folder, shown
 from m43.harness.recovery import is_closed
+from m43.harness.start_items import start_items
 from m43.harness.world import World
 from m43.names import is_folder_name
 from m43.profile import LOOPBACK_ENDPOINT, TIME_IN_NAME, Profile
@@ -28,6 +29,7 @@ def ground_items(
         _kind(profile),
         *_differences(profile, path, repository),
         _contract(repository),
+        *start_items(repository, profile.kind, environment),
         _free(profile, repository),
         _writable("the runs can be written", runs_folder(repository), repository),
         _writable("the Hugging Face cache can be written", world.cache, repository),

@@ -45,6 +45,10 @@ def _lines(attempt: Attempt, trouble: str) -> Iterator[Line]:
             "profile",
             f"differs from the locked decisions in {len(changed)} values, listed in the documents",
         )
+    if dossier.noted:
+        count = len(dossier.noted.warnings) + len(dossier.noted.stderr) + dossier.noted.left_out
+        what = f"{count} warnings" if count > 1 else "1 warning"
+        yield _line("noted", f"{what}, judged by nobody, listed in the documents")
     document = run.summary if run.summary.exists() else run.failure_analysis
     yield _line("read", shown(document, plan.repository), whole=True)
     yield _line("report", shown(run.report, plan.repository), whole=True)

@@ -27,7 +27,9 @@ class LoadedPlugin:
     file: Path | None
 
     def __str__(self) -> str:
-        return self.module if self.name == self.module else f"{self.name} ({self.module})"
+        # pytest names a conftest by its path, and its module after that.
+        alone = self.name == self.module or self.name.endswith(".py")
+        return self.name if alone else f"{self.name} ({self.module})"
 
 
 def read(plugins: Iterable[tuple[str, object]]) -> tuple[LoadedPlugin, ...]:

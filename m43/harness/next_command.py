@@ -9,6 +9,7 @@ from pathlib import Path
 
 from m43 import config
 from m43.evidence.explanations import next_name
+from m43.harness.ascii_text import ascii_text
 from m43.profile import Profile, RunTable
 
 
@@ -55,7 +56,21 @@ def _typed(path: Path, repository: Path) -> str:
     # Not resolved: a person knows the file by the name that they gave.
     absolute = path if path.is_absolute() else Path.cwd() / path
     inside = absolute.is_relative_to(repository)
-    return shlex.quote(str(absolute.relative_to(repository) if inside else absolute))
+    return _quoted(absolute.relative_to(repository) if inside else absolute)
+
+
+def _quoted(path: Path) -> str:
+    """Quote a path for the shell, in characters that survive every terminal and log."""
+    text = str(path)
+    if ascii_text(text) == text:
+        return shlex.quote(text)
+    # $'...' of bash, zsh and POSIX 2024: the bytes themselves.
+    return "$'" + "".join(map(_escaped, os.fsencode(path))) + "'"
+
+
+def _escaped(byte: int) -> str:
+    plain = 0x20 < byte < 0x7F and chr(byte) not in "'\\"
+    return chr(byte) if plain else f"\\x{byte:02x}"
 
 
 def _program(name: str, module: str, repository: Path) -> str:
@@ -69,4 +84,4 @@ def _program(name: str, module: str, repository: Path) -> str:
 
 def _from(repository: Path, command: str) -> str:
     here = os.path.realpath(Path.cwd()) == os.path.realpath(repository)
-    return command if here else f"cd {shlex.quote(str(repository))} && {command}"
+    return command if here else f"cd {_quoted(repository)} && {command}"

@@ -148,7 +148,9 @@ def _git(repository: Path, *words: str) -> list[str] | None:
     # A configuration may name programs that git then runs: none of the repository's, and of the
     # environment's variables only what git needs to be found and to trust the folder.
     quiet = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
-    command = ["git", "--no-optional-locks", *quiet, "-C", str(repository), *words]
+    # Whose code runs here already is trusted by git too, also where another user checked it out.
+    trust = ("-c", f"safe.directory={repository}")
+    command = ["git", "--no-optional-locks", *quiet, *trust, "-C", str(repository), *words]
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     try:
         answer = subprocess.run(

@@ -4,7 +4,10 @@ For every other call of pytest it does nothing at all.
 """
 
 import os
+import sys
+from dataclasses import replace
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -12,9 +15,12 @@ import pytest
 from m43 import config as profiles
 from m43.errors import M43Error
 from m43.evidence.contract import read_contract
+from m43.evidence.line_ends import checkout_problem
 from m43.harness import command_line, loaded_plugins, selection
 from m43.harness.earlier_attempt import earlier_attempt
 from m43.harness.opening import Plan, contract_path, named, own_command
+from m43.harness.pytest_start import LOOK
+from m43.harness.requirements import own_problems
 from m43.harness.selection import Asked
 from m43.names import is_folder_name
 from m43.profile import LOOPBACK_ENDPOINT, Profile
@@ -23,7 +29,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the two options of a run."""
+    """Add the options of a run."""
     group = parser.getgroup("m43", "m43: the acceptance run")
     group.addoption(
         "--m43-profile",
@@ -36,6 +42,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME",
         help="the name of the run folder below submission_runs/ (default: the profile's)",
     )
+    group.addoption(
+        LOOK, dest="m43_look", action="store_true", help="say what m43 refuses, and begin nothing"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -44,21 +53,33 @@ def pytest_configure(config: pytest.Config) -> None:
     asked = command_line.read(config, REPOSITORY)
     if not selection.concerns_acceptance(asked, REPOSITORY):
         return
-    # Here and not above: unit tests need none of this.
+    looks = bool(config.getoption("m43_look"))
+    problems = own_problems(REPOSITORY / "pyproject.toml", metadata.version, sys.prefix)
+    if problems:
+        # The plugins that are missed come with the packages.
+        asked = replace(asked, missing_plugins=())
+    if looks or not asked.passive:
+        changed = checkout_problem(REPOSITORY)
+        problems += (str(changed),) if changed is not None else ()
+        problems += selection.option_problems(asked, REPOSITORY)
+    if problems:
+        raise pytest.UsageError(selection.refusal(problems))
+    # Here and not above: unit tests need none of this, and other environments have not all of it.
     from m43.harness import reporting, stages
+    from m43.harness.noted import Noted
 
     config.pluginmanager.register(stages, "m43-stages")
     config.pluginmanager.register(_Marker(asked.marker), "m43-marker")
     if asked.passive:
         return
-    problems = selection.option_problems(asked, REPOSITORY)
-    if problems:
-        raise pytest.UsageError(selection.refusal(problems))
     plan = _plan(config, asked)
+    noted = Noted()
+    noted.let_warnings_pass(config)
+    config.pluginmanager.register(noted, "m43-noted")
     # What pytest says of itself before a run tells a person nothing about the run.
     config.option.no_header = config.option.no_header or config.option.verbose <= 0
     config.pluginmanager.register(reporting.Metadata(), "m43-metadata")
-    config.pluginmanager.register(reporting.Reporting(plan), "m43-reporting")
+    config.pluginmanager.register(reporting.Reporting(plan, noted), "m43-reporting")
 
 
 class _Marker:
@@ -67,9 +88,14 @@ class _Marker:
     def __init__(self, marker: str) -> None:
         self._marker = marker
 
+    @staticmethod
+    def _is_contract(path: Path) -> bool:
+        # Through a link it has another name.
+        return selection.inside(path, REPOSITORY) == contract_path(REPOSITORY)
+
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Mark a test of the contract."""
-        if self._marker in selection.KINDS and item.path == contract_path(REPOSITORY):
+        if self._marker in selection.KINDS and self._is_contract(item.path):
             item.add_marker(self._marker)
 
 

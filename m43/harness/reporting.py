@@ -14,6 +14,7 @@ from m43.evidence.report_seal import seal_reports
 from m43.harness import command_line, gates, not_run, own_code, plain_report, selection
 from m43.harness.attempt import Attempt, begin
 from m43.harness.interruption import Interruption
+from m43.harness.noted import Noted
 from m43.harness.opening import Plan, version
 from m43.harness.report_files import open_reports
 from m43.harness.stages import ATTEMPT
@@ -28,8 +29,9 @@ _WATERMARK = "REHEARSAL \N{EN DASH} not production"
 class Reporting:
     """The pytest plugin of one run; it is registered only for a call that was found in order."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, noted: Noted) -> None:
         self.plan = plan
+        self.noted = noted
         self.attempt: Attempt | None = None
         self.interruption = Interruption()
         self.trouble = ""
@@ -84,6 +86,8 @@ class Reporting:
             raise pytest.UsageError(text) from None
         self.attempt.interruption = self.interruption
         session.config.stash[ATTEMPT] = self.attempt
+        attempt = self.attempt
+        self.noted.begin(attempt.run, lambda: attempt.secrets)
         open_view(session.config, self.attempt, lambda: self.trouble)
         open_reports(session, self.attempt.run, self.plan.contract)
         return (yield)

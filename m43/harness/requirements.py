@@ -1,7 +1,8 @@
 """The requirements: what m43's training needs, compared with what an environment holds."""
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 from packaging.markers import default_environment
@@ -32,6 +33,32 @@ def compare(project: Path, probe: ProbeRecord) -> tuple[Requirement, ...]:
         )
     installed = {str(canonicalize_name(item.name)): item.version for item in probe.packages}
     return tuple(_compare(extras[EXTRA], installed, probe))
+
+
+def own_problems(project: Path, version_of: Callable[[str], str], place: str) -> tuple[str, ...]:
+    """Say in a sentence what m43 itself needs and this interpreter's environment has not.
+
+    Args:
+        project: The file with the list.
+        version_of: Gives the installed version of a distribution; raises PackageNotFoundError.
+        place: Where the environment lies.
+    """
+    texts = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"]
+    unmet = []
+    for wanted in map(Requested, texts):
+        try:
+            version = version_of(wanted.name)
+        except PackageNotFoundError:
+            unmet.append(f"no {wanted.name}")
+            continue
+        if not wanted.specifier.contains(version, prereleases=True):
+            unmet.append(f"{wanted.name} {version} instead of {wanted.specifier}")
+    if not unmet:
+        return ()
+    return (
+        f"found {', '.join(unmet)} in {place}, expected m43's own packages: call the pytest of the "
+        "environment that has them: .venv/bin/python -m pytest",
+    )
 
 
 def _compare(

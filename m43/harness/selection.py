@@ -1,6 +1,7 @@
 """The selection: what pytest was asked to run, and why that is not the whole contract once."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,9 @@ COMMANDS = (
 # Without one of these a run would leave no report, or wait for ever.
 REQUIRED_PLUGINS = ("html", "timeout", "junitxml", "terminal", "python", "assertion", "metadata")
 # What m43 itself registers when a run begins; `-p no:NAME` would switch it off just as well.
-OWN_PLUGINS = ("m43-stages", "m43-marker", "m43-metadata", "m43-reporting", "m43-view")
+OWN_PLUGINS = (
+    "m43-stages", "m43-marker", "m43-metadata", "m43-reporting", "m43-view", "m43-noted",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,22 +24,28 @@ class Asked:
 
     Attributes:
         marker: The expression after -m.
-        arguments: The paths and node ids, as they were given.
+        arguments: The paths and node ids, as they were given, or as pytest chose them.
+        named: A person gave the arguments.
         switches: Options that were given and that have no place in a run, as a person types them.
-        missing_plugins: Those of `REQUIRED_PLUGINS` and `OWN_PLUGINS` that were switched off.
+        blocked_plugins: Those of `REQUIRED_PLUGINS` and `OWN_PLUGINS` that were switched off.
+        missing_plugins: Those of `REQUIRED_PLUGINS` that are not there, for whatever other reason.
+        autoload: pytest loads the plugins that are installed.
         strange_plugins: Plugins and conftest files that have no place in a run.
         passive: The call only looks: --collect-only, --fixtures, --markers and their like.
         optimized: Python runs without asserts (-O).
         rewritten: pytest explains asserts (anything but --assert=plain).
-        inifile: The ini file that pytest read.
+        inifile: The ini file that pytest read; with `rootdir` as `inside` gives it.
         rootdir: What pytest takes for the root.
         folder: Where it was called.
     """
 
     marker: str
     arguments: tuple[str, ...]
+    named: bool = True
     switches: tuple[str, ...] = ()
+    blocked_plugins: tuple[str, ...] = ()
     missing_plugins: tuple[str, ...] = ()
+    autoload: bool = True
     strange_plugins: tuple[str, ...] = ()
     passive: bool = False
     optimized: bool = False
@@ -49,12 +58,26 @@ class Asked:
 def concerns_acceptance(asked: Asked, repository: Path) -> bool:
     """Tell whether the contract would be collected, or was meant to be."""
     acceptance = repository / "acceptance"
-    paths = [_path(argument, asked.folder) for argument in asked.arguments]
-    inside = any(
+    paths = [_path(argument, asked.folder, repository) for argument in asked.arguments]
+    meant = any(
         path == acceptance or acceptance in path.parents or path in acceptance.parents
         for path in paths
     )
-    return inside or asked.marker in KINDS
+    return meant or asked.marker in KINDS
+
+
+def inside(path: Path, repository: Path) -> Path:
+    """Give a path of the repository by the repository's own name; any other as it resolves.
+
+    A link, a bind mount or a drive by another name lead to the same files: what counts is which
+    folder it is, not how it was spelt.
+    """
+    resolved = path.resolve()
+    for folder in (resolved, *resolved.parents):
+        with suppress(OSError):
+            if folder.samefile(repository):
+                return repository / resolved.relative_to(folder)
+    return resolved
 
 
 def option_problems(asked: Asked, repository: Path) -> tuple[str, ...]:
@@ -73,44 +96,87 @@ def _option_problems(asked: Asked, repository: Path) -> Iterator[str]:
             f"found {switch}, expected none: a run is the whole contract, once, in order; "
             "leave it away"
         )
-    for name in asked.missing_plugins:
-        yield (
-            f"found no pytest plugin {name!r}, expected it: leave -p no:{name} and "
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD away, or install it"
-        )
+    yield from _missing_plugin_problems(asked)
     yield from stranger_problems(asked.strange_plugins)
     if asked.optimized:
         yield "found Python without asserts (-O or PYTHONOPTIMIZE), expected asserts: run without"
     if not asked.rewritten:
         yield "found --assert=plain, expected asserts that explain themselves: leave it away"
+    yield from _place_problems(asked, repository)
+
+
+def _missing_plugin_problems(asked: Asked) -> Iterator[str]:
+    off, missing = (
+        ", ".join(map(repr, names)) for names in (asked.blocked_plugins, asked.missing_plugins)
+    )
+    if off:
+        yield f"found the pytest plugin {off} switched off, expected it on: leave -p no: away"
+    if missing:
+        way = (
+            "call the pytest of the environment that has m43's packages: .venv/bin/python -m pytest"
+            if asked.autoload
+            else "unset PYTEST_DISABLE_PLUGIN_AUTOLOAD"
+        )
+        yield f"found no pytest plugin {missing}, expected it: {way}"
+
+
+def _place_problems(asked: Asked, repository: Path) -> Iterator[str]:
     expected = repository / "pytest.ini"
+    root = asked.rootdir
+    if root not in (None, repository) and asked.inifile == root / "pytest.ini":
+        yield (
+            f"found the m43 of {repository} in a run of {asked.rootdir}, expected that folder's "
+            "own m43: leave PYTHONPATH, -c and --rootdir away, or call pytest from within the "
+            "checkout that is meant"
+        )
+        return
     if asked.inifile != expected:
-        yield f"found the ini file {asked.inifile}, expected {expected}: leave -c, --rootdir away"
+        found = asked.inifile or "none"
+        yield f"found the ini file {found}, expected {expected}: leave -c, --rootdir away"
     if asked.rootdir != repository:
         yield f"found the root {asked.rootdir}, expected {repository}: leave --rootdir away"
 
 
 def stranger_problems(names: Sequence[str]) -> tuple[str, ...]:
     """Refuse plugins that could repeat, reorder or replace what a run does."""
-    return tuple(
+    return tuple(_stranger_problem(name) for name in names)
+
+
+def _stranger_problem(name: str) -> str:
+    if name.endswith(".py"):
+        return (
+            f"found {name}, expected no conftest but the two of the checkout: leave -c, --rootdir "
+            "and --confcutdir away, or move it"
+        )
+    return (
         f"found the pytest plugin {name}, expected those only that m43 knows: leave -p {name}, "
         f"PYTEST_PLUGINS or the conftest away, or switch it off with -p no:{name.split()[0]}"
-        for name in names
     )
 
 
 def _argument_problems(asked: Asked, repository: Path) -> Iterator[str]:
     acceptance = repository / "acceptance"
     whole = (acceptance, acceptance / "test_production.py")
+    known = asked.marker in KINDS
+    # Without a marker both commands are told already.
+    command = f": pytest acceptance -m {asked.marker}" if known else ""
     for argument in asked.arguments:
+        path = _path(argument, asked.folder, repository)
         if "::" in argument:
-            yield f"found the node id {argument}, expected the whole contract: name the folder"
-        elif _path(argument, asked.folder) not in whole:
-            yield f"found {argument}, expected acceptance alone: pytest acceptance -m {KINDS[0]}"
+            yield f"found the node id {argument}, expected the whole contract{command}"
+        elif path in whole:
+            continue
+        elif not asked.named:
+            if known:
+                yield f"found no folder, expected acceptance{command}"
+        elif argument.rstrip("/") in ("acceptance", "acceptance/test_production.py"):
+            yield f"found {path}, expected {acceptance}: call pytest from the checkout"
+        else:
+            yield f"found {argument}, expected acceptance alone{command}"
 
 
-def _path(argument: str, folder: Path) -> Path:
-    return (folder / argument.split("::", 1)[0]).resolve()
+def _path(argument: str, folder: Path, repository: Path) -> Path:
+    return inside(folder / argument.split("::", 1)[0], repository)
 
 
 def item_problems(

@@ -7,13 +7,14 @@ of SHAKE-256, scaled in float64 and rounded to bfloat16 here.
 import hashlib
 import json
 import math
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from m43.errors import FailureClass, M43Error
 
 REPO = "m43/toy-gemma"
 # What `revision_of` gives for the folder; the bundled rehearsal profile pins it.
@@ -31,6 +32,12 @@ HEAD_DIM = 32
 MAX_POSITIONS = 512
 
 
+class RewrittenFileError(M43Error):
+    """A file of the toy that a tool changed on its way to this machine."""
+
+    failure_class = FailureClass.MODEL_INVALID
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tensor:
     """A weight as the file holds it; a spread of 0 means zeros."""
@@ -41,15 +48,32 @@ class Tensor:
 
 
 def write_toy_gemma(folder: Path) -> None:
-    """Write the model folder: configuration, tokenizer and weights."""
+    """Write the model folder: configuration, tokenizer and weights.
+
+    Raises: RewrittenFileError.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = json.loads(TOKENIZER.read_text(encoding="utf-8"))
+    tokenizer = _tokenizer()
     vocab_size = len(tokenizer["model"]["vocab"])
     _write_json(folder / "config.json", _config(vocab_size))
     _write_json(folder / "generation_config.json", _generation_config())
     _write_json(folder / "tokenizer_config.json", _tokenizer_config())
-    shutil.copyfile(TOKENIZER, folder / "tokenizer.json")
+    (folder / "tokenizer.json").write_bytes(TOKENIZER.read_bytes())
     (folder / "model.safetensors").write_bytes(_safetensors(tensors(vocab_size)))
+
+
+def _tokenizer() -> dict[str, Any]:
+    data = TOKENIZER.read_bytes()
+    if b"\r" in data:
+        raise RewrittenFileError(
+            found="line ends that were changed (LF to CRLF)",
+            expected="the bytes that were committed: the toy's revision is computed from them",
+            where=str(TOKENIZER),
+            action="fetch the checkout again with its bytes kept "
+            "(git clone -c core.autocrlf=false)",
+        )
+    tokenizer: dict[str, Any] = json.loads(data)
+    return tokenizer
 
 
 def revision_of(folder: Path) -> str:

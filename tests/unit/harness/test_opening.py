@@ -1,5 +1,7 @@
 """What is written down before the first gate."""
 
+import os
+import shutil
 import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,6 +11,7 @@ import pytest
 
 from m43 import config
 from m43.evidence import ledger
+from m43.evidence.checkout import checkout_of
 from m43.evidence.contract import read_contract
 from m43.evidence.journal import stamp
 from m43.harness import plugin, tree
@@ -94,6 +97,31 @@ def test_the_commit_says_when_files_differ_from_it(tmp_path: Path) -> None:
     # A repository further up is another project's.
     (tmp_path / "inner").mkdir()
     assert git_commit(tmp_path / "inner") == "none"
+
+
+def test_a_checkout_of_another_user_has_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git trusts no such folder by itself; whoever runs m43 there does. A run and verify agree."""
+    name = ("-c", "user.name=m43", "-c", "user.email=m43@localhost")
+    (tmp_path / "pytest.ini").write_text("")
+    for words in (("init", "-q"), ("add", "."), (*name, "commit", "-q", "-m", "first")):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    head = git_commit(tmp_path)
+    assert len(head) == 40
+    program = tmp_path.parent / "bin" / "git"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\nGIT_TEST_ASSUME_DIFFERENT_OWNER=1 exec {shutil.which("git")} "$@"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    refused = subprocess.run(
+        ["git", "-C", str(tmp_path), "status"], capture_output=True, check=False
+    )
+    assert b"dubious ownership" in refused.stderr
+    assert git_commit(tmp_path) == head
+    assert checkout_of(tmp_path, head).place == f"commit {head[:12]}"
 
 
 def test_asking_for_the_commit_runs_no_program(

@@ -1,5 +1,6 @@
 """Every way that pytest offers to run something else than the contract, tried in a copy."""
 
+import subprocess
 import sys
 
 import pytest
@@ -25,6 +26,7 @@ def refused(tree: CopiedTree, told: str, *arguments: str, **variables: str) -> N
     result = tree.pytest(*(arguments or ("acceptance", "-m", "rehearsal")), **variables)
     assert result.returncode == 4, result.stdout + result.stderr
     assert "nothing was written for it" in result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
     assert told in result.stderr
     assert not tree.runs.exists()
 
@@ -35,7 +37,8 @@ def test_options_from_the_environment_are_options(copied_tree: CopiedTree) -> No
     result = copied_tree.pytest("acceptance", "-m", "rehearsal", PYTEST_ADDOPTS=options)
     assert result.returncode == 4
     assert not copied_tree.runs.exists()
-    for told in ("-k,", "--lf,", "-o,", "no pytest plugin 'm43-stages'", "the root"):
+    off = "the pytest plugin 'm43-stages' switched off"
+    for told in ("-k,", "--lf,", "-o,", off, "the root"):
         assert f"found {told}" in result.stderr
 
 
@@ -71,6 +74,61 @@ def test_a_conftest_above_the_repository_is_refused(copied_tree: CopiedTree) -> 
     refused(copied_tree, "conftest.py", "acceptance", "-m", "rehearsal", "--confcutdir", str(above))
 
 
+@pytest.mark.parametrize("way", ["link/acceptance", "link/acceptance/test_production.py"])
+def test_a_call_through_a_link_is_the_same_call(copied_tree: CopiedTree, way: str) -> None:
+    """From elsewhere, as a folder and as a file."""
+    (copied_tree.root.parent / "link").symlink_to(copied_tree.root)
+    elsewhere = copied_tree.root.parent / "elsewhere"
+    elsewhere.mkdir()
+    arguments = (str(elsewhere.parent / way), "-m", "rehearsal")
+    result = subprocess.run(
+        copied_tree.command(*arguments),
+        cwd=elsewhere,
+        env=copied_tree.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "ACCEPTED" in result.stdout
+
+
+def test_a_link_to_the_folder_alone_is_refused_in_a_sentence(copied_tree: CopiedTree) -> None:
+    """Pytest then reads neither the ini file nor the conftest of the checkout."""
+    (copied_tree.root.parent / "short").symlink_to(copied_tree.root / "acceptance")
+    result = subprocess.run(
+        copied_tree.command("short", "-m", "rehearsal"),
+        cwd=copied_tree.root.parent,
+        env=copied_tree.environment(PYTHONPATH=str(copied_tree.root)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 4
+    assert f"pytest {copied_tree.root}/acceptance -m rehearsal" in result.stderr
+    assert not copied_tree.runs.exists()
+
+
+@pytest.mark.parametrize("marker", ["rehearsal", "production"])
+def test_a_call_without_a_folder_is_told_the_whole_command(
+    copied_tree: CopiedTree, marker: str
+) -> None:
+    """pytest.ini's testpaths stand for it, which nobody typed."""
+    (copied_tree.root / "tests" / "unit").mkdir(parents=True)
+    told = f"found no folder, expected acceptance: pytest acceptance -m {marker}"
+    refused(copied_tree, told, "-m", marker)
+
+
+def test_a_checkout_with_other_line_ends_is_refused(copied_tree: CopiedTree) -> None:
+    """Told before the first gate, where the toy would only have another revision."""
+    tokenizer = copied_tree.root / "m43" / "rehearsal" / "tokenizer.json"
+    tokenizer.write_bytes(tokenizer.read_bytes().replace(b"\n", b"\r\n"))
+    told = "line ends were changed (LF to CRLF) in 1 file (m43/rehearsal/tokenizer.json) of this"
+    refused(copied_tree, told)
+
+
 def test_a_gate_that_a_conftest_replaced_is_refused_by_name(copied_tree: CopiedTree) -> None:
     """The functions in the process are held against m43's files before the first gate."""
     conftest = copied_tree.root / "acceptance" / "conftest.py"
@@ -86,9 +144,10 @@ def test_another_ini_file_is_refused(copied_tree: CopiedTree) -> None:
 
 
 def test_asserts_that_are_switched_off_are_refused(copied_tree: CopiedTree) -> None:
-    """Under -O every promise would be kept; pytest's own warning of it can be silenced."""
-    told, silence = "Python without asserts", "ignore::pytest.PytestConfigWarning"
-    refused(copied_tree, told, "acceptance", "-m", "rehearsal", "-W", silence, PYTHONOPTIMIZE="1")
+    """Under -O every promise would be kept; m43 says so itself, in one sentence."""
+    told = "found Python without asserts (-O or PYTHONOPTIMIZE), expected asserts: run without"
+    for level in ("1", "2"):
+        refused(copied_tree, told, PYTHONOPTIMIZE=level)
 
 
 def test_a_gate_that_is_replaced_during_the_run_breaks_a_promise(

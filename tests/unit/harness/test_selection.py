@@ -10,6 +10,7 @@ from m43.harness import command_line
 from m43.harness.selection import (
     Asked,
     concerns_acceptance,
+    inside,
     item_problems,
     option_problems,
     refusal,
@@ -48,14 +49,33 @@ def test_the_whole_contract_is_let_through(marker: str, arguments: tuple[str, ..
         ({"switches": ("--deselect",)}, "found --deselect"),
         ({"arguments": ("acceptance/test_production.py::test_a",)}, "node id"),
         ({"arguments": ("acceptance", "tests/unit")}, "found tests/unit"),
-        ({"arguments": (".",)}, "found ., expected acceptance alone"),
-        ({"missing_plugins": ("html",)}, "no pytest plugin 'html'"),
+        ({"arguments": (".",)}, "found ., expected acceptance alone: pytest acceptance -m rehear"),
+        ({"marker": "production", "arguments": ("m43",)}, "alone: pytest acceptance -m production"),
+        (
+            {"named": False, "arguments": ("tests/unit",)},
+            "found no folder, expected acceptance: py",
+        ),
+        ({"folder": Path("/other")}, "found /other/acceptance, expected /repository/acceptance"),
+        ({"blocked_plugins": ("html", "timeout")}, "plugin 'html', 'timeout' switched off"),
+        (
+            {"missing_plugins": ("html", "timeout")},
+            "'html', 'timeout', expected it: call the pytest",
+        ),
+        ({"missing_plugins": ("html",), "autoload": False}, "unset PYTEST_DISABLE_PLUGIN_AUTOLOAD"),
         ({"strange_plugins": ("randomly (pytest_randomly)",)}, "-p no:randomly"),
         ({"optimized": True}, "-O"),
         ({"rewritten": False}, "--assert=plain"),
         ({"inifile": None}, "ini file"),
         ({"inifile": Path("/other/pytest.ini")}, "ini file"),
         ({"rootdir": Path("/other")}, "the root /other"),
+        (
+            {"rootdir": Path("/other"), "inifile": Path("/other/pytest.ini")},
+            "found the m43 of /repository in a run of /other",
+        ),
+        (
+            {"strange_plugins": ("/above/conftest.py",)},
+            "found /above/conftest.py, expected no conf",
+        ),
     ],
 )
 def test_whatever_is_less_or_more_is_refused(changes: dict[str, object], told: str) -> None:
@@ -96,6 +116,32 @@ def test_only_calls_about_the_contract_are_looked_at(
     """Unit tests are nobody's business here."""
     asked = replace(GOOD, marker=marker, arguments=arguments)
     assert concerns_acceptance(asked, ROOT) is concerned
+
+
+def test_a_call_without_marker_and_folder_is_told_the_two_commands_alone() -> None:
+    """What else is missing stands in them."""
+    asked = replace(GOOD, marker="", named=False, arguments=("/repository",))
+    (problem,) = option_problems(asked, ROOT)
+    assert "pytest acceptance -m production" in problem
+
+
+def test_the_folder_is_known_by_what_it_is(tmp_path: Path) -> None:
+    """A link to the checkout, a link to its folder, a way round about."""
+    (tmp_path / "checkout" / "acceptance").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("checkout")
+    (tmp_path / "short").symlink_to("link/acceptance")
+    repository = tmp_path / "checkout"
+    for spelt in ("link/acceptance", "short", "link/../checkout/./acceptance"):
+        assert inside(tmp_path / spelt, repository) == repository / "acceptance"
+    assert inside(tmp_path, repository) == tmp_path
+
+
+def test_a_folder_that_is_mounted_twice_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bind mount has no link in its path, and the same inode."""
+    mounted = Path("/mounted")
+    monkeypatch.setattr(Path, "samefile", lambda self, other: {self, other} == {mounted, ROOT})
+    assert inside(mounted / "pytest.ini", ROOT) == ROOT / "pytest.ini"
+    assert inside(Path("/elsewhere/pytest.ini"), ROOT) == Path("/elsewhere/pytest.ini")
 
 
 NAMES = ("test_a", "test_b", "test_c")
@@ -188,11 +234,11 @@ def test_a_plain_call_asks_for_nothing_special(pytester: pytest.Pytester) -> Non
     assert asked.marker == "rehearsal"
     assert asked.arguments == ("acceptance",)
     assert asked.switches == ()
-    assert asked.missing_plugins == ()
+    assert asked.missing_plugins == asked.blocked_plugins == ()
     assert asked.rewritten
 
 
 def test_a_plugin_that_was_switched_off_is_missed(pytester: pytest.Pytester) -> None:
     """Without it a run would leave no report, or wait for ever."""
     config = pytester.parseconfig("-p", "no:html", "-p", "no:timeout", "-p", "no:junitxml")
-    assert command_line.read(config, ROOT).missing_plugins == ("html", "timeout", "junitxml")
+    assert command_line.read(config, ROOT).blocked_plugins == ("html", "timeout", "junitxml")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from transformers import AutoConfig, GemmaConfig
 
+from m43.rehearsal import toy_gemma
 from m43.rehearsal.repository import ServedRepository
 from m43.rehearsal.toy_gemma import (
     D_MODEL,
@@ -69,6 +70,17 @@ def test_a_changed_file_is_another_revision(tmp_path: Path) -> None:
     renamed = revision_of(tmp_path)
     (tmp_path / "konfig.json").write_bytes(b"{ }")
     assert len({before, renamed, revision_of(tmp_path)}) == 3
+
+
+def test_a_tokenizer_with_other_line_ends_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would give another revision, of which nobody could tell why."""
+    changed = tmp_path / "tokenizer.json"
+    changed.write_bytes(toy_gemma.TOKENIZER.read_bytes().replace(b"\n", b"\r\n"))
+    monkeypatch.setattr(toy_gemma, "TOKENIZER", changed)
+    with pytest.raises(toy_gemma.RewrittenFileError, match="LF to CRLF"):
+        write_toy_gemma(tmp_path / "toy")
 
 
 def test_transformers_reads_the_configuration(toy: Path) -> None:
