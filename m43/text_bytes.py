@@ -49,10 +49,10 @@ def without_mark(data: bytes) -> bytes:
 
 
 def other_kind(data: bytes) -> OtherKind | None:
-    """Know a file that is no UTF-8 text by its first bytes; None for what may be text.
+    r"""Know a file that is no UTF-8 text by its first bytes; None for what may be text.
 
     Example:
-        >>> other_kind(b"\\x1f\\x8b\\x08\\x00").found
+        >>> other_kind(b"\x1f\x8b\x08\x00").found
         'a gzip file'
 
     Sources: RFC 1952, RFC 8878, the XZ and bzip2 formats, PKWARE's APPNOTE, Apache Parquet's
@@ -74,7 +74,9 @@ def _is_page(beginning: bytes) -> bool:
 def _is_utf_16(beginning: bytes) -> bool:
     # Without its mark: every other byte of what is mostly ASCII is 0.
     even, odd = beginning[0:64:2], beginning[1:64:2]
-    return len(odd) > 1 and (not any(even) and all(odd) or not any(odd) and all(even))
+    return len(odd) > 1 and any(
+        all(letters) and not any(zeros) for letters, zeros in ((even, odd), (odd, even))
+    )
 
 
 def _packed(name: str, how: str) -> OtherKind:
@@ -111,7 +113,7 @@ _KINDS = (
         ),
     ),
     (
-        lambda beginning: b"\x00" in beginning,
+        lambda beginning: b"\x00" in beginning[:16],
         OtherKind(found="binary data", action="name a file of text"),
     ),
 )

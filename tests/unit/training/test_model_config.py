@@ -248,9 +248,7 @@ def test_both_spellings_of_the_rotation_are_read_when_they_agree(tmp_path: Path,
 
 @pytest.mark.parametrize("table", [GEMMA1, GEMMA2, GEMMA3], ids=["gemma", "gemma2", "gemma3"])
 @pytest.mark.parametrize("value", [2e4, "10000.0", [1e4]])
-def test_two_spellings_that_differ_are_refused(
-    tmp_path: Path, table: Table, value: object
-) -> None:
+def test_two_spellings_that_differ_are_refused(tmp_path: Path, table: Table, value: object) -> None:
     """Which of the two would count is not for m43 to say; both values are named."""
     default: Table = {"rope_theta": table["rope_theta"], "rope_type": "default"}
     local: Table = {"rope_theta": 1e4, "rope_type": "default"}
@@ -287,9 +285,7 @@ def test_two_spellings_of_the_layers_length_must_agree_without_layer_types(tmp_p
         read(tmp_path, GEMMA3 | {"_sliding_window_pattern": 3})
 
 
-@pytest.mark.parametrize(
-    "scaling", [{}, {"rope_type": "default"}, {"type": "default"}]
-)
+@pytest.mark.parametrize("scaling", [{}, {"rope_type": "default"}, {"type": "default"}])
 def test_a_scaling_that_says_nothing_is_accepted(
     tmp_path: Path, scaling: dict[str, object]
 ) -> None:
@@ -370,7 +366,7 @@ def test_a_file_that_is_no_json_object_is_refused(tmp_path: Path, text: str) -> 
 def test_a_file_of_another_kind_is_named(
     tmp_path: Path, data: bytes, found: str, action: str
 ) -> None:
-    """transformers reads none of them either: the file is to be saved or fetched again."""
+    """No other program reads them either: the file is to be saved or fetched again."""
     (tmp_path / "config.json").write_bytes(data)
     with pytest.raises(ModelConfigError) as caught:
         read_model_config(tmp_path)
