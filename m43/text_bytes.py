@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BINARY = "binary data"
 # What a program looks at to know a file by its beginning.
 _BEGINNING = 1024
 _SAVE = "save it as UTF-8 without a byte order mark"
@@ -114,6 +115,6 @@ _KINDS = (
     ),
     (
         lambda beginning: b"\x00" in beginning[:16],
-        OtherKind(found="binary data", action="name a file of text"),
+        OtherKind(found=BINARY, action="name a file of text"),
     ),
 )
