@@ -187,6 +187,44 @@ def test_a_tied_head_saved_twice_is_accepted_and_kept(tmp_path: Path) -> None:
     assert contents(tmp_path / "out") == contents(source)
 
 
+COMPANIONS = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+)
+
+
+def test_what_lies_beside_the_weights_is_kept_byte_for_byte(tmp_path: Path) -> None:
+    """As a converter to GGUF, or a server, needs it: also what m43 itself does not read."""
+    source = write_source(tmp_path / "in", make_tensors(), 2)
+    for number, name in enumerate(COMPANIONS):
+        (source / name).write_bytes(b"\xef\xbb\xbf\r\n\x00\xff" + bytes([number]))
+    model = read_weights(source, GEMMA1, jnp.float32)
+
+    write_weights(model, tmp_path / "out", source=source)
+
+    assert set(contents(tmp_path / "out")) == set(contents(source)) > set(COMPANIONS)
+    for name in COMPANIONS:
+        assert (tmp_path / "out" / name).read_bytes() == (source / name).read_bytes()
+
+
+def test_what_the_base_has_not_the_trained_folder_has_not(tmp_path: Path) -> None:
+    """Nothing is made up: the toy, for one, has no tokenizer.model."""
+    source = write_source(tmp_path / "in", make_tensors())
+    (source / "README.md").write_text("about the base")
+    model = read_weights(source, GEMMA1, jnp.bfloat16)
+
+    write_weights(model, tmp_path / "out", source=source)
+
+    assert set(contents(tmp_path / "out")) == {"config.json", "tokenizer.json", SINGLE}
+
+
 def drop(tensors: Tensors) -> None:
     """Leave a tensor out."""
     del tensors["model.layers.2.mlp.up_proj.weight"]
