@@ -74,8 +74,14 @@ class Problem:
     def __str__(self) -> str:
         # One line of plain text: all four may quote a file or the answer of a hub.
         parts = (self.where, self.found, self.expected, self.action)
-        where, found, expected, action = (one_line(part, _LONGEST_PART) for part in parts)
-        return f"{where}: found {found}, expected {expected}; {action}"
+        where, found, expected, action = (_said(part) for part in parts)
+        words = f"{where or 'm43'}: found {found or 'nothing'}, expected {expected or 'nothing'}"
+        return f"{words}; {action}" if action else words
+
+
+def _said(part: str) -> str:
+    # Some errors have a name and no message: what would follow the colon is not there.
+    return one_line(part, _LONGEST_PART).removesuffix(":")
 
 
 class M43Error(Exception):

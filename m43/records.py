@@ -278,6 +278,7 @@ class TrainRecord:
     flax_version: str
     repo_config_sha256: str  # of the config.json that was read
     base_weights_sha256: str
+    weights_dtypes: tuple[str, ...]  # that the base stores its tensors in; each is saved in its own
     model_sha256: str  # of the weights as saved
     reloaded_sha256: str  # of the weights read back from the saved folder and digested again
     method: Literal["full", "lora"]

@@ -8,12 +8,15 @@ from pathlib import Path
 
 from m43.errors import FailureClass, Problem, ProblemsError, shown
 from m43.strict_json import NotJsonError, read_json
+from m43.text_bytes import BYTE_ORDER_MARK, other_kind, without_mark
 from m43.whole_file import read_whole
 
 # The rest is counted: a file of another schema is wrong in every line.
 _MOST_SHOWN = 20
 # Far above any row that can be learnt, far below what a tokenizer would need gigabytes for.
 _MOST_FILE_BYTES, _MOST_LINE_BYTES = 1 << 30, 1 << 20
+_CORRECT = "correct the row or take it out"
+_LINES, _REWRITE = "one JSON object per line", "write each row on a line of its own"
 
 
 class RowsError(ProblemsError):
@@ -25,8 +28,10 @@ class RowsError(ProblemsError):
         # In the order of the file, whichever check found them.
         problems = sorted(problems, key=lambda problem: _line_number(problem.where))
         super().__init__(problems)
-        rows = len({problem.where for problem in problems})
-        self.args = ("\n".join((f"{rows} bad rows", *shown(problems, _MOST_SHOWN))),)
+        rows = len({problem.where for problem in problems if _line_number(problem.where)})
+        # A fault of the whole file is none of a row.
+        head = (f"{rows} bad row{'s' if rows > 1 else ''}",) if rows else ()
+        self.args = ("\n".join((*head, *shown(problems, _MOST_SHOWN))),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +48,17 @@ class RowsFile:
 
     rows: tuple[Row, ...]
     lines: int
-    sha256: str
+    sha256: str  # of the file's bytes, a byte order mark included
+    marked: bool  # whether a byte order mark stands before the first row; it is not read
     problems: tuple[Problem, ...]
 
 
 class _BadLineError(ValueError):
-    """A line that is not one JSON object."""
+    """A line that is not one JSON object; `action` says what to do about it."""
+
+    def __init__(self, found: str, action: str = _CORRECT) -> None:
+        super().__init__(found)
+        self.action = action
 
 
 def read_rows(path: Path) -> RowsFile:
@@ -57,28 +67,64 @@ def read_rows(path: Path) -> RowsFile:
     Raises:
         RowsError: if the file cannot be read or is empty.
     """
-    try:
-        data = read_whole(path, _MOST_FILE_BYTES)
-    except OSError as error:
-        raise RowsError([bad_row(str(path), f"{type(error).__name__}: {error}", "rows")]) from error
-    if not data.strip():
-        raise RowsError([bad_row(str(path), "an empty file", "one JSON object per line")])
+    data = _read(path)
+    other = _kind_of_file(data)
+    if other is not None:
+        raise RowsError([bad_row(str(path), *other)])
     rows: list[Row] = []
     problems: list[Problem] = []
     # Only \n ends a line: text may hold the other separators that str.splitlines knows.
-    lines = data.removesuffix(b"\n").split(b"\n")
+    lines = without_mark(data).removesuffix(b"\n").split(b"\n")
     for number, line in enumerate(lines, start=1):
         where = f"{path}:{number}"
         try:
             rows.append(Row(where=where, fields=parse_line(line)))
-        except ValueError as error:
-            problems.append(bad_row(where, str(error), "one JSON object"))
+        except _BadLineError as error:
+            problems.append(bad_row(where, str(error), "one JSON object", error.action))
     return RowsFile(
         rows=tuple(rows),
         lines=len(lines),
         sha256=hashlib.sha256(data).hexdigest(),
+        marked=data.startswith(BYTE_ORDER_MARK),
         problems=tuple(problems),
     )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_whole(path, _MOST_FILE_BYTES)
+    except OSError as error:
+        found, action = f"{type(error).__name__}: {error}", "give a file of rows under [data]"
+        raise RowsError([bad_row(str(path), found, f"a file, {_LINES}", action)]) from error
+
+
+def _kind_of_file(data: bytes) -> tuple[str, str, str] | None:
+    """Name a file that is none of JSON Lines at all: what was found, expected, and what to do.
+
+    Told line by line it would be as many faults as it happens to have lines.
+    """
+    text = without_mark(data)
+    if not text.strip():
+        return "an empty file", _LINES, "restore the file; no row can be left out"
+    other = other_kind(data)
+    if other is not None:
+        return other.found, _LINES, other.action
+    if b"\n" not in text and b"\r" in text.rstrip(b"\r"):
+        return "lines that end in a carriage return", _LINES, "save the file with LF line ends"
+    # What can stand on a line of its own is judged as a line.
+    if text.split(b"\n", 1)[0].strip() == b"{":
+        return "JSON laid out over several lines", _LINES, f"{_REWRITE} (jq -c . OLD > NEW)"
+    if text.lstrip().startswith(b"[") and _is_json(text):
+        return "one JSON array", _LINES, f"{_REWRITE} (jq -c '.[]' OLD > NEW)"
+    return None
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        read_json(text.decode())
+    except ValueError:
+        return False
+    return True
 
 
 def _line_number(where: str) -> int:
@@ -86,11 +132,32 @@ def _line_number(where: str) -> int:
     return int(number) if number.isdecimal() else 0
 
 
-def bad_row(
-    where: str, found: str, expected: str, action: str = "correct the row or take it out"
-) -> Problem:
+def bad_row(where: str, found: str, expected: str, action: str = _CORRECT) -> Problem:
     """Tell of one thing that is wrong with a row."""
     return Problem(found=found, expected=expected, where=where, action=action)
+
+
+def told_once(problems: Sequence[Problem], rows: int, where: str, action: str) -> list[Problem]:
+    """Tell once what is the same in every row of a file: it is no fault of a row.
+
+    Args:
+        problems: of all rows.
+        rows: how many the file has; of a single one it cannot be told whose fault it is.
+        where: what has a say in every row.
+        action: what to do about that.
+    """
+    places: dict[tuple[str, str], set[str]] = {}
+    for each in problems:
+        places.setdefault((each.found, each.expected), set()).add(each.where)
+    common = {pair for pair, lines in places.items() if len(lines) == rows > 1}
+    rest = [each for each in problems if (each.found, each.expected) not in common]
+    return [
+        *(
+            bad_row(where, f"{found} in each of {rows} rows", expected, action)
+            for found, expected in sorted(common)
+        ),
+        *rest,
+    ]
 
 
 def text_field(row: Row, name: str) -> tuple[str, list[Problem]]:
@@ -120,10 +187,14 @@ def parse_line(line: bytes) -> dict[str, object]:
         raise _BadLineError("an empty line")
     if b"\r" in line.removesuffix(b"\r"):
         raise _BadLineError("a carriage return inside the line")
+    if line.startswith(BYTE_ORDER_MARK):
+        found = "a byte order mark inside the file, as where files were joined"
+        raise _BadLineError(found, "take the mark out; the row behind it stays")
     try:
         value = read_json(line.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise _BadLineError(f"bytes that are not UTF-8 ({error.reason})") from error
+        found = f"bytes that are not UTF-8 ({error.reason})"
+        raise _BadLineError(found, "save the file as UTF-8, or correct the row") from error
     except NotJsonError as error:
         raise _BadLineError(f"bad JSON: {error}") from error
     if not isinstance(value, dict):

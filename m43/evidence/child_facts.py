@@ -24,6 +24,17 @@ class TrainFacts(TrainRecord):
         """How many tokens each step learned from, in order."""
         return tuple(step.supervised_tokens for step in self.metrics)
 
+    @property
+    def widening(self) -> str:
+        """What became of weights that are stored in float16; empty where none are."""
+        if "F16" not in self.weights_dtypes:
+            return ""
+        return (
+            f"The base stores its weights in {' and '.join(self.weights_dtypes)}: each value was "
+            "read without loss, nothing was computed in float16, and every tensor was saved in the "
+            "dtype that it came in"
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationFacts(EvaluationRecord):

@@ -121,6 +121,8 @@ def _facts(dossier: Dossier) -> Iterator[tuple[str, str]]:
         yield "JAX, Flax", escaped(f"{train.jax_version}, {train.flax_version}")
         yield "base weights, SHA-256", _code(train.base_weights_sha256)
         yield "trained weights, SHA-256", _code(train.model_sha256)
+        if train.widening:
+            yield "how weights are stored", escaped(train.widening)
     if opening:
         yield "m43", escaped(opening.m43_version)
 

@@ -219,6 +219,7 @@ def _phases(facts: Complete) -> str:
             "padding (training_metrics.jsonl).\n"
             f"- Weights that moved: {train.parameters_moved:,} of {train.parameters:,} "
             f"({moved:.1f} %) (train.json).\n"
+            f"{_widening(train)}"
             f"- Peak host memory: {train.process.peak_bytes / 1e9:.2f} GB in training "
             f"(train.process.json), {evaluation.process.peak_bytes / 1e9:.2f} GB in evaluation "
             "(eval.process.json).\n"
@@ -231,6 +232,10 @@ def _phases(facts: Complete) -> str:
 def _unasked(dossier: Dossier) -> str:
     words = sections.unasked_words(dossier)
     return f"\n- Requests that m43 did not make, judged by nobody: {prose(words)}." if words else ""
+
+
+def _widening(train: TrainFacts) -> str:
+    return f"- {prose(train.widening)} (train.json).\n" if train.widening else ""
 
 
 def _phase_rows(gate: str, phases: Sequence[Phase], file: str) -> list[tuple[str, ...]]:

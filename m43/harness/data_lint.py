@@ -13,7 +13,7 @@ from m43.harness.checklist import Item, note, unchecked
 from m43.profile import Profile
 from m43.prompt_template import KnownPrompts
 from m43.row_counts import Answered, count_forms, count_repeats
-from m43.row_fields import question_problems, training_row_problems
+from m43.row_fields import question_problems, training_problems
 from m43.rows import Row, RowsError, read_rows
 
 _MOST_SHOWN = 3
@@ -25,13 +25,14 @@ class _File:
     """A file of rows as far as it could be read."""
 
     rows: tuple[Row, ...]
-    lines: int  # the bad ones included
+    lines: int  # the bad ones included; 0 of what is no file of rows at all
+    marked: bool
     problems: tuple[Problem, ...]
 
 
 def training_items(profile: Profile) -> tuple[Item, ...]:
     """Look at the training rows as text."""
-    file = _read(profile.data.train, _field_problems)
+    file = _read(profile.data.train, training_problems)
     fields = "every line a JSON object with prompt, final_answer and steps"
     readable = _readable("every training row can be read", file, fields)
     enough = _enough(profile, file)
@@ -52,48 +53,59 @@ def training_items(profile: Profile) -> tuple[Item, ...]:
 def evaluation_items(profile: Profile) -> tuple[Item, ...]:
     """Look at the evaluation rows as text, and at what training has of them."""
     file = _read(profile.data.evaluation, question_problems)
-    trained = _read(profile.data.train, _field_problems)
+    trained = _read(profile.data.train, training_problems)
     fields = "every line a JSON object with id, prompt, expected_answer and its group, no id twice"
     promised = profile.contract.eval_rows
     items = (
         _readable("every evaluation row can be read", file, fields),
-        Item(
-            name="there are as many evaluation rows as promised",
-            state="ok" if file.lines == promised else "NO",
-            found=f"{file.lines} rows",
-            expected=f"{promised} rows",
-            action="" if file.lines == promised else "restore the file: no row may be left out",
-        ),
+        _as_promised(file, promised),
     )
     if file.problems or trained.problems:
         return (*items, _unknown("rows that training also has"), _unknown("forms of the answers"))
     return (*items, _known(file.rows, trained.rows), _forms(file.rows, trained.rows))
 
 
-def _field_problems(rows: tuple[Row, ...]) -> list[Problem]:
-    return [problem for row in rows for problem in training_row_problems(row)]
+def _as_promised(file: _File, promised: int) -> Item:
+    name = "there are as many evaluation rows as promised"
+    if not file.lines:
+        return _unknown(name)
+    return Item(
+        name=name,
+        state="ok" if file.lines == promised else "NO",
+        found=f"{file.lines} rows",
+        expected=f"{promised} rows",
+        action="" if file.lines == promised else "restore the file: no row may be left out",
+    )
 
 
 def _read(path: Path, check: Callable[[tuple[Row, ...]], Sequence[Problem]]) -> _File:
     try:
         file = read_rows(path)
     except RowsError as error:
-        return _File(rows=(), lines=0, problems=error.problems)
+        return _File(rows=(), lines=0, marked=False, problems=error.problems)
     problems = (*file.problems, *check(file.rows))
     # The error's own order, which is that of the file.
     ordered = RowsError(problems).problems if problems else ()
-    return _File(rows=file.rows, lines=file.lines, problems=ordered)
+    return _File(rows=file.rows, lines=file.lines, marked=file.marked, problems=ordered)
 
 
 def _readable(name: str, file: _File, expected: str) -> Item:
     problems = file.problems
     if not problems:
-        found = f"{file.lines} rows"
+        mark = ", behind a byte order mark, which is not read" if file.marked else ""
+        found = f"{file.lines} rows{mark}"
         return Item(name=name, state="ok", found=found, expected=expected, action="")
     shown = "; ".join(f"{_place(each)}: {each.found}" for each in problems[:_MOST_SHOWN])
     more = len(problems) - _MOST_SHOWN
     found = shown + (f"; and {more} more" if more > 0 else "")
-    return Item(name=name, state="NO", found=found, expected=expected, action=_CORRECT)
+    # What is wrong with the file as a whole is nothing to take a row out for.
+    actions = {each.action for each in problems}
+    action = actions.pop() if len(actions) == 1 and _of_the_file(problems) else _CORRECT
+    return Item(name=name, state="NO", found=found, expected=expected, action=action)
+
+
+def _of_the_file(problems: Sequence[Problem]) -> bool:
+    return not any(each.where.rpartition(":")[2].isdecimal() for each in problems)
 
 
 def _place(problem: Problem) -> str:
@@ -101,6 +113,9 @@ def _place(problem: Problem) -> str:
 
 
 def _enough(profile: Profile, file: _File) -> Item:
+    name = "there are rows enough for one epoch at most"
+    if not file.lines:
+        return _unknown(name)
     steps, batch = profile.contract.optimizer_steps, profile.training.batch_rows
     holds = file.lines >= steps * batch
     # Packing puts several examples into a row: how many, only the tokenizer knows.
@@ -108,7 +123,7 @@ def _enough(profile: Profile, file: _File) -> Item:
     fitting = file.lines // steps
     lower = f"lower training.batch_rows to {fitting}, or " if fitting else ""
     return Item(
-        name="there are rows enough for one epoch at most",
+        name=name,
         state="ok" if holds else "NO",
         found=f"{file.lines} rows",
         expected=f"{steps * batch} or more{packed}: {steps} steps of {batch}, none used twice",

@@ -10,6 +10,7 @@ from m43.evaluation_record import Decoding
 from m43.plain_text import brief
 from m43.profile import Profile
 from m43.strict_json import read_json
+from m43.text_bytes import NotTextError, read_text
 from m43.training.template import END_OF_TURN
 from m43.training.tokenizer import Ids, Tokenizer
 from m43.whole_file import read_whole
@@ -70,8 +71,10 @@ def _generation_eos(path: Path, vocab_size: int) -> Ids:
     if not path.exists():
         return ()
     try:
-        table: Any = read_json(read_whole(path, _MOST_BYTES).decode())
+        table: Any = read_json(read_text(read_whole(path, _MOST_BYTES)))
         value = table.get(_KEY)
+    except NotTextError as error:
+        raise _problem(path, str(error), "a readable JSON object", error.action) from error
     except (OSError, ValueError, AttributeError) as error:
         found = f"{type(error).__name__}: {error}"
         raise _problem(path, found, "a readable JSON object") from error
@@ -85,6 +88,10 @@ def _generation_eos(path: Path, vocab_size: int) -> Ids:
     return tuple(ids)
 
 
-def _problem(path: Path, found: str, expected: str) -> GenerationConfigError:
-    action = "fetch the model again at its pinned revision"
+def _problem(
+    path: Path,
+    found: str,
+    expected: str,
+    action: str = "fetch the model again at its pinned revision",
+) -> GenerationConfigError:
     return GenerationConfigError(found=found, expected=expected, where=str(path), action=action)

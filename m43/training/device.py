@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 
 from m43.errors import FailureClass, M43Error
+from m43.training.control_groups import CGROUP, OWN_GROUPS, room_bytes
 
 
 class WrongDeviceError(M43Error):
@@ -67,20 +68,17 @@ def peak_host_bytes(status: Path = Path("/proc/self/status")) -> int:
 
 
 def free_host_bytes(
-    meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")
+    meminfo: Path = Path("/proc/meminfo"), cgroup: Path = CGROUP, own: Path = OWN_GROUPS
 ) -> int:
     """Give the memory that a new process can have: the kernel's estimate, or a container's rest.
 
-    Source: Linux, Documentation/filesystems/proc.rst, MemAvailable; cgroup-v2.rst, memory.max.
+    Source: Linux, Documentation/filesystems/proc.rst, MemAvailable; m43/training/control_groups.py.
     """
     lines = meminfo.read_text().splitlines() if meminfo.exists() else []
     found = (line.split() for line in lines if line.startswith("MemAvailable:"))
     free = next((int(words[1]) * 1024 for words in found), host_memory_bytes())
-    limit, used = cgroup / "memory.max", cgroup / "memory.current"
-    # A container without a limit says "max".
-    if limit.exists() and used.exists() and limit.read_text().strip().isdigit():
-        free = min(free, int(limit.read_text()) - int(used.read_text()))
-    return free
+    room = room_bytes(cgroup, own)
+    return free if room is None else min(free, room)
 
 
 def require_device(found: str, promised: str) -> None:

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from m43.errors import Problem
-from m43.row_fields import training_row_problems
-from m43.rows import Row, RowsError, bad_row, read_rows
+from m43.row_fields import training_problems
+from m43.rows import Row, RowsError, bad_row, read_rows, told_once
 from m43.training.example import Example
 from m43.training.loaded_rows import load_fields
 from m43.training.template import Template
-from m43.training.token_faults import example_faults
+from m43.training.token_faults import SAME_IN_ALL, example_faults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +31,7 @@ def read_examples(
     """
     file = read_rows(path)
     problems = list(file.problems)
-    for row in file.rows:
-        problems += training_row_problems(row)
+    problems += training_problems(file.rows)
     if problems:
         raise RowsError(problems)
     fields = tuple(load_fields(path, scratch))
@@ -40,9 +39,11 @@ def read_examples(
         found = f"{len(fields)} rows through datasets and {len(file.rows)} lines"
         raise RowsError([bad_row(str(path), found, "as many rows as lines")])
     examples = _tokenised(fields, template)
+    faults: list[Problem] = []
     for row, example in zip(file.rows, examples, strict=True):
         problems += _length_problems(row, example, sequence_tokens)
-        problems += example_faults(example, template, row.where)
+        faults += example_faults(example, template, row.where)
+    problems += told_once(faults, len(examples), str(template.file), SAME_IN_ALL)
     if problems:
         raise RowsError(problems)
     return ExamplesFile(examples=examples, sha256=file.sha256)

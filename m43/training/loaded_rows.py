@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from m43.rows import parse_line
+from m43.text_bytes import without_mark
 
 
 def load_fields(path: Path, scratch: Path) -> Iterator[Mapping[str, object]]:
@@ -27,5 +28,7 @@ def load_fields(path: Path, scratch: Path) -> Iterator[Mapping[str, object]]:
             keep_in_memory=True,
             encoding="utf-8",
         )["text"]
-        for line in lines:
-            yield parse_line(line.encode())
+        for number, line in enumerate(lines):
+            data = line.encode()
+            # The mark that may stand before the first row; `datasets` hands it on.
+            yield parse_line(data if number else without_mark(data))

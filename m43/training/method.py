@@ -13,7 +13,6 @@ from m43.profile import LoraTable, Profile
 from m43.training.blueprint import Blueprint, draw
 from m43.training.device import give_back_memory
 from m43.training.trainer import Trainer, optimizer_settings
-from m43.training.weight_checks import stored_dtype
 from m43.training.weight_names import PROJECTIONS
 from m43.training.weights import read_weights
 
@@ -39,8 +38,9 @@ def start_trainer(
             others who do.
     """
     training, lora = profile.training, profile.lora
-    dtype = base_dtype(profile, stored_dtype(folder, config), masters)
-    model = read_weights(folder, config, dtype, remat=training.remat, donated=profile.lora is None)
+    full = profile.lora is None
+    dtype = masters if full else None
+    model = read_weights(folder, config, dtype, remat=training.remat, donated=full)
     if lora is not None:
         add_adapters(model, lora_settings(lora), seed=training.seed)
     trainer = Trainer(
@@ -64,7 +64,8 @@ def abstract_blueprint(profile: Profile, config: GemmaConfig, stored: np.dtype) 
     training, lora = profile.training, profile.lora
 
     def build() -> Gemma:
-        dtype = base_dtype(profile, stored)
+        # What is frozen is not updated, and stays in the dtype of its files.
+        dtype = MASTERS if lora is None else stored
         model = Gemma(config, rngs=nnx.Rngs(0), param_dtype=dtype, remat=training.remat)
         if lora is not None:
             add_adapters(model, lora_settings(lora), seed=training.seed)
@@ -76,14 +77,6 @@ def abstract_blueprint(profile: Profile, config: GemmaConfig, stored: np.dtype) 
         trained=_trained(profile),
         accumulate=training.accumulate,
     )
-
-
-def base_dtype(profile: Profile, stored: np.dtype, masters: np.dtype = MASTERS) -> np.dtype:
-    """Say in which dtype the base model is held while it is trained.
-
-    What is frozen is not updated, and stays in the dtype of its files.
-    """
-    return masters if profile.lora is None else stored
 
 
 def _trained(profile: Profile) -> nnx.filterlib.Filter:

@@ -11,6 +11,7 @@ from m43.core.gemma_config import GemmaConfig, GemmaFamily
 from m43.errors import FailureClass, Problem, ProblemsError
 from m43.plain_text import brief, clipped
 from m43.strict_json import read_json
+from m43.text_bytes import NotTextError, read_text
 from m43.training.safetensors_file import DTYPES
 from m43.whole_file import read_whole
 
@@ -27,6 +28,7 @@ MOST_WIDE, MOST_HEADS = 2**24, 2**12
 LEAST_NUMBER, MOST_NUMBER = 1e-30, 1e30
 """What float32 holds with room for a product; every number in a Gemma is far inside."""
 _MOST_BYTES, _MOST_IDS = 1 << 24, 64
+_AS_PUBLISHED = "use a Gemma 1, Gemma 2 or Gemma 3 text model as it was published"
 
 
 class ModelConfigError(ProblemsError):
@@ -66,7 +68,7 @@ def declared_dtype(folder: Path) -> np.dtype:
     known = {str(dtype): dtype for dtype in DTYPES.values()}
     if not isinstance(name, str) or name not in known:
         reader = _Keys(path=path, data=data)
-        reader.refuse("dtype", brief(name), " or ".join(known))
+        reader.refuse("dtype", "nothing" if name is None else brief(name), " or ".join(known))
         raise ModelConfigError(reader.problems)
     return known[name]
 
@@ -78,7 +80,10 @@ def _table(path: Path) -> Mapping[str, object]:
     """
     reader = _Keys(path=path)
     try:
-        data = read_json(read_whole(path, _MOST_BYTES).decode())
+        data = read_json(read_text(read_whole(path, _MOST_BYTES)))
+    except NotTextError as error:
+        reader.refuse("", str(error), "a readable JSON object", error.action)
+        raise ModelConfigError(reader.problems) from error
     except (OSError, ValueError) as error:
         reader.refuse("", f"{type(error).__name__}: {error}", "a readable JSON object")
         raise ModelConfigError(reader.problems) from error
@@ -99,13 +104,13 @@ class _Keys:
     data: Mapping[str, object] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
-    def refuse(self, key: str, found: str, expected: str) -> None:
+    def refuse(self, key: str, found: str, expected: str, action: str = _AS_PUBLISHED) -> None:
         self.problems.append(
             Problem(
                 found=found,
                 expected=expected,
                 where=f"{self.path}, {key}" if key else str(self.path),
-                action="use a Gemma 1, Gemma 2 or Gemma 3 text model as it was published",
+                action=action,
             )
         )
 
@@ -136,7 +141,9 @@ class _Keys:
         """Refuse a key that is there with another value; that it is absent is fine."""
         value = self.data.get(key)
         if value is not None and value not in allowed:
-            self.refuse(key, brief(value), f"{' or '.join(map(repr, allowed))}, {why}")
+            # JSON's null is what its absence means: nothing else was ever asked for.
+            words = " or ".join(map(repr, allowed)) or "null or no such key"
+            self.refuse(key, brief(value), f"{words}, {why}")
 
     def ids(self, key: str) -> tuple[int, ...]:
         value = self.data.get(key)
@@ -217,9 +224,10 @@ def _refuse_what_is_not_implemented(keys: _Keys, family: GemmaFamily) -> None:
     keys.only("attention_dropout", (0, 0.0), "m43 has no dropout")
     keys.only("tie_word_embeddings", (True,), "m43's head is the embedding")
     keys.only("use_bidirectional_attention", (False,), "m43's attention is causal")
-    keys.only("rope_scaling", (), "null: m43 does not stretch positions")
-    keys.only("quantization_config", (), "null: m43 reads plain weights")
-    keys.only("vision_config", (), "null: m43 reads text models")
+    if not _says_default(keys.data.get("rope_scaling")):
+        keys.only("rope_scaling", (), "because m43 does not stretch positions")
+    keys.only("quantization_config", (), "because m43 reads plain weights, not quantised ones")
+    keys.only("vision_config", (), "because m43 reads text models")
     tanh = "gelu_pytorch_tanh"
     # Gemma 1 was published with "gelu" and means the tanh form all the same.
     activations = ("gelu", tanh) if family == "gemma" else (tanh,)
@@ -229,11 +237,17 @@ def _refuse_what_is_not_implemented(keys: _Keys, family: GemmaFamily) -> None:
         keys.refuse("hidden_activation", "nothing", tanh)
     if family != "gemma2":
         # transformers reads this key for Gemma 3 and never applies it.
-        keys.only("attn_logit_softcapping", (), "null: only Gemma 2 caps attention scores")
+        keys.only("attn_logit_softcapping", (), "because only Gemma 2 caps attention scores")
     if family == "gemma":
-        keys.only("final_logit_softcapping", (), "null: Gemma 1 has no soft cap")
+        keys.only("final_logit_softcapping", (), "because Gemma 1 has no soft cap")
         keys.only("query_pre_attn_scalar", (keys.data.get("head_dim"),), "Gemma 1 uses head_dim")
-        keys.only("sliding_window", (), "null: every layer of Gemma 1 is global")
+        keys.only("sliding_window", (), "because every layer of Gemma 1 is global")
+
+
+def _says_default(scaling: object) -> bool:
+    """Tell whether a rope_scaling only says, in either spelling, that nothing is stretched."""
+    default = (("rope_type", "default"), ("type", "default"))
+    return isinstance(scaling, dict) and all(pair in default for pair in scaling.items())
 
 
 def _global_layers(keys: _Keys, family: GemmaFamily, layers: int) -> tuple[bool, ...]:
@@ -255,9 +269,11 @@ def _global_layers(keys: _Keys, family: GemmaFamily, layers: int) -> tuple[bool,
             return found
     elif family == "gemma3_text":
         for key in pattern_keys:
-            if key in keys.data:
-                period = keys.integer(key, 1)
-                return _periodic(layers, period)
+            if keys.data.get(key) is not None:
+                found = _periodic(layers, keys.integer(key, 1))
+                others = tuple(other for other in pattern_keys if other != key)
+                _refuse_another_pattern(keys, found, others)
+                return found
         keys.refuse("layer_types", "nothing", "layer_types or sliding_window_pattern")
     elif family == "gemma2":
         return tuple(number % 2 == 1 for number in range(layers))
@@ -274,7 +290,7 @@ def _refuse_another_pattern(
             continue
         whole = type(period) is int and period > 0
         if not whole or layers != _periodic(len(layers), cast("int", period)):
-            keys.refuse(key, keys.shown(key), "the same as layer_types says, or only one of them")
+            keys.refuse(key, keys.shown(key), "the same as the other spelling, or only one of them")
 
 
 def _periodic(layers: int, period: int) -> tuple[bool, ...]:
@@ -291,15 +307,19 @@ def _rope_thetas(keys: _Keys, family: GemmaFamily) -> tuple[float, float]:
     if parameters is None:
         base = keys.number("rope_theta")
         return base, keys.number("rope_local_base_freq") if family == "gemma3_text" else base
-    if "rope_theta" in keys.data:
-        keys.refuse("rope_theta", keys.shown("rope_theta"), "only one of it and rope_parameters")
+    problems = len(keys.problems)
     if family == "gemma3_text":
         of_global = _rope_theta(keys, parameters, GLOBAL)
         of_local = _rope_theta(keys, parameters, LOCAL)
-        keys.only("rope_local_base_freq", (of_local,), "as rope_parameters says")
-        return of_global, of_local
-    base = _rope_theta(keys, {"rope_parameters": parameters}, "rope_parameters")
-    return base, base
+    else:
+        table = {"rope_parameters": parameters}
+        of_global = of_local = _rope_theta(keys, table, "rope_parameters")
+    # Exporters write the older keys as well; a base that could not be read compares with nothing.
+    if len(keys.problems) == problems:
+        keys.only("rope_theta", (of_global,), "as rope_parameters says")
+        if family == "gemma3_text":
+            keys.only("rope_local_base_freq", (of_local,), "as rope_parameters says")
+    return of_global, of_local
 
 
 def _rope_theta(keys: _Keys, parent: object, key: str) -> float:

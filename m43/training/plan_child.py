@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 from m43 import typed_json
 from m43.plan_record import PlanRequest, TrainingPlan
 from m43.profile import Profile
-from m43.rows import read_rows
+from m43.rows import RowsError, read_rows
 from m43.run_dir import read_record
 from m43.training import failure
 from m43.training.alternatives import find_alternatives, is_near
@@ -91,7 +91,14 @@ def hold_rows(profile: Profile) -> Rows:
         importlib.import_module(name)
     rows: list[Mapping[str, object]] = []
     for path in (profile.data.train, profile.data.evaluation):
-        if path.is_file() and count_rows(path) and not read_rows(path).problems:
+        if path.is_file() and count_rows(path) and _is_sound(path):
             with tempfile.TemporaryDirectory(prefix="m43-rows-") as scratch:
                 rows += load_fields(path, Path(scratch))
     return tuple(rows)
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        return not read_rows(path).problems
+    except RowsError:
+        return False

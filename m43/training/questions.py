@@ -5,10 +5,10 @@ from pathlib import Path
 
 from m43.errors import Problem
 from m43.row_fields import QUESTION_FIELDS, question_problems
-from m43.rows import Row, RowsError, bad_row, read_rows
+from m43.rows import Row, RowsError, bad_row, read_rows, told_once
 from m43.training.loaded_rows import load_fields
 from m43.training.template import Template
-from m43.training.token_faults import prompt_faults
+from m43.training.token_faults import SAME_IN_ALL, prompt_faults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +51,11 @@ def read_questions(
         found = f"{len(fields)} rows through datasets and {len(file.rows)} lines"
         raise RowsError([bad_row(str(path), found, "as many rows as lines")])
     tokens = template.prompts([row["prompt"] for row in fields])
+    faults: list[Problem] = []
     for row, ids in zip(file.rows, tokens, strict=True):
         problems += _length_problems(row, ids, longest_prompt)
-        problems += prompt_faults(ids, template, row.where)
+        faults += prompt_faults(ids, template, row.where)
+    problems += told_once(faults, len(tokens), str(template.file), SAME_IN_ALL)
     if problems:
         raise RowsError(problems)
     questions = tuple(

@@ -12,8 +12,13 @@ from m43.training.weight_names import EMBEDDING, HEAD, tensor_places
 from m43.training.weights import read_weights, tensor_of
 
 
-def reloaded_digest(folder: Path, config: GemmaConfig, dtype: np.dtype) -> str:
+def reloaded_digest(folder: Path, config: GemmaConfig, dtype: np.dtype | None = None) -> str:
     """Read a folder into a model and digest the model's arrays in the layout of the files.
+
+    Args:
+        folder: of the model.
+        config: of the model.
+        dtype: of the arrays; None for those that hold every tensor exactly.
 
     Equal to `weights_digest` of the folder exactly when every tensor arrived bit for bit in its
     place; reading the same bytes of a file twice would prove nothing about that.

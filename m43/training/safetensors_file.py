@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 from m43.errors import FailureClass, M43Error, Problem
 from m43.plain_text import brief, clipped
 from m43.strict_json import read_json
+from m43.text_bytes import BINARY, other_kind
 
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 1 << 24
@@ -21,11 +22,23 @@ MAX_TENSORS, MAX_AXES, MAX_NAME = 1 << 15, 8, 255
 ALIGNMENT = 64
 """JAX takes over a NumPy array on the CPU without a copy if it is aligned like this."""
 
+_BEGINNING = 1024
 BLOCK = 1 << 20
 """Numbers that are converted at a time."""
 
-DTYPES = {"BF16": np.dtype(ml_dtypes.bfloat16), "F32": np.dtype(np.float32)}
-"""What m43 reads. Not F16: Gemma's activations overflow it, so no good folder has it."""
+FLOAT32 = np.dtype(np.float32)
+DTYPES = {
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "F32": FLOAT32,
+    "F16": np.dtype(np.float16),
+}
+"""What m43 reads and stores. F16 only stores: Gemma's activations overflow it at 65,504, so nothing
+is computed in it. bfloat16 reaches as far as float32, with 8 bits where float16 has 11."""
+_QUANTISED = ("F4", "F6", "F8", "I", "U", "BOOL")
+"""Source: the safetensors crate 0.6, enum Dtype: numbers that mean nothing without their scales."""
+
+
+_AGAIN = "fetch the file again, whole"
 
 
 class FileShrankError(M43Error):
@@ -69,8 +82,13 @@ def open_safetensors(path: Path) -> tuple[SafetensorsFile | None, list[Problem]]
             length = int.from_bytes(file.read(LENGTH_BYTES), "little")
             too_long = length > min(MAX_HEADER_BYTES, size - LENGTH_BYTES)
             header = b"" if too_long else file.read(length)
+            file.seek(0)
+            # The length of a good header has zeros in it, like no text and no other kind of file.
+            other = other_kind(file.read(_BEGINNING)) if too_long else None
     except OSError as error:
         return None, [_problem(path, f"{type(error).__name__}: {error}", "a readable file")]
+    if other is not None and other.found != BINARY:
+        return None, [_problem(path, other.found, "a safetensors file", other.action)]
     if size < LENGTH_BYTES or too_long:
         found = f"{size} bytes, of which the header claims {length}"
         return None, [_problem(path, found, "a whole safetensors file, not cut off")]
@@ -82,10 +100,8 @@ def open_safetensors(path: Path) -> tuple[SafetensorsFile | None, list[Problem]]
     return described, list(_layout_problems(described, LENGTH_BYTES + length, size))
 
 
-def _problem(path: Path, found: str, expected: str) -> Problem:
-    return Problem(
-        found=found, expected=expected, where=str(path), action="fetch the file again, whole"
-    )
+def _problem(path: Path, found: str, expected: str, action: str = _AGAIN) -> Problem:
+    return Problem(found=found, expected=expected, where=str(path), action=action)
 
 
 def _entries(
@@ -115,21 +131,44 @@ def _entry(name: str, entry: dict, data_start: int) -> StoredTensor:
 
 def _layout_problems(file: SafetensorsFile, data_start: int, size: int) -> Iterator[Problem]:
     """Tell of tensors that overlap, leave gaps, or do not fill their shape, and of a cut end."""
-    end = data_start
+    end, unknown = data_start, dict[str, list[str]]()
     for tensor in file.tensors:
-        where = f"{tensor.dtype} {list(tensor.shape)} in {tensor.size_bytes} bytes"
         if tensor.start_byte != end:
             found = f"{tensor.name} at byte {tensor.start_byte}"
             yield _problem(file.path, found, f"it at byte {end}, after the one before")
         dtype = DTYPES.get(tensor.dtype)
         if dtype is None:
-            yield _problem(file.path, f"{tensor.name}: {where}", " or ".join(DTYPES))
+            unknown.setdefault(tensor.dtype, []).append(tensor.name)
         elif math.prod(tensor.shape) * dtype.itemsize != tensor.size_bytes:
+            where = f"{tensor.dtype} {list(tensor.shape)} in {tensor.size_bytes} bytes"
             expected = f"{math.prod(tensor.shape) * dtype.itemsize} bytes"
             yield _problem(file.path, f"{tensor.name}: {where}", expected)
         end = tensor.start_byte + tensor.size_bytes
+    # Once for each dtype: a file that was quantised is so in every layer.
+    for name, tensors in unknown.items():
+        found = f"{len(tensors)} of {len(file.tensors)} tensors in {name}, the first {tensors[0]}"
+        yield _problem(file.path, found, " or ".join(DTYPES), _advice(name))
     if end != size:
         yield _problem(file.path, f"{size} bytes", f"{end} bytes, as the header says")
+
+
+def _advice(dtype: str) -> str:
+    if dtype == "F64":
+        return "convert the model to float32"
+    if dtype.startswith(_QUANTISED):
+        return "use the model as it was before it was quantised: m43 trains plain weights"
+    return _AGAIN
+
+
+def common_dtype(names: Iterable[str]) -> np.dtype:
+    """Give the narrowest dtype that holds every value of some stored dtypes exactly.
+
+    Example:
+        >>> common_dtype(["BF16", "F16"])
+        dtype('float32')
+    """
+    dtypes = {DTYPES[name] for name in names}
+    return dtypes.pop() if len(dtypes) == 1 else FLOAT32
 
 
 def read_into(target: np.ndarray, file: SafetensorsFile, tensor: StoredTensor) -> None:

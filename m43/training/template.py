@@ -6,9 +6,12 @@ from typing import Protocol
 
 from m43.core.gemma_config import GemmaConfig
 from m43.profile import TemplateTable
-from m43.training.tokenizer import Ids, Tokenizer, chat_problem
+from m43.training.tokenizer import MARK, ChatTemplateError, Ids, Tokenizer, chat_problem
 
 END_OF_TURN = "<end_of_turn>"
+# A row such as any file has, which a template is tried with before it meets one.
+_QUESTION, _ANSWER = "What is 2 + 2?", "It is 4."
+_CORRECT = 'correct the template, name an -it model, or use template.style = "plain"'
 _PLACEHOLDER = re.compile(r"\{(prompt|steps|final_answer)\}")
 
 
@@ -35,18 +38,19 @@ class Template:
         bos_id: the id that begins every row.
         terminator: the id that ends every completion.
         prompt_marks: the ids of a prompt that are the template's own and no text.
+        file: what beside the profile has a say in every row: the chat template, or the tokenizer.
     """
 
     def __init__(self, table: TemplateTable, tokenizer: Tokenizer, config: GemmaConfig) -> None:
         self._table = table
         self._tokenizer = tokenizer
-        self._style: Style = (
-            _Chat(tokenizer) if table.style == "chat" else _Plain(tokenizer, config)
-        )
+        chat = table.style == "chat"
+        self._style: Style = (_Chat if chat else _Plain)(tokenizer, config)
+        self.file = tokenizer.template_file if chat else tokenizer.file
         self.bos_id = config.bos_id
         self.terminator = self._style.terminator
         self._special_ids = tokenizer.special_ids | {self.bos_id, self.terminator}
-        (ids,) = self._style.prompts(["question"])
+        (ids,) = self._style.prompts([_QUESTION])
         self.prompt_marks = self.marks(ids)
 
     def marks(self, ids: Sequence[int]) -> Ids:
@@ -117,18 +121,38 @@ class _Chat:
     the rendered text is tokenised as it stands and BOS comes once.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, config: GemmaConfig) -> None:
         self._tokenizer = tokenizer
         number = tokenizer.id_of(END_OF_TURN)
         if number is None:
             found = f"a tokenizer without {END_OF_TURN}"
             raise chat_problem(tokenizer.folder, found, "the token that ends a turn")
         self.terminator = number
-        # Before any row: a template that cannot do this is told of without one.
-        (turn,) = self.completions(["question"], ["answer"])
+        # Before any row: a template that cannot do this is told of once, and without one.
+        self._try(config.bos_id)
+
+    def _try(self, bos_id: int) -> None:
+        (opened,), (turn,) = self.prompts([_QUESTION]), self.completions([_QUESTION], [_ANSWER])
         if self.terminator not in turn:
             expected = f"the model's turn ended by {END_OF_TURN}"
-            raise chat_problem(tokenizer.folder, "a template that does not end it so", expected)
+            raise self._fault("a template that does not end it so", expected)
+        if self._opened(_QUESTION).startswith(MARK):
+            action = "save it as UTF-8 without a byte order mark"
+            raise self._fault("a byte order mark before the template", "BOS at its start", action)
+        times = (*opened, *turn).count(bos_id)
+        if times != 1 or opened[:1] != (bos_id,):
+            found = {0: "no BOS", 1: "something before BOS"}.get(times, f"BOS {times} times")
+            action = "let it write {{ bos_token }} once, before the first turn"
+            expected = f"BOS ({bos_id}) exactly once, at the start"
+            raise self._fault(f"a template that writes {found}", expected, action)
+        for ids, text, name in ((opened, _QUESTION, "question"), (turn, _ANSWER, "answer")):
+            said = self._tokenizer.decode(ids)
+            if text not in said:
+                found = f"a template that writes {said!r} for the {name} {text!r}"
+                raise self._fault(found, "the text that it was given")
+
+    def _fault(self, found: str, expected: str, action: str = _CORRECT) -> ChatTemplateError:
+        return chat_problem(self._tokenizer.template_file, found, expected, action)
 
     def prompts(self, prompts: Sequence[str]) -> tuple[Ids, ...]:
         return self._tokenizer.encode_chats([self._opened(prompt) for prompt in prompts])
@@ -148,7 +172,7 @@ class _Chat:
         if not whole.startswith(opened):
             found = "a template that writes an answered turn otherwise than an open one"
             expected = "the same text up to where the model answers"
-            raise chat_problem(self._tokenizer.folder, found, expected)
+            raise self._fault(found, expected)
         return whole.removeprefix(opened)
 
 

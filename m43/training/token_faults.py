@@ -7,6 +7,8 @@ from m43.rows import bad_row
 from m43.training.example import Example
 from m43.training.template import Template
 
+SAME_IN_ALL = "correct it, or [template] of the profile, or every row"
+
 
 def example_faults(example: Example, template: Template, where: str) -> list[Problem]:
     """Check a training row on the ids that are trained on.

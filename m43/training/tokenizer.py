@@ -9,6 +9,13 @@ from transformers import PreTrainedTokenizerFast
 from m43.core.gemma_config import GemmaConfig
 from m43.errors import FailureClass, Problem, ProblemsError
 from m43.strict_json import read_json
+from m43.text_bytes import (
+    BYTE_ORDER_MARK,
+    NotTextError,
+    other_kind,
+    read_text,
+    without_mark,
+)
 from m43.training.bounds import bounded
 from m43.whole_file import read_whole
 
@@ -16,6 +23,11 @@ Ids = tuple[int, ...]
 # A folder that has both means the first; transformers 5 writes it, 4 wrote the other.
 TEMPLATE_FILE, CONFIG_FILE = "chat_template.jinja", "tokenizer_config.json"
 _FILE, _TEMPLATE_KEY = "tokenizer.json", "chat_template"
+MARK = BYTE_ORDER_MARK.decode()
+_AGAIN = "fetch the model again at its pinned revision"
+_NO_CHAT = 'name an -it model (and its template in hub.files), or use template.style = "plain"'
+# Letters of both cases, a digit, signs and spaces: what a row has, and a row shall come back.
+_SAMPLE = "What is 2 + 2? It is 4."
 # Gemma 3's tokenizer has 33 MB, and its tokenizer_config.json 1.2 MB.
 _MOST_BYTES, _MOST_TEMPLATE_BYTES = 1 << 28, 1 << 24
 # A real template takes a thousandth of a second, and writes little more than it was given.
@@ -47,6 +59,12 @@ class Tokenizer:
         self._tokenizer = tokenizer
         self._vocabulary: dict[str, int] = tokenizer.get_vocab()
         self.folder = folder
+        self.file = folder / _FILE
+
+    @property
+    def template_file(self) -> Path:
+        """The file that the chat template stands in."""
+        return template_file(self.folder)
 
     @property
     def special_ids(self) -> frozenset[int]:
@@ -117,17 +135,18 @@ class Tokenizer:
         # Whatever a template raises, it is the template that cannot be used.
         except Exception as error:
             found = f"{type(error).__name__}: {error}"
-            raise chat_problem(self.folder, found, "a template for user and model") from error
+            expected = "a template for user and model"
+            raise chat_problem(self.template_file, found, expected) from error
         if len(str(text)) > _MOST_RENDERED:
             found = f"a template that writes {len(str(text)):,} characters"
-            raise chat_problem(self.folder, found, f"at most {_MOST_RENDERED:,}")
+            raise chat_problem(self.template_file, found, f"at most {_MOST_RENDERED:,}")
         return str(text)
 
     def _encoded(self, texts: Sequence[str], *, special_is_text: bool) -> tuple[Ids, ...]:
         if not texts:
             return ()
         encoded = _asked(
-            self.folder / _FILE,
+            self.file,
             lambda: self._tokenizer(
                 list(texts),
                 add_special_tokens=False,
@@ -148,6 +167,7 @@ def read_tokenizer(folder: Path, config: GemmaConfig) -> Tokenizer:
     if not path.is_file() or path.stat().st_size > _MOST_BYTES:
         found = f"{path.stat().st_size:,} bytes" if path.is_file() else "no file"
         raise TokenizerError([_problem(path, found, f"a file of {_MOST_BYTES:,} bytes at most")])
+    _refuse_other_kind(path)
     tokenizer = _asked(path, lambda: PreTrainedTokenizerFast(tokenizer_file=str(path)))
     problems = _problems(path, tokenizer, config)
     if problems:
@@ -155,7 +175,26 @@ def read_tokenizer(folder: Path, config: GemmaConfig) -> Tokenizer:
     # A chat template writes its BOS by this name; the id is the model's, not the file's word.
     tokenizer.bos_token = tokenizer.convert_ids_to_tokens(config.bos_id)
     tokenizer.chat_template = _chat_template(folder)
-    return Tokenizer(tokenizer, folder)
+    read = Tokenizer(tokenizer, folder)
+    said = read.decode(read.encode(_SAMPLE))
+    if _SAMPLE not in said:
+        found = f"a tokenizer that gives {said!r} back for {_SAMPLE!r}"
+        raise TokenizerError([_problem(path, found, "the text that it was given")])
+    return read
+
+
+def _refuse_other_kind(path: Path) -> None:
+    with path.open("rb") as file:
+        beginning = file.read(1024)
+    other = other_kind(beginning)
+    if other is not None:
+        raise TokenizerError([_problem(path, other.found, "a tokenizer in JSON", other.action)])
+
+
+def template_file(folder: Path) -> Path:
+    """Say which of a folder's files has the chat template, if it has one."""
+    first = folder / TEMPLATE_FILE
+    return first if first.exists() else folder / CONFIG_FILE
 
 
 def _asked(path: Path, question: Callable[[], T]) -> T:
@@ -174,18 +213,22 @@ def _asked(path: Path, question: Callable[[], T]) -> T:
 def _chat_template(folder: Path) -> str | None:
     """Find the template for plain chats, where transformers 5.23's from_pretrained finds it."""
     template: Any
-    path = folder / TEMPLATE_FILE
+    path = template_file(folder)
+    if not path.exists():
+        return None
     try:
-        if path.exists():
-            return read_whole(path, _MOST_TEMPLATE_BYTES).decode()
-        path = folder / CONFIG_FILE
-        if not path.exists():
-            return None
-        table: Any = read_json(read_whole(path, _MOST_TEMPLATE_BYTES).decode())
+        data = read_whole(path, _MOST_TEMPLATE_BYTES)
+        if path.name == TEMPLATE_FILE:
+            # transformers writes a mark out with every chat: kept here, and refused of a chat.
+            mark = MARK if data.startswith(BYTE_ORDER_MARK) else ""
+            return mark + read_text(without_mark(data))
+        table: Any = read_json(read_text(data))
         template = table.get(_TEMPLATE_KEY)
         if isinstance(template, list):
             # Several of them, each with a name.
             template = {each["name"]: each["template"] for each in template}.get("default")
+    except NotTextError as error:
+        raise TokenizerError([_problem(path, str(error), "readable text", error.action)]) from error
     except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
         found = f"{type(error).__name__}: {error}"
         raise TokenizerError([_problem(path, found, "a readable tokenizer")]) from error
@@ -218,14 +261,17 @@ def _problems(path: Path, tokenizer: PreTrainedTokenizerFast, config: GemmaConfi
     return problems
 
 
-def chat_problem(folder: Path, found: str, expected: str) -> ChatTemplateError:
+def chat_problem(
+    where: Path,
+    found: str,
+    expected: str,
+    action: str = _NO_CHAT,
+) -> ChatTemplateError:
     """Tell what is wrong with a folder's chat template."""
-    action = 'name an -it model (and its template in hub.files), or use template.style = "plain"'
     return ChatTemplateError(
-        [Problem(found=found, expected=expected, where=str(folder), action=action)]
+        [Problem(found=found, expected=expected, where=str(where), action=action)]
     )
 
 
-def _problem(path: Path, found: str, expected: str) -> Problem:
-    action = "fetch the model again at its pinned revision"
+def _problem(path: Path, found: str, expected: str, action: str = _AGAIN) -> Problem:
     return Problem(found=found, expected=expected, where=str(path), action=action)

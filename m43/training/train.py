@@ -29,8 +29,10 @@ from m43.training.model_config import read_model_config
 from m43.training.reload import reloaded_digest
 from m43.training.step_log import StepLog, TakenStep
 from m43.training.trainer import Trainer, computing_device
-from m43.training.weight_checks import count_moved, require_finite, stored_dtype
+from m43.training.weight_checks import count_moved, require_finite, stored_dtypes
 from m43.training.weights import weights_digest, write_weights
+
+_SPOILT = "lower training.learning_rate: the last update spoilt the weights"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,7 @@ class _Base:
     config: GemmaConfig
     config_sha256: str
     weights_sha256: str
+    dtypes: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +106,7 @@ def _check_base(folder: Path, beats: Heartbeats) -> _Base:
             config=config,
             config_sha256=hashlib.sha256((folder / "config.json").read_bytes()).hexdigest(),
             weights_sha256=weights_digest(folder),
+            dtypes=stored_dtypes(folder, config),
         )
 
 
@@ -150,20 +154,19 @@ def _save(trainer: Trainer, base: _Base, run: RunDir, beats: Heartbeats) -> None
     contract, lora = profile.contract, profile.lora
     with beats.phase("save"):
         model = trainer.model()
-        dtype = stored_dtype(base.folder, base.config)
-        write_weights(model, run.model, source=base.folder, dtype=dtype)
+        write_weights(model, run.model, source=base.folder)
         if lora is not None:
             write_adapter(model, run.adapter, lora, repo=contract.repo, revision=contract.revision)
 
 
 def _read_back(base: _Base, run: RunDir, beats: Heartbeats) -> _Saved:
-    folder, dtype = run.model, stored_dtype(base.folder, base.config)
+    folder = run.model
     with beats.phase("read back"):
         # The last update is seen by no later loss, so its result is looked at here.
-        require_finite(folder, base.config)
+        require_finite(folder, base.config, action=_SPOILT)
         return _Saved(
             model_sha256=weights_digest(folder),
-            reloaded_sha256=reloaded_digest(folder, read_model_config(folder), dtype),
+            reloaded_sha256=reloaded_digest(folder, read_model_config(folder)),
             parameters_moved=count_moved(base.folder, folder, base.config),
         )
 
@@ -183,6 +186,7 @@ def _record(
         flax_version=flax.__version__,
         repo_config_sha256=base.config_sha256,
         base_weights_sha256=base.weights_sha256,
+        weights_dtypes=base.dtypes,
         model_sha256=saved.model_sha256,
         reloaded_sha256=saved.reloaded_sha256,
         method=profile.training.method,

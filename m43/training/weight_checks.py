@@ -7,9 +7,11 @@ import numpy as np
 
 from m43.core.gemma_config import GemmaConfig
 from m43.errors import FailureClass, Problem, ProblemsError
-from m43.training.safetensors_file import DTYPES, read_into
+from m43.training.safetensors_file import DTYPES, FLOAT32, common_dtype, read_into
 from m43.training.weight_folder import StoredWeights, open_weight_folder
-from m43.training.weight_names import EMBEDDING, tensor_places
+from m43.training.weight_names import tensor_places
+
+_AGAIN = "fetch the model again at its pinned revision"
 
 
 class NonFiniteWeightError(ProblemsError):
@@ -19,13 +21,23 @@ class NonFiniteWeightError(ProblemsError):
 
 
 def stored_dtype(folder: Path, config: GemmaConfig) -> np.dtype:
-    """Give the dtype in which a folder stores its embedding, and so what is saved beside it."""
-    _, embedding = _open(folder, config).tensors[EMBEDDING]
-    return DTYPES[embedding.dtype]
+    """Give the narrowest dtype that holds every tensor of a folder exactly."""
+    return common_dtype(stored_dtypes(folder, config))
 
 
-def require_finite(folder: Path, config: GemmaConfig) -> None:
+def stored_dtypes(folder: Path, config: GemmaConfig) -> tuple[str, ...]:
+    """Name the dtypes that a folder stores its tensors in, as its files do, each once."""
+    stored = _open(folder, config)
+    return tuple(sorted({tensor.dtype for _, tensor in stored.tensors.values()}))
+
+
+def require_finite(folder: Path, config: GemmaConfig, action: str = _AGAIN) -> None:
     """Look for infinities and NaN before they spread: one of them makes every loss one.
+
+    Args:
+        folder: of the model.
+        config: of the model.
+        action: what to do about them.
 
     Raises:
         NonFiniteWeightError: with every tensor that has any.
@@ -39,7 +51,7 @@ def require_finite(folder: Path, config: GemmaConfig) -> None:
                     found=f"{bad} of {values.size} values that are not finite",
                     expected="finite weights",
                     where=f"{folder}, {name}",
-                    action="fetch the model again at its pinned revision",
+                    action=action,
                 )
             )
     if problems:
@@ -52,7 +64,14 @@ def count_moved(base: Path, tuned: Path, config: GemmaConfig) -> int:
     Bits rather than values: a NaN is unequal to itself, and 0.0 equal to -0.0.
     """
     pairs = zip(_tensors(base, config), _tensors(tuned, config), strict=True)
-    return sum(int(np.count_nonzero(_bits(old) != _bits(new))) for (_, old), (_, new) in pairs)
+    return sum(_differing(old, new) for (_, old), (_, new) in pairs)
+
+
+def _differing(old: np.ndarray, new: np.ndarray) -> int:
+    if old.dtype != new.dtype:
+        # Exact for both, so that equal bits are equal values.
+        old, new = old.astype(FLOAT32), new.astype(FLOAT32)
+    return int(np.count_nonzero(_bits(old) != _bits(new)))
 
 
 def _bits(values: np.ndarray) -> np.ndarray:
@@ -67,9 +86,8 @@ def _tensors(folder: Path, config: GemmaConfig) -> Iterator[tuple[str, np.ndarra
     # In the order of the model, not of the files, and without a second copy of the tied head:
     # two folders are then walked side by side and every weight is met once.
     stored = _open(folder, config)
-    dtype = DTYPES[stored.tensors[EMBEDDING][1].dtype]
     for place in tensor_places(config):
         file, tensor = stored.tensors[place.name]
-        values = np.empty(tensor.shape, dtype)
+        values = np.empty(tensor.shape, DTYPES[tensor.dtype])
         read_into(values, file, tensor)
         yield place.name, values

@@ -9,6 +9,7 @@ from m43.errors import FailureClass, Problem, ProblemsError
 from m43.names import is_folder_name
 from m43.plain_text import brief
 from m43.strict_json import read_json
+from m43.text_bytes import NotTextError, read_text
 from m43.training.safetensors_file import SafetensorsFile, StoredTensor, open_safetensors
 from m43.training.weight_names import EMBEDDING, HEAD, TensorPlace
 from m43.whole_file import read_whole
@@ -60,13 +61,13 @@ def open_weight_folder(folder: Path, places: tuple[TensorPlace, ...]) -> StoredW
     return stored
 
 
-def _problem(folder: Path, found: str, expected: str) -> Problem:
-    return Problem(
-        found=found,
-        expected=expected,
-        where=str(folder),
-        action="fetch the model again at its pinned revision",
-    )
+def _problem(
+    folder: Path,
+    found: str,
+    expected: str,
+    action: str = "fetch the model again at its pinned revision",
+) -> Problem:
+    return Problem(found=found, expected=expected, where=str(folder), action=action)
 
 
 def _file_names(folder: Path) -> tuple[list[str], list[Problem]]:
@@ -92,8 +93,11 @@ def _file_names(folder: Path) -> tuple[list[str], list[Problem]]:
 def _index_names(folder: Path) -> tuple[set[str], list[Problem]]:
     where = folder / INDEX
     try:
-        index = read_json(read_whole(where, _MOST_INDEX_BYTES).decode())
+        index = read_json(read_text(read_whole(where, _MOST_INDEX_BYTES)))
         table = {str(name): str(shard) for name, shard in index["weight_map"].items()}  # type: ignore[index]
+    except NotTextError as error:
+        expected = "a JSON object with a weight_map"
+        return set(), [_problem(where, str(error), expected, error.action)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         found = f"{type(error).__name__}: {error}"
         return set(), [_problem(where, found, "a JSON object with a weight_map")]

@@ -20,9 +20,11 @@ from m43.core.projection import Projection
 from m43.training.device import give_back_memory
 from m43.training.safetensors_file import (
     DTYPES,
+    FLOAT32,
     LENGTH_BYTES,
     SafetensorsFile,
     aligned_empty,
+    common_dtype,
     make_header,
     read_into,
 )
@@ -52,7 +54,7 @@ Leaf = tuple[Any, ...]
 def read_weights(
     folder: Path,
     config: GemmaConfig,
-    dtype: jnp.dtype | type,
+    dtype: jnp.dtype | type | None,
     *,
     compute_dtype: jnp.dtype | type = jnp.bfloat16,
     remat: bool = True,
@@ -66,7 +68,8 @@ def read_weights(
     Args:
         folder: of the model.
         config: of the model.
-        dtype: that the weights are converted to.
+        dtype: that the weights are converted to; None for the narrowest that holds every tensor
+            of a parameter exactly, which is that of its files where they have only one.
         compute_dtype: as in `Gemma`.
         remat: as in `Gemma`.
         donated: whether a step will be given the arrays' memory. What JAX has only borrowed from
@@ -82,19 +85,31 @@ def read_weights(
     by_leaf: dict[Leaf, list[TensorPlace]] = defaultdict(list)
     for place in places:
         by_leaf[place.leaf].append(place)
-    model = abstract_gemma(config, dtype, compute_dtype=compute_dtype, remat=remat)
+    model = abstract_gemma(config, dtype or FLOAT32, compute_dtype=compute_dtype, remat=remat)
     graphdef, state = nnx.split(model)
+
+    def read(leaf: Leaf, shape: tuple[int, ...]) -> jax.Array:
+        here = by_leaf[leaf]
+        exact = common_dtype(stored.tensors[place.name][1].dtype for place in here)
+        kept = exact if dtype is None else np.dtype(dtype)
+        return _read_leaf(stored, here, shape, kept, owned=donated)
+
     filled = [
-        (path, variable.replace(_read_leaf(stored, by_leaf[path], variable, owned=donated)))
+        (path, variable.replace(read(path, variable.shape)))
         for path, variable in nnx.to_flat_state(state)
     ]
     return nnx.merge(graphdef, nnx.from_flat_state(filled))
 
 
 def _read_leaf(
-    stored: StoredWeights, places: list[TensorPlace], like: nnx.Variable, *, owned: bool
+    stored: StoredWeights,
+    places: list[TensorPlace],
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    *,
+    owned: bool,
 ) -> jax.Array:
-    buffer = aligned_empty(like.shape, np.dtype(like.dtype))
+    buffer = aligned_empty(shape, dtype)
     for place in places:
         file, tensor = stored.tensors[place.name]
         read_into(buffer if place.layer is None else buffer[place.layer], file, tensor)
@@ -107,19 +122,28 @@ def _read_leaf(
     return copied
 
 
-def write_weights(model: Gemma, folder: Path, *, source: Path, dtype: jnp.dtype | type) -> None:
+def write_weights(
+    model: Gemma, folder: Path, *, source: Path, dtype: jnp.dtype | type | None = None
+) -> None:
     """Write a model as the folder it was read from is written: same files, names and order.
 
-    Untouched weights in the dtype they came in give the same bytes. The tokenizer files and
+    Untouched weights in the dtypes they came in give the same bytes. The tokenizer files and
     config.json are copied; only the dtype in config.json changes, and only if it does. The
     folder is written under another name and renamed when it is whole and on the disk.
+
+    Args:
+        model: as it is to be stored.
+        folder: that is not there yet.
+        source: the folder that the model was read from.
+        dtype: of every tensor; None stores each as the source does.
 
     Raises:
         ModelFolderError: if the folder is there already, or the dtype is not one to store.
         WeightsError: if the source is not a folder of this model.
     """
-    code = {numpy_dtype: name for name, numpy_dtype in DTYPES.items()}.get(np.dtype(dtype))
-    if code is None:
+    codes = {numpy_dtype: name for name, numpy_dtype in DTYPES.items()}
+    code = None if dtype is None else codes.get(np.dtype(dtype))
+    if code is None and dtype is not None:
         raise ModelFolderError(
             found=f"dtype {np.dtype(dtype)}",
             expected=" or ".join(DTYPES),
@@ -139,18 +163,21 @@ def write_weights(model: Gemma, folder: Path, *, source: Path, dtype: jnp.dtype 
 def _write_file(
     out: BinaryIO,
     file: SafetensorsFile,
-    code: str,
+    code: str | None,
     model: Gemma,
     places: dict[str, TensorPlace],
 ) -> None:
-    same = all(tensor.dtype == code for tensor in file.tensors)
+    changed = code is not None and any(tensor.dtype != code for tensor in file.tensors)
     # The source's own header where it still holds: other writers pad and order differently.
-    header = file.header if same else make_header(file.tensors, code, file.metadata)
+    header = make_header(file.tensors, str(code), file.metadata) if changed else file.header
     out.write(len(header).to_bytes(LENGTH_BYTES, "little") + header)
     for tensor in file.tensors:
         values = tensor_of(model, places[tensor.name])
         # As bytes: NumPy gives bfloat16 no buffer of its own.
-        values = np.ascontiguousarray(values.astype(DTYPES[code], copy=False))
+        # What float16 cannot hold becomes infinite there, which who reads it back will name.
+        with np.errstate(over="ignore"):
+            values = values.astype(DTYPES[code or tensor.dtype], copy=False)
+        values = np.ascontiguousarray(values)
         out.write(values.reshape(-1).view(np.uint8).data)
 
 
@@ -163,24 +190,24 @@ def tensor_of(model: Gemma, place: TensorPlace) -> np.ndarray:
     return np.asarray(leaf if place.layer is None else leaf[place.layer])
 
 
-def _write_companions(source: Path, partial: Path, stored: StoredWeights, code: str) -> None:
+def _write_companions(source: Path, partial: Path, stored: StoredWeights, code: str | None) -> None:
     for name in COMPANIONS:
         if (source / name).exists():
             shutil.copyfile(source / name, partial / name)
-    changed = any(tensor.dtype != code for file in stored.files for tensor in file.tensors)
-    if changed:
-        config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-        keys = [key for key in ("dtype", "torch_dtype") if key in config] or ["torch_dtype"]
-        config.update(dict.fromkeys(keys, DTYPES[code].name))
-        _write_json(partial / "config.json", config)
     if (source / INDEX).exists():
         shutil.copyfile(source / INDEX, partial / INDEX)
-        if changed:
-            index = json.loads((source / INDEX).read_text(encoding="utf-8"))
-            shapes = [tensor.shape for file in stored.files for tensor in file.tensors]
-            size_bytes = sum(math.prod(shape) for shape in shapes) * DTYPES[code].itemsize
-            index["metadata"] = index.get("metadata", {}) | {"total_size": size_bytes}
-            _write_json(partial / INDEX, index)
+    tensors = [tensor for file in stored.files for tensor in file.tensors]
+    if code is None or all(tensor.dtype == code for tensor in tensors):
+        return
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    keys = [key for key in ("dtype", "torch_dtype") if key in config] or ["torch_dtype"]
+    config.update(dict.fromkeys(keys, DTYPES[code].name))
+    _write_json(partial / "config.json", config)
+    if (source / INDEX).exists():
+        index = json.loads((source / INDEX).read_text(encoding="utf-8"))
+        size_bytes = sum(math.prod(tensor.shape) for tensor in tensors) * DTYPES[code].itemsize
+        index["metadata"] = index.get("metadata", {}) | {"total_size": size_bytes}
+        _write_json(partial / INDEX, index)
 
 
 def _write_json(path: Path, table: dict[str, object]) -> None:

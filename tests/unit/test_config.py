@@ -1,5 +1,6 @@
 """The profile: read, completed, and refused with everything that is wrong with it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -185,3 +186,31 @@ def test_differences_name_each_changed_key(tmp_path: Path) -> None:
     locked = config.load(PRODUCTION)
     assert "contract.optimizer_steps: 200 instead of 300" in config.differences(mine, locked)
     assert config.differences(locked, locked) == ()
+
+
+@pytest.mark.parametrize(
+    ("coded", "found"),
+    [
+        (lambda text: text.encode("utf-16"), "text in UTF-16"),
+        (lambda text: b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+    ],
+)
+def test_a_file_that_is_no_text_is_named(
+    tmp_path: Path, coded: Callable[[str], bytes], found: str
+) -> None:
+    """With what to do about it, instead of what a reader of TOML makes of it."""
+    path = tmp_path / "mine.toml"
+    path.write_bytes(coded(PRODUCTION.read_text("utf-8")))
+
+    with pytest.raises(config.ProfileError, match=f"found {found}"):
+        config.load(path)
+
+
+def test_a_byte_order_mark_before_a_profile_says_nothing(tmp_path: Path) -> None:
+    """Notepad writes one; the digest is that of the file as it lies there."""
+    plain, marked = tmp_path / "plain.toml", tmp_path / "marked.toml"
+    plain.write_bytes(PRODUCTION.read_bytes())
+    marked.write_bytes(b"\xef\xbb\xbf" + PRODUCTION.read_bytes())
+
+    assert config.load(marked) == config.load(plain)
+    assert config.digest(marked) != config.digest(plain)

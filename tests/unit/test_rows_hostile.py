@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m43.plain_text import visible
-from m43.row_fields import question_problems, training_row_problems
+from m43.row_fields import question_problems, training_problems
 from m43.rows import RowsError, RowsFile, read_rows
 from tests.unit.fuzzing import hostile
 
@@ -30,9 +30,7 @@ def outcome(path: Path) -> RowsFile | str:
     """Read and check rows of both kinds: the file, or what a person is told."""
     try:
         file = read_rows(path)
-        problems = [*file.problems, *question_problems(file.rows)]
-        for row in file.rows:
-            problems += training_row_problems(row)
+        problems = [*file.problems, *question_problems(file.rows), *training_problems(file.rows)]
         if problems:
             raise RowsError(problems)
     except RowsError as error:

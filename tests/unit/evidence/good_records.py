@@ -229,6 +229,7 @@ def train_record(**changes: object) -> TrainRecord:
         "flax_version": "0.12.8",
         "repo_config_sha256": hashlib.sha256(CONFIG).hexdigest(),
         "base_weights_sha256": BASE_SHA256,
+        "weights_dtypes": ("BF16",),
         "model_sha256": MODEL_SHA256,
         "reloaded_sha256": MODEL_SHA256,
         "method": "full",

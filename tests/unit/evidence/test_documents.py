@@ -12,6 +12,7 @@ from m43 import scoring, typed_json
 from m43.evaluation_record import Prediction
 from m43.evidence import documents
 from m43.evidence.journal import Journal
+from m43.evidence.report import report_html
 from m43.records import EarlierAttempt, OpeningRecord
 from m43.run_dir import RunDir, read_record, write_atomically, write_record
 from tests.unit.evidence import good_run
@@ -72,6 +73,25 @@ def test_the_summary_tells_what_was_asked(good: RunDir) -> None:
     places = [text.index(f": {group} |") for group in order]
     assert places == sorted(places)
     assert text.count("| kept |") == 37
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "named"), [(("F16",), "in F16:"), (("BF16", "F16"), "in BF16 and F16:")]
+)
+def test_weights_in_float16_are_told_of_in_both_documents(
+    run: RunDir, dtypes: tuple[str, ...], named: str
+) -> None:
+    """In one sentence, with its file; of weights in bfloat16 there is nothing to tell."""
+    words = f"The base stores its weights {named} each value was read without loss, nothing was"
+    assert "float16, and every tensor" not in run.summary.read_text(encoding="utf-8")
+    write_record(run.train, train_record(weights_dtypes=dtypes))
+
+    documents.write_documents(run)
+
+    text = run.summary.read_text(encoding="utf-8")
+    assert f"- {words} computed in float16, and every tensor was saved in the" in text
+    assert "dtype that it came in (train.json)." in text
+    assert words in report_html(run, "m43", "")
 
 
 def test_a_rehearsal_is_watermarked_first_thing(good: RunDir) -> None:

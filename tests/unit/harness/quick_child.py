@@ -174,6 +174,7 @@ def train(run: RunDir, how: str) -> int:
         flax_version="0",
         repo_config_sha256=sha256(folder / "config.json"),
         base_weights_sha256=weights(folder),
+        weights_dtypes=("BF16",),
         model_sha256=weights(run.model),
         reloaded_sha256=weights(run.model),
         method="full",

@@ -37,4 +37,5 @@ def test_free_memory_is_the_kernels_estimate_or_what_a_container_leaves(
 
 def test_without_a_kernel_that_says_so_all_of_the_memory_counts(tmp_path: Path) -> None:
     """As on a system without /proc."""
-    assert free_host_bytes(tmp_path / "none", tmp_path) == host_memory_bytes()
+    nothing = tmp_path / "none"
+    assert free_host_bytes(nothing, tmp_path, nothing) == host_memory_bytes()

@@ -230,11 +230,90 @@ def test_stretched_positions_are_refused(tmp_path: Path, parameters: object, tol
         read(tmp_path, without(GEMMA1, "rope_theta") | {"rope_parameters": parameters})
 
 
-def test_two_spellings_at_once_are_refused(tmp_path: Path) -> None:
-    """Which of rope_theta and rope_parameters would count is not for m43 to say."""
-    both = GEMMA1 | {"rope_parameters": {"rope_theta": 2e4, "rope_type": "default"}}
-    with pytest.raises(ModelConfigError, match="only one of it and rope_parameters"):
+@pytest.mark.parametrize("name", ["gemma-2b", "gemma-3-1b"])
+def test_both_spellings_of_the_rotation_are_read_when_they_agree(tmp_path: Path, name: str) -> None:
+    """As exporters write them since transformers 5, so that older readers find the base too."""
+    path = Path(__file__).parents[1] / "corpus" / "config" / f"{name}.config.json"
+    table = json.loads(path.read_text())
+
+    config = read(tmp_path, table)
+
+    assert config == read(tmp_path, without(table, "rope_theta", "rope_local_base_freq"))
+    assert config.rope_theta_global == table["rope_theta"]
+    if name == "gemma-2b":
+        assert config == GEMMA_2B
+    else:
+        assert (config.rope_theta_local, config.parameters) == (1e4, 999_885_952)
+
+
+@pytest.mark.parametrize("table", [GEMMA1, GEMMA2, GEMMA3], ids=["gemma", "gemma2", "gemma3"])
+@pytest.mark.parametrize("value", [2e4, "10000.0", [1e4]])
+def test_two_spellings_that_differ_are_refused(tmp_path: Path, table: Table, value: object) -> None:
+    """Which of the two would count is not for m43 to say; both values are named."""
+    default: Table = {"rope_theta": table["rope_theta"], "rope_type": "default"}
+    local: Table = {"rope_theta": 1e4, "rope_type": "default"}
+    parameters: Table = default
+    if table is GEMMA3:
+        parameters = {"full_attention": default, "sliding_attention": local}
+    new = table | {"rope_parameters": parameters}
+    assert read(tmp_path, new) == read(tmp_path, table)
+    assert read(tmp_path, new | {"rope_theta": None}) == read(tmp_path, table)
+
+    with pytest.raises(ModelConfigError) as caught:
+        read(tmp_path, new | {"rope_theta": value})
+
+    (problem,) = caught.value.problems
+    assert problem.where.endswith("config.json, rope_theta")
+    assert problem.found == repr(value)
+    assert problem.expected == f"{table['rope_theta']!r}, as rope_parameters says"
+
+
+def test_a_rotation_that_cannot_be_read_is_told_once(tmp_path: Path) -> None:
+    """The older key beside it has nothing to be compared with."""
+    both = GEMMA1 | {"rope_parameters": {"rope_type": "default"}}
+    with pytest.raises(ModelConfigError) as caught:
         read(tmp_path, both)
+    (problem,) = caught.value.problems
+    assert problem.where.endswith("rope_parameters.rope_theta")
+
+
+def test_two_spellings_of_the_layers_length_must_agree_without_layer_types(tmp_path: Path) -> None:
+    """Both keys of transformers 4 say the same length, or one of them is refused."""
+    assert read(tmp_path, GEMMA3 | {"_sliding_window_pattern": 6}) == read(tmp_path, GEMMA3)
+    assert read(tmp_path, GEMMA3 | {"_sliding_window_pattern": None}) == read(tmp_path, GEMMA3)
+    with pytest.raises(ModelConfigError, match="_sliding_window_pattern: found 3, expected the"):
+        read(tmp_path, GEMMA3 | {"_sliding_window_pattern": 3})
+
+
+@pytest.mark.parametrize("scaling", [{}, {"rope_type": "default"}, {"type": "default"}])
+def test_a_scaling_that_says_nothing_is_accepted(
+    tmp_path: Path, scaling: dict[str, object]
+) -> None:
+    """What is the default anyway, in the spelling of transformers 4 or before it."""
+    assert read(tmp_path, GEMMA1 | {"rope_scaling": scaling}) == read(tmp_path, GEMMA1)
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value"),
+    [
+        (GEMMA1, "rope_scaling", {"rope_type": "default", "factor": 8.0}),
+        (GEMMA1, "rope_scaling", {"rope_type": "linear"}),
+        (GEMMA1, "rope_scaling", "default"),
+        (GEMMA1, "quantization_config", {"quant_method": "bitsandbytes"}),
+        (GEMMA1, "vision_config", {}),
+        (GEMMA1, "attn_logit_softcapping", 50.0),
+        (GEMMA1, "final_logit_softcapping", 30.0),
+        (GEMMA1, "sliding_window", 512),
+    ],
+)
+def test_what_must_be_absent_is_refused_in_whole_words(
+    tmp_path: Path, table: Table, key: str, value: object
+) -> None:
+    """Both null and no such key are accepted, and the reason is a sentence."""
+    with pytest.raises(ModelConfigError) as caught:
+        read(tmp_path, table | {key: value})
+    (problem,) = caught.value.problems
+    assert problem.expected.startswith("null or no such key, because ")
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
@@ -273,6 +352,27 @@ def test_a_file_that_is_no_json_object_is_refused(tmp_path: Path, text: str) -> 
     (tmp_path / "config.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(ModelConfigError, match=r"config\.json"):
         read_model_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("data", "found", "action"),
+    [
+        (b"\xef\xbb\xbf{}", "a byte order mark at its beginning", "without a byte order mark"),
+        ("{}  ".encode("utf-16"), "text in UTF-16", "save it as UTF-8"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha", "a Git LFS", "git lfs pull"),
+        (b"<!DOCTYPE html><html>", "a web page", "fetch the file again"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(
+    tmp_path: Path, data: bytes, found: str, action: str
+) -> None:
+    """No other program reads them either: the file is to be saved or fetched again."""
+    (tmp_path / "config.json").write_bytes(data)
+    with pytest.raises(ModelConfigError) as caught:
+        read_model_config(tmp_path)
+    (problem,) = caught.value.problems
+    assert found in problem.found
+    assert action in problem.action
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

@@ -192,9 +192,11 @@ def test_a_dtype_that_is_not_said_is_not_guessed(tmp_path: Path) -> None:
     assert declared_dtype(tmp_path) == np.float32
     path.write_text('{"torch_dtype": "bfloat16"}')
     assert declared_dtype(tmp_path) == jax.numpy.bfloat16
-    for text in ("{}", '{"dtype": "float16"}'):
+    path.write_text('{"dtype": "float16"}')
+    assert declared_dtype(tmp_path) == np.float16
+    for text, found in (("{}", "nothing"), ('{"dtype": "float64"}', "'float64'")):
         path.write_text(text)
-        with pytest.raises(ModelConfigError, match="dtype"):
+        with pytest.raises(ModelConfigError, match=f"dtype: found {found}, expected"):
             declared_dtype(tmp_path)
 
 

@@ -172,3 +172,87 @@ def test_a_config_that_cannot_be_read_is_refused(make_folder: MakeFolder, text: 
 
     with pytest.raises(TokenizerError, match=r"tokenizer_config\.json"):
         tokenizer_of(folder)
+
+
+TEMPLATES = Path(__file__).parents[1] / "corpus" / "templates"
+TWICE = "{{ bos_token }}" + CHAT_TEMPLATE
+LATE = CHAT_TEMPLATE.replace("{{ bos_token }}", "x{{ bos_token }}")
+IN_TURN = CHAT_TEMPLATE.replace(
+    "+ '<end_of_turn>", "+ (bos_token if role == 'model' else '') + '<end_of_turn>"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "action"),
+    [
+        (
+            (TEMPLATES / "none.jinja").read_text("utf-8"),
+            "writes no BOS",
+            "write {{ bos_token }} once",
+        ),
+        (
+            (TEMPLATES / "mark.jinja").read_text("utf-8"),
+            "a byte order mark",
+            "without a byte order",
+        ),
+        (TWICE, "writes BOS 2 times", "write {{ bos_token }} once"),
+        (LATE, "writes something before BOS", "write {{ bos_token }} once"),
+        (IN_TURN, "writes BOS 2 times", "write {{ bos_token }} once"),
+        (CHAT_TEMPLATE.replace("| trim", "| lower"), "for the question", "correct the template"),
+    ],
+    ids=["none", "mark", "twice", "late", "in the model's turn", "other letters"],
+)
+@pytest.mark.parametrize("name", ["chat_template.jinja", "tokenizer_config.json"])
+def test_a_templates_own_fault_is_told_before_any_row(
+    make_folder: MakeFolder, chat: TemplateTable, name: str, text: str, found: str, action: str
+) -> None:
+    """Once, by the file that the template stands in; with a plain style nobody asks for it."""
+    folder = make_folder(
+        name, text if name.endswith("jinja") else json.dumps({"chat_template": text})
+    )
+
+    with pytest.raises(ChatTemplateError) as caught:
+        template_of(folder, chat)
+
+    (problem,) = caught.value.problems
+    assert problem.where == str(folder / name)
+    assert found in problem.found
+    assert action in problem.action
+    template_of(folder, replace(chat, style="plain"))
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "found"),
+    [
+        ("chat_template.jinja", CHAT_TEMPLATE.encode("utf-16"), "text in UTF-16"),
+        ("tokenizer_config.json", b"\xef\xbb\xbf{}", "a byte order mark at its beginning"),
+        ("tokenizer_config.json", b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS"),
+        ("tokenizer.json", b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(
+    make_folder: MakeFolder, name: str, data: bytes, found: str
+) -> None:
+    """For what it is, not for what a reader of JSON makes of it."""
+    folder = make_folder("notes.txt", "")
+    (folder / name).write_bytes(data)
+
+    with pytest.raises(TokenizerError) as caught:
+        tokenizer_of(folder)
+
+    (problem,) = caught.value.problems
+    assert problem.where == str(folder / name)
+    assert found in problem.found
+
+
+def test_a_tokenizer_that_changes_what_it_is_given_is_refused_once(make_folder: MakeFolder) -> None:
+    """Lower case for every letter would otherwise be a fault of every row with a capital."""
+    folder = make_folder("notes.txt", "")
+    table = json.loads((folder / "tokenizer.json").read_text())
+    table["normalizer"] = {"type": "Lowercase"}
+    (folder / "tokenizer.json").write_text(json.dumps(table))
+
+    with pytest.raises(
+        TokenizerError, match=r"gives 'what is 2 \+ 2\?.*the text that it was given"
+    ):
+        tokenizer_of(folder)

@@ -102,26 +102,67 @@ def test_text_that_spells_a_special_token_is_refused_in_a_chat_only(
     )
 
 
-def test_every_row_with_a_fault_is_named_at_once(
-    tiny_chat_gemma: Path, template: TemplateTable, write_rows: WriteRows, tmp_path: Path
-) -> None:
-    """A template that forgets BOS, and a prompt that spells a token: all lines in one error."""
+@pytest.fixture
+def later_without_bos(tiny_chat_gemma: Path, template: TemplateTable) -> Template:
+    """A chat template that writes BOS for the question it is tried with, and for no other."""
     config = read_model_config(tiny_chat_gemma)
     tokenizer = read_tokenizer(tiny_chat_gemma, config)
-    tokenizer._tokenizer.chat_template = CHAT_TEMPLATE.replace("{{ bos_token }}", "")
-    table = replace(template, style="chat", prompt="{prompt}")
-    without_bos = Template(table, tokenizer, config)
-    rows = write_rows([ROW, ROW | {"prompt": "<bos>2+2?"}, ROW])
+    tokenizer._tokenizer.chat_template = CHAT_TEMPLATE.replace(
+        "{{ bos_token }}",
+        "{% if 'What is' in messages[0]['content'] %}{{ bos_token }}{% endif %}",
+    )
+    table = replace(template, style="chat", prompt="{prompt}", completion="{final_answer}")
+    return Template(table, tokenizer, config)
+
+
+def test_every_row_with_a_fault_is_named_at_once(
+    later_without_bos: Template, write_rows: WriteRows, tmp_path: Path
+) -> None:
+    """Rows without BOS, and a prompt that spells a token: all lines in one error."""
+    rows = write_rows(
+        [ROW, ROW | {"prompt": "What is <bos>2+2?"}, ROW, ROW | {"prompt": "What is it?"}]
+    )
 
     with pytest.raises(RowsError) as caught:
-        read_examples(rows, without_bos, 64, tmp_path)
+        read_examples(rows, later_without_bos, 64, tmp_path)
 
-    assert [problem.where for problem in caught.value.problems] == [
-        f"{rows}:1",
-        f"{rows}:2",
-        f"{rows}:3",
-    ]
-    assert caught.value.problems[0].found == "BOS (2) at places []"
+    problems = caught.value.problems
+    assert [problem.where for problem in problems] == [f"{rows}:{line}" for line in (1, 2, 3)]
+    assert problems[0].found == "BOS (2) at places []"
+
+
+def test_the_same_fault_in_every_row_is_told_once(
+    later_without_bos: Template, write_rows: WriteRows, tmp_path: Path, tiny_chat_gemma: Path
+) -> None:
+    """By the file that has a say in every row; what only one row has is told beside it."""
+    rows = write_rows([ROW, ROW | {"prompt": "<eos>"}, ROW])
+
+    with pytest.raises(RowsError) as caught:
+        read_examples(rows, later_without_bos, 64, tmp_path)
+
+    first, second = caught.value.problems
+    assert first.found == "BOS (2) at places [] in each of 3 rows"
+    assert first.where == str(tiny_chat_gemma / "tokenizer_config.json")
+    assert "[template] of the profile" in first.action
+    assert second.where == f"{rows}:2"
+
+    questions = write_rows([QUESTION | {"prompt": "a"}, QUESTION | {"id": "b", "prompt": "b"}])
+    with pytest.raises(RowsError) as caught:
+        read_questions(questions, later_without_bos, 64, tmp_path)
+    (problem,) = caught.value.problems
+    assert problem.found == "BOS (2) at places [] in each of 2 rows"
+
+
+def test_a_fault_of_an_only_row_stays_its_own(
+    later_without_bos: Template, write_rows: WriteRows, tmp_path: Path
+) -> None:
+    """Of one row nobody can tell whose fault it is."""
+    rows = write_rows([ROW])
+
+    with pytest.raises(RowsError) as caught:
+        read_examples(rows, later_without_bos, 64, tmp_path)
+
+    assert [problem.where for problem in caught.value.problems] == [f"{rows}:1"]
 
 
 def test_a_question_with_a_fault_is_refused(

@@ -49,6 +49,9 @@ def test_a_value_that_is_not_finite_is_named(tiny_gemma: Path, tmp_path: Path, b
         require_finite(folder, config)
 
     assert caught.value.failure_class is FailureClass.MODEL_INVALID
+    assert caught.value.problems[0].action == "fetch the model again at its pinned revision"
+    with pytest.raises(NonFiniteWeightError, match=r"; train again$"):
+        require_finite(folder, config, action="train again")
 
 
 def test_counts_the_weights_that_differ_bit_for_bit(tiny_gemma: Path, tmp_path: Path) -> None:

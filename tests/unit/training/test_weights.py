@@ -187,6 +187,44 @@ def test_a_tied_head_saved_twice_is_accepted_and_kept(tmp_path: Path) -> None:
     assert contents(tmp_path / "out") == contents(source)
 
 
+COMPANIONS = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+)
+
+
+def test_what_lies_beside_the_weights_is_kept_byte_for_byte(tmp_path: Path) -> None:
+    """As a converter to GGUF, or a server, needs it: also what m43 itself does not read."""
+    source = write_source(tmp_path / "in", make_tensors(), 2)
+    for number, name in enumerate(COMPANIONS):
+        (source / name).write_bytes(b"\xef\xbb\xbf\r\n\x00\xff" + bytes([number]))
+    model = read_weights(source, GEMMA1, jnp.float32)
+
+    write_weights(model, tmp_path / "out", source=source)
+
+    assert set(contents(tmp_path / "out")) == set(contents(source)) > set(COMPANIONS)
+    for name in COMPANIONS:
+        assert (tmp_path / "out" / name).read_bytes() == (source / name).read_bytes()
+
+
+def test_what_the_base_has_not_the_trained_folder_has_not(tmp_path: Path) -> None:
+    """Nothing is made up: the toy, for one, has no tokenizer.model."""
+    source = write_source(tmp_path / "in", make_tensors())
+    (source / "README.md").write_text("about the base")
+    model = read_weights(source, GEMMA1, jnp.bfloat16)
+
+    write_weights(model, tmp_path / "out", source=source)
+
+    assert set(contents(tmp_path / "out")) == {"config.json", "tokenizer.json", SINGLE}
+
+
 def drop(tensors: Tensors) -> None:
     """Leave a tensor out."""
     del tensors["model.layers.2.mlp.up_proj.weight"]
@@ -202,9 +240,15 @@ def bend(tensors: Tensors) -> None:
     tensors["model.layers.0.mlp.down_proj.weight"] = np.zeros((12, 8), BF16)
 
 
-def halve(tensors: Tensors) -> None:
-    """Store a tensor in float16."""
-    tensors["model.norm.weight"] = np.zeros(8, np.float16)
+def double(tensors: Tensors) -> None:
+    """Store a tensor in float64."""
+    tensors["model.norm.weight"] = np.zeros(8, np.float64)
+
+
+def quantise(tensors: Tensors) -> None:
+    """Store every matrix in whole numbers, as quantising does."""
+    matrices = {name: value for name, value in tensors.items() if value.ndim == 2}
+    tensors |= {name: np.ones(value.shape, np.int8) for name, value in matrices.items()}
 
 
 def untie(tensors: Tensors) -> None:
@@ -219,7 +263,7 @@ def untie(tensors: Tensors) -> None:
         (drop, r"no model\.layers\.2\.mlp\.up_proj\.weight"),
         (add, r"found model\.layers\.0\.self_attn\.q_norm\.weight, expected no tensor"),
         (bend, r"down_proj\.weight of shape \[12, 8\], expected shape \[8, 12\]"),
-        (halve, r"model\.norm\.weight: F16 \[8\].*expected BF16 or F32"),
+        (double, r"in F64, the first model\.norm\.weight, expected BF16 .* to float32$"),
         (untie, r"a lm_head\.weight that differs"),
     ],
 )
@@ -234,6 +278,62 @@ def test_wrong_tensors_are_refused(
         read_weights(source, GEMMA1, jnp.bfloat16)
     assert caught.value.failure_class is FailureClass.MODEL_INVALID
     assert len(caught.value.problems) == 1
+
+
+def test_quantised_weights_are_told_once_with_advice_that_fits(tmp_path: Path) -> None:
+    """Not for each of the matrices, and not as a file that arrived damaged."""
+    tensors = make_tensors()
+    quantise(tensors)
+
+    with pytest.raises(WeightsError) as caught:
+        read_weights(write_source(tmp_path / "in", tensors), GEMMA1, jnp.bfloat16)
+
+    (problem,) = caught.value.problems
+    assert problem.found.startswith("22 of 29 tensors in I8, the first ")
+    assert problem.expected == "BF16 or F32 or F16"
+    assert "before it was quantised" in problem.action
+
+
+@pytest.mark.parametrize(
+    ("dtype", "action"),
+    [
+        ("F64", "convert the model to float32"),
+        ("F8_E4M3", "before it was quantised"),
+        ("U8", "before it was quantised"),
+        ("F4", "before it was quantised"),
+        ("COMPLEX", "fetch the file again, whole"),
+    ],
+)
+def test_a_dtype_that_m43_does_not_read_has_its_own_advice(
+    tmp_path: Path, dtype: str, action: str
+) -> None:
+    """A whole file is not to be fetched again for what stands in it."""
+    header = json.dumps({"a": {"dtype": dtype, "shape": [2], "data_offsets": [0, 2]}}).encode()
+    path = tmp_path / SINGLE
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"ab")
+
+    _, (problem,) = safetensors_file.open_safetensors(path)
+
+    assert problem.found == f"1 of 1 tensors in {dtype}, the first a"
+    assert action in problem.action
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer"),
+        (b"<!doctype html><html></html>", "a web page"),
+        (b"\x1f\x8b\x08\x08\x01\x02\x03\x04\x05\x06", "a gzip file"),
+        (b"PK\x03\x04\x01\x02\x03\x04\x05\x06", "a zip archive"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(tmp_path: Path, data: bytes, found: str) -> None:
+    """For what it is, not by the length that its first bytes would mean."""
+    source = write_source(tmp_path / "in", make_tensors())
+    (source / SINGLE).write_bytes(data)
+
+    with pytest.raises(WeightsError, match=f"found {found}"):
+        read_weights(source, GEMMA1, jnp.bfloat16)
 
 
 def test_all_wrong_tensors_are_told_at_once(tmp_path: Path) -> None:
@@ -397,11 +497,11 @@ def test_a_model_is_never_written_over_another(tmp_path: Path) -> None:
 
 
 def test_a_dtype_that_no_one_stores_is_refused(tmp_path: Path) -> None:
-    """float16 overflows in Gemma."""
+    """It would be read by nobody."""
     source = write_source(tmp_path / "in", make_tensors())
     model = read_weights(source, GEMMA1, jnp.bfloat16)
-    with pytest.raises(ModelFolderError, match="found dtype float16, expected BF16 or F32"):
-        write_weights(model, tmp_path / "out", source=source, dtype=jnp.float16)
+    with pytest.raises(ModelFolderError, match="found dtype float64, expected BF16 or F32"):
+        write_weights(model, tmp_path / "out", source=source, dtype=np.float64)
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
