@@ -20,6 +20,8 @@ SENTENCES: Mapping[F, str] = {
     "gated repositories such as {repo}.",
     F.WRONG_REVISION: "The hub does not have {repo} at revision {revision}.",
     F.FILES_MISSING: "The pinned revision of {repo} lacks files that the profile names.",
+    F.WRONG_MODEL: "What the hub at {endpoint} serves as {repo} is not the model that the contract "
+    "describes.",
     F.HUB_UNREACHABLE: "The hub at {endpoint} gave no answer.",
     F.RATE_LIMITED: "The hub at {endpoint} takes no more requests for now.",
     F.HUB_ERROR: "The hub at {endpoint} answered with an error of its own.",

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from m43.evidence.dossier import Dossier
 from m43.evidence.hypertext import escaped, listed, mark, rich, table
 from m43.evidence.limits import UNSIGNED
+from m43.evidence.model_checks import promised_words
 from m43.evidence.sections import NOT_MEASURED, attempts, impact_on_m42
 
 # What the files of a run folder are, in the order in which somebody looks into them.
@@ -93,6 +94,8 @@ def _facts(dossier: Dossier) -> Iterator[tuple[str, str]]:
     if profile:
         yield "model", _code(profile.contract.repo)
         yield "revision", _code(profile.contract.revision)
+        promised = promised_words(profile.contract, len(profile.hub.files))
+        yield "promised of the model", escaped(promised)
     if dossier.auth:
         yield "hub", _code(dossier.auth.endpoint)
     if venv:

@@ -1,5 +1,6 @@
 """Checks on a folder's weights: in which dtype, all finite, and how many differ from another's."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,12 @@ def count_moved(base: Path, tuned: Path, config: GemmaConfig) -> int:
     """
     pairs = zip(_tensors(base, config), _tensors(tuned, config), strict=True)
     return sum(int(np.count_nonzero(_bits(old) != _bits(new))) for (_, old), (_, new) in pairs)
+
+
+def count_stored(folder: Path, config: GemmaConfig) -> int:
+    """Count the weights of a folder over the shapes of its tensors; a second, tied head is none."""
+    tensors = _open(folder, config).tensors
+    return sum(math.prod(tensors[place.name][1].shape) for place in tensor_places(config))
 
 
 def _bits(values: np.ndarray) -> np.ndarray:
