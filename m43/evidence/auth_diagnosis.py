@@ -68,7 +68,7 @@ def auth_claims(
     if failure_class is FailureClass.WRONG_MODEL and contract:
         claims += [
             _claim(f"{check.name}: found {check.found}, expected {check.expected}.", "established")
-            for check in failing(hub_model_checks(record, contract, None))
+            for check in failing(hub_model_checks(record, contract))
         ]
     if failure_class in _CAUSES:
         standing, text = _CAUSES[failure_class]

@@ -56,8 +56,8 @@ def auth_checks(record: AuthRecord, profile: Profile) -> tuple[Check, ...]:
         failure_class=missing_class,
         checked=resolved is not None,
     )
-    unlike = _first_class([token, *asked, identity, files])
-    model = hub_model_checks(record, contract, unlike)
+    first = next(iter(failing((token, *asked, identity, files))), None)
+    model = hub_model_checks(record, contract, first)
     thrift = Check(
         name="at most four requests, no weights moved",
         found=f"{len(record.responses)} requests, {record.weight_bytes} bytes of weights",

@@ -16,37 +16,38 @@ _PINNED = "a hub tells the SHA-256 of large files only: promise that of a small 
 
 
 def hub_model_checks(
-    record: AuthRecord, contract: Contract, cause: FailureClass | None
+    record: AuthRecord, contract: Contract, before: Check | None = None
 ) -> tuple[Check, ...]:
     """Hold the files that the hub describes against the contract, before a byte of them moves.
 
     Args:
         record: what the hub said.
         contract: what the model is.
-        cause: why the hub said nothing, or nothing about this model; None when it did.
+        before: the check that failed first, after which these say nothing of their own.
     """
     told = {file.name: f"{file.digest_kind} {file.digest}" for file in record.files}
     promised = {name: f"sha256 {digest}" for name, digest in contract.file_sha256.items()}
     digests = {name: told.get(name, "nothing") for name in promised}
     small = any(digest.startswith("git-sha1") for digest in digests.values())
+    failure_class = before.failure_class if before else FailureClass.WRONG_MODEL
     return (
         Check(
             name="the weights have the promised sizes",
             found=_sizes(record.weight_sizes),
             expected=_sizes(contract.file_bytes),
             holds=record.weight_sizes == contract.file_bytes,
-            action=_SERVED,
-            failure_class=cause or FailureClass.WRONG_MODEL,
-            checked=cause is None,
+            action=before.action if before else _SERVED,
+            failure_class=failure_class,
+            checked=before is None,
         ),
         Check(
             name="the files have the promised digests",
             found=_listed(digests) or "none is promised",
             expected=_listed(promised) or "none is promised",
             holds=digests == promised,
-            action=_PINNED if small else _SERVED,
-            failure_class=cause or FailureClass.WRONG_MODEL,
-            checked=cause is None,
+            action=before.action if before else _PINNED if small else _SERVED,
+            failure_class=failure_class,
+            checked=before is None,
         ),
     )
 

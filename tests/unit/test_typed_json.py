@@ -1,7 +1,8 @@
 """Typed JSON: what is written comes back, and what does not fit is told all at once."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +31,7 @@ class Tree:
     place: Path
     leaves: tuple[Leaf, ...]
     best: Leaf | None = None
+    rings: Mapping[str, int] = field(default_factory=dict)
 
 
 leaves = st.builds(
@@ -45,6 +47,7 @@ trees = st.builds(
     place=st.sampled_from([Path("a/b"), Path("/c")]),
     leaves=st.lists(leaves, max_size=3).map(tuple),
     best=st.none() | leaves,
+    rings=st.dictionaries(st.text(), st.integers(0, 9), max_size=3),
 )
 
 
