@@ -87,6 +87,19 @@ def test_every_problem_is_told_at_once() -> None:
     ]
 
 
+def test_a_table_of_ones_own_names_is_read_value_by_value() -> None:
+    """Any name is admitted; what stands under it has its type."""
+    good = {"count": 1, "alive": True, "kind": "oak", "place": "p", "leaves": []}
+    for rings, places in (
+        ({"inner": 1, "outer": "two"}, ["tree, rings.outer"]),
+        (3, ["tree, rings"]),
+        ([["inner", 1]], ["tree, rings"]),
+    ):
+        tree, problems = read_table(Tree, {**good, "rings": rings}, "tree")
+        assert tree is None
+        assert [problem.where for problem in problems] == places
+
+
 def test_an_unknown_key_is_answered_with_the_nearest_known_one() -> None:
     """A slip of the pen is corrected by name."""
     _, problems = read_table(Leaf, {"nmae": "x", "weight": 1.0}, "leaf")

@@ -93,6 +93,7 @@ def missing_package(run: RunDir) -> None:
 def another_model(run: RunDir) -> None:
     """Leave the plan of Gemma 3 270M, which was served under another name."""
     planned = training_plan(architecture="Gemma3ForCausalLM", parameters=268_098_176)
+    write_record(run.venv, venv_record())
     write_record(run.plan, plan_record(training=planned))
 
 
