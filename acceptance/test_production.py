@@ -44,6 +44,16 @@ def test_auth_finds_every_file_of_the_model(auth):
     assert len(auth.files) > 0
 
 
+def test_auth_finds_weights_of_the_promised_sizes(auth, contract):
+    """Every file of weights has, to the byte, the size that it has in the promised model."""
+    assert auth.weight_sizes == contract.file_bytes
+
+
+def test_auth_finds_the_promised_digests(auth, contract):
+    """Every file of which the contract knows the SHA-256 is pinned by it at the hub as well."""
+    assert set(contract.known_sha256) <= set(auth.known_sha256)
+
+
 def test_auth_moves_no_weights(auth):
     """Proving access moves no weights."""
     assert auth.weight_bytes == 0
@@ -79,6 +89,12 @@ def test_venv_device_computes_right_numbers(venv):
     assert 0 <= venv.probe.softmax_relative_error < 0.0001
 
 
+def test_venv_plans_for_the_promised_model(plan, contract):
+    """By its config.json, read before the weights, the model is of the promised kind and size."""
+    assert plan.architecture == contract.architecture
+    assert plan.parameters == contract.parameters
+
+
 def test_venv_has_the_memory_that_training_takes(plan):
     """Compiled before a weight is read, the step fits what is free, with 15 % to spare."""
     assert 0 < 1.15 * plan.peak_bytes <= plan.memory_bytes
@@ -109,6 +125,12 @@ def test_train_starts_from_the_pinned_files(train, auth):
     """The files that training reads are, byte for byte, those that the hub pinned."""
     assert train.download.revision == auth.revision
     assert train.download.files == auth.files
+
+
+def test_train_trains_the_promised_model(train, contract):
+    """The model that was trained is, by its tensors, of the promised kind and size."""
+    assert train.architecture == contract.architecture
+    assert train.parameters == contract.parameters
 
 
 def test_train_takes_exactly_the_promised_steps(train, contract):

@@ -21,6 +21,7 @@ class FailureClass(StrEnum):
     TOKEN_WITHOUT_GATED_ACCESS = "fine-grained token without gated access"
     WRONG_REVISION = "wrong revision"
     FILES_MISSING = "pinned file missing at the hub"
+    WRONG_MODEL = "wrong model"
     HUB_UNREACHABLE = "hub unreachable"
     NAME_NOT_RESOLVED = "host name not resolved"
     CERTIFICATE_NOT_TRUSTED = "certificate not trusted"

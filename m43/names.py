@@ -24,6 +24,11 @@ def is_repository(name: str) -> bool:
     return len(parts) == 2 and plain and "--" not in name and ".." not in name
 
 
+def is_weight_file(name: str) -> bool:
+    """Tell whether a file of a model's folder holds weights."""
+    return name.endswith(".safetensors")
+
+
 def is_address(text: str) -> bool:
     """Tell whether a text is the address of a hub, and nothing beside it.
 

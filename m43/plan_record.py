@@ -128,6 +128,7 @@ class TrainingPlan:
     weights_bytes: int = 0  # as they are read, before the optimizer has a state
     reading_bytes: int = 0  # on a CPU: of the largest array, which is there twice for a moment
     compilations: int = 1  # at most, of the step: one for each padded length
+    architecture: str = ""  # of the config.json that was read, as it names it
 
     @property
     def phases(self) -> tuple[PhasePeak, ...]:
@@ -187,6 +188,16 @@ class PlanRecord:
     cache: Disk
     run: Disk
     duration_s: float
+
+    @property
+    def architecture(self) -> str:
+        """The model's architecture by its config.json; empty without a plan."""
+        return self.training.architecture if self.training else ""
+
+    @property
+    def parameters(self) -> int:
+        """How many weights the model has by its config.json; 0 without a plan."""
+        return self.training.parameters if self.training else 0
 
     @property
     def peak_bytes(self) -> int:

@@ -1,6 +1,7 @@
 """The profile: what a run is, table by table, as a person wrote it. Never changed."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -20,16 +21,32 @@ TIME_IN_NAME = "@time"
 
 @dataclass(frozen=True, kw_only=True)
 class Contract:
-    """The thresholds that the promises refer to; nothing else reads them to decide."""
+    """The thresholds that the promises refer to; nothing else reads them to decide.
+
+    Attributes:
+        architecture: the family, as `architectures` in config.json names it.
+        parameters: of the model; the embedding is tied to the head and counts once.
+        file_bytes: the size of each file of weights, by its name.
+        file_sha256: the digest of each pinned file of which it is known beforehand.
+    """
 
     repo: str
     revision: str
+    architecture: str
+    parameters: int
+    file_bytes: Mapping[str, int]
+    file_sha256: Mapping[str, str] = field(default_factory=dict)
     platform: Literal["cpu", "gpu"]
     device_kind: str
     optimizer_steps: int
     epochs_at_most: float
     train_minutes_at_most: float
     eval_rows: int
+
+    @property
+    def known_sha256(self) -> tuple[tuple[str, str], ...]:
+        """Each file of which the digest is promised, with the digest."""
+        return tuple(self.file_sha256.items())
 
 
 @dataclass(frozen=True, kw_only=True)

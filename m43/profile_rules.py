@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 
 from m43.errors import Problem
-from m43.names import is_address, is_folder_name, is_path, is_repository
+from m43.gemma_families import ARCHITECTURES
+from m43.names import is_address, is_folder_name, is_path, is_repository, is_weight_file
+from m43.plain_text import clipped
 from m43.profile import (
     DEFAULT_ENDPOINT,
     LOOPBACK_ENDPOINT,
@@ -17,6 +19,7 @@ from m43.typed_json import to_plain
 # Far above what is done, far below what would be allocated or waited for in vain.
 _MOST_POSITIONS, _MOST_RANK, _MOST_SEED = 2**24, 2**13, 2**31 - 1
 _MOST_AMOUNT, _WEEK_S = 1e30, 7 * 86400.0
+_HEX = frozenset("0123456789abcdef")
 
 
 def problems_of(profile: Profile, source: str) -> list[Problem]:
@@ -46,6 +49,7 @@ _Rule = tuple[str, object, bool, str]
 
 def _rules(profile: Profile) -> Iterator[_Rule]:
     yield from _contract_rules(profile.contract)
+    yield from _model_rules(profile.contract, profile.hub.files)
     yield from _name_rules(profile)
     yield from _size_rules(profile)
     yield from _training_rules(profile.training, profile.contract.optimizer_steps)
@@ -54,12 +58,34 @@ def _rules(profile: Profile) -> Iterator[_Rule]:
 
 def _contract_rules(contract: Contract) -> Iterator[_Rule]:
     steps, revision, epochs = contract.optimizer_steps, contract.revision, contract.epochs_at_most
-    hexadecimal = len(revision) == 40 and set(revision) <= set("0123456789abcdef")
+    hexadecimal = len(revision) == 40 and set(revision) <= _HEX
     # Source: DESIGN, locked decisions (the contract admits 200 to 500 steps, one epoch).
     yield "contract.optimizer_steps", steps, 200 <= steps <= 500, "200 to 500"
     yield "contract.epochs_at_most", epochs, 0 < epochs <= 1, "above 0, and 1 at most"
     yield "contract.revision", revision, hexadecimal, "a commit of 40 lower-case hex digits"
     yield "contract.repo", contract.repo, is_repository(contract.repo), "owner/name"
+
+
+def _model_rules(contract: Contract, files: tuple[str, ...]) -> Iterator[_Rule]:
+    """Ask what the model is, and of every file of weights how large it is: none is left open."""
+    families, architecture = tuple(ARCHITECTURES.values()), contract.architecture
+    expected = f"one of {', '.join(families)}, as config.json says"
+    yield "contract.architecture", architecture, architecture in families, expected
+    yield "contract.parameters", contract.parameters, contract.parameters > 0, "a number above 0"
+    for name in filter(is_weight_file, files):
+        if name not in contract.file_bytes:
+            expected = f"the size in bytes of {clipped(name, 80)}, a file of hub.files"
+            yield "contract.file_bytes", "nothing", False, expected
+    for name, size in contract.file_bytes.items():
+        key = f"contract.file_bytes.{clipped(name, 80)}"
+        weights = name in files and is_weight_file(name)
+        yield key, name, weights, "the name of a safetensors file of hub.files"
+        yield key, size, size > 0, "a size above 0"
+    for name, digest in contract.file_sha256.items():
+        key = f"contract.file_sha256.{clipped(name, 80)}"
+        hexadecimal = len(digest) == 64 and set(digest) <= _HEX
+        yield key, name, name in files, "the name of a file of hub.files"
+        yield key, digest, hexadecimal, "a SHA-256 of 64 lower-case hex digits"
 
 
 def _name_rules(profile: Profile) -> Iterator[_Rule]:
@@ -141,5 +167,5 @@ def _lora_rules(method: str, lora: LoraTable | None) -> Iterator[_Rule]:
 
 def _weights_named(files: tuple[str, ...]) -> bool:
     plain = all(is_folder_name(name) for name in files) and len(set(files)) == len(files)
-    weights = any(name.endswith(".safetensors") for name in files)
+    weights = any(map(is_weight_file, files))
     return plain and weights and {"config.json", "tokenizer.json"} <= set(files)

@@ -1,10 +1,12 @@
 """The records: what each gate measured, as it stands on disk. Measurements only, no verdicts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from m43.errors import FailureClass, ProblemsError
+from m43.names import is_weight_file
 from m43.profile import Transport
 
 GateName = Literal["auth", "venv", "train-300", "eval"]
@@ -149,6 +151,18 @@ class AuthRecord:
         """The statuses of asking for the head of the weights: 302 sends to where they lie."""
         return tuple(item.status for item in self.responses if item.step == "weights_head")
 
+    @property
+    def weight_sizes(self) -> Mapping[str, int]:
+        """The size of each file of weights, as the hub states it."""
+        return {file.name: file.size_bytes for file in self.files if is_weight_file(file.name)}
+
+    @property
+    def known_sha256(self) -> tuple[tuple[str, str], ...]:
+        """Each file that the hub pins by SHA-256, with the digest."""
+        return tuple(
+            (file.name, file.digest) for file in self.files if file.digest_kind == "sha256"
+        )
+
 
 # --- venv --------------------------------------------------------------------------------------
 
@@ -282,7 +296,8 @@ class TrainRecord:
     model_sha256: str  # of the weights as saved
     reloaded_sha256: str  # of the weights read back from the saved folder and digested again
     method: Literal["full", "lora"]
-    parameters: int  # of the model
+    architecture: str  # of the saved model, as config.json names it
+    parameters: int  # of the saved model, counted over its tensors
     trained_parameters: int  # all of the model's, or the adapters' beside it
     parameters_moved: int  # how many of the saved model's differ from the base, bit for bit
     optimizer_steps: int  # the counter in the optimizer's own state

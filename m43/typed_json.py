@@ -85,8 +85,9 @@ class _Reader:
             return self.table(hint, data, key)
         if origin in (Union, types.UnionType):
             return self._optional(hint, data, key)
-        if origin is tuple:
-            return self._sequence(get_args(hint)[0], data, key)
+        if origin in (tuple, Mapping):
+            read = self._sequence if origin is tuple else self._named
+            return read(get_args(hint), data, key)
         if origin is Literal:
             return self._one_of(get_args(hint), data, key)
         if isinstance(hint, type) and issubclass(hint, StrEnum):
@@ -98,11 +99,22 @@ class _Reader:
         (inner,) = (arg for arg in get_args(hint) if arg is not type(None))
         return None if data is None else self.value(inner, data, key)
 
-    def _sequence(self, inner: Any, data: object, key: str) -> Any:
+    def _sequence(self, inner: tuple[Any, ...], data: object, key: str) -> Any:
         if not isinstance(data, list | tuple):
             self.refuse(key, describe(data), "a list", "write it as a list")
             return None
-        return tuple(self.value(inner, item, f"{key}[{index}]") for index, item in enumerate(data))
+        return tuple(
+            self.value(inner[0], item, f"{key}[{index}]") for index, item in enumerate(data)
+        )
+
+    def _named(self, inner: tuple[Any, ...], data: object, key: str) -> Any:
+        if not isinstance(data, Mapping):
+            self.refuse(key, describe(data), "a table", "write it as a table")
+            return None
+        return {
+            str(name): self.value(inner[1], item, f"{key}.{clipped(str(name), 80)}")
+            for name, item in data.items()
+        }
 
     def _one_of(self, choices: tuple[Any, ...], data: object, key: str) -> Any:
         if data in choices and isinstance(data, str):
@@ -168,6 +180,8 @@ def type_name(hint: Any) -> str:
         return names[hint]
     if get_origin(hint) is tuple:
         return "a list"
+    if get_origin(hint) is Mapping:
+        return "a table"
     if get_origin(hint) is Literal:
         return "one of " + ", ".join(repr(choice) for choice in get_args(hint))
     return "a table" if dataclasses.is_dataclass(hint) else str(hint)
@@ -192,6 +206,8 @@ def to_plain(value: Any) -> Any:
         return {field.name: to_plain(getattr(value, field.name)) for field in fields}
     if isinstance(value, tuple | list):
         return [to_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {name: to_plain(item) for name, item in value.items()}
     return str(value) if isinstance(value, Path) else value
 
 

@@ -1,9 +1,8 @@
 """A Gemma decoder as numbers: everything that the three families differ in."""
 
 from dataclasses import dataclass
-from typing import Literal
 
-GemmaFamily = Literal["gemma", "gemma2", "gemma3_text"]
+from m43.gemma_families import ARCHITECTURES, GemmaFamily, count_parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,15 +43,20 @@ class GemmaConfig:
     eos_ids: tuple[int, ...]
 
     @property
-    def parameters(self) -> int:
-        """Count the weights; the embedding is tied to the head and counts once.
+    def architecture(self) -> str:
+        """The family, as config.json names it."""
+        return ARCHITECTURES[self.family]
 
-        Example:
-            Gemma 1 2B has 2,506,172,416, Gemma 3 270M 268,098,176.
-        """
-        attention = 2 * self.d_model * self.head_dim * (self.q_heads + self.kv_heads)
-        feed_forward = 3 * self.d_model * self.d_ff
-        norms = (4 if self.post_norms else 2) * self.d_model
-        qk_norms = 2 * self.head_dim if self.qk_norm else 0
-        layer = attention + feed_forward + norms + qk_norms
-        return self.vocab_size * self.d_model + self.layers * layer + self.d_model
+    @property
+    def parameters(self) -> int:
+        """How many weights the model has."""
+        return count_parameters(
+            layers=self.layers,
+            d_model=self.d_model,
+            d_ff=self.d_ff,
+            q_heads=self.q_heads,
+            kv_heads=self.kv_heads,
+            head_dim=self.head_dim,
+            vocab_size=self.vocab_size,
+            family=self.family,
+        )

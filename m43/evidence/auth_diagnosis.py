@@ -1,8 +1,10 @@
 """Why the auth gate failed: what the hub's answers establish, and what they only suggest."""
 
 from m43.errors import FailureClass
-from m43.evidence.checks import response_class
+from m43.evidence.checks import failing, response_class
 from m43.evidence.claim import Claim, Standing
+from m43.evidence.model_checks import hub_model_checks
+from m43.profile import Contract
 from m43.records import AuthRecord
 
 _FILE = ("auth.json",)
@@ -30,6 +32,11 @@ _CAUSES: dict[FailureClass, tuple[Standing, str]] = {
     FailureClass.FILES_MISSING: (
         "supported",
         "The list of files in the profile is not the list of files of that revision.",
+    ),
+    FailureClass.WRONG_MODEL: (
+        "supported",
+        "This hub serves another model under that name and revision, or the contract describes "
+        "another one.",
     ),
     FailureClass.RATE_LIMITED: (
         "supported",
@@ -72,7 +79,9 @@ _CAUSES: dict[FailureClass, tuple[Standing, str]] = {
 }
 
 
-def auth_claims(record: AuthRecord, failure_class: FailureClass) -> tuple[Claim, ...]:
+def auth_claims(
+    record: AuthRecord, contract: Contract | None, failure_class: FailureClass
+) -> tuple[Claim, ...]:
     """State what the auth gate's record shows about a failure."""
     claims = [*_token_claims(record)]
     for response in record.responses:
@@ -85,6 +94,11 @@ def auth_claims(record: AuthRecord, failure_class: FailureClass) -> tuple[Claim,
     claims += [
         _claim(f"The revision has no file {name}.", "established") for name in record.missing_files
     ]
+    if failure_class is FailureClass.WRONG_MODEL and contract:
+        claims += [
+            _claim(f"{check.name}: found {check.found}, expected {check.expected}.", "established")
+            for check in failing(hub_model_checks(record, contract))
+        ]
     if failure_class in _CAUSES:
         standing, text = _CAUSES[failure_class]
         claims.append(_claim(text, standing))

@@ -5,26 +5,15 @@ contract.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from m43.errors import FailureClass
+from m43.evidence.check import Check, failing
 from m43.evidence.hub_failure import class_of_causes
+from m43.evidence.model_checks import hub_model_checks
 from m43.profile import Profile
 from m43.records import AuthRecord, HubResponse, HubStep, ProbeRecord, VenvRecord
 
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One comparison of a gate, with what to do when it does not hold."""
-
-    name: str
-    found: str
-    expected: str
-    holds: bool
-    action: str
-    failure_class: FailureClass
-    checked: bool = True  # False when something before it prevented the question
-
+__all__ = ["DRIVER_FLOORS", "Check", "auth_checks", "failing", "response_class", "venv_checks"]
 
 # Source: FACTS, versions: CUDA 13 wheels need driver 580, CUDA 12 wheels 525.
 DRIVER_FLOORS: dict[str, int] = {"jax-cuda13-plugin": 580, "jax-cuda12-plugin": 525}
@@ -35,11 +24,6 @@ _STEPS: dict[str, str] = {
     "revision": "the pinned revision exists",
     "weights_head": "the weights are offered",
 }
-
-
-def failing(checks: Sequence[Check]) -> tuple[Check, ...]:
-    """Give the checks that do not hold; the first one's class is the gate's."""
-    return tuple(check for check in checks if not check.holds)
 
 
 def auth_checks(record: AuthRecord, profile: Profile) -> tuple[Check, ...]:
@@ -73,6 +57,8 @@ def auth_checks(record: AuthRecord, profile: Profile) -> tuple[Check, ...]:
         failure_class=missing_class,
         checked=resolved is not None,
     )
+    first = next(iter(failing((token, *asked, identity, files))), None)
+    model = hub_model_checks(record, contract, first)
     thrift = Check(
         name="at most four requests, no weights moved",
         found=f"{len(record.responses)} requests, {record.weight_bytes} bytes of weights",
@@ -81,7 +67,7 @@ def auth_checks(record: AuthRecord, profile: Profile) -> tuple[Check, ...]:
         action="report this as an error of m43",
         failure_class=FailureClass.HARNESS_ERROR,
     )
-    return (token, *asked, identity, files, thrift)
+    return (token, *asked, identity, files, *model, thrift)
 
 
 def _token_check(record: AuthRecord) -> Check:

@@ -23,6 +23,10 @@ __all__ = ["Claim", "Diagnosis", "diagnose", "diagnose_dossier", "process_class"
 CLASS_OF_PROMISE: Mapping[str, FailureClass] = {
     "test_auth_belongs_to_the_only_attempt_under_this_name": FailureClass.HARNESS_ERROR,
     "test_train_uses_jax_on_the_device_of_the_environment": FailureClass.WRONG_DEVICE,
+    "test_auth_finds_weights_of_the_promised_sizes": FailureClass.WRONG_MODEL,
+    "test_auth_finds_the_promised_digests": FailureClass.WRONG_MODEL,
+    "test_venv_plans_for_the_promised_model": FailureClass.WRONG_MODEL,
+    "test_train_trains_the_promised_model": FailureClass.WRONG_MODEL,
     "test_train_starts_from_the_pinned_files": FailureClass.DOWNLOAD_CORRUPT,
     "test_train_learns_from_answers_at_every_step": FailureClass.DATA_INVALID,
     "test_train_uses_the_rows_that_were_given": FailureClass.TREE_CHANGED,
@@ -134,7 +138,7 @@ def _claims(dossier: Dossier, stop: Stop, failure_class: FailureClass) -> tuple[
     claims: tuple[Claim, ...] = ()
     child, profile = child_of(dossier, stop.gate), dossier.profile
     if stop.gate == "auth" and dossier.auth:
-        claims = auth_claims(dossier.auth, failure_class)
+        claims = auth_claims(dossier.auth, profile.contract if profile else None, failure_class)
     elif stop.gate == "venv" and dossier.venv and profile:
         claims = venv_claims(dossier.venv, dossier.plan, profile, failure_class)
     elif stop.gate == CLOSING and dossier.closing:

@@ -19,6 +19,7 @@ from m43.evidence.contract import read_kept
 from m43.evidence.digests import file_sha256
 from m43.evidence.entry import Entry
 from m43.evidence.manifest import sealed_names
+from m43.evidence.other_contract import other_contract_words
 from m43.evidence.promise import ContractText
 from m43.evidence.redaction import redact
 from m43.evidence.verdict import verdict_words
@@ -106,7 +107,13 @@ class Dossier:
     def verdict_words(self, accepted: bool) -> str:
         """Give a verdict about this run in the words that are used everywhere."""
         own_profile = bool(self.opening and self.opening.profile_differences)
-        return verdict_words(accepted, self.kind, own_profile=own_profile)
+        other = bool(self.other_contract)
+        return verdict_words(accepted, self.kind, own_profile=own_profile, other_contract=other)
+
+    @property
+    def other_contract(self) -> str:
+        """In what its model is not the one of the locked decisions; empty where it is."""
+        return other_contract_words(self.opening.profile_differences) if self.opening else ""
 
     @property
     def records(self) -> Mapping[str, object]:

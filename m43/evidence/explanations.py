@@ -20,6 +20,8 @@ SENTENCES: Mapping[F, str] = {
     "gated repositories such as {repo}.",
     F.WRONG_REVISION: "The hub does not have {repo} at revision {revision}.",
     F.FILES_MISSING: "The pinned revision of {repo} lacks files that the profile names.",
+    F.WRONG_MODEL: "What the hub at {endpoint} serves as {repo} is not the model that the contract "
+    "describes.",
     F.HUB_UNREACHABLE: "The hub at {endpoint} gave no answer.",
     F.NAME_NOT_RESOLVED: "The name of the hub at {endpoint}, or of the storage that it sends to, "
     "could not be resolved to an address.",

@@ -31,6 +31,7 @@ def render_failure(dossier: Dossier, verdict: Verdict) -> str:
             title,
             sections.banner(dossier),
             _verdict_line(dossier, stop, diagnosis),
+            sections.other_contract(dossier),
             _facts(dossier, stop, diagnosis),
             "## What happened",
             _what_happened(dossier, stop, diagnosis),

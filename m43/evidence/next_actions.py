@@ -51,6 +51,13 @@ ACTIONS: Mapping[F, tuple[str, ...]] = {
     F.FILES_MISSING: (
         "Compare `hub.files` in {profile} with https://huggingface.co/{repo}/tree/{revision}",
     ),
+    F.WRONG_MODEL: (
+        "Look whether HF_ENDPOINT is set and meant: the hub at {endpoint} was asked.",
+        "Compare `contract.architecture`, `contract.parameters`, `contract.file_bytes` and "
+        "`contract.file_sha256` in {profile} with https://huggingface.co/{repo}/tree/{revision}",
+        "Another model is another contract: write it into a profile of its own, and every document "
+        "will name it.",
+    ),
     F.HUB_UNREACHABLE: (
         "Try `curl -sI {endpoint}` from this machine.",
         "Look whether HF_ENDPOINT and the proxy variables are meant.",

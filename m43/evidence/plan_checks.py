@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 
 from m43.errors import FailureClass
-from m43.evidence.checks import Check, venv_checks
+from m43.evidence.check import Check
+from m43.evidence.checks import venv_checks
+from m43.evidence.model_checks import plan_model_check
 from m43.plan_record import Disk, PlanRecord, TrainingPlan
 from m43.profile import Profile
 from m43.records import VenvRecord
@@ -17,10 +19,10 @@ def venv_gate_checks(
     venv: VenvRecord, plan: PlanRecord | None, profile: Profile
 ) -> tuple[Check, ...]:
     """List every check of the venv gate: of the environment, and of the plan if one was made."""
-    return (*venv_checks(venv, profile), *(plan_checks(plan) if plan is not None else ()))
+    return (*venv_checks(venv, profile), *(plan_checks(plan, profile) if plan is not None else ()))
 
 
-def plan_checks(record: PlanRecord) -> tuple[Check, ...]:
+def plan_checks(record: PlanRecord, profile: Profile) -> tuple[Check, ...]:
     """List every check of the plan; without a plan, why there is none."""
     return (
         Check(
@@ -31,7 +33,7 @@ def plan_checks(record: PlanRecord) -> tuple[Check, ...]:
             action="read the reason; what is wrong with the environment stands above",
             failure_class=record.failure_class or FailureClass.HARNESS_ERROR,
         ),
-        *(_memory_check(record.training) if record.training is not None else ()),
+        *(_training_checks(record.training, profile) if record.training is not None else ()),
         _disk_check("the run folder", record.run),
         _disk_check("the Hugging Face cache", record.cache),
     )
@@ -42,6 +44,11 @@ def _planned(plan: TrainingPlan | None) -> str:
         return "nothing"
     step = plan.step
     return f"{plan.steps} steps of {step.rows} x {step.length} tokens at most"
+
+
+def _training_checks(plan: TrainingPlan, profile: Profile) -> Iterator[Check]:
+    yield plan_model_check(plan, profile.contract)
+    yield from _memory_check(plan)
 
 
 def _memory_check(plan: TrainingPlan) -> Iterator[Check]:

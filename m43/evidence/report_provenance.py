@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from m43.evidence.dossier import Dossier
 from m43.evidence.hypertext import escaped, listed, mark, rich, table
 from m43.evidence.limits import UNSIGNED
+from m43.evidence.model_checks import promised_words
 from m43.evidence.sections import (
     NOT_MEASURED,
     attempts,
@@ -93,22 +94,14 @@ def provenance_html(dossier: Dossier) -> str:
 
 
 def _facts(dossier: Dossier) -> Iterator[tuple[str, str]]:
-    opening, profile, venv, train = dossier.opening, dossier.profile, dossier.venv, dossier.train
+    opening, venv, train = dossier.opening, dossier.venv, dossier.train
     if opening:
         yield "run", _code(opening.run)
         yield "began (UTC)", escaped(opening.started_utc)
         yield "commit", _code(opening.commit)
         yield "command", _code(" ".join(opening.command))
         yield "profile", _code(opening.profile)
-    if profile:
-        yield "model", _code(profile.contract.repo)
-        yield "revision", _code(profile.contract.revision)
-    if dossier.auth:
-        yield "hub", _code(dossier.auth.endpoint)
-    if dossier.download:
-        yield "download", escaped(transfer_words(dossier.download))
-    if unasked := unasked_words(dossier):
-        yield "requests that m43 did not make", escaped(unasked)
+    yield from _model_facts(dossier)
     if venv:
         probe = venv.probe
         for device in probe.devices:
@@ -139,6 +132,21 @@ def _noted(dossier: Dossier) -> str:
         f"<details><summary>{len(texts)}{more}, judged by nobody (noted.json)</summary>"
         f"<ul>{items}</ul></details>"
     )
+
+
+def _model_facts(dossier: Dossier) -> Iterator[tuple[str, str]]:
+    profile = dossier.profile
+    if profile:
+        yield "model", _code(profile.contract.repo)
+        yield "revision", _code(profile.contract.revision)
+        promised = promised_words(profile.contract, len(profile.hub.files))
+        yield "promised of the model", escaped(promised)
+    if dossier.auth:
+        yield "hub", _code(dossier.auth.endpoint)
+    if dossier.download:
+        yield "download", escaped(transfer_words(dossier.download))
+    if unasked := unasked_words(dossier):
+        yield "requests that m43 did not make", escaped(unasked)
 
 
 def _attempts(dossier: Dossier) -> str:

@@ -29,7 +29,8 @@ def verdict_html(dossier: Dossier, accepted: bool) -> str:
     sign = "\u2713" if accepted else "\u2717"
     return (
         f'{band}<div class="verdict {tone}"><h1><span aria-hidden="true">{sign}</span> '
-        f'<span>{escaped(words)}</span></h1><p class="reason">{sentence}</p></div>'
+        f'<span>{escaped(words)}</span></h1><p class="reason">{sentence}</p>'
+        f"{_other_contract(dossier)}</div>"
         f"{_differences(dossier)}{listed(_figures(dossier), 'figures')}"
         f'<p class="note">{escaped(_WHAT_THIS_IS)}</p>'
     )
@@ -66,6 +67,11 @@ def _refused(dossier: Dossier) -> tuple[str, str, str]:
         f"{rich(diagnosis.sentence)}"
     )
     return dossier.verdict_words(False), "open" if silent else "bad", sentence
+
+
+def _other_contract(dossier: Dossier) -> str:
+    words = dossier.other_contract
+    return f'<p class="reason"><strong>{escaped(words)}</strong></p>' if words else ""
 
 
 def _differences(dossier: Dossier) -> str:

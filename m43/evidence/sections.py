@@ -36,6 +36,14 @@ def banner(dossier: Dossier) -> str:
     )
 
 
+def other_contract(dossier: Dossier) -> str:
+    """Name, below the verdict, the model of a run that is not the one of the locked decisions."""
+    words = dossier.other_contract
+    return (
+        f"**Another contract**: {code(words.removeprefix('another contract: '))}." if words else ""
+    )
+
+
 def told(dossier: Dossier) -> tuple[Entry, ...]:
     """Give the journal's entries that the documents tell of."""
     return tuple(entry for entry in dossier.entries if entry.event != AFTER_THE_VERDICT)

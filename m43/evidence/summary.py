@@ -71,6 +71,7 @@ def render_summary(facts: Complete) -> str:
             f"**{dossier.verdict_words(True)}**: every promise of the "
             f"contract was kept ({len(opening.promises)} of {len(opening.promises)}, "
             "journal.jsonl).",
+            sections.other_contract(dossier),
             _differences(differences),
             "## In short",
             _in_short(facts),
@@ -125,6 +126,7 @@ def _in_short(facts: Complete) -> str:
         f"{code(facts.auth.repo)} at revision {code(facts.auth.revision)} (auth.json), "
         f"{train.parameters:,} parameters, {_trained(train)}, in JAX on {code(train.device)} "
         "(train.json).",
+        prose(f"{_model(facts)} (train.json, auth.json, contract.lock.json)."),
         f"{train.optimizer_steps} optimizer steps in {_minutes(train.process.duration_s)} "
         f"(train.json, train.process.json); loss {train.losses_nats[0]:.4f} at the first step, "
         f"{train.losses_nats[-1]:.4f} at the last (training_metrics.jsonl).",
@@ -154,6 +156,13 @@ def _trained(train: TrainFacts) -> str:
     if train.method == "full":
         return "all of them trained"
     return f"frozen beside {train.trained_parameters:,} trained ones of LoRA"
+
+
+def _model(facts: Complete) -> str:
+    train, profile = facts.train, facts.profile
+    model = f"{train.architecture}, {train.parameters:,} parameters"
+    known = f"{len(profile.contract.file_sha256)} of {len(profile.hub.files)} files"
+    return f"The model: {model}, sizes as promised, SHA-256 promised for {known}"
 
 
 def _method(profile: Profile) -> str:

@@ -25,6 +25,9 @@ def venv_claims(
     if failure_class is FailureClass.NUMERIC_CANARY:
         text = "The compiler, the driver or the card computes wrongly; which one is not known."
         claims.append(_claim(text, "unknown"))
+    if failure_class is FailureClass.WRONG_MODEL:
+        text = "This hub serves another model under that name and revision."
+        claims.append(Claim(text=text, standing="supported", evidence=("plan.json",)))
     if failure_class is FailureClass.BROKEN_VENV and record.probe.import_error:
         text = "Two packages do not fit together, or one is damaged."
         claims.append(_claim(text, "hypothesis"))

@@ -27,14 +27,19 @@ class Verdict:
     reasons: tuple[str, ...]
 
 
-def verdict_words(accepted: bool, kind: str, *, own_profile: bool) -> str:
+def verdict_words(
+    accepted: bool, kind: str, *, own_profile: bool, other_contract: bool = False
+) -> str:
     """Give the verdict as every document, terminal and journal says it.
 
-    A profile of one's own is never silently the locked decisions; a refusal needs no such word.
+    A profile of one's own is never silently the locked decisions, and one that promises another
+    model is another contract; a refusal needs no such word.
     """
     word = "ACCEPTED" if accepted else "NOT ACCEPTED"
     words = word if kind == "production" else f"{word} (rehearsal)"
-    return f"{words} under a profile of its own" if accepted and own_profile else words
+    if not accepted or not own_profile:
+        return words
+    return f"{words} under {'another contract' if other_contract else 'a profile of its own'}"
 
 
 @dataclass(frozen=True, kw_only=True)

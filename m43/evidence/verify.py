@@ -25,6 +25,7 @@ from m43.evidence.dossier import Dossier, read_dossier
 from m43.evidence.ledger_audit import audit_ledger
 from m43.evidence.lint_audit import audit_lint
 from m43.evidence.metrics_audit import audit_metrics
+from m43.evidence.model_audit import audit_model
 from m43.evidence.report_seal import audit_reports
 from m43.evidence.rows_audit import audit_rows
 from m43.evidence.signature import audit_signature
@@ -78,6 +79,7 @@ def _problems(
         lambda: audit_metrics(dossier),
         lambda: audit_speed(run, dossier),
         lambda: audit_weights(run, dossier),
+        lambda: audit_model(run, dossier),
         lambda: _scores(run, dossier),
         lambda: audit_decoding(dossier),
         lambda: audit_rows(dossier, repository),

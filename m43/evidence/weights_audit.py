@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from m43.errors import Problem
 from m43.evidence.digests import file_sha256, weights_digest, weights_sha256
 from m43.evidence.dossier import Dossier
+from m43.names import is_weight_file
 from m43.run_dir import RunDir
-
-_WEIGHTS = ".safetensors"
 
 
 def audit_weights(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
@@ -29,10 +28,10 @@ def audit_weights(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
     pinned = {
         file.name: file.digest
         for file in train.download.files
-        if file.name.endswith(_WEIGHTS) and file.digest_kind == "sha256"
+        if is_weight_file(file.name) and file.digest_kind == "sha256"
     }
     # Small weights are pinned by their git blob, from which no SHA-256 follows.
-    if pinned and len(pinned) == sum(f.name.endswith(_WEIGHTS) for f in train.download.files):
+    if pinned and len(pinned) == sum(is_weight_file(f.name) for f in train.download.files):
         expected = weights_digest(pinned)
         if train.base_weights_sha256 != expected:
             action = "do not rely on this folder: training began from other weights than it says"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from m43.evidence import facts
+from m43.evidence.other_contract import other_contract_words
 from m43.harness.ascii_text import ascii_text
 from m43.harness.attempt import Attempt
 from m43.harness.opening import shown
@@ -35,6 +36,8 @@ def _lines(attempt: Attempt) -> Iterator[Line]:
     changed = len(opening.profile_differences)
     text = f"{profile}, in {changed} values not the locked decisions" if changed else profile
     yield _line("profile", text)
+    if other := other_contract_words(opening.profile_differences):
+        yield _line("contract", other)
     yield _line("folder", shown(attempt.run.path, plan.repository))
 
 

@@ -37,6 +37,8 @@ def _lines(attempt: Attempt, trouble: str) -> Iterator[Line]:
         yield Line(tone="quiet", head=ascii_text(text))
     head = f"m43 {kind} {run.path.name}: {dossier.verdict_words(accepted)}"
     yield Line(tone="ok" if accepted else "bad", head=head)
+    if dossier.other_contract:
+        yield _line("contract", dossier.other_contract)
     yield from _why(dossier, accepted)
     if trouble:
         yield _line("trouble", f"the run could not be closed: {trouble}")

@@ -16,6 +16,7 @@ from m43.records import AuthRecord, VenvRecord
 # What would have been looked at, and what for, where no plan could be made.
 _EXPECTED = {
     "the training was planned": "the real step, compiled from config.json",
+    "config.json describes the promised model": "the contract's architecture and parameters",
     "the training fits the memory": "what is free, with a margin",
     "the disk of the run folder has room": "room for the trained model and the evidence",
     "the disk of the Hugging Face cache has room": "room for the download",
@@ -69,7 +70,7 @@ def plan_items(
             ),
             *_unplanned(stopped.failure_class)[1:],
         )
-    return tuple(item_of(check) for check in plan_checks(record))
+    return tuple(item_of(check) for check in plan_checks(record, profile))
 
 
 def _unplanned(cause: FailureClass) -> tuple[Item, ...]:

@@ -7,19 +7,15 @@ from typing import cast
 
 import numpy as np
 
-from m43.core.gemma_config import GemmaConfig, GemmaFamily
+from m43.core.gemma_config import GemmaConfig
 from m43.errors import FailureClass, Problem, ProblemsError
+from m43.gemma_families import ARCHITECTURES, GemmaFamily, has_post_norms, has_qk_norm
 from m43.plain_text import brief, clipped
 from m43.strict_json import read_json
 from m43.text_bytes import NotTextError, read_text
 from m43.training.safetensors_file import DTYPES
 from m43.whole_file import read_whole
 
-ARCHITECTURES: Mapping[str, str] = {
-    "gemma": "GemmaForCausalLM",
-    "gemma2": "Gemma2ForCausalLM",
-    "gemma3_text": "Gemma3ForCausalLM",
-}
 LOCAL, GLOBAL = "sliding_attention", "full_attention"
 MOST, MOST_LAYERS = 2**31 - 1, 1000
 """Sizes are int32 on the device; a stack of more layers is a damaged file, not a Gemma."""
@@ -195,8 +191,8 @@ def _read(keys: _Keys) -> GemmaConfig | None:
         global_layers=global_layers,
         attention_softcap=keys.optional_number("attn_logit_softcapping"),
         final_softcap=keys.optional_number("final_logit_softcapping"),
-        qk_norm=family == "gemma3_text",
-        post_norms=not first,
+        qk_norm=has_qk_norm(family),
+        post_norms=has_post_norms(family),
         max_positions=keys.integer("max_position_embeddings", 1),
         pad_id=keys.integer("pad_token_id", 0),
         bos_id=keys.integer("bos_token_id", 0),

@@ -71,6 +71,7 @@ def make_plan(planned: Planned) -> TrainingPlan:
     rows = count_rows(profile.data.train)
     return TrainingPlan(
         limits=planned.limits,
+        architecture=config.architecture,
         parameters=config.parameters,
         trained_parameters=sum(leaf.size for leaf in jax.tree.leaves(blueprint.params)),
         step=step,

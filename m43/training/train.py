@@ -29,7 +29,7 @@ from m43.training.model_config import read_model_config
 from m43.training.reload import reloaded_digest
 from m43.training.step_log import StepLog, TakenStep
 from m43.training.trainer import Trainer, computing_device
-from m43.training.weight_checks import count_moved, require_finite, stored_dtypes
+from m43.training.weight_checks import count_moved, count_stored, require_finite, stored_dtypes
 from m43.training.weights import weights_digest, write_weights
 
 _SPOILT = "lower training.learning_rate: the last update spoilt the weights"
@@ -59,6 +59,8 @@ class _Trained:
 class _Saved:
     """What lies in the run folder after the last step."""
 
+    architecture: str
+    parameters: int
     model_sha256: str
     reloaded_sha256: str
     parameters_moved: int
@@ -164,9 +166,12 @@ def _read_back(base: _Base, run: RunDir, beats: Heartbeats) -> _Saved:
     with beats.phase("read back"):
         # The last update is seen by no later loss, so its result is looked at here.
         require_finite(folder, base.config, action=_SPOILT)
+        config = read_model_config(folder)
         return _Saved(
+            architecture=config.architecture,
+            parameters=count_stored(folder, config),
             model_sha256=weights_digest(folder),
-            reloaded_sha256=reloaded_digest(folder, read_model_config(folder)),
+            reloaded_sha256=reloaded_digest(folder, config),
             parameters_moved=count_moved(base.folder, folder, base.config),
         )
 
@@ -190,7 +195,8 @@ def _record(
         model_sha256=saved.model_sha256,
         reloaded_sha256=saved.reloaded_sha256,
         method=profile.training.method,
-        parameters=base.config.parameters,
+        architecture=saved.architecture,
+        parameters=saved.parameters,
         trained_parameters=trained.parameters,
         parameters_moved=saved.parameters_moved,
         optimizer_steps=trained.optimizer_steps,

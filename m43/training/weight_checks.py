@@ -1,5 +1,6 @@
 """Checks on a folder's weights: in which dtype, all finite, and how many differ from another's."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,6 +73,12 @@ def _differing(old: np.ndarray, new: np.ndarray) -> int:
         # Exact for both, so that equal bits are equal values.
         old, new = old.astype(FLOAT32), new.astype(FLOAT32)
     return int(np.count_nonzero(_bits(old) != _bits(new)))
+
+
+def count_stored(folder: Path, config: GemmaConfig) -> int:
+    """Count the weights of a folder over the shapes of its tensors; a second, tied head is none."""
+    tensors = _open(folder, config).tensors
+    return sum(math.prod(tensors[place.name][1].shape) for place in tensor_places(config))
 
 
 def _bits(values: np.ndarray) -> np.ndarray:

@@ -12,6 +12,10 @@ ACCEPTANCE = Path(__file__).parents[2] / "acceptance"
 PRODUCTION = ACCEPTANCE / "production.toml"
 
 
+FIRST_SIZE = '"model-00001-of-00002.safetensors" = 4_945_242_264'
+DIGESTS = "[contract.file_sha256]\n"
+
+
 def changed(tmp_path: Path, *changes: tuple[str, str]) -> Path:
     """Write a copy of the production profile with some text replaced."""
     text = PRODUCTION.read_text()
@@ -29,6 +33,12 @@ def test_production_holds_the_locked_decisions() -> None:
     assert contract == Contract(
         repo="google/gemma-2b",
         revision="9cf48e52b224239de00d483ec8eb84fb8d0f3a3a",
+        architecture="GemmaForCausalLM",
+        parameters=2_506_172_416,
+        file_bytes={
+            "model-00001-of-00002.safetensors": 4_945_242_264,
+            "model-00002-of-00002.safetensors": 67_121_608,
+        },
         platform="gpu",
         device_kind="NVIDIA GeForce RTX 5090",
         optimizer_steps=300,
@@ -91,6 +101,15 @@ def test_all_problems_of_form_are_told_at_once(tmp_path: Path) -> None:
         ('"google/gemma-2b"', '"gemma-2b"', "contract.repo"),
         ("eval_rows = 100", "eval_rows = 0", "contract.eval_rows"),
         ("train_minutes_at_most = 60.0", "train_minutes_at_most = 0", "contract.train_minutes"),
+        ("2_506_172_416", "0", "contract.parameters"),
+        ('"GemmaForCausalLM"', '"LlamaForCausalLM"', "contract.architecture"),
+        ("= 67_121_608", "= 0", "contract.file_bytes.model-00002-of-00002.safetensors"),
+        ('"model-00002-of-00002.safetensors" = 67_121_608', "", "contract.file_bytes"),
+        (FIRST_SIZE, f'"other.safetensors" = 1\n{FIRST_SIZE}', "contract.file_bytes.other"),
+        (FIRST_SIZE, f'"config.json" = 627\n{FIRST_SIZE}', "contract.file_bytes.config.json"),
+        (DIGESTS, f'{DIGESTS}"config.json" = "{"A" * 64}"\n', "contract.file_sha256.config.json"),
+        (DIGESTS, f'{DIGESTS}"config.json" = "{"a" * 63}"\n', "contract.file_sha256.config.json"),
+        (DIGESTS, f'{DIGESTS}"other.json" = "{"a" * 64}"\n', "contract.file_sha256.other.json"),
         ("batch_rows = 8", "batch_rows = 0", "training.batch_rows"),
         ("learning_rate = 1e-5", "learning_rate = -1", "training.learning_rate"),
         ("warmup_steps = 30", "warmup_steps = 300", "training.warmup_steps"),
@@ -116,6 +135,33 @@ def test_a_value_outside_its_range_is_refused_by_name(
     with pytest.raises(config.ProfileError) as caught:
         config.load(changed(tmp_path, (old, new)))
     assert all(key in problem.where for problem in caught.value.problems)
+
+
+def test_all_that_is_wrong_with_the_model_is_told_at_once(tmp_path: Path) -> None:
+    """A name, a size and a digest, each under its own key."""
+    path = changed(
+        tmp_path,
+        ("= 67_121_608", "= -1"),
+        (DIGESTS, f'{DIGESTS}"nothing.bin" = "x"\n'),
+    )
+    with pytest.raises(config.ProfileError) as caught:
+        config.load(path)
+    assert [problem.where.removeprefix(f"{path}, ") for problem in caught.value.problems] == [
+        "contract.file_bytes.model-00002-of-00002.safetensors",
+        "contract.file_sha256.nothing.bin",
+        "contract.file_sha256.nothing.bin",
+    ]
+
+
+def test_a_known_digest_is_a_difference_that_is_listed(tmp_path: Path) -> None:
+    """Key by key, like every other value."""
+    mine = config.load(changed(tmp_path, (DIGESTS, f'{DIGESTS}"config.json" = "{"a" * 64}"\n')))
+    (line,) = (
+        each
+        for each in config.differences(mine, config.load(PRODUCTION))
+        if each.startswith("contract.")
+    )
+    assert line == f"contract.file_sha256.config.json: {'a' * 64!r} instead of None"
 
 
 @pytest.mark.parametrize(("content", "found"), [("kind =", "TOMLDecodeError"), (None, "no file")])

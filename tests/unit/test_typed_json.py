@@ -1,7 +1,8 @@
 """Typed JSON: what is written comes back, and what does not fit is told all at once."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +31,7 @@ class Tree:
     place: Path
     leaves: tuple[Leaf, ...]
     best: Leaf | None = None
+    rings: Mapping[str, int] = field(default_factory=dict)
 
 
 leaves = st.builds(
@@ -45,6 +47,7 @@ trees = st.builds(
     place=st.sampled_from([Path("a/b"), Path("/c")]),
     leaves=st.lists(leaves, max_size=3).map(tuple),
     best=st.none() | leaves,
+    rings=st.dictionaries(st.text(), st.integers(0, 9), max_size=3),
 )
 
 
@@ -82,6 +85,19 @@ def test_every_problem_is_told_at_once() -> None:
         "tree.toml, kind",
         "tree.toml, leaves[0].name",
     ]
+
+
+def test_a_table_of_ones_own_names_is_read_value_by_value() -> None:
+    """Any name is admitted; what stands under it has its type."""
+    good = {"count": 1, "alive": True, "kind": "oak", "place": "p", "leaves": []}
+    for rings, places in (
+        ({"inner": 1, "outer": "two"}, ["tree, rings.outer"]),
+        (3, ["tree, rings"]),
+        ([["inner", 1]], ["tree, rings"]),
+    ):
+        tree, problems = read_table(Tree, {**good, "rings": rings}, "tree")
+        assert tree is None
+        assert [problem.where for problem in problems] == places
 
 
 def test_an_unknown_key_is_answered_with_the_nearest_known_one() -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from m43 import scoring
 from m43.evaluation_record import EvaluationRecord, Prediction
 from m43.evidence.child_facts import EvaluationFacts, TrainFacts
-from m43.plan_record import Disk, PlanRecord
+from m43.plan_record import Disk, PlanRecord, StepPlan
 from m43.profile import Contract
 from m43.records import (
     AuthRecord,
@@ -134,6 +134,25 @@ def _plan(**changes: object) -> Callable[[Told], Told]:
     return lambda told: replace(told, plan=replace(told.plan, **changes))
 
 
+def _planned(**changes: object) -> Callable[[Told], Told]:
+    """Plan another training."""
+
+    def tell(told: Told) -> Told:
+        assert told.plan.training is not None
+        return _plan(training=replace(told.plan.training, **changes))(told)
+
+    return tell
+
+
+def _nothing_planned(told: Told) -> Told:
+    """Plan a training that holds nothing at any time."""
+    assert told.plan.training is not None
+    sizes = (field for field in StepPlan.__dataclass_fields__ if field.endswith("_bytes"))
+    step = replace(told.plan.training.step, **dict.fromkeys(sizes, 0))
+    empty = dict.fromkeys(("process_bytes", "weights_bytes", "reading_bytes", "read_back_bytes"), 0)
+    return _planned(step=step, **empty)(told)
+
+
 def _memory(memory_bytes: int) -> Callable[[Told], Told]:
     """Plan for a device with another memory."""
 
@@ -176,8 +195,8 @@ def _steps(count: int) -> Callable[[Told], Told]:
     )
 
 
-def _promised(steps: int) -> Callable[[Told], Told]:
-    return lambda told: replace(told, contract=replace(told.contract, optimizer_steps=steps))
+def _promised(**changes: object) -> Callable[[Told], Told]:
+    return lambda told: replace(told, contract=replace(told.contract, **changes))
 
 
 def _device(name: str) -> Callable[[Told], Told]:
@@ -194,6 +213,11 @@ def _files(*files: PinnedFile) -> Callable[[Told], Told]:
     return lambda told: _all(
         _auth(files=files), _train(download=replace(told.train.download, files=files))
     )(told)
+
+
+def _weights(**changes: object) -> Callable[[Told], Told]:
+    """Describe other weights, at the hub and on disk alike."""
+    return _files(*FILES[:-1], replace(FILES[-1], **changes))
 
 
 def _download(**changes: object) -> Callable[[Told], Told]:
@@ -275,7 +299,32 @@ LIES: tuple[Lie, ...] = (
         "test_auth_finds_every_file_of_the_model",
         _auth(missing_files=("tokenizer.json",)),
     ),
-    _lie("no files at all", "test_auth_finds_every_file_of_the_model", _files(), number=2),
+    _lie(
+        "no files at all, and none promised",
+        "test_auth_finds_every_file_of_the_model",
+        _all(_files(), _promised(file_bytes={}, file_sha256={})),
+        number=2,
+    ),
+    _lie(
+        "weights of another size, a byte more",
+        "test_auth_finds_weights_of_the_promised_sizes",
+        _weights(size_bytes=FILES[-1].size_bytes + 1),
+    ),
+    _lie(
+        "weights under another name, all alike",
+        "test_auth_finds_weights_of_the_promised_sizes",
+        _promised(file_sha256={}, file_bytes={"model-00001-of-00001.safetensors": 1}),
+    ),
+    _lie(
+        "weights of the right size and another digest",
+        "test_auth_finds_the_promised_digests",
+        _weights(digest=digest("another model")),
+    ),
+    _lie(
+        "a promised digest that the hub does not tell",
+        "test_auth_finds_the_promised_digests",
+        _weights(digest_kind="git-sha1"),
+    ),
     _lie("weights moved at auth", "test_auth_moves_no_weights", _auth(weight_bytes=1)),
     _lie(
         "another environment",
@@ -316,14 +365,25 @@ LIES: tuple[Lie, ...] = (
         number=2,
     ),
     _lie(
+        "a config.json of another architecture",
+        "test_venv_plans_for_the_promised_model",
+        _planned(architecture="Gemma3ForCausalLM"),
+    ),
+    _lie(
+        "a config.json of a smaller model",
+        "test_venv_plans_for_the_promised_model",
+        _planned(parameters=268_098_176),
+        number=2,
+    ),
+    _lie(
         "a device whose memory is too small by a byte",
         "test_venv_has_the_memory_that_training_takes",
         lambda told: _memory(int(1.15 * told.plan.peak_bytes))(told),
     ),
     _lie(
-        "no plan, and so no peak",
+        "a plan that takes nothing",
         "test_venv_has_the_memory_that_training_takes",
-        _plan(training=None),
+        _nothing_planned,
     ),
     _lie(
         "a cache that is too full",
@@ -369,18 +429,29 @@ LIES: tuple[Lie, ...] = (
         _download(files=(_OTHER_FILE, *FILES[1:])),
         number=2,
     ),
+    _lie(
+        "another architecture, trained",
+        "test_train_trains_the_promised_model",
+        _train(architecture="Gemma3ForCausalLM"),
+    ),
+    _lie(
+        "a model of one weight less, trained",
+        "test_train_trains_the_promised_model",
+        lambda told: _train(parameters=told.train.parameters - 1)(told),
+        number=2,
+    ),
     _lie("a step less", "test_train_takes_exactly_the_promised_steps", _steps(STEPS - 1)),
     _lie("a step more", "test_train_takes_exactly_the_promised_steps", _steps(STEPS + 1)),
     _lie(
         "138 steps, promised and taken",
         "test_train_takes_exactly_the_promised_steps",
-        _all(_promised(138), _steps(138)),
+        _all(_promised(optimizer_steps=138), _steps(138)),
         number=2,
     ),
     _lie(
         "501 steps, promised and taken",
         "test_train_takes_exactly_the_promised_steps",
-        _all(_promised(501), _steps(501)),
+        _all(_promised(optimizer_steps=501), _steps(501)),
         number=2,
     ),
     _lie(

@@ -8,6 +8,7 @@ from pathlib import Path
 from m43.errors import FailureClass as F
 from m43.records import ChildError, Heartbeat, HubStep, Package, Requirement, TrainRecord
 from m43.run_dir import RunDir, read_record, write_record
+from tests.unit.evidence.good_plan import plan_record, training_plan
 from tests.unit.evidence.good_records import (
     auth_record,
     closing_record,
@@ -110,6 +111,13 @@ def missing_package(run: RunDir) -> None:
     write_record(run.venv, venv_record(requirements=(missing,)))
 
 
+def another_model(run: RunDir) -> None:
+    """Leave the plan of Gemma 3 270M, which was served under another name."""
+    planned = training_plan(architecture="Gemma3ForCausalLM", parameters=268_098_176)
+    write_record(run.venv, venv_record())
+    write_record(run.plan, plan_record(training=planned))
+
+
 def unmoved(run: RunDir) -> None:
     """Leave a training that moved no weight."""
     write_record(run.train, replace(read_record(run.train, TrainRecord), parameters_moved=0))
@@ -173,6 +181,9 @@ FAILURES: Mapping[F, Failure] = {
     F.CACHE_UNUSABLE: Failure(gate="train-300", write=nothing),
     F.RATE_LIMITED: Failure(gate="auth", write=auth("whoami", 429, "")),
     F.HUB_ERROR: Failure(gate="auth", write=auth("whoami", 503, "")),
+    F.WRONG_MODEL: Failure(
+        gate="venv", write=another_model, promise="test_venv_plans_for_the_promised_model"
+    ),
     F.NO_VENV: Failure(gate="venv", write=nothing),
     F.BROKEN_VENV: Failure(gate="venv", write=venv(import_error="ImportError: libpython")),
     F.PACKAGE_MISMATCH: Failure(gate="venv", write=missing_package),

@@ -10,7 +10,7 @@ from m43.plan_record import (
     StepPlan,
     TrainingPlan,
 )
-from tests.unit.evidence.good_records import DEVICE, FILES, STEPS
+from tests.unit.evidence.good_records import DEVICE, FILES, PROMISED, STEPS
 
 
 def limits(**changes: object) -> Limits:
@@ -55,8 +55,9 @@ def training_plan(**changes: object) -> TrainingPlan:
     """Give a training that fits many times over."""
     values: dict[str, object] = {
         "limits": limits(),
-        "parameters": 1_000_000,
-        "trained_parameters": 1_000_000,
+        "architecture": PROMISED.architecture,
+        "parameters": PROMISED.parameters,
+        "trained_parameters": PROMISED.parameters,
         "step": step_plan(),
         "process_bytes": 800_000_000,
         "read_back_bytes": 2_000_000,

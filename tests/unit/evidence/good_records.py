@@ -68,20 +68,31 @@ def profile_of(kind: str = "rehearsal") -> Profile:
     return profile
 
 
-FILES = tuple(
-    PinnedFile(name=name, size_bytes=100, digest_kind="sha256", digest=digest(name))
-    for name in ("config.json", "tokenizer.json", "model.safetensors")
+PROMISED = profile_of().contract
+FILES = (
+    *(
+        PinnedFile(name=name, size_bytes=100, digest_kind="sha256", digest=digest(name))
+        for name in ("config.json", "tokenizer.json")
+    ),
+    *(
+        PinnedFile(
+            name=name, size_bytes=size, digest_kind="sha256", digest=PROMISED.file_sha256[name]
+        )
+        for name, size in PROMISED.file_bytes.items()
+    ),
 )
 
 
 WEIGHTS = b"weights"
+# The toy's dimensions, of which its number of parameters follows.
 CONFIG = b"""{
-  "num_hidden_layers": 4, "hidden_size": 64, "intermediate_size": 256,
-  "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32
+  "model_type": "gemma", "vocab_size": 1280,
+  "num_hidden_layers": 2, "hidden_size": 128, "intermediate_size": 512,
+  "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 32
 }
 """
 MODEL_SHA256 = weights_digest({"model.safetensors": hashlib.sha256(WEIGHTS).hexdigest()})
-BASE_SHA256 = weights_digest({"model.safetensors": digest("model.safetensors")})
+BASE_SHA256 = weights_digest(PROMISED.file_sha256)
 
 
 def own_differences() -> tuple[str, ...]:
@@ -233,9 +244,10 @@ def train_record(**changes: object) -> TrainRecord:
         "model_sha256": MODEL_SHA256,
         "reloaded_sha256": MODEL_SHA256,
         "method": "full",
-        "parameters": 1_000_000,
-        "trained_parameters": 1_000_000,
-        "parameters_moved": 900_000,
+        "architecture": PROMISED.architecture,
+        "parameters": PROMISED.parameters,
+        "trained_parameters": PROMISED.parameters,
+        "parameters_moved": 600_000,
         "optimizer_steps": STEPS,
         "train_rows_sha256": file_sha256(TRAIN_ROWS),
         "rows_in_file": 2400,

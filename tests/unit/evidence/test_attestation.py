@@ -14,7 +14,7 @@ from in_toto_attestation.v1.statement_pb2 import Statement as StatementMessage
 from m43.evidence import documents
 from m43.evidence.digests import file_sha256
 from m43.run_dir import RunDir
-from tests.unit.evidence.good_records import FILES, MODEL_SHA256, digest
+from tests.unit.evidence.good_records import FILES, MODEL_SHA256, PROMISED
 from tests.unit.evidence.good_run import break_gate, stop_at, write_good_run, write_opening
 from tests.unit.evidence.tampering import found
 
@@ -39,7 +39,7 @@ def test_the_result_is_a_valid_statement_about_the_manifest(good: RunDir) -> Non
     predicate = ParseDict(table["predicate"], Result())
     assert table["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"
     assert predicate.result == "PASSED"
-    assert len(predicate.passed_tests) == 37
+    assert len(predicate.passed_tests) == 41
     assert list(predicate.failed_tests) == []
     assert [each.name for each in predicate.configuration] == [
         "contract.txt", "contract.lock.json", "code.sha256"
@@ -64,7 +64,11 @@ def test_the_provenance_is_a_valid_statement_about_the_model(good: RunDir) -> No
     read = {each.name: dict(each.digest) for each in build.resolved_dependencies}
     assert read["m43"] == {"gitCommit": "c0ffee" * 6 + "c0ff"}
     (name,) = (each for each in read if each.endswith("/model.safetensors"))
-    assert read[name] == {"sha256": FILES[-1].digest} == {"sha256": digest("model.safetensors")}
+    assert (
+        read[name]
+        == {"sha256": FILES[-1].digest}
+        == {"sha256": PROMISED.file_sha256["model.safetensors"]}
+    )
     assert MODEL_SHA256 not in json.dumps(table)  # each file has its own digest, as sha256sum says
 
 

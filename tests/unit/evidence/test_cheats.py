@@ -187,10 +187,33 @@ LIES: dict[str, tuple[Change, str]] = {
     ),
     "a model with other dimensions": (
         lambda run: [
-            edit("model/config.json", '"num_hidden_layers": 4', '"num_hidden_layers": 1')(run),
+            edit("model/config.json", '"num_hidden_layers": 2', '"num_hidden_layers": 1')(run),
             reseal(run),
         ],
         "model/config.json: found SHA-256",
+    ),
+    "another architecture, told consistently": (
+        record("train.json", TrainRecord, architecture="Gemma2ForCausalLM"),
+        "train.json: found Gemma2ForCausalLM, 639,616 parameters, expected GemmaForCausalLM",
+    ),
+    "a larger model than the saved one": (
+        record("train.json", TrainRecord, parameters=2_506_172_416),
+        "train.json: found GemmaForCausalLM, 2,506,172,416 parameters, expected GemmaForCausalLM",
+    ),
+    "more parameters than the files can hold": (
+        record("train.json", TrainRecord, parameters=2_506_172_416),
+        "download.json: found 1,281,352 bytes of weights, expected 5,012,344,832 at least",
+    ),
+    "a plan of another model": (
+        lambda run: [
+            edit("plan.json", '"parameters": 639616', '"parameters": 639617')(run),
+            reseal(run),
+        ],
+        "plan.json: found GemmaForCausalLM, 639,617 parameters",
+    ),
+    "a description without a vocabulary": (
+        lambda run: [edit("model/config.json", "vocab_size", "vocab")(run), reseal(run)],
+        "model/config.json: found KeyError: 'vocab_size'",
     ),
     "a model swapped after training": (
         swapped,
@@ -262,7 +285,7 @@ def test_a_production_run_may_name_its_differences_and_no_hub_of_its_own(tmp_pat
     run = write_good_run(tmp_path, "production", profile_differences=own_differences())
 
     assert found(run) == ""
-    assert "under a profile of its own" in run.summary.read_text(encoding="utf-8")
+    assert "under another contract" in run.summary.read_text(encoding="utf-8")
 
 
 def disclosing(folder: Path, earlier: int) -> RunDir:
@@ -336,7 +359,8 @@ def test_weights_pinned_by_their_git_blob_are_not_compared(run: RunDir) -> None:
     record("train.json", TrainRecord, base_weights_sha256=digest("other"))(run)
     record("eval.json", EvaluationRecord, base_weights_sha256=digest("other"))(run)
 
-    assert found(run) == ""
+    assert "base_weights_sha256" not in found(run)
+    assert "records do not keep it" in found(run)  # the promise of the digest, which is not told
 
 
 def test_a_run_that_was_interrupted_may_have_no_seal_of_its_reports(tmp_path: Path) -> None:

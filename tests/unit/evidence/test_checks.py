@@ -9,6 +9,7 @@ from m43.evidence.checks import auth_checks, failing, response_class, venv_check
 from m43.records import Device, HubStep, Package, Requirement
 from tests.unit.evidence.good_records import (
     CONTRACT,
+    FILES,
     auth_record,
     hub_response,
     probe_record,
@@ -43,7 +44,7 @@ def test_a_good_gate_has_checks_and_all_hold() -> None:
     """Nothing fails, and not because nothing was looked at."""
     auth, venv = auth_checks(auth_record(PROFILE), PROFILE), venv_checks(venv_record(), PROFILE)
 
-    assert len(auth) == 8
+    assert len(auth) == 10
     assert len(venv) == 7
     assert failing((*auth, *venv)) == ()
     assert failing(venv_checks(on_card(), GPU)) == ()  # type: ignore[arg-type]
@@ -102,7 +103,7 @@ def test_a_gate_that_stops_early_still_shows_all_of_its_checks() -> None:
 
     checks = auth_checks(record, PROFILE)
 
-    assert len(checks) == 8
+    assert len(checks) == 10
     assert {check.failure_class for check in failing(checks)} == {F.NO_TOKEN}
     assert sum("not asked" in check.found for check in checks) == 4
 
@@ -114,6 +115,9 @@ def test_a_gate_that_stops_early_still_shows_all_of_its_checks() -> None:
         ({"repo": "other/model"}, F.WRONG_REVISION),
         ({"missing_files": ("config.json",)}, F.FILES_MISSING),
         ({"files": ()}, F.FILES_MISSING),
+        ({"files": (*FILES[:-1], replace(FILES[-1], size_bytes=1))}, F.WRONG_MODEL),
+        ({"files": (*FILES[:-1], replace(FILES[-1], digest="0" * 64))}, F.WRONG_MODEL),
+        ({"files": (*FILES[:-1], replace(FILES[-1], digest_kind="git-sha1"))}, F.WRONG_MODEL),
         ({"weight_bytes": 1}, F.HARNESS_ERROR),
         ({"token_source": "token file"}, F.NO_TOKEN),
         ({"token_flaw": "characters: 5,000, expected 1,000 at most"}, F.TOKEN_MALFORMED),

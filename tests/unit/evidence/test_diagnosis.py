@@ -15,15 +15,23 @@ from m43.evidence.next_actions import ACTIONS
 from m43.evidence.plan_checks import size_words
 from m43.records import ChildError
 from m43.run_dir import RunDir, write_record
-from tests.unit.evidence.failed_runs import GONE, Write, auth, child, venv
+from tests.unit.evidence.failed_runs import GONE, Write, another_model, auth, child, venv
 from tests.unit.evidence.good_plan import plan_record, training_plan
 from tests.unit.evidence.good_records import (
     CONTRACT,
+    FILES,
     auth_record,
     closing_record,
     process_record,
 )
 from tests.unit.evidence.good_run import break_gate, stop_at, write_gate_files, write_opening
+
+
+def smaller(run: RunDir) -> None:
+    """Leave the auth record of a hub whose weights are of another size."""
+    files = (*FILES[:-1], replace(FILES[-1], size_bytes=1))
+    write_record(run.auth, auth_record(run.read_profile(), files=files))
+
 
 # gate, what it left, the class that the records must give, and a word of its claims.
 RECORDED: list[tuple[str, Write, F, str]] = [
@@ -53,6 +61,9 @@ RECORDED: list[tuple[str, Write, F, str]] = [
     ("auth", auth("whoami", 0, "KeyError: x"), F.HUB_CLIENT_FAILED, "not recorded"),
     ("auth", auth("whoami", 429, ""), F.RATE_LIMITED, "too often"),
     ("auth", auth("whoami", 503, ""), F.HUB_ERROR, "known to the hub"),
+    ("auth", smaller, F.WRONG_MODEL, "found model.safetensors: 1 bytes, expected model"),
+    ("auth", smaller, F.WRONG_MODEL, "another model under that name"),
+    ("venv", another_model, F.WRONG_MODEL, "another model under that name"),
     ("venv", venv(import_error="ImportError: x"), F.BROKEN_VENV, "do not fit together"),
     ("venv", venv(default_device="gpu:x"), F.WRONG_DEVICE, "found gpu:x"),
     ("venv", venv(system="Windows"), F.NATIVE_WINDOWS, "expected Linux"),
@@ -138,6 +149,7 @@ def test_the_named_promises_are_promises_of_the_contract() -> None:
         ("eval", "test_eval_answers_every_row_once", F.EVALUATION_INCOMPLETE),
         ("train-300", "test_train_moves_the_weights", F.PROMISE_BROKEN),
         ("train-300", "test_train_stays_within_its_time", F.TIMED_OUT),
+        ("train-300", "test_train_trains_the_promised_model", F.WRONG_MODEL),
     ],
 )
 def test_a_broken_promise_has_a_class(tmp_path: Path, gate: str, name: str, expected: F) -> None:

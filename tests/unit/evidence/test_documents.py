@@ -55,7 +55,7 @@ def test_the_summary_tells_what_was_asked(good: RunDir) -> None:
     """Every section is there, with the numbers and the files that they come from."""
     text = good.summary.read_text(encoding="utf-8")
 
-    assert "**ACCEPTED (rehearsal)**: every promise of the contract was kept (37 of 37" in text
+    assert "**ACCEPTED (rehearsal)**: every promise of the contract was kept (41 of 41" in text
     assert "loss 3.3925 at the first step, 0.3702 at the last (training_metrics.jsonl)" in text
     assert (
         "| overall | 100 | 2 (2 %) | 0.6 to 7.0 % | 60 (60 %) | 50.2 to 69.1 % | +58 | 42, 24 |"
@@ -72,7 +72,7 @@ def test_the_summary_tells_what_was_asked(good: RunDir) -> None:
     order = ("core", "edge_case", "trace_sensitive", "easy", "medium", "hard")
     places = [text.index(f": {group} |") for group in order]
     assert places == sorted(places)
-    assert text.count("| kept |") == 37
+    assert text.count("| kept |") == 41
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,12 @@ def test_a_profile_of_its_own_is_named_in_the_verdict(tmp_path: Path) -> None:
     )
 
     text = run.summary.read_text(encoding="utf-8")
-    verdict, listed = text.index("**ACCEPTED under a profile of its own**"), text.index("## In")
+    verdict, listed = text.index("**ACCEPTED under another contract**"), text.index("## In")
     assert "REHEARSAL" not in text
+    head = text[verdict : text.index("Differences from the locked decisions")]
+    assert "contract.repo: 'm43/toy-gemma' instead of 'google/gemma-2b'" in head
+    assert "contract.parameters: 639616 instead of 2506172416" in head
+    assert "training.optimizer" not in head
     assert all(verdict < text.index(line) < listed for line in own_differences())
     assert "| `m43_v0` | production |" in text
 

@@ -12,9 +12,10 @@ from m43.evidence.summary import complete, render_summary
 from m43.profile import LoraTable, Profile
 from m43.records import TrainRecord
 from m43.run_dir import RunDir, read_record, write_record
+from tests.unit.evidence.good_records import PROMISED
 from tests.unit.evidence.good_run import write_good_run
 
-ALL, ADAPTERS = 1_000_000, 20_000
+ALL, ADAPTERS = PROMISED.parameters, 20_000
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_the_summary_says_which_method_it_was(run: RunDir) -> None:
     """Which projections, of which size, how many weights, in how many parts."""
     facts = complete(read_dossier(run))
     assert facts is not None
-    assert "1,000,000 parameters, all of them trained, in JAX" in render_summary(facts)
+    assert f"{ALL:,} parameters, all of them trained, in JAX" in render_summary(facts)
     ask_for_lora(run)
     trained(run, "lora", ADAPTERS)
 
@@ -95,5 +96,5 @@ def test_the_summary_says_which_method_it_was(run: RunDir) -> None:
 
     assert facts is not None
     text = render_summary(facts)
-    assert "1,000,000 parameters, frozen beside 20,000 trained ones of LoRA, in JAX" in text
+    assert f"{ALL:,} parameters, frozen beside 20,000 trained ones of LoRA, in JAX" in text
     assert "lora (rank 16, alpha 32, q_proj, v_proj), adamw, 8 rows in 2 part(s)" in text

@@ -23,18 +23,25 @@ FULL = Disk(folder="/full", needed_bytes=10, free_bytes=9)
 NO_PLAN = plan_record(training=None, reason="no head", failure_class=F.MODEL_INVALID)
 
 
+def plan_of(**changes: object) -> PlanRecord:
+    """Plan another training."""
+    return plan_record(training=training_plan(**changes))
+
+
 def test_a_good_plan_has_checks_and_all_hold() -> None:
-    """Planned, memory, and two disks."""
-    checks = plan_checks(plan_record())
-    assert len(checks) == 4
+    """Planned, the model, memory, and two disks."""
+    checks = plan_checks(plan_record(), profile_of())
+    assert len(checks) == 5
     assert failing(checks) == ()
-    assert venv_gate_checks(venv_record(), plan_record(), profile_of())[-4:] == checks
+    assert venv_gate_checks(venv_record(), plan_record(), profile_of())[-5:] == checks
 
 
 @pytest.mark.parametrize(
     ("record", "expected", "name"),
     [
         (NO_PLAN, F.MODEL_INVALID, "planned"),
+        (plan_of(architecture="Gemma3ForCausalLM"), F.WRONG_MODEL, "promised model"),
+        (plan_of(parameters=268_098_176), F.WRONG_MODEL, "promised model"),
         (plan_that_does_not_fit(), F.PLAN_DOES_NOT_FIT, "memory"),
         (plan_record(run=FULL), F.PLAN_DOES_NOT_FIT, "run folder"),
         (plan_record(cache=FULL), F.PLAN_DOES_NOT_FIT, "cache"),
@@ -42,7 +49,7 @@ def test_a_good_plan_has_checks_and_all_hold() -> None:
 )
 def test_each_check_can_fail(record: PlanRecord, expected: F, name: str) -> None:
     """One thing that is wrong fails one check, of its class."""
-    (check,) = failing(plan_checks(record))
+    (check,) = failing(plan_checks(record, profile_of()))
     assert check.failure_class is expected
     assert name in check.name
     assert check.action
@@ -55,7 +62,7 @@ def test_the_margin_is_that_of_the_contract() -> None:
     peak = training_plan().peak_bytes
     for memory, kept in ((round(1.16 * peak), True), (round(1.14 * peak), False)):
         plan = training_plan(limits=limits(memory_bytes=memory))
-        assert plan_checks(plan_record(training=plan))[1].holds is kept
+        assert plan_checks(plan_record(training=plan), profile_of())[2].holds is kept
 
 
 def test_what_would_fit_is_named_with_its_peak() -> None:

@@ -241,3 +241,12 @@ def test_the_words_tell_the_kind_of_run(
 ) -> None:
     """Neither a rehearsal nor a profile of one's own is ever called accepted alone."""
     assert verdict_words(accepted, kind, own_profile=own_profile) == words
+
+
+def test_another_model_is_another_contract() -> None:
+    """Only where it is accepted: a refusal is one under any contract."""
+    told = {
+        accepted: verdict_words(accepted, "production", own_profile=True, other_contract=True)
+        for accepted in (True, False)
+    }
+    assert told == {True: "ACCEPTED under another contract", False: "NOT ACCEPTED"}

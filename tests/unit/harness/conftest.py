@@ -1,5 +1,6 @@
 """A profile, worlds around a loopback hub, and a copy of the repository with a quick child."""
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -42,7 +43,13 @@ def profile() -> Profile:
     loaded = config.load(REPOSITORY / "acceptance" / "rehearsal.toml")
     return replace(
         loaded,
-        contract=replace(loaded.contract, repo=REPO, revision=REVISION),
+        contract=replace(
+            loaded.contract,
+            repo=REPO,
+            revision=REVISION,
+            file_bytes={"model.safetensors": len(WEIGHT_BYTES)},
+            file_sha256={"model.safetensors": hashlib.sha256(WEIGHT_BYTES).hexdigest()},
+        ),
         hub=replace(loaded.hub, files=FILES),
     )
 

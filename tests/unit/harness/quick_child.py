@@ -88,7 +88,7 @@ def probe(how: str) -> int:
 
 def plan(request: PlanRequest, how: str) -> int:
     """Plan what the profile says, with round numbers; too much of it on request."""
-    training = request.profile.training
+    training, contract = request.profile.training, request.profile.contract
     memory_bytes = 1 if how == "plan does not fit" else 10**12
     step = StepPlan(
         rows=training.batch_rows,
@@ -114,8 +114,9 @@ def plan(request: PlanRequest, how: str) -> int:
     )
     planned = TrainingPlan(
         limits=limits,
-        parameters=7,
-        trained_parameters=7,
+        architecture="Gemma3ForCausalLM" if how == "another model" else contract.architecture,
+        parameters=contract.parameters,
+        trained_parameters=contract.parameters,
         step=step,
         process_bytes=1,
         read_back_bytes=1,
@@ -178,8 +179,9 @@ def train(run: RunDir, how: str) -> int:
         model_sha256=weights(run.model),
         reloaded_sha256=weights(run.model),
         method="full",
-        parameters=7,
-        trained_parameters=7,
+        architecture=profile.contract.architecture,
+        parameters=profile.contract.parameters,
+        trained_parameters=profile.contract.parameters,
         parameters_moved=7,
         optimizer_steps=300,
         train_rows_sha256=sha256(profile.data.train),

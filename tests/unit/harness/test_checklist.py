@@ -22,10 +22,19 @@ from m43.harness.checklist import Checklist, Group, Item, is_ready, note, unchec
 from m43.harness.checklist_page import page
 from m43.harness.preflight import look
 from m43.profile import Profile
-from tests.unit.harness.conftest import FILES, REPO, REPOSITORY, REVISION, TOKEN, StartWorld
+from tests.unit.harness.conftest import (
+    FILES,
+    REPO,
+    REPOSITORY,
+    REVISION,
+    TOKEN,
+    WEIGHT_BYTES,
+    StartWorld,
+)
 from tests.unit.harness.copied_tree import CopiedTree
 from tests.unit.harness.golden import agree
 
+SIZES = f'[contract.file_bytes]\n"model.safetensors" = {len(WEIGHT_BYTES)}\n'
 Look = Callable[..., Checklist]
 
 
@@ -40,6 +49,7 @@ def production(copied_tree: CopiedTree) -> Path:
         (r'platform = ".*"', 'platform = "cpu"'),
         (r'device_kind = ".*"', 'device_kind = "cpu"'),
         (r"files = \[[^]]*\]", f"files = {files}"),
+        (r"(\[contract.file_bytes\]\n)(.+\n)+", SIZES),
         (r'path = ".*"', 'path = "self"'),
     ):
         text, count = re.subn(pattern, value, text, count=1)

@@ -34,7 +34,7 @@ def test_a_good_rehearsal_is_accepted_and_leaves_the_summary(copied_tree: Copied
     run = the_run(copied_tree)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "ACCEPTED (rehearsal)" in result.stdout
-    assert "37 passed" in result.stdout
+    assert "41 passed" in result.stdout
     lines = result.stdout.splitlines()
     assert f"{sum(line.startswith('  kept     ') for line in lines)} passed" in result.stdout
     assert lines[-1] == f"  check     {sys.executable} -m m43 verify submission_runs/{run.name}"
@@ -48,7 +48,7 @@ def test_a_good_rehearsal_is_accepted_and_leaves_the_summary(copied_tree: Copied
     assert "<svg" in page
     suite = ET.parse(run / "junit.xml").getroot().find("testsuite")
     assert suite is not None
-    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("37", "0", "0")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("41", "0", "0")
 
 
 def test_a_run_without_a_token_stops_at_auth_and_says_so_everywhere(
@@ -60,10 +60,10 @@ def test_a_run_without_a_token_stops_at_auth_and_says_so_everywhere(
     assert run.name == "m43_v1"
     assert result.returncode == 1
     assert "NOT ACCEPTED" in result.stdout
-    assert "30 not run" in result.stdout
+    assert "32 not run" in result.stdout
     lines = result.stdout.splitlines()
     states = [line.split("  ")[1] for line in lines if re.match("  (kept|BROKEN|NOT RUN) ", line)]
-    first = ["kept", *["BROKEN"] * 5, "kept"]
+    first = ["kept", *["BROKEN"] * 6, "kept", "kept"]
     assert states == [*first, *["NOT RUN"] * (len(states) - len(first))]
     assert f"{states.count('NOT RUN')} not run" in result.stdout
     assert "FAILED acceptance/test_production.py::test_auth_finds_the_token_in_hf" in result.stdout

@@ -18,6 +18,7 @@ from m43.profile import Profile
 from m43.records import ChildError, DownloadRecord, Heartbeat, TrainRecord
 from m43.run_dir import RunDir, read_record, write_record
 from m43.training import child
+from m43.training.model_config import read_model_config
 from m43.training.weights import weights_digest
 from tests.unit.evidence.good_records import download_record
 
@@ -162,6 +163,8 @@ def test_training_moves_and_saves_the_weights(finished: Finished) -> None:
     assert record.model_sha256 == weights_digest(finished.run.model)
     assert record.reloaded_sha256 == record.model_sha256 != record.base_weights_sha256
     assert (record.method, record.trained_parameters) == ("full", record.parameters)
+    config = read_model_config(finished.base)
+    assert (record.architecture, record.parameters) == (config.architecture, config.parameters)
     assert 0 < record.parameters_moved <= record.parameters
     assert record.device == "cpu:cpu"
 

@@ -13,6 +13,7 @@ from m43.training.reload import reloaded_digest
 from m43.training.weight_checks import (
     NonFiniteWeightError,
     count_moved,
+    count_stored,
     require_finite,
     stored_dtype,
 )
@@ -31,6 +32,12 @@ def changed(folder: Path, target: Path, patches: dict[int, bytes]) -> Path:
         data[place : place + len(content)] = content
     path.write_bytes(data)
     return target
+
+
+def test_counts_the_weights_over_the_shapes_that_are_stored(tiny_gemma: Path) -> None:
+    """As many as follow from config.json, which is another way to count them."""
+    config = read_model_config(tiny_gemma)
+    assert count_stored(tiny_gemma, config) == config.parameters > 0
 
 
 def test_knows_the_dtype_that_is_stored(tiny_gemma: Path) -> None:

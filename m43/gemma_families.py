@@ -1,0 +1,47 @@
+"""The three Gemma families as config.json names them, and how many weights a model of each has."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+GemmaFamily = Literal["gemma", "gemma2", "gemma3_text"]
+
+# Source: transformers 5.23, `model_type` and `architectures` of the published configurations.
+ARCHITECTURES: Mapping[str, str] = {
+    "gemma": "GemmaForCausalLM",
+    "gemma2": "Gemma2ForCausalLM",
+    "gemma3_text": "Gemma3ForCausalLM",
+}
+
+
+def has_post_norms(family: str) -> bool:
+    """Tell whether there is a norm after attention and after the feed-forward."""
+    return family != "gemma"
+
+
+def has_qk_norm(family: str) -> bool:
+    """Tell whether queries and keys are normalised."""
+    return family == "gemma3_text"
+
+
+def count_parameters(
+    *,
+    layers: int,
+    d_model: int,
+    d_ff: int,
+    q_heads: int,
+    kv_heads: int,
+    head_dim: int,
+    vocab_size: int,
+    family: str,
+) -> int:
+    """Count the weights of a decoder; the embedding is tied to the head and counts once.
+
+    Example:
+        Gemma 1 2B has 2,506,172,416, Gemma 3 270M 268,098,176.
+    """
+    attention = 2 * d_model * head_dim * (q_heads + kv_heads)
+    feed_forward = 3 * d_model * d_ff
+    norms = (4 if has_post_norms(family) else 2) * d_model
+    qk_norms = 2 * head_dim if has_qk_norm(family) else 0
+    layer = attention + feed_forward + norms + qk_norms
+    return vocab_size * d_model + layers * layer + d_model
