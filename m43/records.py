@@ -113,7 +113,8 @@ class AuthRecord:
     weight_bytes: int  # bytes of weights that this gate moved
     hub_variables: tuple[str, ...]  # names of HF_* variables that were set
     duration_s: float
-    token_flaw: str = ""  # why no request can carry the token of HF_TOKEN; empty when one can
+    token_flaw: str = ""  # why the token of HF_TOKEN cannot be used; empty when it can
+    token_oddity: str = ""  # in what it differs from those that huggingface.co issues
 
     @property
     def statuses(self) -> tuple[int, ...]:
