@@ -53,6 +53,11 @@ class OpeningRecord:
     earlier_attempts: tuple[EarlierAttempt, ...] = field(repr=False)
     unlisted_runs: tuple[str, ...]  # run folders of which the ledger has no line
     command: tuple[str, ...] = field(repr=False)
+    # Paths of the working tree that the run itself writes by configuration, and that are therefore
+    # not watched: a cache, the file that its output goes into.
+    left_out: tuple[str, ...] = ()
+    # Secrets by name that are also words: hidden in addresses, and not searched for in files.
+    unsearched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,3 +334,4 @@ class ClosingRecord:
     model_sha256: str
     foreign_code: tuple[str, ...]  # of the harness's process: plugins and functions not m43's own
     documents: tuple[str, ...]  # closing documents that lie in the run folder at that moment
+    left_out: tuple[str, ...] = ()  # paths that were not watched, as opening.json names them

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from m43.evidence.dossier import Dossier
 from m43.evidence.hypertext import escaped, listed, mark, rich, table
 from m43.evidence.limits import UNSIGNED
-from m43.evidence.sections import NOT_MEASURED, attempts, impact_on_m42
+from m43.evidence.sections import NOT_MEASURED, attempts, impact_on_m42, unwatched
 
 # What the files of a run folder are, in the order in which somebody looks into them.
 FILES: Mapping[str, str] = {
@@ -174,6 +174,7 @@ def _difference(dossier: Dossier) -> Iterator[str]:
         count = f"no difference; {closing.tree_files} files have the same digest"
         what = count if same else _named(closing.changed_paths)
         yield f"{mark('working tree', same)}: {what} (opening.json, closing.json)"
+    yield from map(rich, unwatched(dossier))
 
 
 def _named(names: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """The sections that both documents have: promises, timeline, attempts, environment, files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
 
@@ -199,7 +199,26 @@ def environment_difference(dossier: Dossier) -> str:
     else:
         names = ", ".join(code(name) for name in closing.changed_paths) or "not named"
         lines.append(f"Working tree: **changed**: {names} (opening.json, closing.json).")
+    lines += unwatched(dossier)
     return "\n".join(f"- {line}" for line in lines)
+
+
+def unwatched(dossier: Dossier) -> Iterator[str]:
+    """Name what was known, when the run began, to stand outside of what is compared and searched."""
+    if dossier.opening is None:
+        return
+    if dossier.opening.left_out:
+        names = ", ".join(code(name) for name in dossier.opening.left_out)
+        yield (
+            f"Working tree, not watched: {names}, where the run itself writes by configuration "
+            "(opening.json)."
+        )
+    if dossier.opening.unsearched:
+        names = ", ".join(code(name) for name in dossier.opening.unsearched)
+        yield (
+            f"Secrets, not searched for: {names}, which stands in innocent text as well; it is "
+            "hidden in addresses only (opening.json)."
+        )
 
 
 def impact_on_m42(dossier: Dossier) -> str:

@@ -55,9 +55,7 @@ def connection_problems(
     return (*_proxy_problems(environment, socks), *_certificate_problems(environment))
 
 
-def _proxy_problems(
-    environment: Mapping[str, str], socks: Callable[[], bool]
-) -> Iterator[Problem]:
+def _proxy_problems(environment: Mapping[str, str], socks: Callable[[], bool]) -> Iterator[Problem]:
     for name, value in proxies(environment).items():
         scheme = value.partition("://")[0].lower() if "://" in value else "http"
         if scheme in ("socks5", "socks5h") and not socks():
@@ -104,10 +102,11 @@ def _certificate_problems(environment: Mapping[str, str]) -> Iterator[Problem]:
             missing = isinstance(error, FileNotFoundError)
             found = "no such file" if missing else "a file without certificates that can be read"
             yield _uncertified("SSL_CERT_FILE", file, found)
-    elif folders := environment.get("SSL_CERT_DIR"):
-        if not any(_holds_certificates(Path(folder)) for folder in folders.split(":")):
-            found = "no folder with certificates under their hashes (openssl rehash)"
-            yield _uncertified("SSL_CERT_DIR", folders, found)
+        return
+    folders = environment.get("SSL_CERT_DIR", "")
+    if folders and not any(_holds_certificates(Path(folder)) for folder in folders.split(":")):
+        found = "no folder with certificates under their hashes (openssl rehash)"
+        yield _uncertified("SSL_CERT_DIR", folders, found)
 
 
 def _holds_certificates(folder: Path) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from m43.evidence.redaction import is_searchable
 from m43.harness.hub_token import HubToken, every_token, find_token, hub_cache
@@ -65,6 +65,14 @@ class World:
     def cache(self) -> Path:
         """Where the downloads go."""
         return self.cache_dir if self.cache_dir is not None else hub_cache(self.environment)
+
+    @property
+    def hub_is_here(self) -> bool:
+        """Whether the hub is on this machine, so that no proxy is asked for it."""
+        try:
+            return urlsplit(self.endpoint).hostname in ("127.0.0.1", "localhost", "::1")
+        except ValueError:
+            return False
 
     @property
     def hub_variables(self) -> tuple[str, ...]:

@@ -227,6 +227,17 @@ def test_pieces_overlap_by_more_than_a_secret_is_long(
         assert secrets.search(tmp_path, [SECRET * 2]) == (tmp_path / "file",)
 
 
+def test_the_lines_that_hold_a_secret_are_numbered(tmp_path: Path) -> None:
+    """Each of them; 0 where it begins on one line and ends on another."""
+    file = tmp_path / "rows.jsonl"
+    file.write_text(f"first\nsecond {SECRET}\n{PLACEHOLDERS[0]}\n{TOKEN}\n")
+    assert secrets.lines_with_secret(file, [SECRET]) == (2, 4)
+    assert secrets.lines_with_secret(file, ()) == (4,)
+    file.write_text(f"first\n{SECRET[:9]}\n{SECRET[9:]}\n")
+    assert secrets.lines_with_secret(file, [SECRET]) == (0,)
+    assert secrets.lines_with_secret(file, ()) == ()
+
+
 def test_a_large_file_is_never_read_as_a_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,7 +86,9 @@ def test_socks_is_told_with_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> No
     assert "httpx2[socks]" in problem.action
     assert connection_problems(environment, lambda: True) == ()
     assert has_socks() is False
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: name if name == "socksio" else None)
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: name if name == "socksio" else None
+    )
     assert has_socks() is True
 
 
