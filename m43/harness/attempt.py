@@ -274,6 +274,9 @@ def begin(plan: Plan) -> Attempt:
             nothing is written for this run then.
         OSError: when there is no room for it; what was made of it is removed.
     """
+    # A folder that is there is refused below, with what it holds.
+    if not plan.folder.exists():
+        require_ground(plan.profile, plan.profile_path, plan.repository, os.environ)
     with one_at_a_time(plan.ledger):
         recovered = recovery.close_cut_off(plan.folder.parent)
         if recovered.running:
@@ -284,8 +287,6 @@ def begin(plan: Plan) -> Attempt:
                 action="let it end, or end it; then begin",
             )
         require_whole_ledger(plan.folder.parent)
-        if not plan.folder.exists():
-            require_ground(plan.profile, plan.profile_path, plan.repository, os.environ)
         traces = own_traces(os.environ, plan.repository, plan.profile)
         left_out = [trace.within(plan.repository) for trace in traces]
         before = tree.measure(plan.repository, plan.folder, left_out)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from m43.errors import M43Error, Problem, ProblemsError
 from m43.evidence import ledger
+from m43.evidence.chain import CutChainError
 from m43.evidence.contract import read_contract
 from m43.harness.checklist import Item, checked, listed, note
 from m43.harness.hold import is_held
@@ -29,6 +30,10 @@ from m43.harness.world import World, outside_world
 from m43.names import is_folder_name
 from m43.profile import LOOPBACK_ENDPOINT, TIME_IN_NAME, Profile
 from m43.run_dir import RunDir
+
+
+# What may be mended, or come between, when a run begins: it looks again, under the ledger's lock.
+_LEDGER, _RUNNING = "the ledger of attempts is whole", "no other run is going on"
 
 
 class GroundError(ProblemsError):
@@ -67,8 +72,8 @@ def require_ground(
 ) -> None:
     """Refuse a run of which the checklist would say NO before its first gate has asked anything.
 
-    Without a token in HF_TOKEN a run begins: that it stops at once, and says so in its
-    documents, is one of the locked decisions.
+    Nothing is written, not even an empty ledger. Without a token in HF_TOKEN a run begins: that it
+    stops at once, and says so in its documents, is one of the locked decisions.
 
     Raises: GroundError, with everything that is in the way.
     """
@@ -81,7 +86,7 @@ def require_ground(
             action=item.action.rstrip("."),
         )
         for item in (*items, *_unusable_token(profile, environment))
-        if item.state == "NO"
+        if item.state == "NO" and item.name not in (_LEDGER, _RUNNING)
     ]
     if problems:
         raise GroundError(problems)
@@ -155,18 +160,18 @@ def _free(profile: Profile, repository: Path) -> Item:
 
 def _ledger(repository: Path) -> Item:
     path = runs_folder(repository) / "attempts.jsonl"
-    name = "the ledger of attempts is whole"
     expected = "a chain without a gap; every report discloses the attempts in it"
     try:
         attempts = ledger.read(path)
         require_whole_ledger(path.parent)
+    except CutChainError as cut:
+        return note(_LEDGER, str(cut), "the next run takes away what was cut off")
     except (M43Error, OSError) as error:
-        return checked(
-            name, False, str(error), expected, f"restore {shown(path, repository)} as it was"
-        )
+        action = f"restore {shown(path, repository)} as it was"
+        return checked(_LEDGER, False, str(error), expected, action)
     lines = [f"{each.run} ({each.kind}, {each.started_utc})" for each in reversed(attempts)]
     found = f"{len(lines)} earlier: {listed(lines)}" if lines else "no earlier attempt"
-    return checked(name, True, found, expected, "")
+    return checked(_LEDGER, True, found, expected, "")
 
 
 def _unclosed(repository: Path) -> Iterator[Item]:
@@ -177,7 +182,7 @@ def _unclosed(repository: Path) -> Iterator[Item]:
     names = [path.parent.name for path in unclosed if path.parent.name not in running]
     if running:
         yield checked(
-            "no other run is going on",
+            _RUNNING,
             False,
             listed(running),
             "none: two at once share the device, and each changes the other's tree",

@@ -86,8 +86,8 @@ def _cache(world: World, profile: Profile, repository: Path) -> Item:
     Source: huggingface_hub 2.4, file_download.py, repo_folder_name and _get_pointer_path.
     """
     name = "the Hugging Face cache can be written, or holds the pinned files"
-    if world.cache.parts[:1] == ("~",):
-        found = "no home folder: HOME is not set, and this user has none"
+    if str(world.cache).startswith("~"):
+        found = f"{world.cache.parts[0]}, which is nobody's home folder"
         return checked(name, False, found, "a place for the cache", "set HOME, or HF_HOME")
     contract = profile.contract
     folder = world.cache / f"models--{contract.repo.replace('/', '--')}"
@@ -124,8 +124,8 @@ def innocent(world: World, profile: Profile, path: Path, repository: Path) -> It
 def _secrets_in(file: Path, world: World) -> Iterator[tuple[int, str]]:
     named = [(each.name, [each.value]) for each in world.named_secrets if is_searchable(each.value)]
     told: set[int] = set()
-    # By name first: a token that is shaped like one is not told twice.
-    for what, values in (*named, ("something shaped like a hub token", [])):
+    # By shape first: what has it is found beside every secret, and is told once.
+    for what, values in (("something shaped like a hub token", []), *named):
         try:
             lines = lines_with_secret(file, values)
         except OSError:

@@ -91,7 +91,7 @@ def _hubs_folders(environment: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
 def _other_folders(environment: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
     yield "temporary files", Path(tempfile.gettempdir())
     # Source: CUDA C++ Programming Guide, environment variables: CUDA_CACHE_PATH.
-    compiled = Path(environment.get("HOME") or "~").expanduser() / ".nv" / "ComputeCache"
+    compiled = Path(environment.get("HOME") or "/", ".nv", "ComputeCache")
     yield "programs that the CUDA driver compiled", _named(environment, "CUDA_CACHE_PATH", compiled)
 
 
