@@ -230,6 +230,12 @@ def impact_on_m42(dossier: Dossier) -> str:
             f"changed was {NOT_MEASURED} (closing.json)."
         )
     if closing.tree_sha256 == opening.tree_sha256 and not closing.changed_paths:
+        if opening.left_out:
+            return (
+                "None that was seen. Every other file of the working tree that was watched has the "
+                "same digest before and after (tree_sha256 in opening.json and closing.json); the "
+                "environment difference names what was not watched."
+            )
         return (
             "None. Every other file of the working tree has the same digest before and after "
             "(tree_sha256 in opening.json and closing.json)."

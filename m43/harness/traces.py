@@ -5,6 +5,7 @@ them is the checkout itself, or meets what the run is about, no run begins.
 """
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -90,6 +91,8 @@ def _hubs_folders(environment: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
 
 def _other_folders(environment: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
     yield "temporary files", Path(tempfile.gettempdir())
+    if sys.pycache_prefix:
+        yield "compiled Python", Path(sys.pycache_prefix)
     # Source: CUDA C++ Programming Guide, environment variables: CUDA_CACHE_PATH.
     compiled = Path(environment.get("HOME") or "/", ".nv", "ComputeCache")
     yield "programs that the CUDA driver compiled", _named(environment, "CUDA_CACHE_PATH", compiled)

@@ -97,6 +97,14 @@ def test_temporary_files_in_the_checkout_are_left_out(
     assert named(root, production) == {".": "temporary files"}
 
 
+def test_compiled_python_in_the_checkout_is_left_out(
+    root: Path, production: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PYTHONPYCACHEPREFIX: what is imported in the middle of a run is compiled into it."""
+    monkeypatch.setattr(sys, "pycache_prefix", str(root / ".pyc"))
+    assert named(root, production) == {".pyc": "compiled Python"}
+
+
 OUTPUT = "a file that a command of this session writes"
 
 
