@@ -204,7 +204,7 @@ def environment_difference(dossier: Dossier) -> str:
 
 
 def unwatched(dossier: Dossier) -> Iterator[str]:
-    """Name what was known, when the run began, to stand outside of what is compared and searched."""
+    """Name what was left out, as the run began, of what is compared and searched."""
     if dossier.opening is None:
         return
     if dossier.opening.left_out:

@@ -31,7 +31,6 @@ from m43.names import is_folder_name
 from m43.profile import LOOPBACK_ENDPOINT, TIME_IN_NAME, Profile
 from m43.run_dir import RunDir
 
-
 # What may be mended, or come between, when a run begins: it looks again, under the ledger's lock.
 _LEDGER, _RUNNING = "the ledger of attempts is whole", "no other run is going on"
 
@@ -101,9 +100,10 @@ def _unusable_token(profile: Profile, environment: Mapping[str, str]) -> Iterato
         yield checked(
             "the token is in HF_TOKEN",
             False,
-            reason,
-            "the token as the hub shows it, and nothing beside it",
-            "export HF_TOKEN again in the shell that runs pytest",
+            f"{token.source}: {reason}",
+            "HF_TOKEN, a token as the hub shows it",
+            "export it again in the shell that runs pytest, and nothing beside it; a file for "
+            "docker run --env-file takes no quotes",
         )
 
 

@@ -29,7 +29,7 @@ def in_bash(tree: CopiedTree, text: str, **variables: str) -> "subprocess.Comple
 
 
 def test_a_rehearsal_bears_what_is_set_for_something_else(copied_tree: CopiedTree) -> None:
-    """Words as passwords and tokens, a cache and temporary files beside the project, its own log."""
+    """Words as passwords and tokens, temporary files beside the project, its own output."""
     variables = {
         "HTTPS_PROXY": "http://user:pass@127.0.0.1:3128",
         "HF_TOKEN": "test",
@@ -65,9 +65,9 @@ def test_tee_in_the_checkout_is_known(copied_tree: CopiedTree) -> None:
 @pytest.mark.parametrize(
     ("variables", "told"),
     [
-        ({"HF_TOKEN": f'"{TOKEN}"'}, "found it begins and ends with a quotation mark"),
-        ({"HF_TOKEN": "test"}, "found it is too short, or too like a word"),
-        ({"HF_TOKEN": "hf_" + "x" * 34}, "found it is a placeholder"),
+        ({"HF_TOKEN": f'"{TOKEN}"'}, "found HF_TOKEN: it begins and ends with a quotation mark"),
+        ({"HF_TOKEN": "test"}, "found HF_TOKEN: it is too short, or too like a word"),
+        ({"HF_TOKEN": "hf_" + "x" * 34}, "found HF_TOKEN: it is a placeholder"),
         ({"ALL_PROXY": "socks5://u:pass@127.0.0.1:1"}, "found ALL_PROXY: a SOCKS proxy, for which"),
         ({"SSL_CERT_FILE": "/nowhere.pem"}, "found SSL_CERT_FILE: no such file"),
         ({"HF_HUB_CACHE": "."}, ". (the Hugging Face cache), where the whole checkout would be"),

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,7 +126,8 @@ def test_the_file_that_the_output_goes_into_is_known(root: Path, command: str) -
         f"profile = config.load(Path({str(REPOSITORY)!r}) / 'acceptance' / 'rehearsal.toml')\n"
         "time.sleep(0.2)\n"
         f"found = own_traces({{'HOME': '/nowhere'}}, Path({str(root)!r}), profile)\n"
-        f"Path({str(root.parent / 'found')!r}).write_text(repr([(t.of, t.path.name) for t in found]))\n"
+        "text = repr([(trace.of, trace.path.name) for trace in found])\n"
+        f"Path({str(root.parent / 'found')!r}).write_text(text)\n"
     )
     (root / "read.txt").write_text("")
     text = command.format(python=sys.executable, script=script)
@@ -201,13 +201,10 @@ def test_a_session_that_cannot_be_told_is_nobodys(root: Path, processes: Path) -
 
 
 @pytest.fixture(autouse=True)
-def _no_open_files(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
+def _no_open_files(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the shell around these tests writes is not theirs."""
     if "processes" not in request.fixturenames:
         monkeypatch.setattr(traces, "_PROCESSES", Path("/nowhere"))
-    yield
 
 
 def test_the_ledger_is_left_out_without_a_word(
