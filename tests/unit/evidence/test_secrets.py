@@ -187,10 +187,11 @@ def test_a_token_needs_five_characters_that_differ() -> None:
 @pytest.mark.parametrize("before", [*PLACEHOLDERS, "hf_" + "x" * 18, "hf_" + "x" * 20])
 def test_what_begins_in_a_placeholder_is_hidden(before: str) -> None:
     """A token, or a secret, right behind it and grown together with it."""
-    for secret in (TOKEN, "Winter26"):
+    # The token by its shape alone, the password because it is known.
+    for secret, known in ((TOKEN, ()), ("Winter26", ["Winter26"])):
         text = f"{before}{secret} and more"
-        assert holds_secret(text.encode(), [secret])
-        assert redact(text, [secret]) == f"{before}{REDACTED} and more"
+        assert holds_secret(text.encode(), known)
+        assert redact(text, known) == f"{before}{REDACTED} and more"
 
 
 @settings(deadline=None)

@@ -55,6 +55,7 @@ def made(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> bool:
         ({"all_proxy": "", "ALL_PROXY": "socks5://a:1"}, ()),
         ({"all_proxy": "http://a:1", "ALL_PROXY": "socks5://a:1"}, ()),
         ({"All_Proxy": "socks5://a:1"}, ("All_Proxy",)),
+        ({"all_PROXY": "http://a:1", "ALL_proxy": "socks5://a:1"}, ("ALL_proxy",)),
     ],
 )
 def test_a_proxy_that_the_client_cannot_be_made_with_is_named(

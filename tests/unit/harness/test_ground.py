@@ -361,6 +361,19 @@ def test_a_read_only_place_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) 
     assert all("may not be written" in found[name].found for name in names)
 
 
+def test_a_cache_that_has_every_file_need_not_be_written(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another person's, or a file system that is only read; of a file too few it is not enough."""
+    cached(root)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    hub = root.parent / "hub"
+    found = items(root, {"HF_HUB_CACHE": str(hub)})[CACHE]
+    assert (found.state, found.found) == ("ok", "it holds them")
+    next(hub.rglob("config.json")).unlink()
+    assert items(root, {"HF_HUB_CACHE": str(hub)})[CACHE].state == "NO"
+
+
 def test_a_machine_without_a_place_for_temporary_files_is_told(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
