@@ -216,8 +216,8 @@ def unwatched(dossier: Dossier) -> Iterator[str]:
     if dossier.opening.unsearched:
         names = ", ".join(code(name) for name in dossier.opening.unsearched)
         yield (
-            f"Secrets, not searched for: {names}, which stands in innocent text as well; it is "
-            "hidden in addresses only (opening.json)."
+            f"Secrets, not searched for: {names}; what is also a word stands in innocent text as "
+            "well, and is hidden in addresses only (opening.json)."
         )
 
 

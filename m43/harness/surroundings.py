@@ -1,5 +1,6 @@
 """The surroundings: the shell, the disks and the folders that a run is begun in."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ def writable(name: str, folder: Path, repository: Path) -> Item:
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         holds, found = False, f"no, {shown(there, repository)} may not be written"
     elif _is_full(there):
-        holds, found = False, f"no, the disk of {shown(there, repository)} is full"
+        holds, found = False, f"{os.strerror(errno.ENOSPC)}: {shown(there, repository)}"
     action = f"look at the owner, the rights and the room of {there}"
     return checked(name, holds, found, "yes", action)
 

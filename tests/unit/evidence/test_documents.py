@@ -105,7 +105,7 @@ def test_what_was_not_watched_and_not_searched_for_is_named(tmp_path: Path) -> N
     text = run.summary.read_text(encoding="utf-8")
 
     assert "- Working tree, not watched: `.hf/hub`, " in text
-    assert "- Secrets, not searched for: `the password in HTTPS_PROXY`, which stands" in text
+    assert "- Secrets, not searched for: `the password in HTTPS_PROXY`; what is also a word" in text
     assert "None that was seen. Every other file of the working tree that was watched" in text
     page = report_html(run, "a title", "")
     assert "not watched: <code>.hf/hub</code>" in page

@@ -348,7 +348,7 @@ def test_a_disk_without_room_is_told(root: Path, monkeypatch: pytest.MonkeyPatch
 
     for values in ({"f_bavail": 0}, {"f_files": 9, "f_favail": 0}):
         full(**values)
-        assert "is full" in items(root, {})[CACHE].found
+        assert "No space left on device: " in items(root, {})[CACHE].found
     full(f_files=0, f_favail=0)
     assert items(root, {})[CACHE].state == "ok"
 
