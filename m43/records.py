@@ -56,6 +56,11 @@ class OpeningRecord:
     earlier_attempts: tuple[EarlierAttempt, ...] = field(repr=False)
     unlisted_runs: tuple[str, ...]  # run folders of which the ledger has no line
     command: tuple[str, ...] = field(repr=False)
+    # Paths of the working tree that the run itself writes by configuration, and that are therefore
+    # not watched: a cache, the file that its output goes into.
+    left_out: tuple[str, ...] = ()
+    # Secrets by name that are also words: hidden in addresses, and not searched for in files.
+    unsearched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +135,8 @@ class AuthRecord:
     hub_variables: tuple[str, ...]  # names of HF_* variables that were set
     duration_s: float
     unasked: tuple[UnaskedRequest, ...] = ()
-    token_flaw: str = ""  # why no request can carry the token of HF_TOKEN; empty when one can
+    token_flaw: str = ""  # why the token of HF_TOKEN cannot be used; empty when it can
+    token_oddity: str = ""  # in what it differs from those that huggingface.co issues
 
     @property
     def statuses(self) -> tuple[int, ...]:
@@ -363,3 +369,4 @@ class ClosingRecord:
     model_sha256: str
     foreign_code: tuple[str, ...]  # of the harness's process: plugins and functions not m43's own
     documents: tuple[str, ...]  # closing documents that lie in the run folder at that moment
+    left_out: tuple[str, ...] = ()  # paths that were not watched, as opening.json names them

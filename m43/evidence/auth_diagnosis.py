@@ -102,6 +102,9 @@ def auth_claims(
     if failure_class in _CAUSES:
         standing, text = _CAUSES[failure_class]
         claims.append(_claim(text, standing))
+    if failure_class is FailureClass.TOKEN_REFUSED and record.token_oddity:
+        text = "The token was not copied whole, or is not one of this hub's"
+        claims.append(_claim(f"{text}: {record.token_oddity}.", "hypothesis"))
     if failure_class is FailureClass.HUB_UNREACHABLE:
         claims += [*_variable_claims(record)]
     return tuple(claims)

@@ -75,7 +75,7 @@ def _token_check(record: AuthRecord) -> Check:
     return Check(
         name="the token is in HF_TOKEN",
         found=f"{record.token_source}: {flaw}" if flaw else record.token_source,
-        expected="HF_TOKEN, a token of visible ASCII characters" if flaw else "HF_TOKEN",
+        expected="HF_TOKEN, a token as the hub shows it" if flaw else "HF_TOKEN",
         holds=record.token_source == "HF_TOKEN" and not flaw,
         action=f"{how}: as the hub shows it, and nothing beside it" if flaw else how,
         failure_class=FailureClass.TOKEN_MALFORMED if flaw else FailureClass.NO_TOKEN,
@@ -84,7 +84,7 @@ def _token_check(record: AuthRecord) -> Check:
 
 _UNASKED: dict[FailureClass, str] = {
     FailureClass.NO_TOKEN: "there was no token in HF_TOKEN",
-    FailureClass.TOKEN_MALFORMED: "no request can carry the token in HF_TOKEN",
+    FailureClass.TOKEN_MALFORMED: "HF_TOKEN does not hold a token as a hub shows it",
 }
 
 

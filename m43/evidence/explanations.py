@@ -11,8 +11,7 @@ from m43.evidence.stop import Stop
 
 SENTENCES: Mapping[F, str] = {
     F.NO_TOKEN: "There is no token in HF_TOKEN, where it has to be.",
-    F.TOKEN_MALFORMED: "What HF_TOKEN holds cannot be a token: no request can carry it. "
-    "Nothing was asked.",
+    F.TOKEN_MALFORMED: "What HF_TOKEN holds is not a token as a hub shows it. Nothing was asked.",
     F.TOKEN_REFUSED: "The hub at {endpoint} refused the token.",
     F.LICENCE_NOT_ACCEPTED: "The hub knows the token, but its account may not read {repo}: "
     "the licence is not accepted.",

@@ -23,9 +23,10 @@ ACTIONS: Mapping[F, tuple[str, ...]] = {
         "token in a file or in another variable is not taken).",
     ),
     F.TOKEN_MALFORMED: (
-        "Set it again, as the hub showed it, without quotes, spaces or line ends: "
-        "`export HF_TOKEN=…` (a token that is copied from a document may hold a hyphen, a quote or "
-        "a mark without width that only looks right).",
+        "Set it again, as the hub showed it, without quotes, brackets, spaces, line ends or a word "
+        "before it: `export HF_TOKEN=…` (`docker run --env-file` hands quotes on as part of the "
+        "value; a token that is copied from a document may hold a hyphen, a quote or a mark "
+        "without width that only looks right).",
         f"If it is lost, make a new one at {_TOKEN_PAGE}.",
     ),
     F.TOKEN_REFUSED: (

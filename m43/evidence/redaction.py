@@ -11,17 +11,34 @@ from urllib.parse import quote, quote_plus
 REDACTED = "[REDACTED]"
 
 # Source: Hugging Face user access tokens are "hf_" and letters and digits, 34 at present.
-HUB_TOKEN = re.compile(rb"hf_[A-Za-z0-9]{20,}")
-# Shorter secrets would turn half of every text into "[REDACTED]".
-_SHORTEST = 4
+_HUB_TOKEN = re.compile(rb"hf_(?=([A-Za-z0-9]{20}))")
+# What is shorter, has fewer characters that differ or is a word stands in innocent text as well:
+# a run would be refused, and half of a log hidden, for the sake of "pass" or "test".
+_SHORTEST = 8
+_FEWEST_DIFFERENT = 5
+_WORD = re.compile(r"[A-Za-z]?(?:[a-z._-]{0,14}|[A-Z._-]{0,14})|[0-9]{0,15}")
 # No token is longer; of a text that is, the beginning is looked for, in time that has an end.
 _LONGEST = 500
 # What a line break, with the indentation around it, may put between two letters of a secret; in
 # JSON and in a repr it is written as an escape.
 _BREAK = r"(?:[ \t]*(?:[\r\n]|\\[rn])+[ \t]*)?"
 # On one line first: so a whole token at the end of its line does not take the next line with it.
-_SHAPES = (HUB_TOKEN.pattern.decode(), rf"h{_BREAK}f{_BREAK}_(?:{_BREAK}[A-Za-z0-9]){{20,}}")
+_TOKENS = r"hf_[A-Za-z0-9]{20,}", rf"h{_BREAK}f{_BREAK}_(?:{_BREAK}[A-Za-z0-9]){{20,}}"
+# Name and password in an address, up to the last @ before its path as readers of addresses have
+# it: hidden by where it stands, so that a password that is also a word is hidden too.
+_LOGIN = r"""(?<=://)[^\s/?#:@"<>]*:[^\s/?#"<>]*(?=@)"""
 _BEGUN_SHAPE = re.compile(rb"(?:h|hf|hf_[A-Za-z0-9]{0,19})\Z")
+
+
+def is_searchable(secret: str) -> bool:
+    """Tell whether a secret would hardly be found in a text that is not about it.
+
+    Example:
+        >>> [is_searchable(text) for text in ("pass", "Training", "aaaa1111", "Winter26")]
+        [False, False, False, True]
+    """
+    varied = len(secret) >= _SHORTEST and len(set(secret)) >= _FEWEST_DIFFERENT
+    return varied and _WORD.fullmatch(secret) is None
 
 
 def forms(secret: str) -> tuple[str, ...]:
@@ -29,8 +46,9 @@ def forms(secret: str) -> tuple[str, ...]:
 
     Plain, URL-encoded, base64 and hexadecimal, and as it stands in JSON, in Python's repr and in
     HTML or XML. Not what somebody does on purpose: reversed, encrypted, one letter at a time.
+    None of a secret that cannot be searched for.
     """
-    if len(secret) < _SHORTEST:
+    if not is_searchable(secret):
         return ()
     secret = secret[:_LONGEST]
     data = secret.encode(errors="surrogateescape")
@@ -53,11 +71,20 @@ def forms(secret: str) -> tuple[str, ...]:
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """Replace every form of the secrets, and whatever is shaped like a hub token.
+    """Replace every form of the secrets, logins in addresses, and what is shaped like a hub token.
 
     Also where a line ends in the middle of one.
     """
-    return _pattern(tuple(secrets)).sub(REDACTED, text)
+    pattern, pieces, at = _pattern(tuple(secrets)), [], 0
+    while match := pattern.search(text, at):
+        if match["token"] is None or _holds_token(_joined(match[0].encode())):
+            pieces += [text[at : match.start()], REDACTED]
+            at = match.end()
+        else:
+            # A placeholder of a documentation; a secret may begin in it all the same.
+            pieces.append(text[at : match.start() + 1])
+            at = match.start() + 1
+    return "".join((*pieces, text[at:]))
 
 
 def begins_secret(text: str, secrets: Iterable[str]) -> bool:
@@ -75,9 +102,14 @@ def holds_secret(data: bytes, secrets: Iterable[str]) -> bool:
     needles = _needles(tuple(secrets))
     # In bytes and one by one: weights are searched too, and this is ten times as fast as _pattern.
     return any(
-        HUB_TOKEN.search(view) or any(needle in view for needle in needles)
+        _holds_token(view) or any(needle in view for needle in needles)
         for view in (data, _joined(data))
     )
+
+
+def _holds_token(data: bytes) -> bool:
+    """Tell a hub token from what documentations write in its place: one letter, again and again."""
+    return any(len(set(letters)) >= _FEWEST_DIFFERENT for letters in _HUB_TOKEN.findall(data))
 
 
 def _joined(data: bytes) -> bytes:
@@ -101,4 +133,4 @@ def _needles(secrets: tuple[str, ...]) -> tuple[bytes, ...]:
 @functools.lru_cache(maxsize=16)
 def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str]:
     broken = (_BREAK.join(map(re.escape, form)) for form in _every_form(secrets))
-    return re.compile("|".join((*broken, *_SHAPES)))
+    return re.compile("|".join((*broken, _LOGIN, f"(?P<token>{'|'.join(_TOKENS)})")))

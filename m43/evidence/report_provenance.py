@@ -12,6 +12,7 @@ from m43.evidence.sections import (
     impact_on_m42,
     transfer_words,
     unasked_words,
+    unwatched,
 )
 
 # What the files of a run folder are, in the order in which somebody looks into them.
@@ -212,6 +213,7 @@ def _difference(dossier: Dossier) -> Iterator[str]:
         count = f"no difference; {closing.tree_files} files have the same digest"
         what = count if same else _named(closing.changed_paths)
         yield f"{mark('working tree', same)}: {what} (opening.json, closing.json)"
+    yield from map(rich, unwatched(dossier))
 
 
 def _named(names: Sequence[str]) -> str:

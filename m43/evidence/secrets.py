@@ -5,7 +5,7 @@ from pathlib import Path
 
 from m43.evidence.redaction import holds_secret, redact
 
-__all__ = ["redact", "search"]
+__all__ = ["lines_with_secret", "redact", "search"]
 
 # Read in pieces, because weights are large; the pieces overlap by more than any secret is long.
 _PIECE_BYTES = 1 << 24
@@ -17,6 +17,16 @@ def search(folder: Path, secrets: Iterable[str]) -> tuple[Path, ...]:
     values = tuple(secrets)
     paths = sorted(folder.rglob("*"))
     return tuple(path for path in paths if path.is_file() and _holds_secret(path, values))
+
+
+def lines_with_secret(path: Path, secrets: Iterable[str]) -> tuple[int, ...]:
+    """Number the lines of a file that hold a secret; 0 stands for one that a line end breaks."""
+    values = tuple(secrets)
+    if not _holds_secret(path, values):
+        return ()
+    with path.open("rb") as file:
+        found = tuple(number for number, line in enumerate(file, 1) if holds_secret(line, values))
+    return found or (0,)
 
 
 def _holds_secret(path: Path, secrets: Sequence[str]) -> bool:

@@ -1,6 +1,6 @@
 """The sections that both documents have: promises, timeline, attempts, environment, files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
 
@@ -209,6 +209,7 @@ def environment_difference(dossier: Dossier) -> str:
     else:
         names = ", ".join(code(name) for name in closing.changed_paths) or "not named"
         lines.append(f"Working tree: **changed**: {names} (opening.json, closing.json).")
+    lines += unwatched(dossier)
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -228,6 +229,24 @@ def noted(dossier: Dossier) -> str:
     )
 
 
+def unwatched(dossier: Dossier) -> Iterator[str]:
+    """Name what was left out, as the run began, of what is compared and searched."""
+    if dossier.opening is None:
+        return
+    if dossier.opening.left_out:
+        names = ", ".join(code(name) for name in dossier.opening.left_out)
+        yield (
+            f"Working tree, not watched: {names}, where the run itself writes by configuration "
+            "(opening.json)."
+        )
+    if dossier.opening.unsearched:
+        names = ", ".join(code(name) for name in dossier.opening.unsearched)
+        yield (
+            f"Secrets, not searched for: {names}; what is also a word stands in innocent text as "
+            "well, and is hidden in addresses only (opening.json)."
+        )
+
+
 def impact_on_m42(dossier: Dossier) -> str:
     """State what the run did to the submission before it."""
     closing, opening = dossier.closing, dossier.opening
@@ -237,6 +256,12 @@ def impact_on_m42(dossier: Dossier) -> str:
             f"changed was {NOT_MEASURED} (closing.json)."
         )
     if closing.tree_sha256 == opening.tree_sha256 and not closing.changed_paths:
+        if opening.left_out:
+            return (
+                "None that was seen. Every other file of the working tree that was watched has the "
+                "same digest before and after (tree_sha256 in opening.json and closing.json); the "
+                "environment difference names what was not watched."
+            )
         return (
             "None. Every other file of the working tree has the same digest before and after "
             "(tree_sha256 in opening.json and closing.json)."

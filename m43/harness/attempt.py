@@ -1,6 +1,7 @@
 """The attempt: one run from its first line to its last, gate by gate, with its journal."""
 
 import json
+import os
 import shutil
 import traceback
 from collections.abc import Callable, Sequence
@@ -16,12 +17,14 @@ from m43.evidence.journal import Journal, stamp
 from m43.evidence.promise import CLOSING, Promise
 from m43.evidence.verdict import Verdict
 from m43.harness import recovery, tree
+from m43.harness.ground import require_ground
 from m43.harness.hold import Hold, one_at_a_time
 from m43.harness.interruption import Interruption
 from m43.harness.known_runs import require_whole_ledger
 from m43.harness.opening import Plan, git_commit, opening_record
 from m43.harness.packages import Packages
 from m43.harness.recovery import Recovered
+from m43.harness.traces import own_traces
 from m43.harness.tree import Tree
 from m43.harness.vitals import vitals
 from m43.harness.world import World
@@ -267,10 +270,13 @@ def begin(plan: Plan) -> Attempt:
     Runs that were cut off are closed first, so that this one finds a quiet tree.
 
     Raises:
-        RunExistsError, RunInProgressError, BrokenChainError, ShortenedLedgerError: nothing is
-            written for this run then.
+        RunExistsError, RunInProgressError, BrokenChainError, ShortenedLedgerError, GroundError:
+            nothing is written for this run then.
         OSError: when there is no room for it; what was made of it is removed.
     """
+    # A folder that is there is refused below, with what it holds.
+    if not plan.folder.exists():
+        require_ground(plan.profile, plan.profile_path, plan.repository, os.environ)
     with one_at_a_time(plan.ledger):
         recovered = recovery.close_cut_off(plan.folder.parent)
         if recovered.running:
@@ -281,7 +287,9 @@ def begin(plan: Plan) -> Attempt:
                 action="let it end, or end it; then begin",
             )
         require_whole_ledger(plan.folder.parent)
-        before = tree.measure(plan.repository, plan.folder)
+        traces = own_traces(os.environ, plan.repository, plan.profile)
+        left_out = [trace.within(plan.repository) for trace in traces]
+        before = tree.measure(plan.repository, plan.folder, left_out)
         run, hold = RunDir(plan.folder), _first_traces(plan)
     journal = Journal.open(run.journal)
     write_record(run.vitals, vitals())
@@ -289,7 +297,9 @@ def begin(plan: Plan) -> Attempt:
     contract.keep(run, plan.repository / "acceptance" / "test_production.py")
     write_atomically(run.code, code.listing(plan.repository).encode())
     code_sha256 = file_sha256(run.code)
-    write_record(run.opening, opening_record(plan, before, code_sha256, git_commit))
+    unsearched = World(environment=os.environ, endpoint="", cache_dir=None).unsearched
+    opening = opening_record(plan, before, code_sha256, git_commit, unsearched)
+    write_record(run.opening, opening)
     journal.append("opened")
     documents.write_opening_analysis(run)
     return Attempt(

@@ -11,6 +11,7 @@ State = Literal["ok", "NO", "not checked", "at the gate", "note"]
 
 # "at the gate" and "note" stand in nobody's way: the one is looked at by the run itself before
 # anything depends on it, the other is for a person to know.
+_MOST_SHOWN = 3
 BLOCKING: tuple[State, ...] = ("NO", "not checked")
 
 
@@ -74,6 +75,20 @@ def item_of(check: Check) -> Item:
         expected=check.expected,
         action="" if check.holds else check.action,
     )
+
+
+def checked(name: str, holds: bool, found: str, expected: str, action: str) -> Item:
+    """Make an item of something that was looked at."""
+    state: State = "ok" if holds else "NO"
+    return Item(
+        name=name, state=state, found=found, expected=expected, action="" if holds else action
+    )
+
+
+def listed(lines: Sequence[str]) -> str:
+    """Write the first of many on a line, and count the others."""
+    more = len(lines) - _MOST_SHOWN
+    return "; ".join(lines[:_MOST_SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
 def unchecked(name: str, cause: FailureClass, expected: str) -> Item:

@@ -30,7 +30,7 @@ def closing_record(
         site_packages: The folders that the venv gate's probe named.
         foreign_code: What in this process is not as m43's files have it.
     """
-    tree_after = tree.measure(repository, run.path)
+    tree_after = tree.measure(repository, run.path, tree_before.left_out)
     packages_after = packages.measure(site_packages)
     known = packages_before is not None
     return ClosingRecord(
@@ -38,6 +38,7 @@ def closing_record(
         tree_sha256=tree_after.sha256,
         tree_files=len(tree_after.files),
         changed_paths=tree.changes(tree_before, tree_after),
+        left_out=tree_after.left_out,
         changed_packages=(
             packages.changes(packages_before, packages_after) if packages_before is not None else ()
         ),

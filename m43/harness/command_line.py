@@ -61,7 +61,7 @@ def read(config: pytest.Config, repository: Path) -> Asked:
         marker=str(config.getoption("markexpr", "") or "").strip(),
         arguments=tuple(config.args),
         named=config.args_source is pytest.Config.ArgsSource.ARGS,
-        switches=tuple(_given(config)),
+        switches=(*_given(config), *_pages(config, repository)),
         blocked_plugins=tuple(
             name for name in (*REQUIRED_PLUGINS, *OWN_PLUGINS) if manager.is_blocked(name)
         ),
@@ -98,3 +98,11 @@ def _given(config: pytest.Config) -> Iterator[str]:
         # An empty list or text, and a zero for "no limit", are the same as nothing.
         if value and value != default:
             yield words
+
+
+def _pages(config: pytest.Config, repository: Path) -> Iterator[str]:
+    """Find a page that pytest-html would write anew after each promise, amid what is watched."""
+    page = config.getoption("htmlpath", None)
+    folder = Path(config.invocation_params.dir)
+    if page and (folder / page).resolve().is_relative_to(repository):
+        yield "--html into the checkout (a run writes its own report.html)"

@@ -1,53 +1,118 @@
-"""The ground: what must be so before the first gate, whatever the gates will find."""
+"""The ground: what must be so before the first gate, whatever the gates will find.
 
-import os
+The checklist shows it, and a run is refused by it: one function says for both what is in the way.
+"""
+
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from m43.errors import M43Error
+from m43.errors import M43Error, Problem, ProblemsError
 from m43.evidence import ledger
+from m43.evidence.chain import CutChainError
 from m43.evidence.contract import read_contract
-from m43.harness.checklist import Item, note
+from m43.harness.checklist import Item, checked, listed, note
+from m43.harness.hold import is_held
+from m43.harness.hub_token import ACCEPTED_SOURCE, flaw
+from m43.harness.known_runs import require_whole_ledger
 from m43.harness.next_command import free_name
 from m43.harness.opening import contract_path, profile_differences, runs_folder, shown
 from m43.harness.recovery import is_closed
 from m43.harness.start_items import start_items
-from m43.harness.world import World
+from m43.harness.surroundings import (
+    hubs_items,
+    innocent,
+    temporary,
+    traces,
+    unsearched,
+    variables,
+    writable,
+)
+from m43.harness.world import World, outside_world
 from m43.names import is_folder_name
 from m43.profile import LOOPBACK_ENDPOINT, TIME_IN_NAME, Profile
 from m43.run_dir import RunDir
 
-_MOST_SHOWN = 3
+# What may be mended, or come between, when a run begins: it looks again, under the ledger's lock.
+_LEDGER, _RUNNING = "the ledger of attempts is whole", "no other run is going on"
+
+
+class GroundError(ProblemsError):
+    """Something that the checklist calls NO before the first gate."""
 
 
 def ground_items(
     profile: Profile, path: Path, repository: Path, environment: Mapping[str, str]
 ) -> tuple[Item, ...]:
-    """Look at the profile, the contract, the run folder and the ledger; nothing is written."""
-    world = World(environment=environment, endpoint="", cache_dir=None)
+    """Look at what the gates stand on; nothing is written."""
+    own_hub = profile.hub.endpoint == LOOPBACK_ENDPOINT
+    world = (
+        World(environment=environment, endpoint="", cache_dir=None)
+        if own_hub
+        else outside_world(profile, environment)
+    )
     return (
         _kind(profile),
         *_differences(profile, path, repository),
         _contract(repository),
         *start_items(repository, profile.kind, environment),
         _free(profile, repository),
-        _writable("the runs can be written", runs_folder(repository), repository),
-        _writable("the Hugging Face cache can be written", world.cache, repository),
+        writable("the runs can be written", runs_folder(repository), repository),
+        temporary(repository),
+        *(() if own_hub else hubs_items(world, profile, repository)),
         _ledger(repository),
         *_unclosed(repository),
-        _variables(world),
+        innocent(world, profile, path, repository),
+        *traces(world, profile, path, repository),
+        *unsearched(world),
+        variables(world),
     )
 
 
-def _item(name: str, holds: bool, found: str, expected: str, action: str) -> Item:
-    state, to_do = ("ok", "") if holds else ("NO", action)
-    return Item(name=name, state=state, found=found, expected=expected, action=to_do)  # type: ignore[arg-type]
+def require_ground(
+    profile: Profile, path: Path, repository: Path, environment: Mapping[str, str]
+) -> None:
+    """Refuse a run of which the checklist would say NO before its first gate has asked anything.
+
+    Nothing is written, not even an empty ledger. Without a token in HF_TOKEN a run begins: that it
+    stops at once, and says so in its documents, is one of the locked decisions.
+
+    Raises: GroundError, with everything that is in the way.
+    """
+    items = ground_items(profile, path, repository, environment)
+    problems = [
+        Problem(
+            found=item.found,
+            expected=item.expected,
+            where=item.name,
+            action=item.action.rstrip("."),
+        )
+        for item in (*items, *_unusable_token(profile, environment))
+        if item.state == "NO" and item.name not in (_LEDGER, _RUNNING)
+    ]
+    if problems:
+        raise GroundError(problems)
+
+
+def _unusable_token(profile: Profile, environment: Mapping[str, str]) -> Iterator[Item]:
+    """Look at the token as gate auth does first of all; the checklist shows it there."""
+    if profile.hub.endpoint == LOOPBACK_ENDPOINT:
+        return
+    token = outside_world(profile, environment).token
+    if token.source == ACCEPTED_SOURCE and (reason := flaw(token)):
+        yield checked(
+            "the token is in HF_TOKEN",
+            False,
+            f"{token.source}: {reason}",
+            "HF_TOKEN, a token as the hub shows it",
+            "export it again in the shell that runs pytest, and nothing beside it; a file for "
+            "docker run --env-file takes no quotes",
+        )
 
 
 def _kind(profile: Profile) -> Item:
     own_hub = profile.hub.endpoint == LOOPBACK_ENDPOINT
     holds = not (profile.kind == "production" and own_hub)
-    return _item(
+    return checked(
         "the profile can be run",
         holds,
         f"kind {profile.kind}, hub {profile.hub.endpoint}",
@@ -60,7 +125,7 @@ def _differences(profile: Profile, path: Path, repository: Path) -> Iterator[Ite
     differences = profile_differences(path, profile.kind, repository)
     yield note(
         "the locked decisions",
-        _list(differences) if differences else "no difference",
+        listed(differences) if differences else "no difference",
         "no difference; each one is listed in the documents",
     )
 
@@ -72,21 +137,21 @@ def _contract(repository: Path) -> Item:
         promises = read_contract(path).promises
     except M43Error as error:
         problem = error.problems[0]
-        return _item(name, False, problem.found, expected, problem.action)
+        return checked(name, False, problem.found, expected, problem.action)
     found = f"{len(promises)} promises in {shown(path, repository)}"
-    return _item(name, bool(promises), found, expected, "restore it from git")
+    return checked(name, bool(promises), found, expected, "restore it from git")
 
 
 def _free(profile: Profile, repository: Path) -> Item:
     if not is_folder_name(profile.run.name):
         expected = "one plain folder name: letters, digits, dots, hyphens and underscores"
-        return _item(
+        return checked(
             "the run folder is free", False, repr(profile.run.name), expected, "name it otherwise"
         )
     folder = runs_folder(repository) / profile.run.name
     # A name with the time in it is new whenever it is asked for.
     free = TIME_IN_NAME in profile.run.name or not folder.exists()
-    return _item(
+    return checked(
         "the run folder is free",
         free,
         f"{'nothing' if free else 'an earlier attempt'} at {shown(folder, repository)}",
@@ -95,47 +160,39 @@ def _free(profile: Profile, repository: Path) -> Item:
     )
 
 
-def _writable(name: str, folder: Path, repository: Path) -> Item:
-    # The nearest folder that exists: what is missing below it, the run makes.
-    there = next(each for each in (folder, *folder.parents) if each.exists())
-    holds = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
-    found = "yes" if holds else f"no, {shown(there, repository)} may not be written"
-    return _item(name, holds, found, "yes", f"look at the owner and the rights of {there}")
-
-
 def _ledger(repository: Path) -> Item:
     path = runs_folder(repository) / "attempts.jsonl"
-    name = "the ledger of attempts is whole"
     expected = "a chain without a gap; every report discloses the attempts in it"
     try:
         attempts = ledger.read(path)
+        require_whole_ledger(path.parent)
+    except CutChainError as cut:
+        return note(_LEDGER, str(cut), "the next run takes away what was cut off")
     except (M43Error, OSError) as error:
-        return _item(
-            name, False, str(error), expected, f"restore {shown(path, repository)} as it was"
-        )
+        action = f"restore {shown(path, repository)} as it was"
+        return checked(_LEDGER, False, str(error), expected, action)
     lines = [f"{each.run} ({each.kind}, {each.started_utc})" for each in reversed(attempts)]
-    found = f"{len(lines)} earlier: {_list(lines)}" if lines else "no earlier attempt"
-    return _item(name, True, found, expected, "")
+    found = f"{len(lines)} earlier: {listed(lines)}" if lines else "no earlier attempt"
+    return checked(_LEDGER, True, found, expected, "")
 
 
 def _unclosed(repository: Path) -> Iterator[Item]:
     """Name runs without an end; there is nothing to say when there are none."""
     journals = sorted(runs_folder(repository).glob("*/journal.jsonl"))
-    names = [path.parent.name for path in journals if not is_closed(RunDir(path.parent))]
+    unclosed = [path for path in journals if not is_closed(RunDir(path.parent))]
+    running = [path.parent.name for path in unclosed if is_held(path)]
+    names = [path.parent.name for path in unclosed if path.parent.name not in running]
+    if running:
+        yield checked(
+            _RUNNING,
+            False,
+            listed(running),
+            "none: two at once share the device, and each changes the other's tree",
+            "let it end, or end it",
+        )
     if names:
         yield note(
             "earlier runs without an end",
-            _list(names),
-            "none; one that was cut off is closed before the next run begins, one that still runs "
-            "uses the device",
+            listed(names),
+            "none; one that was cut off is closed before the next run begins",
         )
-
-
-def _variables(world: World) -> Item:
-    found = ", ".join(world.hub_variables) or "none"
-    return note("variables that steer huggingface_hub", found, "HF_TOKEN alone is needed")
-
-
-def _list(lines: "tuple[str, ...] | list[str]") -> str:
-    more = len(lines) - _MOST_SHOWN
-    return "; ".join(lines[:_MOST_SHOWN]) + (f"; and {more} more" if more > 0 else "")

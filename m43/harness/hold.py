@@ -2,11 +2,14 @@
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from m43.errors import M43Error
+
+_LOOK_S = 0.05
 
 
 class HeldError(M43Error):
@@ -30,7 +33,7 @@ class Hold:
         Raises: HeldError, when another process (or another part of this one) holds it.
         """
         hold = cls(os.open(path, os.O_RDWR))
-        if not _lock(hold._descriptor, wait=False):
+        if not (_lock(hold._descriptor, wait=False) or _lock_later(hold._descriptor)):
             hold.release()
             raise HeldError(
                 found="a process that still writes it",
@@ -59,14 +62,30 @@ def one_at_a_time(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, *, wait: bool) -> bool:
+def is_held(path: Path) -> bool:
+    """Tell whether a living process holds a file; nothing is written, and nobody is kept out."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return not _lock(descriptor, wait=False, shared=True)
+    finally:
+        os.close(descriptor)
+
+
+def _lock_later(descriptor: int) -> bool:
+    # Who only looks holds a file for a moment.
+    time.sleep(_LOOK_S)
+    return _lock(descriptor, wait=False)
+
+
+def _lock(descriptor: int, *, wait: bool, shared: bool = False) -> bool:
     if sys.platform == "win32":
         # The venv gate refuses native Windows by name; until then there is nobody to wait for.
         return True
     import fcntl
 
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(descriptor, kind | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     return True

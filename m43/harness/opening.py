@@ -62,7 +62,11 @@ def named(profile: Profile, name: str, now: datetime) -> Profile:
 
 
 def opening_record(
-    plan: Plan, tree: Tree, code_sha256: str, commit: Callable[[Path], str]
+    plan: Plan,
+    tree: Tree,
+    code_sha256: str,
+    commit: Callable[[Path], str],
+    unsearched: tuple[str, ...] = (),
 ) -> OpeningRecord:
     """Write down what is true now; the attempt already stands in the ledger."""
     profile, repository = plan.profile, plan.repository
@@ -89,6 +93,8 @@ def opening_record(
         earlier_attempts=tuple(attempt.earlier for attempt in attempts[:-1]),
         unlisted_runs=unlisted(plan.ledger.parent),
         command=plan.command,
+        left_out=tree.left_out,
+        unsearched=unsearched,
     )
 
 
@@ -141,6 +147,11 @@ def git_commit(repository: Path) -> str:
     # Runs are no part of what is run, and this one's own folder is there already.
     status = _git(repository, "status", "--porcelain", "--", ".", ":(exclude)submission_runs")
     return head[1] + ("+changes" if status or status is None else "")
+
+
+def git_files(repository: Path, path: str) -> tuple[str, ...]:
+    """List what git knows at a path; nothing outside a checkout."""
+    return tuple(_git(repository, "ls-files", "--", path) or ())
 
 
 def _git(repository: Path, *words: str) -> list[str] | None:

@@ -2,8 +2,9 @@
 
 import hashlib
 import os
+import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,9 +12,12 @@ from pathlib import Path
 _CACHES = frozenset(
     {
         ".git", "__pycache__", ".pytest_cache", ".hypothesis", ".mypy_cache", ".ruff_cache",
-        ".import_linter_cache",
+        ".import_linter_cache", ".ipynb_checkpoints", ".DS_Store",
     }
 )  # fmt: skip
+# What editors write beside a file that is only looked at. Source: Vim, recover.txt: .NAME.swp, and
+# further letters where that is taken; GNU Emacs manual, "Interlocking": .#NAME.
+_EDITORS = re.compile(r"\..*\.sw[a-p]|\.#.*")
 _LEDGER = ("submission_runs", "attempts.jsonl")
 # Beyond this a file (the weights of an earlier run) counts with its size and time of change:
 # to read gigabytes twice would cost more than the gates.
@@ -26,14 +30,23 @@ class Tree:
 
     files: Mapping[str, str] = field(repr=False)
     sha256: str
+    left_out: tuple[str, ...] = ()  # from the repository on: what the run itself writes there
 
 
-def measure(repository: Path, run: Path) -> Tree:
-    """Digest every file of the repository but those of this run, of git, of tools and of venvs."""
-    left_out = {run, repository.joinpath(*_LEDGER)}
-    files = dict(sorted(_files(repository, repository, left_out)))
+def measure(repository: Path, run: Path, left_out: Iterable[str] = ()) -> Tree:
+    """Digest every file of the repository but those of this run, of git, of tools and of venvs.
+
+    Args:
+        repository: The working tree.
+        run: The run folder.
+        left_out: Further paths from the repository on, which the run is known to write.
+    """
+    named = tuple(sorted(left_out))
+    passed_over = {run, repository.joinpath(*_LEDGER), *(repository / name for name in named)}
+    files = dict(sorted(_files(repository, repository, passed_over)))
     whole = "".join(f"{digest}  {name}\n" for name, digest in files.items())
-    return Tree(files=files, sha256=hashlib.sha256(whole.encode(errors="replace")).hexdigest())
+    sha256 = hashlib.sha256(whole.encode(errors="replace")).hexdigest()
+    return Tree(files=files, sha256=sha256, left_out=named)
 
 
 def changes(before: Tree, after: Tree) -> tuple[str, ...]:
@@ -53,7 +66,7 @@ def _files(folder: Path, root: Path, left_out: set[Path]) -> Iterator[tuple[str,
         return
     for entry in entries:
         path = Path(entry.path)
-        if entry.name in _CACHES or path in left_out:
+        if entry.name in _CACHES or _EDITORS.fullmatch(entry.name) or path in left_out:
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _files(path, root, left_out)

@@ -3,12 +3,21 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
-from m43.harness.hub_token import HubToken, every_token, find_token, hub_home
+from m43.evidence.redaction import is_searchable
+from m43.harness.hub_token import HubToken, every_token, find_token, hub_cache
 from m43.profile import DEFAULT_ENDPOINT, LOOPBACK_ENDPOINT, Profile
 
 _HUB_PREFIXES = ("HF_", "HUGGING_FACE_", "HUGGINGFACE_")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedSecret:
+    """A secret, and how it is spoken of."""
+
+    name: str
+    value: str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,19 +44,35 @@ class World:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every text that may appear in nothing that m43 writes."""
-        tokens = (token.value for token in every_token(self.environment))
-        return tuple(dict.fromkeys((*tokens, *self.hidden, *_passwords(self.environment))))
+        return tuple(dict.fromkeys((*(each.value for each in self.named_secrets), *self.hidden)))
+
+    @property
+    def named_secrets(self) -> tuple["NamedSecret", ...]:
+        """The secrets in the environment, each with what it is called."""
+        tokens = (
+            NamedSecret(name=f"the token in {each.source}", value=each.value)
+            for each in every_token(self.environment)
+        )
+        return (*tokens, *_passwords(self.environment))
+
+    @property
+    def unsearched(self) -> tuple[str, ...]:
+        """What cannot be searched for, because it stands in innocent text as well."""
+        names = (each.name for each in self.named_secrets if not is_searchable(each.value))
+        return tuple(dict.fromkeys(names))
 
     @property
     def cache(self) -> Path:
-        """Where the downloads go.
+        """Where the downloads go."""
+        return self.cache_dir if self.cache_dir is not None else hub_cache(self.environment)
 
-        Source: huggingface_hub 2.4, constants.py: HF_HUB_CACHE, else the folder hub in its home.
-        """
-        if self.cache_dir is not None:
-            return self.cache_dir
-        named = self.environment.get("HF_HUB_CACHE")
-        return Path(named).expanduser() if named else hub_home(self.environment) / "hub"
+    @property
+    def hub_is_here(self) -> bool:
+        """Whether the hub is on this machine, so that no proxy is asked for it."""
+        try:
+            return urlsplit(self.endpoint).hostname in ("127.0.0.1", "localhost", "::1")
+        except ValueError:
+            return False
 
     @property
     def hub_variables(self) -> tuple[str, ...]:
@@ -79,10 +104,12 @@ def rehearsal_world(
     )
 
 
-def _passwords(environment: Mapping[str, str]) -> Iterator[str]:
+def _passwords(environment: Mapping[str, str]) -> Iterator[NamedSecret]:
     """Give the passwords in addresses, which libraries put into the text of their errors."""
     for name, value in environment.items():
         if name.upper().endswith("_PROXY") or name == "HF_ENDPOINT":
             # Between the colon and the last @, as every reader of addresses has it.
             _, _, password = value.rpartition("@")[0].rpartition("/")[2].partition(":")
-            yield from (password, unquote(password)) if password else ()
+            for each in dict.fromkeys((password, unquote(password))):
+                if each:
+                    yield NamedSecret(name=f"the password in {name}", value=each)

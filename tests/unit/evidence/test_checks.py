@@ -91,9 +91,9 @@ def test_a_token_that_cannot_be_sent_is_told_apart_from_none() -> None:
 
     assert {check.failure_class for check in failing(checks)} == {F.TOKEN_MALFORMED}
     assert checks[0].found == f"HF_TOKEN: {flaw}"
-    assert checks[0].expected == "HF_TOKEN, a token of visible ASCII characters"
+    assert checks[0].expected == "HF_TOKEN, a token as the hub shows it"
     assert "nothing beside it" in checks[0].action
-    told = "not asked: no request can carry the token in HF_TOKEN"
+    told = "not asked: HF_TOKEN does not hold a token as a hub shows it"
     assert [check.found for check in checks].count(told) == 4
 
 

@@ -13,7 +13,7 @@ from m43.evidence.diagnosis import CLASS_OF_PROMISE, diagnose, process_class
 from m43.evidence.explanations import SENTENCES
 from m43.evidence.next_actions import ACTIONS
 from m43.evidence.plan_checks import size_words
-from m43.records import ChildError
+from m43.records import ChildError, HubResponse
 from m43.run_dir import RunDir, write_record
 from tests.unit.evidence.failed_runs import GONE, Write, another_model, auth, child, venv
 from tests.unit.evidence.good_plan import plan_record, training_plan
@@ -127,6 +127,30 @@ def test_every_class_that_a_gate_stops_with_has_words_and_actions(
     assert "here: found a hole, expected none." in diagnosis.claims[0].text
     assert "1. " in text.split("## Next actions for a person")[1]
     assert "{" not in text.split("## Timeline")[0].split("## What happened")[1]
+
+
+@pytest.mark.parametrize(
+    ("status", "oddity", "told"),
+    [
+        (401, "it has 36 characters and not 37", True),
+        (401, "", False),
+        (429, "it has 36 characters and not 37", False),
+    ],
+)
+def test_the_form_of_a_token_that_was_refused_is_a_hypothesis(
+    tmp_path: Path, status: int, oddity: str, told: bool
+) -> None:
+    """A token of which a character was not copied; no more than a hint, and only where refused."""
+
+    def write(run: RunDir) -> None:
+        responses = (HubResponse(step="whoami", status=status, error="HfHubHTTPError: x"),)
+        changes = {"responses": responses, "revision": "", "files": (), "token_oddity": oddity}
+        write_record(run.auth, auth_record(run.read_profile(), **changes))
+
+    claims = diagnose(stop_at(tmp_path, "auth", write)).claims
+
+    hints = [claim.standing for claim in claims if "it has 36 characters" in claim.text]
+    assert hints == (["hypothesis"] if told else [])
 
 
 def test_sentences_and_actions_cover_every_class() -> None:

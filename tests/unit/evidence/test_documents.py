@@ -120,6 +120,21 @@ def test_a_profile_of_its_own_is_named_in_the_verdict(tmp_path: Path) -> None:
     assert "| `m43_v0` | production |" in text
 
 
+def test_what_was_not_watched_and_not_searched_for_is_named(tmp_path: Path) -> None:
+    """Where the run itself writes by configuration, and secrets that are also words."""
+    names = {"left_out": (".hf/hub", "a`|b"), "unsearched": ("the password in HTTPS_PROXY",)}
+    run = write_good_run(tmp_path, **names)
+
+    text = run.summary.read_text(encoding="utf-8")
+
+    assert "- Working tree, not watched: `.hf/hub`, " in text
+    assert "- Secrets, not searched for: `the password in HTTPS_PROXY`; what is also a word" in text
+    assert "None that was seen. Every other file of the working tree that was watched" in text
+    page = report_html(run, "a title", "")
+    assert "not watched: <code>.hf/hub</code>" in page
+    assert "not searched for: <code>the password in HTTPS_PROXY</code>" in page
+
+
 def test_a_clock_that_was_set_back_gives_no_duration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,7 +200,7 @@ def test_the_failure_analysis_has_its_sections(tmp_path: Path) -> None:
         run.train.unlink()
         lines = run.metrics.read_text().splitlines(keepends=True)
         run.metrics.write_text("".join(lines[:137]) + '{"step": 138, "lo')
-        run.log("train").write_text("```\n<script>\nhf_" + "A1" * 17 + "\n")
+        run.log("train").write_text("```\n<script>\nhf_" + "A1b2C" * 7 + "\n")
 
     run = stop_at(tmp_path, "train-300", write, failure_class="out of host memory")
 

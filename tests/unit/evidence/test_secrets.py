@@ -13,11 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m43.evidence import secrets
-from m43.evidence.redaction import REDACTED, begins_secret, forms, holds_secret, redact
+from m43.evidence.redaction import (
+    REDACTED,
+    begins_secret,
+    forms,
+    holds_secret,
+    is_searchable,
+    redact,
+)
 from tests.unit.fuzzing import hostile
 
 SECRET = "s3cr3t/with+odd=signs"
-TOKEN = "hf_" + "Ab3" * 11
+TOKEN = "hf_" + "Ab3Cd" * 7
+SECRETS = st.text(min_size=8, max_size=40).filter(is_searchable)
 
 
 def in_base64(before: str, after: str) -> str:
@@ -105,14 +113,89 @@ def test_nothing_is_put_before_the_first_byte_of_a_file(tmp_path: Path) -> None:
     assert secrets.search(tmp_path, [f"XXXX{SECRET}"]) == ()
 
 
-def test_a_secret_of_four_signs_is_one() -> None:
-    """And one of three would be found in half of every text."""
-    assert "a4.z" in forms("a4.z")
-    assert forms("a4.") == ()
+@pytest.mark.parametrize(
+    "word",
+    ["pass", "test", "Win26", "Winter2", "password", "Password", "PASSWORD", "change-me",
+     "hf_token", "no.such_word-is", "20260102", "123456789012345", "hf_xxxxxxxx", "abcd" * 9,
+     "hf_" + "x" * 34],
+)  # fmt: skip
+def test_what_is_also_a_word_is_not_searched_for(word: str) -> None:
+    """It stands in innocent text: half of a log would be hidden, and a good run refused."""
+    assert not is_searchable(word)
+    assert forms(word) == ()
+    assert redact(f"a {word} b", [word]) == f"a {word} b"
+    assert not holds_secret(word.encode(), [word])
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["Winter26", "pAssword", "winter-26", "PASSwords", "1234abcd", "abcde!!!", "a1b2c!!!",
+     "no.such_word-is-", "NO.SUCH_WORD-IS-", "1234567890123456", "w\xf6rterbuch"],
+)  # fmt: skip
+def test_what_is_no_word_is_searched_for(secret: str) -> None:
+    """Eight characters, five of them different, not all of one kind; or more than a word has."""
+    assert is_searchable(secret)
+    assert redact(f"a {secret} b", [secret]) == f"a {REDACTED} b"
+    assert holds_secret(secret.encode(), [secret])
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("http://user:pass@proxy:3128 failed", f"http://{REDACTED}@proxy:3128 failed"),
+        ("socks5://:pass@proxy", f"socks5://{REDACTED}@proxy"),
+        ("http://user:p@ss:w@proxy/a:b@c", f"http://{REDACTED}@proxy/a:b@c"),
+        ("'http://user:it's@proxy'", f"'http://{REDACTED}@proxy'"),
+        ('["http://a:b@c", "d:e@f"]', f'["http://{REDACTED}@c", "d:e@f"]'),
+        ("http://a:b@c http://d:e@f", f"http://{REDACTED}@c http://{REDACTED}@f"),
+    ],
+)
+def test_a_login_in_an_address_is_hidden_whatever_it_is(text: str, clean: str) -> None:
+    """Its place tells it, so that a password which is also a word is hidden as well."""
+    assert redact(text, ()) == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["http://127.0.0.1:8080/x@y", "http://host:80?a=b@c", "http://host:80#a@b", "http://user@host",
+     "a:b@c", "mailto:a:b@c", '"http://host:80" a@b', "<http://host:80> a@b", "http://host:80 a@b"],
+)  # fmt: skip
+def test_an_address_without_a_password_stays(text: str) -> None:
+    """What stands behind its host, or in another text, is no login."""
+    assert redact(text, ()) == text
+
+
+PLACEHOLDERS = ("hf_" + "x" * 34, "hf_" + "XxXx" * 6, "hf_" + "abcd" * 9)
+
+
+@pytest.mark.parametrize("text", PLACEHOLDERS)
+def test_a_placeholder_of_a_documentation_is_no_token(text: str) -> None:
+    """With fewer than five different characters no hub issued it; also where a line follows it."""
+    for whole in (text, f"{text}\nLoading of the weights", json.dumps(f"{text}\nfrom a import b")):
+        assert redact(whole, ()) == whole
+        assert not holds_secret(whole.encode(), ())
+
+
+def test_a_token_needs_five_characters_that_differ() -> None:
+    """Among its first twenty: what follows a placeholder belongs to something else."""
+    assert holds_secret(b"hf_" + b"abcde" * 4, ())
+    assert redact("hf_" + "abcde" * 4, ()) == REDACTED
+    assert not holds_secret(b"hf_" + b"x" * 20 + b"abcde", ())
+    assert not holds_secret(b"hf_" + b"abcde" * 3 + b"abcd", ())
+
+
+@pytest.mark.parametrize("before", [*PLACEHOLDERS, "hf_" + "x" * 18, "hf_" + "x" * 20])
+def test_what_begins_in_a_placeholder_is_hidden(before: str) -> None:
+    """A token, or a secret, right behind it and grown together with it."""
+    # The token by its shape alone, the password because it is known.
+    for secret, known in ((TOKEN, ()), ("Winter26", ["Winter26"])):
+        text = f"{before}{secret} and more"
+        assert holds_secret(text.encode(), known)
+        assert redact(text, known) == f"{before}{REDACTED} and more"
 
 
 @settings(deadline=None)
-@given(secret=st.text(min_size=8, max_size=40), before=st.text(), after=st.text())
+@given(secret=SECRETS, before=st.text(), after=st.text())
 def test_redaction_leaves_no_plain_secret(secret: str, before: str, after: str) -> None:
     """Whatever stands around it, the secret itself is gone."""
     clean = redact(before + secret + after, [secret])
@@ -143,6 +226,17 @@ def test_pieces_overlap_by_more_than_a_secret_is_long(
     for before in range(64 - 39, 64):
         (tmp_path / "file").write_bytes(b"." * before + SECRET.encode() * 2 + b"." * 9)
         assert secrets.search(tmp_path, [SECRET * 2]) == (tmp_path / "file",)
+
+
+def test_the_lines_that_hold_a_secret_are_numbered(tmp_path: Path) -> None:
+    """Each of them; 0 where it begins on one line and ends on another."""
+    file = tmp_path / "rows.jsonl"
+    file.write_text(f"first\nsecond {SECRET}\n{PLACEHOLDERS[0]}\n{TOKEN}\n")
+    assert secrets.lines_with_secret(file, [SECRET]) == (2, 4)
+    assert secrets.lines_with_secret(file, ()) == (4,)
+    file.write_text(f"first\n{SECRET[:9]}\n{SECRET[9:]}\n")
+    assert secrets.lines_with_secret(file, [SECRET]) == (0,)
+    assert secrets.lines_with_secret(file, ()) == ()
 
 
 def test_a_large_file_is_never_read_as_a_whole(
@@ -194,7 +288,7 @@ def test_a_token_at_the_end_of_its_line_takes_nothing_of_the_next() -> None:
 
 
 @pytest.mark.parametrize(
-    "secret", ["q\"u\\o/t<e>&'s", "\xfc\xf1\xee\U0001f511", "new\nline", "\udcff\udcfe-x"]
+    "secret", ["q\"u\\o/t<e>&'s", "\xfc\xf1\xee\U0001f511-w0rd", "new\nline", "\udcff\udcfe-xyz12"]
 )
 def test_a_secret_of_strange_characters_is_found_as_libraries_write_it(secret: str) -> None:
     """In JSON, in a repr, in HTML, in XML; also bytes of the environment that are no text."""
@@ -207,7 +301,7 @@ def test_a_secret_of_strange_characters_is_found_as_libraries_write_it(secret: s
 
 @hostile(60)
 @given(
-    secret=st.text(min_size=8, max_size=40),
+    secret=SECRETS,
     before=st.text(max_size=20),
     after=st.text(max_size=20),
     place=st.integers(1, 39),

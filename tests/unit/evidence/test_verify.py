@@ -100,7 +100,7 @@ def swap(run: RunDir) -> None:
         ),
         pytest.param(swap, "process.json", id="swap"),
         pytest.param(
-            lambda run: (run.path / "report.html").write_text("hf_" + "B2" * 17),
+            lambda run: (run.path / "report.html").write_text("hf_" + "B2C3d" * 7),
             "shaped like a hub token",
             id="token",
         ),

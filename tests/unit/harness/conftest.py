@@ -20,7 +20,7 @@ from tests.unit.harness.copied_tree import CopiedTree, copy_tree
 REPOSITORY = Path(config.__file__).resolve().parents[1]
 REPO = "m43/toy"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
-TOKEN = "hf_" + "t" * 34
+TOKEN = "hf_" + "NoHubHasEverIssuedThisTokenOfTests"
 FILES = ("config.json", "tokenizer.json", "model.safetensors")
 WEIGHT_BYTES = bytes(range(256)) * 1200
 

@@ -62,6 +62,23 @@ def test_what_changed_is_named(run: RunDir, tmp_path: Path) -> None:
     assert record.changed_packages == ("torch (added)",)
 
 
+def test_what_was_left_out_before_is_left_out_after(run: RunDir, tmp_path: Path) -> None:
+    """And nothing more, whatever has been set meanwhile."""
+    before = tree.measure(tmp_path, run.path, ["run.log"])
+    for name in ("run.log", "other.log"):
+        (tmp_path / name).write_text("")
+    record = closing_record(
+        run,
+        tmp_path,
+        tree_before=before,
+        packages_before=None,
+        site_packages=(),
+        foreign_code=(),
+    )
+    assert record.left_out == ("run.log",)
+    assert record.changed_paths == ("other.log",)
+
+
 def test_a_run_that_never_reached_its_environment_says_nothing_of_it(
     run: RunDir, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """The hold: one writer at a time, and none after its process has died."""
 
+import fcntl
 import subprocess
 import sys
 import threading
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from m43.harness.hold import HeldError, Hold, one_at_a_time
+from m43.harness.hold import HeldError, Hold, is_held, one_at_a_time
 
 TAKE = (
     "import sys, time; from pathlib import Path; from m43.harness.hold import Hold; "
@@ -30,6 +31,25 @@ def test_a_file_is_held_once(path: Path) -> None:
         Hold.take(path)
     hold.release()
     hold.release()
+    Hold.take(path).release()
+
+
+def test_whether_a_file_is_held_can_be_seen_without_writing(path: Path) -> None:
+    """Also in a folder of another person's, and as often as one likes."""
+    path.chmod(0o444)
+    assert not is_held(path)
+    assert not is_held(path)
+    hold = Hold.take(path)
+    assert is_held(path)
+    hold.release()
+    assert not is_held(path)
+
+
+def test_who_only_looks_keeps_nobody_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checklist at the very moment at which a run begins: the run looks again."""
+    looking = path.open()
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    monkeypatch.setattr(time, "sleep", lambda seconds: looking.close())
     Hold.take(path).release()
 
 

@@ -218,7 +218,7 @@ def test_other_folders_are_nobodys_runs(tmp_path: Path) -> None:
 
 def test_a_token_in_what_was_cut_off_is_told(cut: RunDir) -> None:
     """The run itself did not get to look for one."""
-    cut.log("train").write_text("hf_" + "a1" * 17 + "\n")
+    cut.log("train").write_text("hf_" + "a1b2c" * 7 + "\n")
     close_run(cut, ticking())
     entries = journal.read(cut.journal)
     assert any("a token was found in training_log.txt" in entry.detail for entry in entries)

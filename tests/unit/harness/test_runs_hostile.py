@@ -11,7 +11,7 @@ from m43.plain_text import visible
 from tests.unit.harness.copied_tree import CopiedTree
 from tests.unit.harness.test_runs import the_run
 
-TOKEN = "hf_" + "Zy9" * 11
+TOKEN = "hf_" + "Zy9Xw8" * 6
 ODD = 's3cret/w+th=odd&"signs"'
 HOSTILE = (
     "</pre></script><script>alert(1)</script> <img src=x onerror=alert(1)> ]]> --> "

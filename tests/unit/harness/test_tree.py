@@ -24,8 +24,10 @@ def measure(root: Path) -> tree.Tree:
 
 
 @pytest.mark.parametrize(
-    "name", ["m43/a.py", "submission_runs/m42/summary.md", "new.txt", "m43/.hidden"]
-)
+    "name",
+    ["m43/a.py", "submission_runs/m42/summary.md", "new.txt", "m43/.hidden", "a.swp", ".a.swq",
+     ".swp", "#a#", "DS_Store"],
+)  # fmt: skip
 def test_a_file_that_is_written_is_named(root: Path, name: str) -> None:
     """Also in another run's folder, above all in that of M42."""
     before = measure(root)
@@ -54,7 +56,8 @@ def test_a_link_is_what_it_points_to(root: Path) -> None:
     "name",
     ["submission_runs/run/venv.json", "submission_runs/attempts.jsonl", ".git/index",
      "m43/__pycache__/a.pyc", ".pytest_cache/v", ".mypy_cache/x", ".ruff_cache/x",
-     ".hypothesis/x", ".import_linter_cache/x"],
+     ".hypothesis/x", ".import_linter_cache/x", ".DS_Store", "m43/.DS_Store",
+     "m43/.ipynb_checkpoints/a.ipynb", ".a.py.swp", "m43/.a.py.swo", ".a.swa", "m43/.#a.py"],
 )  # fmt: skip
 def test_what_the_run_and_the_tools_write_does_not_count(root: Path, name: str) -> None:
     """The run's own folder and ledger, git's, and the caches of tools."""
@@ -89,3 +92,26 @@ def test_a_large_file_counts_with_its_size_and_time(root: Path) -> None:
     with large.open("r+b") as file:
         file.truncate(tree._READ_BYTES + 2)
     assert tree.changes(before, measure(root)) == ("submission_runs/m42/model.safetensors",)
+
+
+def test_what_the_run_writes_by_configuration_is_left_out_and_named(root: Path) -> None:
+    """A folder and a file; what lies beside them, or begins like them, is watched."""
+    before = tree.measure(root, root / "submission_runs" / "run", ["run.log", ".hf/hub"])
+    assert before.left_out == (".hf/hub", "run.log")
+    (root / ".hf" / "hub" / "models--a").mkdir(parents=True)
+    (root / ".hf" / "hub" / "models--a" / "blob").write_text("")
+    (root / "run.log").write_text("")
+    after = tree.measure(root, root / "submission_runs" / "run", before.left_out)
+    assert after == before
+    for name in (".hf/token", ".hf/hub2", "run.log2", "m43/run.log"):
+        (root / name).write_text("")
+    again = tree.measure(root, root / "submission_runs" / "run", before.left_out)
+    assert tree.changes(before, again) == (".hf/hub2", ".hf/token", "m43/run.log", "run.log2")
+
+
+def test_the_git_file_of_a_submodule_is_no_part_of_the_tree(root: Path) -> None:
+    """Git writes it anew; what lies beside it is watched."""
+    before = measure(root)
+    (root / "module").mkdir()
+    (root / "module" / ".git").write_text("gitdir: ../.git/modules/module")
+    assert measure(root) == before

@@ -13,7 +13,7 @@ from m43.rehearsal.repository import ServedRepository
 
 REPO = "m43/toy"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
-TOKEN = "hf_" + "t" * 34
+TOKEN = "hf_" + "NoHubHasEverIssuedThisTokenOfTests"
 WEIGHTS = "model.safetensors"
 WEIGHT_BYTES = bytes(range(256)) * 1200
 
