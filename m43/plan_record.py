@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from m43.errors import FailureClass
+from m43.hub_record import PinnedFile
 from m43.profile import Profile
-from m43.records import PinnedFile
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from m43.evidence.dossier import Dossier
-from m43.records import PinnedFile
+from m43.hub_record import PinnedFile
 from m43.typed_json import to_plain
 
 STATEMENT = "https://in-toto.io/Statement/v1"

@@ -4,8 +4,8 @@ from m43.errors import FailureClass
 from m43.evidence.checks import failing, response_class
 from m43.evidence.claim import Claim, Standing
 from m43.evidence.model_checks import hub_model_checks
+from m43.hub_record import AuthRecord
 from m43.profile import Contract
-from m43.records import AuthRecord
 
 _FILE = ("auth.json",)
 

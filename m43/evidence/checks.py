@@ -10,8 +10,9 @@ from m43.errors import FailureClass
 from m43.evidence.check import Check, failing
 from m43.evidence.hub_failure import class_of_causes
 from m43.evidence.model_checks import hub_model_checks
+from m43.hub_record import AuthRecord, HubResponse, HubStep
 from m43.profile import Profile
-from m43.records import AuthRecord, HubResponse, HubStep, ProbeRecord, VenvRecord
+from m43.records import ProbeRecord, VenvRecord
 
 __all__ = ["DRIVER_FLOORS", "Check", "auth_checks", "failing", "response_class", "venv_checks"]
 

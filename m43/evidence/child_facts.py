@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from m43.evaluation_record import EvaluationRecord, EvaluationResults, Prediction
-from m43.records import DownloadRecord, ProcessRecord, StepMetrics, TrainRecord
+from m43.hub_record import DownloadRecord
+from m43.records import ProcessRecord, StepMetrics, TrainRecord
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,15 +23,14 @@ from m43.evidence.other_contract import other_contract_words
 from m43.evidence.promise import ContractText
 from m43.evidence.redaction import redact
 from m43.evidence.verdict import verdict_words
+from m43.hub_record import AuthRecord, DownloadRecord
 from m43.lint_record import LintRecord
 from m43.noted_record import NotedRecord
 from m43.plan_record import PlanRecord
 from m43.profile import Profile
 from m43.records import (
-    AuthRecord,
     ChildError,
     ClosingRecord,
-    DownloadRecord,
     Heartbeat,
     OpeningRecord,
     ProcessRecord,

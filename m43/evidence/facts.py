@@ -6,16 +6,9 @@ from typing import Any
 from m43 import scoring
 from m43.evaluation_record import EvaluationRecord, EvaluationResults
 from m43.evidence.child_facts import EvaluationFacts, TrainFacts
+from m43.hub_record import AuthRecord, DownloadRecord
 from m43.plan_record import PlanRecord
-from m43.records import (
-    AuthRecord,
-    ClosingRecord,
-    DownloadRecord,
-    OpeningRecord,
-    ProcessRecord,
-    TrainRecord,
-    VenvRecord,
-)
+from m43.records import ClosingRecord, OpeningRecord, ProcessRecord, TrainRecord, VenvRecord
 from m43.run_dir import RunDir, read_record
 
 

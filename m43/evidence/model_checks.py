@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from m43.errors import FailureClass
 from m43.evidence.check import Check
+from m43.hub_record import AuthRecord
 from m43.plan_record import TrainingPlan
 from m43.profile import Contract
-from m43.records import AuthRecord
 
 _SERVED = (
     "look whether HF_ENDPOINT is meant: this hub serves another model under the name; for another "

@@ -9,7 +9,8 @@ from m43.evidence.entry import Entry
 from m43.evidence.markdown import code, prose, table
 from m43.evidence.measurement import Judged, measure
 from m43.evidence.verdict import STAGES
-from m43.records import DownloadRecord, EarlierAttempt
+from m43.hub_record import DownloadRecord
+from m43.records import EarlierAttempt
 
 REHEARSAL = "REHEARSAL \N{EN DASH} not a production run"
 

@@ -13,11 +13,12 @@ from m43.evidence.limits import UNSIGNED
 from m43.evidence.markdown import code, document, prose, table
 from m43.evidence.performance_section import performance_section
 from m43.evidence.rows_section import rows_section
+from m43.hub_record import AuthRecord
 from m43.lint_record import LintRecord
 from m43.names import is_folder_name
 from m43.plan_record import PlanRecord
 from m43.profile import Profile
-from m43.records import AuthRecord, OpeningRecord, Phase, VenvRecord
+from m43.records import OpeningRecord, Phase, VenvRecord
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,9 @@ from m43.evidence.promise import ContractText
 from m43.evidence.specimen import specimen
 from m43.evidence.summary import complete, render_summary
 from m43.evidence.verdict import STAGES
+from m43.hub_record import AuthRecord, HubResponse
 from m43.profile import Profile
-from m43.records import AuthRecord, ClosingRecord, HubResponse, OpeningRecord
+from m43.records import ClosingRecord, OpeningRecord
 
 _GROUPS = (
     "section: {section}",

@@ -17,9 +17,9 @@ from m43.harness.hub_process import (
 from m43.harness.hub_token import ACCEPTED_SOURCE, flaw
 from m43.harness.process import Outcome, Sight
 from m43.harness.world import World
+from m43.hub_record import AuthRecord, HubResponse
 from m43.plain_text import visible
 from m43.profile import Profile
-from m43.records import AuthRecord, HubResponse
 
 _LONGEST_ERROR = 600
 _NOTHING = Asked(

@@ -19,8 +19,9 @@ from m43.harness.hub_process import (
 )
 from m43.harness.process import Outcome, Sight
 from m43.harness.world import World
+from m43.hub_record import AuthRecord, DownloadRecord, PinnedFile
 from m43.profile import Profile
-from m43.records import AuthRecord, DownloadRecord, PinnedFile, ProcessRecord
+from m43.records import ProcessRecord
 from m43.run_dir import RunDir, write_last_record
 
 _CHILD = "download"

@@ -15,7 +15,8 @@ from m43.harness.attempt import Attempt
 from m43.harness.process import Sight
 from m43.harness.run_view import RunView
 from m43.harness.world import World
-from m43.records import AuthRecord, ClosingRecord, VenvRecord
+from m43.hub_record import AuthRecord
+from m43.records import ClosingRecord, VenvRecord
 from m43.run_dir import write_atomically, write_record
 
 

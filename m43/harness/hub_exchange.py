@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from m43.evidence.secrets import redact
+from m43.hub_record import HubResponse, HubStep, PinnedFile, UnaskedRequest
 from m43.plain_text import visible
 from m43.profile import Transport
-from m43.records import HubResponse, HubStep, PinnedFile, UnaskedRequest
 
 Asking = Literal[HubStep, ""]
 

@@ -17,7 +17,8 @@ from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 from m43.evidence.hub_failure import cause_names, chain
 from m43.harness.hub_client import ANSWER_BYTES, AnswerTooLargeError, Others, hub_client
 from m43.harness.hub_exchange import Arrival, Failed, Fetched, HubRequest, told
-from m43.records import Heartbeat, PinnedFile
+from m43.hub_record import PinnedFile
+from m43.records import Heartbeat
 
 TIMEOUT_S = 30.0
 _CHUNK_BYTES = 1 << 20

@@ -11,7 +11,7 @@ from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
 from m43.evidence.hub_failure import cause_names
 from m43.harness.hub_client import Others, hub_client
 from m43.harness.hub_exchange import Asked, Asking, HubRequest, told
-from m43.records import HubResponse, HubStep, PinnedFile
+from m43.hub_record import HubResponse, HubStep, PinnedFile
 
 TIMEOUT_S = 15.0
 _LONGEST_ERROR = 600

@@ -16,9 +16,10 @@ from m43.harness.child_environment import child_environment
 from m43.harness.process import Child, Outcome, Sight, run_child
 from m43.harness.venv import find_interpreter, venv_folder
 from m43.harness.world import World
+from m43.hub_record import AuthRecord
 from m43.plan_record import Disk, PlanRecord, PlanRequest, TrainingPlan
 from m43.profile import SELF_VENV, Profile
-from m43.records import AuthRecord, ChildError, VenvRecord
+from m43.records import ChildError, VenvRecord
 from m43.run_dir import write_record
 
 _TAIL_LINES = 8

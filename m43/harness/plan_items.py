@@ -10,8 +10,9 @@ from m43.harness import plan
 from m43.harness.checklist import Item, item_of, unchecked
 from m43.harness.opening import runs_folder
 from m43.harness.world import World
+from m43.hub_record import AuthRecord
 from m43.profile import LOOPBACK_ENDPOINT, Profile
-from m43.records import AuthRecord, VenvRecord
+from m43.records import VenvRecord
 
 # What would have been looked at, and what for, where no plan could be made.
 _EXPECTED = {

@@ -19,8 +19,9 @@ from m43.harness.next_command import look_again, run_command
 from m43.harness.opening import shown
 from m43.harness.plan_items import plan_items
 from m43.harness.world import World, outside_world
+from m43.hub_record import AuthRecord
 from m43.profile import LOOPBACK_ENDPOINT, Profile
-from m43.records import AuthRecord, ProbeRecord, VenvRecord
+from m43.records import ProbeRecord, VenvRecord
 
 
 def look(

@@ -17,9 +17,10 @@ from m43.harness import gates
 from m43.harness.attempt import Attempt, StoppedError
 from m43.harness.run_view import RunView
 from m43.harness.world import World
+from m43.hub_record import AuthRecord
 from m43.plan_record import PlanRecord
 from m43.profile import Contract, Profile
-from m43.records import AuthRecord, ClosingRecord, OpeningRecord, VenvRecord
+from m43.records import ClosingRecord, OpeningRecord, VenvRecord
 
 T = TypeVar("T")
 

@@ -13,9 +13,9 @@ from m43 import answers, scoring, typed_json
 from m43.core.decode import greedy_decode
 from m43.core.gemma_config import GemmaConfig
 from m43.evaluation_record import Decoding, EvaluationRecord, Prediction
+from m43.hub_record import DownloadRecord
 from m43.profile import Profile
 from m43.prompt_template import KnownPrompts
-from m43.records import DownloadRecord
 from m43.rows import read_rows
 from m43.run_dir import RunDir, read_record, write_atomically, write_record
 from m43.training.decoding import output_text, read_decoding

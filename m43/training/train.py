@@ -9,8 +9,9 @@ import flax
 import jax
 
 from m43.core.gemma_config import GemmaConfig
+from m43.hub_record import DownloadRecord
 from m43.profile import DivergenceTable, Profile
-from m43.records import DownloadRecord, TrainRecord
+from m43.records import TrainRecord
 from m43.run_dir import RunDir, read_record, write_record
 from m43.training.adapter_folder import write_adapter
 from m43.training.batches import PlannedBatch

@@ -3,7 +3,8 @@
 import json
 
 from m43.evidence.checks import Check, auth_checks, venv_checks
-from m43.records import AuthRecord, VenvRecord
+from m43.hub_record import AuthRecord
+from m43.records import VenvRecord
 from m43.run_dir import RunDir, read_record
 from tests.faults.tree import FaultTree
 

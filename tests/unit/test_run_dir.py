@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from m43.records import ClosingRecord, HubResponse, MalformedRecordError
+from m43.hub_record import HubResponse
+from m43.records import ClosingRecord, MalformedRecordError
 from m43.run_dir import (
     RunDir,
     RunExistsError,

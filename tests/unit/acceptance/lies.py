@@ -10,18 +10,10 @@ from dataclasses import dataclass, replace
 from m43 import scoring
 from m43.evaluation_record import EvaluationRecord, Prediction
 from m43.evidence.child_facts import EvaluationFacts, TrainFacts
+from m43.hub_record import AuthRecord, HubResponse, PinnedFile
 from m43.plan_record import Disk, PlanRecord, StepPlan
 from m43.profile import Contract
-from m43.records import (
-    AuthRecord,
-    ClosingRecord,
-    HubResponse,
-    OpeningRecord,
-    PinnedFile,
-    Requirement,
-    TrainRecord,
-    VenvRecord,
-)
+from m43.records import ClosingRecord, OpeningRecord, Requirement, TrainRecord, VenvRecord
 from tests.unit.evidence.good_plan import plan_record
 from tests.unit.evidence.good_records import (
     BASE_SHA256,

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from m43.errors import FailureClass as F
-from m43.records import ChildError, Heartbeat, HubStep, Package, Requirement, TrainRecord
+from m43.hub_record import HubStep
+from m43.records import ChildError, Heartbeat, Package, Requirement, TrainRecord
 from m43.run_dir import RunDir, read_record, write_record
 from tests.unit.evidence.good_plan import plan_record, training_plan
 from tests.unit.evidence.good_records import (

@@ -14,20 +14,16 @@ from m43.evaluation_record import Decoding, EvaluationRecord, Prediction
 from m43.evidence import code, contract
 from m43.evidence.digests import file_sha256, weights_digest
 from m43.evidence.journal import stamp
+from m43.hub_record import AuthRecord, DownloadRecord, HubResponse, HubStep, PinnedFile
 from m43.lint_record import LintRecord
 from m43.profile import Profile
 from m43.prompt_template import KnownPrompts
 from m43.records import (
-    AuthRecord,
     ClosingRecord,
     Device,
-    DownloadRecord,
-    HubResponse,
-    HubStep,
     OpeningRecord,
     Package,
     Phase,
-    PinnedFile,
     ProbeRecord,
     ProcessRecord,
     Requirement,

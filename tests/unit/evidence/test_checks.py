@@ -6,7 +6,8 @@ import pytest
 
 from m43.errors import FailureClass as F
 from m43.evidence.checks import auth_checks, failing, response_class, venv_checks
-from m43.records import Device, HubStep, Package, Requirement
+from m43.hub_record import HubStep
+from m43.records import Device, Package, Requirement
 from tests.unit.evidence.good_records import (
     CONTRACT,
     FILES,

@@ -13,7 +13,8 @@ from m43.evidence.diagnosis import CLASS_OF_PROMISE, diagnose, process_class
 from m43.evidence.explanations import SENTENCES
 from m43.evidence.next_actions import ACTIONS
 from m43.evidence.plan_checks import size_words
-from m43.records import ChildError, HubResponse
+from m43.hub_record import HubResponse
+from m43.records import ChildError
 from m43.run_dir import RunDir, write_record
 from tests.unit.evidence.failed_runs import GONE, Write, another_model, auth, child, venv
 from tests.unit.evidence.good_plan import plan_record, training_plan

@@ -14,7 +14,7 @@ import pytest
 from m43 import scoring, typed_json
 from m43.evidence.contract import read_contract
 from m43.evidence.report import report_html
-from m43.records import HubResponse
+from m43.hub_record import HubResponse
 from m43.run_dir import RunDir, write_record
 from tests.unit.evidence.good_records import CONTRACT, auth_record, predictions
 from tests.unit.evidence.good_run import (

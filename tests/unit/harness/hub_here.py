@@ -6,8 +6,8 @@ from m43.harness.hub_files import FetchFailedError, fetch
 from m43.harness.hub_process import hub_request
 from m43.harness.hub_questions import ask
 from m43.harness.world import World
+from m43.hub_record import AuthRecord
 from m43.profile import Profile
-from m43.records import AuthRecord
 
 
 def asked_here(world: World, profile: Profile) -> AuthRecord:

@@ -17,6 +17,7 @@ from pathlib import Path
 from m43 import scoring, typed_json
 from m43.errors import FailureClass
 from m43.evaluation_record import Decoding, EvaluationRecord, Prediction
+from m43.hub_record import DownloadRecord
 from m43.lint_record import LintRecord
 from m43.plan_record import (
     Alternative,
@@ -31,7 +32,6 @@ from m43.prompt_template import KnownPrompts
 from m43.records import (
     ChildError,
     Device,
-    DownloadRecord,
     Heartbeat,
     Package,
     Phase,

@@ -14,8 +14,9 @@ from m43.errors import FailureClass, GateStoppedError
 from m43.harness import auth, download
 from m43.harness.process import Sight
 from m43.harness.world import World
+from m43.hub_record import AuthRecord
 from m43.profile import Profile
-from m43.records import AuthRecord, ProcessRecord
+from m43.records import ProcessRecord
 from m43.rehearsal.faults import Fault, FaultKind
 from m43.run_dir import RunDir, read_record
 from tests.unit.harness.conftest import FILES, REVISION, TOKEN, WEIGHT_BYTES, StartWorld

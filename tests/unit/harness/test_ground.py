@@ -24,8 +24,8 @@ from m43.harness.hub_token import flaw
 from m43.harness.opening import Plan, contract_path, named
 from m43.harness.preflight import look
 from m43.harness.world import World
+from m43.hub_record import AuthRecord
 from m43.profile import Profile
-from m43.records import AuthRecord
 from tests.unit.evidence.good_records import auth_record
 from tests.unit.harness.conftest import REPOSITORY, TOKEN
 

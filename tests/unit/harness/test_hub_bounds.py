@@ -22,8 +22,8 @@ from m43.harness.child_environment import hub_environment
 from m43.harness.hub_client import ANSWER_BYTES
 from m43.harness.hub_process import is_loopback
 from m43.harness.world import World
+from m43.hub_record import UnaskedRequest
 from m43.profile import Profile
-from m43.records import UnaskedRequest
 from m43.rehearsal.faults import Fault
 from m43.rehearsal.hub import LoopbackHub
 from m43.rehearsal.reply import Reply, Request

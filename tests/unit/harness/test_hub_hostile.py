@@ -16,9 +16,9 @@ from m43.errors import FailureClass, GateStoppedError
 from m43.evidence.checks import auth_checks, failing
 from m43.evidence.redaction import holds_secret
 from m43.harness.world import World
+from m43.hub_record import AuthRecord
 from m43.plain_text import visible
 from m43.profile import Profile
-from m43.records import AuthRecord
 from tests.unit.fuzzing import hostile
 from tests.unit.harness.conftest import TOKEN
 from tests.unit.harness.copied_tree import CopiedTree

@@ -13,9 +13,10 @@ from jax.experimental.compilation_cache import compilation_cache
 from m43 import config, scoring
 from m43.errors import FailureClass
 from m43.evaluation_record import EvaluationRecord, EvaluationResults
+from m43.hub_record import DownloadRecord
 from m43.lint_record import LintRecord
 from m43.profile import Profile
-from m43.records import ChildError, DownloadRecord, Heartbeat, TrainRecord
+from m43.records import ChildError, Heartbeat, TrainRecord
 from m43.run_dir import RunDir, read_record, write_record
 from m43.training import child
 from m43.training.model_config import read_model_config
