@@ -54,6 +54,7 @@ _WRAPPINGS = (
     *((r"\(", r"\)"), (r"\[", r"\]")),
     *((f"\\{command}{{", "}") for command in ("boxed", "fbox", *_FONTS.split("|"))),
 )
+_APOSTROPHE = re.compile(r"(?<=\w)'(?=\w)")
 # Words that announce an answer and say nothing about it. Only at the very beginning: later in a
 # text there is always something before them that may say otherwise.
 _LEAD_IN = re.compile(
@@ -229,6 +230,8 @@ def _without_marks(text: str) -> str:
 
 
 def _is_whole(inner: str, left: str, right: str) -> bool:
+    if left == "'":
+        inner = _APOSTROPHE.sub("", inner)
     if right != "}":
         return left not in inner and right not in inner
     depths = list(accumulate((sign == "{") - (sign == "}") for sign in inner))

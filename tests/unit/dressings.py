@@ -253,7 +253,7 @@ DRESSINGS: tuple[Dressing, ...] = (
     _around("quotes", '"', '"'),
     _around("quotes", "\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}"),
     _around("quotes", "\N{LEFT-POINTING DOUBLE ANGLE QUOTATION MARK}", "\u00bb"),
-    _around("quotes", "'", "'", suits=_without("'\u2019\u00b4")),
+    _around("quotes", "'", "'", suits=lambda meaning, _: "'n'" not in meaning.plain),
     _around("brackets", "(", ")", suits=_no_brackets),
     _around("brackets", "[", "]", suits=_no_brackets),
     _around("brackets", r"\left( ", r" \right)", suits=_no_brackets),

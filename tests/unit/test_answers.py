@@ -327,7 +327,7 @@ def test_forgives_how_an_answer_is_written(expected: str, given: str) -> None:
                 "The answer is (D).",
             ],
         ),
-        ("isn't", ["isn’t", "isn´t", "“isn’t”", "**Isn’t.**"]),
+        ("isn't", ["isn’t", "'isn't'", "‘isn’t’", "isn´t", "“isn’t”", "**Isn’t.**"]),
         ("12:30 PM", ["12:30PM", "12:30 p.m.", "12:30 P.M", "12:30\u202fpm.", "(12:30pm)"]),
         ("3:00 AM", ["3 am", "3AM", "03:00 a.m."]),
         ("09:05", ["9:05"]),
