@@ -70,9 +70,9 @@ def test_a_run_without_a_token_stops_at_auth_and_says_so_everywhere(
     assert lines[-3].endswith("submission_runs/m43_v1/failure_analysis.md")
     assert "no token" in (run / "failure_analysis.md").read_text()
     assert not (run / "m43_summary.md").exists()
-    assert (run / "report.html").read_text().count("<td>NOT RUN: ") == 30
+    assert (run / "report.html").read_text().count("<td>NOT RUN: ") == 32
     skipped = ET.parse(run / "junit.xml").getroot().findall(".//skipped")
-    assert len(skipped) == 30
+    assert len(skipped) == 32
     assert all(str(node.get("message")).startswith("NOT RUN: ") for node in skipped)
 
 
