@@ -68,6 +68,8 @@ def _opening(profile: Profile, contract: ContractText) -> OpeningRecord:
         kind=profile.kind,
         promises=contract.names,
         profile_differences=(),
+        left_out=(),
+        unsearched=(),
     )
 
 

@@ -23,13 +23,20 @@ def writable(name: str, folder: Path, repository: Path) -> Item:
     # The nearest folder that exists: what is missing below it, the run makes. Not Path.exists,
     # which raises where a folder above may not be entered.
     there = next(each for each in (folder, *folder.parents) if os.path.exists(each))  # noqa: PTH110
-    holds, found = True, "yes"
-    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
-        holds, found = False, f"no, {shown(there, repository)} may not be written"
-    elif _is_full(there):
-        holds, found = False, f"{os.strerror(errno.ENOSPC)}: {shown(there, repository)}"
+    trouble = _trouble(there)
+    found = f"{os.strerror(trouble)}: {shown(there, repository)}" if trouble else "yes"
     action = f"look at the owner, the rights and the room of {there}"
-    return checked(name, holds, found, "yes", action)
+    return checked(name, not trouble, found, "yes", action)
+
+
+def _trouble(folder: Path) -> int:
+    """Give the error that a file made in a folder would meet; 0 when none is foreseen."""
+    if not folder.is_dir():
+        return errno.ENOTDIR
+    if not os.access(folder, os.W_OK | os.X_OK):
+        read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+        return errno.EROFS if read_only else errno.EACCES
+    return errno.ENOSPC if _is_full(folder) else 0
 
 
 def _is_full(folder: Path) -> bool:
