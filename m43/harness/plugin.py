@@ -18,6 +18,7 @@ from m43.evidence.contract import read_contract
 from m43.evidence.line_ends import checkout_problem
 from m43.harness import command_line, loaded_plugins, selection
 from m43.harness.earlier_attempt import earlier_attempt
+from m43.harness.noted import Noted
 from m43.harness.opening import Plan, contract_path, named, own_command
 from m43.harness.pytest_start import LOOK
 from m43.harness.requirements import own_problems
@@ -53,7 +54,10 @@ def pytest_configure(config: pytest.Config) -> None:
     asked = command_line.read(config, REPOSITORY)
     if not selection.concerns_acceptance(asked, REPOSITORY):
         return
-    looks = bool(config.getoption("m43_look"))
+    looks, noted = bool(config.getoption("m43_look")), Noted()
+    if not asked.passive:
+        noted.let_warnings_pass(config)
+        config.pluginmanager.register(noted, "m43-noted")
     problems = own_problems(REPOSITORY / "pyproject.toml", metadata.version, sys.prefix)
     if problems:
         # The plugins that are missed come with the packages.
@@ -66,16 +70,12 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(selection.refusal(problems))
     # Here and not above: unit tests need none of this, and other environments have not all of it.
     from m43.harness import reporting, stages
-    from m43.harness.noted import Noted
 
     config.pluginmanager.register(stages, "m43-stages")
     config.pluginmanager.register(_Marker(asked.marker), "m43-marker")
     if asked.passive:
         return
     plan = _plan(config, asked)
-    noted = Noted()
-    noted.let_warnings_pass(config)
-    config.pluginmanager.register(noted, "m43-noted")
     # What pytest says of itself before a run tells a person nothing about the run.
     config.option.no_header = config.option.no_header or config.option.verbose <= 0
     config.pluginmanager.register(reporting.Metadata(), "m43-metadata")

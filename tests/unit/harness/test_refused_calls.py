@@ -137,7 +137,7 @@ def test_a_gate_that_a_conftest_replaced_is_refused_by_name(copied_tree: CopiedT
 
 
 def test_another_ini_file_is_refused(copied_tree: CopiedTree) -> None:
-    """What is collected, and which warnings are errors, stands in the one of the repository."""
+    """What is collected stands in the one of the repository."""
     (copied_tree.root / "other.ini").write_text("[pytest]\npython_functions = test_auth_*\n")
     told = "found the ini file"
     refused(copied_tree, told, "acceptance", "-m", "rehearsal", "-c", "other.ini")
