@@ -102,7 +102,7 @@ def entry(**changes: Any) -> Change:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (entry(dtype="F16"), "expected BF16 or F32"),
+        (entry(dtype="I16"), "expected BF16 or F32"),
         (entry(dtype="F32"), "expected 32 bytes"),
         (entry(dtype=["BF16"]), "expected BF16 or F32"),
         (entry(shape=[9]), "expected 18 bytes"),
