@@ -14,7 +14,7 @@ from m43.harness.hub_process import (
     last_of,
     run_hub_child,
 )
-from m43.harness.hub_token import ACCEPTED_SOURCE, flaw
+from m43.harness.hub_token import ACCEPTED_SOURCE, flaw, oddity
 from m43.harness.process import Outcome, Sight
 from m43.harness.world import World
 from m43.hub_record import AuthRecord, HubResponse
@@ -92,4 +92,5 @@ def record_of(world: World, profile: Profile, asked: Asked, duration_s: float) -
         hub_variables=world.hub_variables,
         duration_s=duration_s,
         token_flaw=flaw(world.token) if source == ACCEPTED_SOURCE else "",
+        token_oddity=oddity(world.token) if source == ACCEPTED_SOURCE else "",
     )

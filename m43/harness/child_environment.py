@@ -40,9 +40,13 @@ _OFFLINE: Mapping[str, str] = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 
-# What reaches the hub through where, and what may vouch for it.
-_HUB_NAMES = frozenset({"SSL_CERT_FILE", "SSL_CERT_DIR", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"})
-_PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"})
+# What vouches for a hub outside; whether it may be asked, and through which proxy.
+_OF_OUTSIDE = frozenset(
+    {
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    }
+)
 
 XLA_FLAGS_ON_CPU = "--xla_disable_hlo_passes=while-loop-invariant-code-motion"
 """The CPU backend slices in float32 only. To take one layer out of stacked bfloat16 weights it
@@ -105,7 +109,7 @@ def hub_environment(
     endpoint: str,
     token: str,
     transport: Transport,
-    proxied: bool,
+    outside: bool,
     repository: Path,
     parent_pid: int,
 ) -> dict[str, str]:
@@ -116,16 +120,16 @@ def hub_environment(
         endpoint: The one hub that anything in the child may ask by default.
         token: The one that is sent; no other is found.
         transport: How files are moved.
-        proxied: Whether proxies are for this hub; a hub on this machine is reached directly.
+        outside: Whether the hub is elsewhere: what is set for the outside is not for a hub on this
+            machine, neither proxies nor offline mode.
         repository: The folder that holds m43.
         parent_pid: By which the child and what it starts are known, apart from other children of
             the same parent: the checklist has two at once, and ends each with all that is its own.
     """
-    wanted = _NAMES | _HUB_NAMES
     kept = {
         name: value
         for name, value in environment.items()
-        if name in wanted or name.startswith("LC_") or (proxied and name.upper() in _PROXIES)
+        if name in _NAMES or name.startswith("LC_") or (outside and name.upper() in _OF_OUTSIDE)
     }
     return {
         **kept,
@@ -140,7 +144,7 @@ def hub_environment(
         "HF_HUB_DISABLE_XET": "1" if transport == "http" else "0",
         # A store for all caches of a machine, outside the one that was named.
         "HF_HUB_DISABLE_SHARED_BLOBS": "1",
-        **({} if proxied else {"NO_PROXY": "*"}),
+        **({} if outside else {"NO_PROXY": "*"}),
         "PYTHONPATH": str(repository),
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
-from urllib.parse import urlsplit
 
 import m43
 from m43 import typed_json
@@ -21,7 +20,6 @@ from m43.run_dir import write_record
 
 # Source: huggingface_hub 2.4, constants.py: what it asks when nothing else is set.
 DEFAULT_HUB = "https://huggingface.co"
-_LOOPBACK = ("localhost", "::1")
 _TAIL_LINES = 8
 
 T = TypeVar("T")
@@ -40,12 +38,6 @@ class Traces:
 def endpoint_of(world: World) -> str:
     """Give the address that is asked."""
     return world.endpoint or DEFAULT_HUB
-
-
-def is_loopback(endpoint: str) -> bool:
-    """Tell whether an address is of this machine, which no proxy can reach for it."""
-    host = urlsplit(endpoint).hostname or ""
-    return host in _LOOPBACK or host.startswith("127.")
 
 
 def hub_request(world: World, profile: Profile) -> HubRequest:
@@ -101,7 +93,7 @@ def environment_of(request: HubRequest, world: World, repository: Path) -> Mappi
         endpoint=request.endpoint,
         token=world.token.value,
         transport=request.transport,
-        proxied=not is_loopback(request.endpoint),
+        outside=not world.hub_is_here,
         repository=repository,
         parent_pid=os.getpid(),
     )

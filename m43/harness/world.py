@@ -70,9 +70,10 @@ class World:
     def hub_is_here(self) -> bool:
         """Whether the hub is on this machine, so that no proxy is asked for it."""
         try:
-            return urlsplit(self.endpoint).hostname in ("127.0.0.1", "localhost", "::1")
+            host = urlsplit(self.endpoint).hostname or ""
         except ValueError:
             return False
+        return host in ("localhost", "::1") or host.startswith("127.")
 
     @property
     def hub_variables(self) -> tuple[str, ...]:

@@ -20,7 +20,6 @@ from m43.evidence.checks import auth_checks, failing
 from m43.harness import auth
 from m43.harness.child_environment import hub_environment
 from m43.harness.hub_client import ANSWER_BYTES
-from m43.harness.hub_process import is_loopback
 from m43.harness.world import World
 from m43.hub_record import UnaskedRequest
 from m43.profile import Profile
@@ -211,7 +210,11 @@ def test_the_child_asks_nothing_but_the_questions(
     assert record.unasked == ()
 
 
-PROXIES = {"ALL_PROXY": "socks5://127.0.0.1:1", "https_proxy": "http://proxy:3128"}
+FOR_OUTSIDE = {
+    "ALL_PROXY": "socks5://127.0.0.1:1",
+    "https_proxy": "http://proxy:3128",
+    "HF_HUB_OFFLINE": "1",
+}
 
 
 def environment(**changes: Any) -> dict[str, str]:
@@ -220,11 +223,11 @@ def environment(**changes: Any) -> dict[str, str]:
         "endpoint": "https://hub.example",
         "token": TOKEN,
         "transport": "http",
-        "proxied": True,
+        "outside": True,
         "repository": Path("/m43"),
         "parent_pid": 7,
     }
-    given = {"PATH": "/bin", "PYTHONWARNINGS": "error", "HF_DEBUG": "1", **PROXIES}
+    given = {"PATH": "/bin", "PYTHONWARNINGS": "error", "HF_DEBUG": "1", **FOR_OUTSIDE}
     return hub_environment(given, **{**values, **changes})
 
 
@@ -235,15 +238,15 @@ def test_the_child_has_a_token_a_hub_and_what_leads_there() -> None:
     assert made["HF_ENDPOINT"] == "https://hub.example"
     assert made["HF_HUB_DISABLE_TELEMETRY"] == "1"
     assert made["HF_HUB_DISABLE_XET"] == "1"
-    assert PROXIES.items() <= made.items()
+    assert FOR_OUTSIDE.items() <= made.items()
     assert not {"PYTHONWARNINGS", "HF_DEBUG"} & set(made)
     assert environment(transport="xet")["HF_HUB_DISABLE_XET"] == "0"
 
 
-def test_a_hub_on_this_machine_is_reached_without_a_proxy() -> None:
-    """A proxy that is set for the outside would be asked for the inside."""
-    made = environment(proxied=False)
-    assert not set(PROXIES) & set(made)
+def test_what_is_set_for_the_outside_does_not_reach_a_hub_on_this_machine() -> None:
+    """A proxy would be asked for the inside, and offline mode would forbid a rehearsal."""
+    made = environment(outside=False)
+    assert not set(FOR_OUTSIDE) & set(made)
     assert made["NO_PROXY"] == "*"
 
 
@@ -260,4 +263,4 @@ def test_a_hub_on_this_machine_is_reached_without_a_proxy() -> None:
 )
 def test_this_machine_is_told_from_others(endpoint: str, here: bool) -> None:
     """By its address or its name."""
-    assert is_loopback(endpoint) is here
+    assert World(environment={}, endpoint=endpoint, cache_dir=None).hub_is_here is here
