@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 from m43 import config
 from m43.errors import FailureClass, GateStoppedError
 from m43.harness import auth, download
+from m43.harness.child_environment import hub_environment
 from m43.harness.guardian import marked
 from m43.harness.process import Sight
 from m43.harness.world import World
@@ -24,7 +25,7 @@ from m43.rehearsal.hub import LoopbackHub
 from m43.rehearsal.reply import Reply, Request
 from m43.rehearsal.repository import ServedRepository
 from m43.run_dir import RunDir, read_record
-from tests.world.xet import CHUNK_BYTES, Silence, Trouble, XetReply, XetServers, XetStorage
+from tests.world.xet import CHUNK_BYTES, Trouble, XetReply, XetServers, XetStorage
 
 REPO = "m43/toy"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -41,13 +42,17 @@ class XetHub(LoopbackHub):
     def __init__(self, repository: ServedRepository, storage: XetStorage) -> None:
         super().__init__(repository=repository, token=TOKEN)
         self._storage = storage
+        # What it says instead of the truth, once it is set.
+        self.size_said = 0
+        self.token_said = ""
 
     def reply(self, request: Request, fault: Fault) -> Reply:
         """Offer the Xet storage beside the plain one, and give the access token for it."""
         route = f"/api/models/{REPO}/xet-read-token/{REVISION}"
         if request.target == route and request.authorization == f"Bearer {TOKEN}":
             said = self._storage.token_reply(int(time.time()) + 3600)
-            return Reply(status=said.status, headers=dict(said.headers), body=said.body)
+            token = {"X-Xet-Access-Token": self.token_said} if self.token_said else {}
+            return Reply(status=said.status, headers={**said.headers, **token}, body=said.body)
         reply = super().reply(request, fault)
         if not request.target.endswith(f"/resolve/{REVISION}/{WEIGHTS}") or reply.status >= 400:
             return reply
@@ -55,14 +60,15 @@ class XetHub(LoopbackHub):
             "X-Xet-Hash": self._storage.hash_of(WEIGHTS),
             "Link": f'<http://{request.host}{route}>; rel="xet-auth"',
         }
-        return replace(reply, headers=reply.headers | offer)
+        size = {"X-Linked-Size": str(self.size_said)} if self.size_said else {}
+        return replace(reply, headers=reply.headers | offer | size)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outside:
     """A hub, a Xet storage, and m43 between them."""
 
-    hub: LoopbackHub
+    hub: XetHub
     xet: XetServers
     world: World
     profile: Profile
@@ -77,10 +83,12 @@ class Outside:
         profile = replace(self.profile, deadlines=hurried)
         return download.fetch(self.run, self.world, profile, self.granted, see)
 
-    def refused(self, **deadlines: float) -> GateStoppedError:
+    def refused(
+        self, see: Callable[[Sight], None] = lambda sight: None, **deadlines: float
+    ) -> GateStoppedError:
         """Download, and expect that it does not succeed."""
         with pytest.raises(GateStoppedError) as raised:
-            self.fetch(**deadlines)
+            self.fetch(see, **deadlines)
         return raised.value
 
 
@@ -118,15 +126,13 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
             profile = replace(loaded, contract=contract, hub=settings)
             granted = auth.measure(world, profile)
             run = RunDir.create(tmp_path / "run")
-            return Outside(
-                hub=hub, xet=xet, world=world, profile=profile, granted=granted, run=run
-            )
+            return Outside(hub=hub, xet=xet, world=world, profile=profile, granted=granted, run=run)
 
         yield begin
 
 
-def left_over() -> list[int]:
-    """List the processes that a hub child of this process has left behind."""
+def children() -> list[int]:
+    """List the hub children of this process, and what they have started."""
     return list(marked(f"{os.getpid()}-hub"))
 
 
@@ -183,9 +189,12 @@ def test_a_transport_that_stands_still_is_ended_and_leaves_nothing(
 ) -> None:
     """Left alone, hf_xet waits five minutes for each read, and then asks again."""
     outside = start(trouble=trouble)
+    running: set[int] = set()
     begun = time.monotonic()
-    error = outside.refused(**deadlines)
+    error = outside.refused(lambda sight: running.update(children()), **deadlines)
     assert time.monotonic() - begun < 20.0
+    assert running
+    assert children() == []
     assert error.failure_class == FailureClass.TRANSFER_STALLED
     assert f"{outside.hub.endpoint}, by xet" in str(error)
     record = read_record(outside.run.process("download"), ProcessRecord)
@@ -194,11 +203,74 @@ def test_a_transport_that_stands_still_is_ended_and_leaves_nothing(
     storage = outside.xet.storage
     stalls = storage.storage_url if trouble is Trouble.STALLS_AFTER_HALF else storage.cas_url
     assert outside.xet.seen(stalls)
-    assert left_over() == []
 
 
-def test_a_storage_that_refuses(start: Start) -> None:
+def test_what_is_under_way_is_a_sign_of_life(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as the file's beginning is missing nothing is written, and yet it does not stand."""
+    outside = start()
+    storage, reply = outside.xet.storage, outside.xet.storage.reply
+    headers = {"Host": storage.cas_url.removeprefix("http://")}
+    headers["Authorization"] = f"Bearer {storage.access_token}"
+    told = reply("GET", f"/v1/reconstructions/{storage.hash_of(WEIGHTS)}", headers)
+    first, second, third = (term["hash"] for term in json.loads(told.body)["terms"])
+    delays_s = {first: 9.0, second: 3.0, third: 6.0}
+
+    def slow(method: str, path: str, headers: Mapping[str, str]) -> XetReply:
+        time.sleep(sum(delay for xorb, delay in delays_s.items() if xorb in path))
+        return reply(method, path, headers)
+
+    monkeypatch.setattr(storage, "reply", slow)
+    record = outside.fetch(silence_s=5.0)
+    assert (record.folder / WEIGHTS).read_bytes() == WEIGHT_BYTES
+    assert record.duration_s > 9.0
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have hf_xet ask once: it asks six times in 104 s otherwise."""
+
+    def environment(*args: Any, **options: Any) -> dict[str, str]:
+        made = hub_environment(*args, **options)
+        return made | {"HF_XET_CLIENT_RETRY_MAX_ATTEMPTS": "0"}
+
+    monkeypatch.setattr("m43.harness.hub_process.hub_environment", environment)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_storage_that_refuses_is_named_with_what_it_said(start: Start) -> None:
+    """hf_xet tells it in a text only; the host in it is the storage's, and not the hub's."""
     outside = start(trouble=Trouble.REFUSES)
-    error = outside.refused(silence_s=4.0)
-    print(error, outside.xet.seen())
-    assert 0
+    error = outside.refused()
+    assert error.failure_class == FailureClass.HUB_ERROR
+    assert str(error).startswith("localhost: found RuntimeError")
+    assert "503 Service Unavailable" in str(error)
+    assert [seen.status for seen in outside.xet.seen()] == [503]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_storage_that_is_not_there_is_unreachable(start: Start) -> None:
+    """Why no answer came, hf_xet does not tell: name, certificate, connection or time."""
+    outside = start()
+    outside.xet.storage.cas_url = "http://localhost:9"
+    error = outside.refused()
+    assert error.failure_class == FailureClass.HUB_UNREACHABLE
+    assert str(error).startswith("localhost: found RuntimeError")
+
+
+def test_an_access_token_that_is_refused_is_not_the_hubs_token(start: Start) -> None:
+    """The hub took the token and gave another, which the storage does not know."""
+    outside = start()
+    outside.hub.token_said = "xet_refused"
+    error = outside.refused()
+    assert error.failure_class == FailureClass.HUB_CLIENT_FAILED
+    assert "401 Unauthorized" in str(error)
+
+
+def test_a_file_that_grew_since_it_was_pinned_is_not_moved(start: Start) -> None:
+    """hf_xet would bring it whole: the hub says how long it is before a byte moves."""
+    outside = start()
+    outside.hub.size_said = len(WEIGHT_BYTES) + 1
+    error = outside.refused()
+    assert error.failure_class == FailureClass.NOT_THE_HUB
+    assert f"more than the {len(WEIGHT_BYTES):,} bytes of the file" in str(error)
+    assert outside.xet.seen() == ()

@@ -293,7 +293,7 @@ class XetServers:
         self._servers = [ThreadingHTTPServer(("127.0.0.1", 0), kind) for _ in range(2)]
         cas, store = (server.server_address[1] for server in self._servers)
         self.storage = XetStorage(
-            files, f"http://127.0.0.1:{cas}", f"http://localhost:{store}", **options
+            files, f"http://localhost:{cas}", f"http://127.0.0.1:{store}", **options
         )
 
     def seen(self, url: str = "") -> tuple[Seen, ...]:
