@@ -5,11 +5,13 @@ requests are hf_xet's own, which nobody here sees; the parent ends the child whe
 """
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from huggingface_hub import hf_hub_download, hf_hub_url
 from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
@@ -26,6 +28,11 @@ _SECONDS_BETWEEN_BEATS = 0.5
 _LONGEST_ERROR = 600
 # huggingface_hub repeats these by itself, after waiting. Source: 2.4, utils/_http.py.
 _REPEATED_STATUSES = (408, 429)
+# All that hf_xet tells of a failure is a text. Source: hf_xet 1.8.0, each of them raised.
+_OF_XET = "Task error: "
+_XET_STATUS = re.compile(r"HTTP status (?:client|server) error \((\d{3}) ")
+_XET_URL = re.compile(r"https?://[^\s)]+")
+_XET_NO_ANSWER = "error sending request for url"
 
 Beat = Callable[[Heartbeat], None]
 
@@ -127,6 +134,7 @@ class _Watch:
         describes = status < 300 or "x-linked-etag" in response.headers
         if response.request.method == "HEAD" and status < 400 and describes:
             self._require_commit(response.headers.get("x-repo-commit"))
+            self._require_size(response.headers)
 
     def see_error(self, error: Exception) -> None:
         """Keep what a request failed with: the client may ask again instead of telling."""
@@ -172,17 +180,25 @@ class _Watch:
                 f"the hub answers for commit {name or 'none'}, not for the pinned one"
             )
 
+    def _require_size(self, headers: Any) -> None:
+        # The client goes by this size. hf_xet brings that much, and does not heed what is raised
+        # in the course of it. Source: huggingface_hub 2.4, file_download.py.
+        size = headers.get("x-linked-size") or headers.get("content-length") or ""
+        if size.isdecimal() and int(size) > self._size_bytes:
+            raise _longer_than(self._size_bytes)
+
     def _failed(self, name: str, error: Exception) -> Failed:
         # What came before the second request tells why there would have been one.
         parts = [part for part in chain(error) if not isinstance(part, AskedAgainError)]
         first = parts[0] if parts else self._error or error
-        return Failed(
+        failed = Failed(
             name=name,
             text=told(f"{type(first).__name__}: {first}", _LONGEST_ERROR, self._secrets),
             causes=cause_names(first),
             status=self._status if self._status >= 400 else 0,
             host=told(self._host, _LONGEST_ERROR, self._secrets),
         )
+        return _failed_in_xet(failed, str(first)) if _OF_XET in str(first) else failed
 
     def _is_mine(self, request: Any) -> bool:
         token_for_xet = f"/api/models/{self._wanted.repo}/xet-read-token/"
@@ -237,7 +253,7 @@ def _meter(beats: _Beats, size_bytes: int) -> type:
         def update(self, n: float | None = 1) -> None:
             beats.move(int(n or 0))
             if beats.done > size_bytes:
-                raise AnswerTooLargeError(f"more than the {size_bytes:,} bytes of the file")
+                raise _longer_than(size_bytes)
 
         def update_transfer(self, n: float | None = 1) -> None:
             """Take what hf_xet has on the way: it is a sign of life, and not yet the file."""
@@ -247,6 +263,20 @@ def _meter(beats: _Beats, size_bytes: int) -> type:
             """Draw no speed either."""
 
     return Meter
+
+
+def _longer_than(size_bytes: int) -> AnswerTooLargeError:
+    return AnswerTooLargeError(f"more than the {size_bytes:,} bytes of the file")
+
+
+def _failed_in_xet(failed: Failed, text: str) -> Failed:
+    """Read out of hf_xet's words which host it was, and whether it answered, and what."""
+    status, url = _XET_STATUS.search(text), _XET_URL.search(text)
+    host = urlsplit(url[0]).hostname if url else None
+    # That the storage refuses (401, 403) says nothing of the hub's token or of the licence.
+    said = int(status[1]) if status and status[1].startswith(("429", "5")) else 0
+    causes = (*failed.causes, "ConnectError") if _XET_NO_ANSWER in text else failed.causes
+    return replace(failed, status=said, causes=causes, host=host or failed.host)
 
 
 def _digested(pinned: PinnedFile, path: Path, beats: _Beats) -> PinnedFile:
