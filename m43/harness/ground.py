@@ -17,7 +17,6 @@ from m43.harness.known_runs import require_whole_ledger
 from m43.harness.next_command import free_name
 from m43.harness.opening import contract_path, profile_differences, runs_folder, shown
 from m43.harness.recovery import is_closed
-from m43.harness.start_items import start_items
 from m43.harness.surroundings import (
     hubs_items,
     innocent,
@@ -54,7 +53,6 @@ def ground_items(
         _kind(profile),
         *_differences(profile, path, repository),
         _contract(repository),
-        *start_items(repository, profile.kind, environment),
         _free(profile, repository),
         writable("the runs can be written", runs_folder(repository), repository),
         temporary(repository),

@@ -18,6 +18,7 @@ from m43.harness.ground import ground_items
 from m43.harness.next_command import look_again, run_command
 from m43.harness.opening import shown
 from m43.harness.plan_items import plan_items
+from m43.harness.start_items import start_items
 from m43.harness.world import World, outside_world
 from m43.hub_record import AuthRecord
 from m43.profile import LOOPBACK_ENDPOINT, Profile
@@ -47,7 +48,9 @@ def look(
     with ThreadPoolExecutor(max_workers=2) as pool:
         asking = None if own_hub else pool.submit(auth.measure, world, profile)
         probing = pool.submit(_probe, world, profile, repository)
-        ground = ground_items(profile, path, repository, environment)
+        # A run that has begun knows the first by itself; the others it looks at again.
+        start = start_items(repository, profile.kind, environment)
+        ground = (*start, *ground_items(profile, path, repository, environment))
         training = data_lint.training_items(profile)
         evaluation = data_lint.evaluation_items(profile)
         asked = asking.result() if asking is not None else None
