@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -225,15 +226,66 @@ def test_what_is_under_way_is_a_sign_of_life(start: Start, monkeypatch: pytest.M
     assert record.duration_s > 9.0
 
 
+def set_hf_xet(monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:
+    """Give hf_xet settings that m43 passes to no child; a test need not wait or be large."""
+
+    def environment(*args: Any, **options: Any) -> dict[str, str]:
+        return hub_environment(*args, **options) | settings
+
+    monkeypatch.setattr("m43.harness.hub_process.hub_environment", environment)
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have hf_xet ask once: it asks six times in 104 s otherwise."""
+    set_hf_xet(monkeypatch, HF_XET_CLIENT_RETRY_MAX_ATTEMPTS="0")
 
-    def environment(*args: Any, **options: Any) -> dict[str, str]:
-        made = hub_environment(*args, **options)
-        return made | {"HF_XET_CLIENT_RETRY_MAX_ATTEMPTS": "0"}
 
-    monkeypatch.setattr("m43.harness.hub_process.hub_environment", environment)
+def test_a_file_is_told_in_parts_that_begin_within_a_chunk(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As files above 256 MB are."""
+    parts = {f"HF_XET_RECONSTRUCTION_{name}_RECONSTRUCTION_FETCH_SIZE" for name in ("MIN", "MAX")}
+    set_hf_xet(monkeypatch, **dict.fromkeys(parts, "100kb"))
+    outside = start()
+    record = outside.fetch()
+    assert (record.folder / WEIGHTS).read_bytes() == WEIGHT_BYTES
+    assert len(outside.xet.seen(f"{outside.xet.storage.cas_url}/v1/")) > 1
+
+
+@pytest.mark.parametrize(
+    ("url", "headers", "status"),
+    [
+        ("{cas}/v1/reconstructions/{hash}", {"Authorization": "Bearer {token}"}, 200),
+        ("{cas}/v1/reconstructions/{hash}", {}, 401),
+        ("{cas}/v1/reconstructions/{hash}", {"Authorization": "Bearer hf_other"}, 401),
+        ("{cas}/v1/reconstructions/" + "0" * 64, {"Authorization": "Bearer {token}"}, 404),
+        (
+            "{cas}/v1/reconstructions/{hash}",
+            {"Authorization": "Bearer {token}", "Range": f"bytes={len(WEIGHT_BYTES)}-"},
+            416,
+        ),
+        ("{xorb}", {}, 200),
+        ("{xorb}", {"Range": "bytes=8-99"}, 206),
+        ("{xorb}", {"Range": "bytes=99999999-"}, 416),
+        ("{xorb}", {"Authorization": "Bearer {token}"}, 400),
+        ("{xorb}x", {}, 403),
+        ("{cas}/xorbs/default/{hash}", {"Authorization": "Bearer {token}"}, 404),
+    ],
+)
+def test_the_storage_is_as_strict_as_the_protocol(
+    url: str, headers: dict[str, str], status: int
+) -> None:
+    """The token is for the CAS, the signature for the storage, and each has its own host."""
+    storage = XetStorage({WEIGHTS: WEIGHT_BYTES}, "https://cas", "https://transfer")
+    known = {"cas": "https://cas", "hash": storage.hash_of(WEIGHTS), "token": storage.access_token}
+    allowed = {"Host": "cas", "Authorization": f"Bearer {storage.access_token}"}
+    told = storage.reply("GET", f"/v1/reconstructions/{known['hash']}", allowed)
+    known["xorb"] = next(iter(json.loads(told.body)["fetch_info"].values()))[0]["url"]
+    parts = urlsplit(url.format(**known))
+    said = {name: value.format(**known) for name, value in headers.items()}
+    path = parts._replace(scheme="", netloc="").geturl()
+    assert storage.reply("GET", path, {"Host": parts.netloc, **said}).status == status
 
 
 @pytest.mark.usefixtures("impatient")
