@@ -83,6 +83,13 @@ faults-quick-outside: $(READY)
 faults-quick-inside: $(READY)
 	$(FAULTS) -m quick tests/faults $(addprefix --ignore=,$(OUTSIDE))
 
+.PHONY: world world-quick
+WORLD := $(BIN)/python -m pytest -p no:cacheprovider tests/world
+world: $(READY)  ## m43 in namespaces that answer under the real names, good worlds and bad ones; needs root
+	$(WORLD)
+world-quick: $(READY)  ## the part of it that CI has time for; it names what it leaves out; needs root
+	$(WORLD) -m quick
+
 real: $(PARITY_READY)  ## published weights: make real MODEL=FOLDER RUN=RUN_DIR
 	M43_REAL_MODEL="$(MODEL)" M43_REAL_RUN="$(RUN)" $(PARITY)/bin/python -m pytest -s tests/real
 
@@ -136,7 +143,7 @@ example:  ## submission_runs/example_rehearsal and README's pictures again, from
 verify-example: $(READY)  ## the example that is committed, every claim of it, its weights left out
 	$(BIN)/python -m m43 verify --without-weights submission_runs/example_rehearsal
 
-check: lint types contracts test rehearsal faults-quick coverage parity verify-example  ## what CI runs
+check: lint types contracts test rehearsal faults-quick world-quick coverage parity verify-example  ## what CI runs
 
 lock:  ## write requirements.lock again (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -101,7 +101,7 @@ class DownloadRecord:
     cache: Path  # where the files themselves lie
     revision: str
     files: tuple[PinnedFile, ...] = field(repr=False)  # digests recomputed from the bytes on disk
-    transport: Transport
+    transport: Transport  # by which they came; a hub may offer no Xet
     requests: int  # of m43's own client; those of hf_xet are not told
     bytes_moved: int  # 0 when the cache had everything
     duration_s: float

@@ -21,23 +21,23 @@ SENTENCES: Mapping[F, str] = {
     F.FILES_MISSING: "The pinned revision of {repo} lacks files that the profile names.",
     F.WRONG_MODEL: "What the hub at {endpoint} serves as {repo} is not the model that the contract "
     "describes.",
-    F.HUB_UNREACHABLE: "The hub at {endpoint} gave no answer.",
-    F.NAME_NOT_RESOLVED: "The name of the hub at {endpoint}, or of the storage that it sends to, "
-    "could not be resolved to an address.",
-    F.CERTIFICATE_NOT_TRUSTED: "What answers at {endpoint} shows a certificate that this machine "
-    "does not trust. Nothing was sent to it.",
-    F.PROXY_FAILED: "The proxy that is set for {endpoint} cannot be used.",
+    F.HUB_UNREACHABLE: "{asked} gave no answer.",
+    F.NAME_NOT_RESOLVED: "{asked} could not be asked: its name could not be resolved to an "
+    "address.",
+    F.CERTIFICATE_NOT_TRUSTED: "{asked} shows a certificate that this machine does not trust. "
+    "Nothing was sent to it.",
+    F.PROXY_FAILED: "{asked} could not be asked: the proxy that is set for it cannot be used.",
     F.OFFLINE_MODE: "The hub's client was told to stay offline. Nothing was asked.",
-    F.NOT_THE_HUB: "What answers at {endpoint} does not answer as the hub does.",
-    F.CONNECTION_LOST: "The connection to {endpoint}, or to the storage that it sends to, was lost "
-    "in the middle of an answer. Nothing is asked for a second time.",
+    F.NOT_THE_HUB: "{asked} does not answer as it should; something else may answer in its place.",
+    F.CONNECTION_LOST: "{asked} began to answer, and the connection was lost before the end. "
+    "Nothing is asked for a second time.",
     F.TRANSFER_STALLED: "What was asked of {endpoint} did not come to an end in time; m43 ended "
     "it {arrived}.",
     F.CACHE_UNUSABLE: "The Hugging Face cache could not be used.",
     F.HUB_CLIENT_FAILED: "The hub's client ended with an error that is none of the hub's and none "
     "of the network's.",
-    F.RATE_LIMITED: "The hub at {endpoint} takes no more requests for now.",
-    F.HUB_ERROR: "The hub at {endpoint} answered with an error of its own.",
+    F.RATE_LIMITED: "{asked} takes no more requests for now.",
+    F.HUB_ERROR: "{asked} answered with an error of its own.",
     F.DOWNLOAD_CORRUPT: "The downloaded files of {repo} are not, byte for byte, the pinned ones.",
     F.NO_VENV: "There is no virtual environment at {venv}.",
     F.BROKEN_VENV: "The virtual environment at {venv} does not work.",
@@ -85,6 +85,7 @@ def words(dossier: Dossier, stop: Stop) -> Mapping[str, str]:
         "kind": dossier.kind,
         "endpoint": auth.endpoint if auth else "the profile's endpoint",
         "account": (auth.account if auth else "") or "the token's account",
+        "asked": _asked(dossier, stop),
         "arrived": _arrived(dossier, stop),
         "repo": contract.repo if contract else "the model",
         "revision": contract.revision if contract else "the pinned revision",
@@ -121,6 +122,15 @@ def progress(dossier: Dossier, stop: Stop, child: Child) -> str:
         beat = child.heartbeat
         return f"{beat.done} of {beat.total} evaluation rows" if beat else "no evaluation row"
     return f"the beginning of gate {stop.gate}" if stop.gate else "the opening of the run"
+
+
+def _asked(dossier: Dossier, stop: Stop) -> str:
+    """Name who did not answer: the hub, or the storage that it sends to for its files."""
+    endpoint = dossier.auth.endpoint if dossier.auth else "the profile's endpoint"
+    host = stop.problems[0].where if stop.problems and stop.gate in ("venv", "train-300") else ""
+    if not host or host in endpoint:
+        return f"The hub at {endpoint}"
+    return f"The storage at {host}, where the hub sends for the model's files,"
 
 
 def _arrived(dossier: Dossier, stop: Stop) -> str:

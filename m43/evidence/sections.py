@@ -286,8 +286,8 @@ def transfer_words(record: DownloadRecord) -> str:
         return "0 bytes: every file lay in the cache"
     if record.transport == "xet":
         return (
-            f"{record.bytes_moved:,} bytes by Xet; hf_xet makes its requests by itself, and how "
-            "often it repeated one is not told; the rest lay in the cache"
+            f"{record.bytes_moved:,} bytes by Xet; hf_xet was told to repeat nothing, and makes "
+            "its requests unseen; the rest lay in the cache"
         )
     return (
         f"{record.bytes_moved:,} bytes by plain HTTP, in {record.requests} requests, none of them "

@@ -142,6 +142,8 @@ def hub_environment(
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_DISABLE_XET": "1" if transport == "http" else "0",
+        # hf_xet repeats by itself, for minutes. Source: hf_xet 1.8.0; with 0 it asked once.
+        "HF_XET_CLIENT_RETRY_MAX_ATTEMPTS": "0",
         # A store for all caches of a machine, outside the one that was named.
         "HF_HUB_DISABLE_SHARED_BLOBS": "1",
         **({} if outside else {"NO_PROXY": "*"}),

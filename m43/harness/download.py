@@ -78,7 +78,7 @@ def fetch(
         cache=fetched.arrivals[0].path.parent,
         revision=auth.revision,
         files=tuple(arrival.found for arrival in fetched.arrivals),
-        transport=request.transport,
+        transport=fetched.transport,
         requests=fetched.requests,
         unasked=fetched.unasked,
         bytes_moved=sum(arrival.bytes_moved for arrival in fetched.arrivals),

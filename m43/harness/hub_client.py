@@ -31,9 +31,10 @@ class CompressedAnswerError(Exception):
 class _Bounded(httpx2.SyncByteStream):
     """An answer's bytes, up to a bound."""
 
-    def __init__(self, stream: Any, most_bytes: int) -> None:
+    def __init__(self, stream: Any, most_bytes: int, on_bytes: Callable[[int], None]) -> None:
         self._stream = stream
         self._most_bytes = most_bytes
+        self._on_bytes = on_bytes
 
     def __iter__(self) -> Iterator[bytes]:
         seen = 0
@@ -43,6 +44,7 @@ class _Bounded(httpx2.SyncByteStream):
                 raise AnswerTooLargeError(
                     f"an answer of more than {self._most_bytes:,} bytes; the rest was not read"
                 )
+            self._on_bytes(len(piece))
             yield piece
 
     def close(self) -> None:
@@ -56,6 +58,7 @@ def hub_client(
     on_request: Callable[[Any], None],
     on_response: Callable[[Any], None],
     on_error: Callable[[Exception], None] = lambda error: None,
+    on_bytes: Callable[[Any, int], None] = lambda response, count: None,
     most_bytes: Callable[[Any], int] = lambda response: ANSWER_BYTES,
 ) -> Iterator[None]:
     """Have huggingface_hub's requests seen, timed out and bounded, until the block ends.
@@ -65,6 +68,7 @@ def hub_client(
         on_request: Sees each request before it is sent; what it raises keeps it from being sent.
         on_response: Sees each answer's status and headers before the library does.
         on_error: Sees what a request failed with, which the library may keep to itself.
+        on_bytes: Is told how many bytes of an answer's body have come.
         most_bytes: How long the body of an answer may be.
     """
 
@@ -73,7 +77,9 @@ def hub_client(
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("", "identity") and response.request.method != "HEAD":
             raise CompressedAnswerError(f"an answer in {encoding[:40]!r}, which was not asked for")
-        response.stream = _Bounded(response.stream, most_bytes(response))
+        response.stream = _Bounded(
+            response.stream, most_bytes(response), lambda count: on_bytes(response, count)
+        )
 
     class Watched(httpx2.Client):
         """huggingface_hub's client, and what its requests failed with."""

@@ -61,6 +61,7 @@ class Fetched:
     """Every file that was asked for, and how many requests m43's client made for them."""
 
     arrivals: tuple[Arrival, ...] = field(repr=False)
+    transport: Transport  # by which they came
     requests: int
     unasked: tuple[UnaskedRequest, ...] = field(repr=False)
 

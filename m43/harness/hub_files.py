@@ -20,6 +20,7 @@ from m43.evidence.hub_failure import cause_names, chain
 from m43.harness.hub_client import ANSWER_BYTES, AnswerTooLargeError, Others, hub_client
 from m43.harness.hub_exchange import Arrival, Failed, Fetched, HubRequest, told
 from m43.hub_record import PinnedFile
+from m43.profile import Transport
 from m43.records import Heartbeat
 
 TIMEOUT_S = 30.0
@@ -80,10 +81,16 @@ def fetch(
         on_request=watch.see_request,
         on_response=watch.see_response,
         on_error=watch.see_error,
+        on_bytes=watch.see_bytes,
         most_bytes=watch.most_bytes,
     ):
         arrivals = tuple(watch.arrive(pinned, token) for pinned in request.pinned)
-    return Fetched(arrivals=arrivals, requests=watch.requests, unasked=watch.others.requests)
+    return Fetched(
+        arrivals=arrivals,
+        transport=watch.transport if watch.requests else request.transport,
+        requests=watch.requests,
+        unasked=watch.others.requests,
+    )
 
 
 class _Watch:
@@ -101,6 +108,13 @@ class _Watch:
         self._host, self._status = "", 0
         self._error: Exception | None = None
         self._size_bytes = 0
+        # Whether this file, or any, is one that comes by Xet.
+        self._xet_file = self._by_xet = False
+
+    @property
+    def transport(self) -> Transport:
+        """How files came: a hub that offers no Xet is asked by plain HTTP."""
+        return "xet" if self._by_xet else "http"
 
     def see_request(self, request: Any) -> None:
         """Let each request for the file pass once.
@@ -135,16 +149,23 @@ class _Watch:
         if response.request.method == "HEAD" and status < 400 and describes:
             self._require_commit(response.headers.get("x-repo-commit"))
             self._require_size(response.headers)
+            # What the client decides by. Source: huggingface_hub 2.4, _download_to_tmp_and_move.
+            self._xet_file = self._wanted.transport == "xet" and "x-xet-hash" in response.headers
+            self._by_xet = self._by_xet or self._xet_file
 
     def see_error(self, error: Exception) -> None:
         """Keep what a request failed with: the client may ask again instead of telling."""
         if not isinstance(error, AskedAgainError):
             self._error = error
 
+    def see_bytes(self, response: Any, count: int) -> None:
+        """Count what has come of a file; the client shows it in pieces of 10 MB only."""
+        if _is_file(response):
+            self._beats.arrive(count)
+
     def most_bytes(self, response: Any) -> int:
         """Say how long an answer's body may be: as long as the file, if it is that."""
-        is_file = response.request.method == "GET" and int(response.status_code) in (200, 206)
-        return max(self._size_bytes if is_file else 0, ANSWER_BYTES)
+        return max(self._size_bytes if _is_file(response) else 0, ANSWER_BYTES)
 
     def arrive(self, pinned: PinnedFile, token: str) -> Arrival:
         """Bring one file, or find it in the cache; digest it.
@@ -155,6 +176,7 @@ class _Watch:
         url = hf_hub_url(wanted.repo, name, revision=wanted.revision, endpoint=wanted.endpoint)
         self._addresses, self._size_bytes = {url}, pinned.size_bytes
         self._host, self._status, self._error = "", 0, None
+        self._xet_file = False
         self._beats.begin(f"download {name}", pinned.size_bytes)
         try:
             text = hf_hub_download(
@@ -165,9 +187,9 @@ class _Watch:
                 endpoint=wanted.endpoint,
                 token=token,
                 etag_timeout=TIMEOUT_S,
-                tqdm_class=_meter(self._beats, pinned.size_bytes),
+                tqdm_class=_meter(self._beats, pinned.size_bytes, lambda: self._xet_file),
             )
-            path, moved = Path(text), self._beats.done
+            path, moved = Path(text), self._beats.written
             self._beats.begin(f"digest {name}", pinned.size_bytes)
             found = _digested(pinned, path, self._beats)
         except Exception as error:
@@ -205,6 +227,10 @@ class _Watch:
         return str(request.url) in self._addresses or request.url.path.startswith(token_for_xet)
 
 
+def _is_file(response: Any) -> bool:
+    return response.request.method == "GET" and int(response.status_code) in (200, 206)
+
+
 class _Beats:
     """Tells where the download is, no oftener than useful. Nothing beats but what moves."""
 
@@ -213,16 +239,30 @@ class _Beats:
         self._number = 0
         self._at = -float("inf")
         self._phase, self._total = "", 0
-        self.done = 0
+        self._arrived = self.written = 0
+
+    @property
+    def done(self) -> int:
+        """The bytes of the file that have come: from the network, or to the disk by another way."""
+        return max(self.written, min(self._arrived, self._total))
 
     def begin(self, phase: str, total: int) -> None:
         """Begin with a file."""
-        self._phase, self._total, self.done = phase, total, 0
+        self._phase, self._total = phase, total
+        self._arrived = self.written = 0
         self._say()
 
-    def move(self, size_bytes: int) -> None:
-        """Take what has come."""
-        self.done += size_bytes
+    def arrive(self, size_bytes: int) -> None:
+        """Take what has come from the network."""
+        self._arrived += size_bytes
+        self._say_at_times()
+
+    def write(self, size_bytes: int) -> None:
+        """Take what has been written to the disk, or read from it."""
+        self.written += size_bytes
+        self._say_at_times()
+
+    def _say_at_times(self) -> None:
         if time.monotonic() - self._at >= _SECONDS_BETWEEN_BEATS:
             self._say()
 
@@ -241,7 +281,7 @@ class _Beats:
         )
 
 
-def _meter(beats: _Beats, size_bytes: int) -> type:
+def _meter(beats: _Beats, size_bytes: int, by_xet: Callable[[], bool]) -> type:
     """Make the class that huggingface_hub shows its progress to, for either transport."""
 
     class Meter(tqdm):
@@ -251,13 +291,14 @@ def _meter(beats: _Beats, size_bytes: int) -> type:
             super().__init__(*args, **(kwargs | {"disable": True}))
 
         def update(self, n: float | None = 1) -> None:
-            beats.move(int(n or 0))
-            if beats.done > size_bytes:
+            beats.write(int(n or 0))
+            if beats.written > size_bytes:
                 raise _longer_than(size_bytes)
 
         def update_transfer(self, n: float | None = 1) -> None:
-            """Take what hf_xet has on the way: it is a sign of life, and not yet the file."""
-            beats.move(0)
+            """Take what hf_xet has received; of plain HTTP the stream itself has told."""
+            if by_xet():
+                beats.arrive(int(n or 0))
 
         def set_transfer_postfix_str(self, *args: Any, **kwargs: Any) -> None:
             """Draw no speed either."""
@@ -289,7 +330,7 @@ def _digested(pinned: PinnedFile, path: Path, beats: _Beats) -> PinnedFile:
     with path.open("rb") as file:
         while piece := file.read(_CHUNK_BYTES):
             digest.update(piece)
-            beats.move(len(piece))
+            beats.write(len(piece))
     return PinnedFile(
         name=pinned.name, size_bytes=size, digest_kind=kind, digest=digest.hexdigest()
     )

@@ -142,7 +142,7 @@ BAD: tuple[Circumstance, ...] = (
         black_holes=(STORAGE,),
         gate="train-300",
         failure_class=F.HUB_UNREACHABLE,
-        words=STORAGE,
+        words=f"The storage at {STORAGE}",
     ),
     Circumstance(
         name="CAS black-holed",
@@ -202,7 +202,7 @@ BAD: tuple[Circumstance, ...] = (
         manners={STORAGE: "cut"},
         gate="train-300",
         failure_class=F.CONNECTION_LOST,
-        words="was lost in the middle of an answer",
+        words="the connection was lost before the end",
         quick=True,
     ),
     Circumstance(
@@ -231,7 +231,7 @@ BAD: tuple[Circumstance, ...] = (
         manners={HUB: "portal"},
         gate="auth",
         failure_class=F.NOT_THE_HUB,
-        words="does not answer as the hub does",
+        words="does not answer as it should",
         quick=True,
     ),
     Circumstance(
@@ -239,7 +239,7 @@ BAD: tuple[Circumstance, ...] = (
         manners={HUB: "portal by redirect"},
         gate="auth",
         failure_class=F.NOT_THE_HUB,
-        words="does not answer as the hub does",
+        words="does not answer as it should",
     ),
     Circumstance(
         name="answers that trickle",

@@ -27,6 +27,7 @@ class Report:
     ended: tuple[Ended, ...]
     seen: tuple[tuple[str, str, str], ...]  # host, method and path of each request
     asked_resolver: tuple[str, ...]
+    elsewhere: int  # connections to addresses that are nobody's
     left: tuple[str, ...]  # command lines of processes that were still there at the end
 
 
@@ -70,5 +71,6 @@ def stage(order: dict[str, Any], folder: Path) -> Report:
         ended=tuple(Ended(status=each["status"], output=each["output"]) for each in told["ended"]),
         seen=tuple((host, method, path) for host, method, path in told["seen"]),
         asked_resolver=tuple(told["asked_resolver"]),
+        elsewhere=told["elsewhere"],
         left=tuple(told["left"]),
     )

@@ -135,7 +135,7 @@ class Server(ThreadingHTTPServer):
     def server_bind(self) -> None:
         """Bind without looking the address's name up."""
         # Without http.server's own, which asks a resolver for the name of the address.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self.socket.bind(self.server_address)
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[misc]
 

@@ -16,7 +16,7 @@ from m43.rehearsal.repository import ServedRepository
 from m43.rehearsal.toy_gemma import REPO, REVISION
 from tests.world.certificates import write_certificates
 from tests.world.circumstances import BAD, CAS, GOOD, HUB, NAMES, STORAGE, TRANSFER, Circumstance
-from tests.world.network import Proxy, black_hole, silent_resolver
+from tests.world.network import Elsewhere, Proxy, black_hole, silent_resolver
 from tests.world.servers import Outside, Server
 from tests.world.xet import XetStorage
 
@@ -42,6 +42,8 @@ def main(order_path: Path, report_path: Path) -> None:
             storage_url=f"https://{TRANSFER}",
         ),
     )
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    elsewhere = Elsewhere()
     kept, variables, asked = _set_up(circumstance, outside, folder)
     ended = []
     for number, words in enumerate(order["commands"]):
@@ -50,6 +52,7 @@ def main(order_path: Path, report_path: Path) -> None:
         "ended": ended,
         "seen": [[seen.host, seen.method, seen.path] for seen in outside.seen],
         "asked_resolver": asked,
+        "elsewhere": elsewhere.count(),
         "left": _left_running(),
     }
     report_path.write_text(json.dumps(report))
@@ -60,7 +63,6 @@ def _set_up(
     circumstance: Circumstance, outside: Outside, folder: Path
 ) -> tuple[list[object], dict[str, str], list[str]]:
     """Start everything; give what must be kept, what the engineer has set, what was looked up."""
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     certificates = write_certificates(folder / "tls", NAMES, circumstance.certificate)
     asked: list[str] = []
     kept: list[object] = []

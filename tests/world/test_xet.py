@@ -19,8 +19,9 @@ from m43.harness.child_environment import hub_environment
 from m43.harness.guardian import marked
 from m43.harness.process import Sight
 from m43.harness.world import World
+from m43.hub_record import AuthRecord, DownloadRecord
 from m43.profile import Profile, Transport
-from m43.records import AuthRecord, DownloadRecord, ProcessRecord
+from m43.records import ProcessRecord
 from m43.rehearsal.faults import Fault
 from m43.rehearsal.hub import LoopbackHub
 from m43.rehearsal.reply import Reply, Request
@@ -235,12 +236,6 @@ def set_hf_xet(monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:
     monkeypatch.setattr("m43.harness.hub_process.hub_environment", environment)
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have hf_xet ask once: it asks six times in 104 s otherwise."""
-    set_hf_xet(monkeypatch, HF_XET_CLIENT_RETRY_MAX_ATTEMPTS="0")
-
-
 def test_a_file_is_told_in_parts_that_begin_within_a_chunk(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,7 +283,6 @@ def test_the_storage_is_as_strict_as_the_protocol(
     assert storage.reply("GET", path, {"Host": parts.netloc, **said}).status == status
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_storage_that_refuses_is_named_with_what_it_said(start: Start) -> None:
     """hf_xet tells it in a text only; the host in it is the storage's, and not the hub's."""
     outside = start(trouble=Trouble.REFUSES)
@@ -299,7 +293,6 @@ def test_a_storage_that_refuses_is_named_with_what_it_said(start: Start) -> None
     assert [seen.status for seen in outside.xet.seen()] == [503]
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_storage_that_is_not_there_is_unreachable(start: Start) -> None:
     """Why no answer came, hf_xet does not tell: name, certificate, connection or time."""
     outside = start()
