@@ -99,7 +99,7 @@ def test_the_key_of_somebody_else_does_not_verify_it(sealed: RunDir, keys: Path)
 
 def forge(run: RunDir) -> None:
     """Change a record and seal everything again, as somebody would who has no key."""
-    edit("train.json", "900000", "900001")(run)
+    edit("train.json", "600000", "600001")(run)
     reseal(run)
 
 
@@ -162,7 +162,7 @@ def test_a_folder_that_does_not_hold_is_not_signed(
 ) -> None:
     """A signature would lend it a word that it does not deserve."""
     run = write_good_run(tmp_path)
-    edit("train.json", "900000", "900001")(run)
+    edit("train.json", "600000", "600001")(run)
 
     assert command.main(["seal", "--key", str(keys / "mine"), str(run.path)]) == 1
 

@@ -77,7 +77,7 @@ def swap(run: RunDir) -> None:
         pytest.param(edit("MANIFEST.sha256", "a", "b"), "MANIFEST.sha256", id="manifest"),
         pytest.param(edit("auth.json", "engineer", "somebody"), "auth.json", id="auth"),
         pytest.param(edit("venv.json", "3.11.9", "3.11.8"), "venv.json", id="venv"),
-        pytest.param(edit("train.json", "900000", "900001"), "train.json", id="train"),
+        pytest.param(edit("train.json", "600000", "600001"), "train.json", id="train"),
         pytest.param(drop_line("training_metrics.jsonl"), "training_metrics.jsonl", id="step"),
         pytest.param(drop_line("predictions.jsonl"), "predictions.jsonl", id="prediction"),
         pytest.param(edit("evaluation_results.json", "60", "61"), "evaluation_results", id="score"),

@@ -55,6 +55,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setattr(traces, "_PROCESSES", tmp_path / "nowhere")
+    # Whether pytest starts has tests of its own; a run that begins knows it.
+    monkeypatch.setattr(preflight, "start_items", lambda *words: ())
     monkeypatch.setattr(preflight.venv, "measure", _no_environment)
     monkeypatch.setattr(preflight.auth, "measure", _unasked_hub)
     return folder

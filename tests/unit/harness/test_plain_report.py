@@ -20,7 +20,7 @@ def test_what_was_printed_and_logged_is_clean() -> None:
 
     make_plain(found, (SECRET,))
 
-    assert found.sections == [("Captured log call", "GET https://u:[REDACTED]@hub")]
+    assert found.sections == [("Captured log call", "GET https://[REDACTED]@hub")]
 
 
 def test_a_traceback_with_a_secret_becomes_plain_text() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.harness.conftest import FILES, REPO, REVISION, TOKEN, StartWorld
+from tests.unit.harness.conftest import FILES, REPO, REVISION, TOKEN, WEIGHT_BYTES, StartWorld
 from tests.unit.harness.copied_tree import CopiedTree
 from tests.unit.harness.test_runs import the_run
 
@@ -113,6 +113,9 @@ def test_the_cache_in_the_checkout_is_no_change_of_it(
         (r'device_kind = ".*"', 'device_kind = "cpu"'),
         (r'endpoint = ".*"', f'endpoint = "{hub.endpoint}"'),
         (r"files = \[[^]]*\]", f"files = {json.dumps(FILES)}"),
+        # The model that is promised is the one that this hub and the quick child have.
+        (r"parameters = .*", "parameters = 639_616"),
+        (r"(?s)file_bytes\]\n.*?\n\n", f'file_bytes]\n"{FILES[-1]}" = {len(WEIGHT_BYTES)}\n\n'),
         (r'path = ".*"', 'path = "self"'),
     ):
         text = re.sub(pattern, value, text, count=1)

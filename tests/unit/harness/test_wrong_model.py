@@ -11,7 +11,6 @@ from m43.errors import FailureClass
 from m43.evidence.checks import auth_checks, failing
 from m43.evidence.plan_checks import plan_checks
 from m43.harness import auth, plan
-from m43.harness.interruption import Interruption
 from m43.plan_record import PlanRecord
 from m43.profile import Profile
 from tests.unit.evidence.good_records import venv_record
@@ -95,7 +94,6 @@ def planned(start_world: StartWorld, profile: Profile, tmp_path: Path) -> PlanRe
         replace(venv_record(), interpreter=sys.executable),
         run_folder=tmp_path / "runs" / "one",
         repository=Path(plan.__file__).parents[2],
-        interruption=Interruption(),
     )
 
 
