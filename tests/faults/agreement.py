@@ -18,10 +18,7 @@ def assert_agreement(tree: FaultTree, name: str, **variables: str) -> None:
         variables: What was set for it.
     """
     run = RunDir(tree.folder_of(name))
-    words = ("-m", "m43", "checklist", "--m43-profile", str(tree.profile), "--m43-run", "next")
-    answer = tree.python(*words, "--json", **variables)
-    groups = {group["gate"]: group["items"] for group in json.loads(answer.stdout)["groups"]}
-    assert answer.returncode != 0, answer.stdout
+    groups = _looked(tree, **variables)
     profile = run.read_profile()
     said = _states(auth_checks(read_record(run.auth, AuthRecord), profile))
     seen = {item["name"]: item["state"] for item in groups["auth"]}
@@ -30,6 +27,20 @@ def assert_agreement(tree: FaultTree, name: str, **variables: str) -> None:
         found = _states(venv_checks(read_record(run.venv, VenvRecord), profile))
         looked = {item["name"]: item["state"] for item in groups["venv"]}
         assert {check: looked[check] for check in found} == found
+
+
+def assert_named_before(tree: FaultTree, gate: str, words: str) -> None:
+    """Look as a person would have before the run, and find what stopped it, in its words."""
+    refused = [item["found"] for item in _looked(tree)[gate] if item["state"] == "NO"]
+    assert any(words in found for found in refused), refused
+
+
+def _looked(tree: FaultTree, **variables: str) -> dict[str, list[dict[str, str]]]:
+    """Give the checklist's items by gate; one that says READY is no agreement."""
+    words = ("-m", "m43", "checklist", "--m43-profile", str(tree.profile), "--m43-run", "next")
+    answer = tree.python(*words, "--json", **variables)
+    assert answer.returncode != 0, answer.stdout
+    return {group["gate"]: group["items"] for group in json.loads(answer.stdout)["groups"]}
 
 
 def _states(checks: tuple[Check, ...]) -> dict[str, str]:

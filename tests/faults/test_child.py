@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from tests.faults import matrix
+from tests.faults.agreement import assert_named_before
 from tests.faults.cgroup import MemoryGroup
 from tests.faults.conftest import Starter
 from tests.faults.matrix import Case
@@ -70,4 +71,6 @@ def test_a_child_that_fails_leaves_the_truth(case: Case, tree: FaultTree, begin:
     begun = time.monotonic()
     status = rehearsal.end()
     assert time.monotonic() - begun < 380
+    if case.gate == "venv":
+        assert_named_before(tree, "venv", case.words[0])
     matrix.enter(case, examine(rehearsal, status, case.closer))
