@@ -102,12 +102,16 @@ NOT_MEANT = {
 }
 
 
-@pytest.mark.quick
-def test_a_rehearsal_sends_nothing_anywhere_but_to_its_own_hub(engineer: Engineer) -> None:
+@pytest.mark.parametrize("circumstance", cases(GOOD[:4]))
+def test_a_rehearsal_sends_nothing_anywhere_but_to_its_own_hub(
+    engineer: Engineer, circumstance: Circumstance
+) -> None:
     """From a fresh home, whatever is set for the outside: no name looked up, no connection."""
+    if circumstance is not GOOD[0]:
+        engineer.tree.with_quick_child()
     variables = [f"{name}={value}" for name, value in NOT_MEANT.items()]
     command = ["env", *variables, sys.executable, "-m", "pytest", "acceptance", "-m", "rehearsal"]
-    report = engineer.go(GOOD[0], command)
+    report = engineer.go(circumstance, command)
     (ran,) = report.ended
     assert ran.status == 0, ran.output
     assert report.seen == ()
