@@ -97,7 +97,10 @@ def _option_problems(asked: Asked, repository: Path) -> Iterator[str]:
             "leave it away"
         )
     yield from _missing_plugin_problems(asked)
-    yield from stranger_problems(asked.strange_plugins)
+    # Without a folder pytest loads the conftests of pytest.ini's testpaths: nobody asked for them.
+    named = asked.named
+    strange = (name for name in asked.strange_plugins if named or "conftest.py" not in name)
+    yield from stranger_problems(tuple(strange))
     if asked.optimized:
         yield "found Python without asserts (-O or PYTHONOPTIMIZE), expected asserts: run without"
     if not asked.rewritten:

@@ -55,6 +55,10 @@ def test_the_whole_contract_is_let_through(marker: str, arguments: tuple[str, ..
             {"named": False, "arguments": ("tests/unit",)},
             "found no folder, expected acceptance: py",
         ),
+        (
+            {"named": False, "arguments": ("tests/unit",), "strange_plugins": ("a conftest.py",)},
+            "found no folder, expected acceptance: py",
+        ),
         ({"folder": Path("/other")}, "found /other/acceptance, expected /repository/acceptance"),
         ({"blocked_plugins": ("html", "timeout")}, "plugin 'html', 'timeout' switched off"),
         (
