@@ -31,7 +31,9 @@ from tests.world.xet import CHUNK_BYTES, Trouble, XetReply, XetServers, XetStora
 
 REPO = "m43/toy"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
-TOKEN = "hf_" + "t" * 34
+pytestmark = pytest.mark.quick
+
+TOKEN = "hf_" + "NoHubHasEverIssuedThisTokenOfTests"
 WEIGHTS = "model.safetensors"
 FILES = ("config.json", "tokenizer.json", WEIGHTS)
 # Four chunks and a half, no two of them alike, so that none can stand in another's place.
