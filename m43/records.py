@@ -211,7 +211,7 @@ class TrainRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessRecord:
-    """How a child ended, as its parent saw it. `train.process.json`, `eval.process.json`."""
+    """How a child ended, as its parent saw it. `train.process.json`, also for download and eval."""
 
     command: tuple[str, ...] = field(repr=False)
     exit_status: int  # negative: the signal that ended it
@@ -220,7 +220,7 @@ class ProcessRecord:
     ended_by_parent: Literal["no", "deadline", "silence", "interrupt"]
     oom_kills: int  # rise of the kernel's counter while the child ran
     last_phase: str
-    steps_seen: int  # optimizer steps, or evaluation rows, that the parent watched go by
+    steps_seen: int  # optimizer steps, rows, or bytes of a file, that the parent watched go by
     variables: tuple[str, ...] = field(repr=False)  # names in the child's environment
 
 
@@ -235,7 +235,7 @@ class ChildError:
 
 @dataclass(frozen=True, kw_only=True)
 class Heartbeat:
-    """Where a child is now. `train.heartbeat.json`, `eval.heartbeat.json`, replaced as it goes."""
+    """Where a child is now. `train.heartbeat.json`, also for download and eval; replaced."""
 
     phase: str
     done: int

@@ -149,7 +149,6 @@ _ACTIONS: dict[FailureClass, str] = {
     FailureClass.CACHE_UNUSABLE: "look at the Hugging Face cache and its rights",
     FailureClass.HUB_CLIENT_FAILED: "read the error; the hub's client ended with it",
     FailureClass.DISK_FULL: "free space for the Hugging Face cache",
-    FailureClass.DOWNLOAD_CORRUPT: "report this as an error of m43",
 }
 
 

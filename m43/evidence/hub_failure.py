@@ -23,7 +23,6 @@ CLASS_OF_CAUSE: Mapping[str, F] = {
     "AnswerTooLargeError": F.NOT_THE_HUB,
     "CompressedAnswerError": F.NOT_THE_HUB,
     "OtherCommitError": F.HUB_ERROR,
-    "DownloadCorruptError": F.DOWNLOAD_CORRUPT,
     # What lies behind a connection that is not made, before the connection's own error.
     "SSLCertVerificationError": F.CERTIFICATE_NOT_TRUSTED,
     "SSLError": F.CERTIFICATE_NOT_TRUSTED,

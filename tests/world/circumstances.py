@@ -154,6 +154,15 @@ BAD: tuple[Circumstance, ...] = (
         words="standing still",
     ),
     Circumstance(
+        name="xorbs black-holed",
+        transport="xet",
+        black_holes=(TRANSFER,),
+        deadlines=_QUIET,
+        gate="train-300",
+        failure_class=F.TRANSFER_STALLED,
+        words="standing still",
+    ),
+    Circumstance(
         name="CAS that never answers",
         transport="xet",
         manners={CAS: "never answers"},
