@@ -74,6 +74,8 @@ SENTENCES: Mapping[F, str] = {
     "the model or the machine.",
 }
 
+_PYTHON = "/bin/python"
+
 
 def words(dossier: Dossier, stop: Stop) -> Mapping[str, str]:
     """Give the run's facts that the sentences and the actions name."""
@@ -89,7 +91,7 @@ def words(dossier: Dossier, stop: Stop) -> Mapping[str, str]:
         "arrived": _arrived(dossier, stop),
         "repo": contract.repo if contract else "the model",
         "revision": contract.revision if contract else "the pinned revision",
-        "venv": (venv.path if venv else "") or (profile.venv.path if profile else "(not known)"),
+        "venv": _environment(dossier, stop),
         "interpreter": venv.interpreter if venv else "the environment's python",
         "promised_device": (
             f"{contract.platform}:{contract.device_kind}" if contract else "the contract's device"
@@ -138,6 +140,16 @@ def _arrived(dossier: Dossier, stop: Stop) -> str:
     if stop.gate != "train-300" or beat is None:
         return "before its last answer"
     return f"at {beat.done:,} of {beat.total:,} bytes ({beat.phase})"
+
+
+def _environment(dossier: Dossier, stop: Stop) -> str:
+    """Name the environment's folder; where nobody could ask it, by the interpreter it lacks."""
+    if dossier.venv is not None and dossier.venv.path:
+        return dossier.venv.path
+    places = [problem.where for problem in stop.problems if problem.where.endswith(_PYTHON)]
+    if places:
+        return places[0].removesuffix(_PYTHON)
+    return dossier.profile.venv.path if dossier.profile else "(not known)"
 
 
 def _requirements(dossier: Dossier) -> str:

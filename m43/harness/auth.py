@@ -42,7 +42,7 @@ def measure(
     """
     begun = time.monotonic()
     if world.token.source != ACCEPTED_SOURCE or flaw(world.token):
-        return record_of(world, profile, replace(_NOTHING, asking=""), 0.0)
+        return ask_nothing(world, profile)
     outcome = run_hub_child(
         "ask",
         hub_request(world, profile),
@@ -51,6 +51,11 @@ def measure(
         see=see,
     )
     return record_of(world, profile, _whole(outcome, profile), time.monotonic() - begun)
+
+
+def ask_nothing(world: World, profile: Profile) -> AuthRecord:
+    """Record what is known without a request: the token, and that nothing was asked."""
+    return record_of(world, profile, replace(_NOTHING, asking=""), 0.0)
 
 
 def _whole(outcome: Outcome, profile: Profile) -> Asked:

@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from m43.errors import Problem
+from m43.errors import FailureClass, Problem
 
 _PROXY = "an address such as http://127.0.0.1:3128"
 _CERTIFICATES = "certificates in PEM, as the hub's client reads them"
@@ -53,6 +53,15 @@ def connection_problems(
 ) -> tuple[Problem, ...]:
     """List what in the environment keeps the hub's client from being made or from being any use."""
     return (*_proxy_problems(environment, socks), *_certificate_problems(environment))
+
+
+def connection_refused(environment: Mapping[str, str]) -> FailureClass | None:
+    """Give the class of a run whose client cannot be made; None where it can."""
+    if any(_proxy_problems(environment, has_socks)):
+        return FailureClass.PROXY_FAILED
+    if any(_certificate_problems(environment)):
+        return FailureClass.CERTIFICATE_NOT_TRUSTED
+    return None
 
 
 def _proxy_problems(environment: Mapping[str, str], socks: Callable[[], bool]) -> Iterator[Problem]:

@@ -31,6 +31,7 @@ def plan_items(
     repository: Path,
     asked: AuthRecord | None,
     found: VenvRecord | None,
+    refused: FailureClass | None = None,
 ) -> tuple[Item, ...]:
     """Plan the run as the venv gate will, if hub and environment admit it.
 
@@ -40,12 +41,13 @@ def plan_items(
         repository: The working tree.
         asked: What the hub said; None for a rehearsal, which has not started its own yet.
         found: What the environment is; None if there is none.
+        refused: Why the hub's client could not be made, as a class; None if it could.
     """
     if profile.hub.endpoint == LOOPBACK_ENDPOINT:
         text = "it takes the toy's config.json, which the rehearsal's own hub serves"
         expected = _EXPECTED[_PLANNED]
         return (Item(name=_PLANNED, state="at the gate", found=text, expected=expected, action=""),)
-    cause = _obstacle(profile, asked, found)
+    cause = refused or _obstacle(profile, asked, found)
     if cause is not None or asked is None or found is None:
         return _unplanned(cause or FailureClass.NO_VENV)
     try:

@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from m43.errors import GateStoppedError
+from m43.errors import FailureClass, GateStoppedError
 from m43.evidence.checks import Check, auth_checks, venv_checks
 from m43.evidence.gate_titles import gate_title
 from m43.harness import auth, data_lint, requirements, venv
 from m43.harness.checklist import Checklist, Group, Item, is_ready, item_of, note
+from m43.harness.connection import connection_refused
 from m43.harness.ground import ground_items
 from m43.harness.next_command import look_again, run_command
 from m43.harness.opening import shown
@@ -46,7 +47,10 @@ def look(
     # The hub, a child and the rows have nothing to wait for in each other. The threads live as
     # long as the child does: the kernel ends it with the thread that started it.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        asking = None if own_hub else pool.submit(auth.measure, world, profile)
+        # A client that cannot be made would only say the same again.
+        refused = None if world.hub_is_here else connection_refused(environment)
+        ask = auth.measure if refused is None else auth.ask_nothing
+        asking = None if own_hub else pool.submit(ask, world, profile)
         probing = pool.submit(_probe, world, profile, repository)
         # A run that has begun knows the first by itself; the others it looks at again.
         start = start_items(repository, profile.kind, environment)
@@ -56,10 +60,10 @@ def look(
         asked = asking.result() if asking is not None else None
         found, stopped = probing.result()
     environment_items = _venv_items(found, stopped, profile, repository)
-    planned = plan_items(world, profile, repository, asked, found)
+    planned = plan_items(world, profile, repository, asked, found, refused)
     groups = (
         Group(gate="ground", title="Before the first gate", items=ground),
-        _group("auth", _auth_items(asked, profile)),
+        _group("auth", _auth_items(asked, profile, refused)),
         _group("venv", (*environment_items, *planned)),
         _group("train-300", training),
         _group("eval", evaluation),
@@ -90,11 +94,18 @@ def _probe(
         return None, stopped
 
 
-def _auth_items(asked: AuthRecord | None, profile: Profile) -> tuple[Item, ...]:
+def _auth_items(
+    asked: AuthRecord | None, profile: Profile, refused: FailureClass | None
+) -> tuple[Item, ...]:
     if asked is None:
         text = "a rehearsal starts its own hub and makes its own token"
         return (note("the hub", text),)
-    return tuple(item_of(check) for check in auth_checks(asked, profile))
+    checks = auth_checks(asked, profile)
+    if refused is not None and checks[0].holds:
+        checks = tuple(
+            check if check.checked else replace(check, failure_class=refused) for check in checks
+        )
+    return tuple(map(item_of, checks))
 
 
 def _venv_items(

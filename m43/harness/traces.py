@@ -7,7 +7,7 @@ them is the checkout itself, or meets what the run is about, no run begins.
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,9 +127,43 @@ def _session(processes: Path) -> Iterator[Path]:
     while parent in known and parent not in ancestors:
         ancestors.add(parent)
         parent = known[parent][0]
+    readers = _readers(processes, mine, known)
     for name, (_, its_session) in known.items():
-        if name == mine or name in ancestors or its_session == session != "0":
+        same = its_session == session != "0"
+        if name == mine or name in ancestors or name in readers or same:
             yield processes / name
+
+
+def _readers(processes: Path, mine: str, known: Iterable[str]) -> set[str]:
+    """Find who reads what a process writes, and so on down the pipeline.
+
+    In a container that was entered from outside, the kernel names no session (0), so that a
+    pipeline is told by its pipes alone.
+    """
+    pipes = {name: _pipes(processes / name) for name in known}
+    found: set[str] = set()
+    waiting = [mine]
+    while waiting:
+        _, written = pipes.get(waiting.pop(), (frozenset(), frozenset()))
+        further = [name for name in pipes if name not in found and pipes[name][0] & written]
+        found.update(further)
+        waiting += further
+    return found
+
+
+def _pipes(process: Path) -> tuple[frozenset[str], frozenset[str]]:
+    """Name the pipes that a process can read from, and those that it can write to."""
+    read: set[str] = set()
+    written: set[str] = set()
+    try:
+        for entry in (process / "fd").iterdir():
+            name = str(entry.readlink())
+            if name.startswith("pipe:"):
+                (written if _is_written(process, entry.name) else read).add(name)
+    except OSError:
+        # It has ended, or is another person's.
+        pass
+    return frozenset(read), frozenset(written)
 
 
 def _origin(process: Path) -> tuple[str, str]:

@@ -1,12 +1,16 @@
 """Whether the checklist says of a world what the gates have said of it in a run."""
 
 import json
+import re
 
 from m43.evidence.checks import Check, auth_checks, venv_checks
 from m43.hub_record import AuthRecord
 from m43.records import VenvRecord
 from m43.run_dir import RunDir, read_record
 from tests.faults.tree import FaultTree
+
+# Two requests of one cause have identifiers, times and ports of their own.
+_DIFFERENT = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d+(\.\d+)? s\b|:\d{4,5}\b")
 
 
 def assert_agreement(tree: FaultTree, name: str, **variables: str) -> None:
@@ -17,16 +21,23 @@ def assert_agreement(tree: FaultTree, name: str, **variables: str) -> None:
         name: Of the run, which has ended at gate auth or venv.
         variables: What was set for it.
     """
-    run = RunDir(tree.folder_of(name))
-    groups = _looked(tree, **variables)
+    assert_same_checks(RunDir(tree.folder_of(name)), _looked(tree, **variables))
+
+
+def assert_same_checks(run: RunDir, groups: dict[str, list[dict[str, str]]]) -> None:
+    """Hold every check of gate auth and venv that a run made against the item of a checklist.
+
+    Args:
+        run: One that ended at gate auth or venv.
+        groups: The checklist's items, by gate.
+    """
     profile = run.read_profile()
-    said = _states(auth_checks(read_record(run.auth, AuthRecord), profile))
-    seen = {item["name"]: item["state"] for item in groups["auth"]}
-    assert seen == said
+    auth = auth_checks(read_record(run.auth, AuthRecord), profile)
+    assert _shown(groups["auth"]) == [_said(check) for check in auth]
     if run.venv.exists():
-        found = _states(venv_checks(read_record(run.venv, VenvRecord), profile))
-        looked = {item["name"]: item["state"] for item in groups["venv"]}
-        assert {check: looked[check] for check in found} == found
+        found = [_said(check) for check in venv_checks(read_record(run.venv, VenvRecord), profile)]
+        looked = _shown(groups["venv"])
+        assert [item for item in looked if item in found] == found
 
 
 def assert_named_before(tree: FaultTree, gate: str, words: str) -> None:
@@ -43,8 +54,17 @@ def _looked(tree: FaultTree, **variables: str) -> dict[str, list[dict[str, str]]
     return {group["gate"]: group["items"] for group in json.loads(answer.stdout)["groups"]}
 
 
-def _states(checks: tuple[Check, ...]) -> dict[str, str]:
-    return {
-        check.name: "not checked" if not check.checked else "ok" if check.holds else "NO"
-        for check in checks
-    }
+def _shown(items: list[dict[str, str]]) -> list[tuple[str, str, str]]:
+    return [(item["name"], item["state"], _why(item["state"], item["found"])) for item in items]
+
+
+def _said(check: Check) -> tuple[str, str, str]:
+    if not check.checked:
+        return check.name, "not checked", str(check.failure_class)
+    state = "ok" if check.holds else "NO"
+    return check.name, state, _why(state, check.found)
+
+
+def _why(state: str, found: str) -> str:
+    """Give the reason of a refusal, without what two looks at it cannot have alike."""
+    return "" if state == "ok" else _DIFFERENT.sub("", found)

@@ -9,6 +9,7 @@ from m43.errors import FailureClass
 from m43.hub_record import AuthRecord, DownloadRecord
 from m43.rehearsal.toy_gemma import REPO, REVISION
 from m43.run_dir import read_record
+from tests.faults.agreement import assert_same_checks
 from tests.faults.remains import ITSELF, examine_folder
 from tests.world.circumstances import BAD, CAS, GOOD, HUB, NAMES, STORAGE, TRANSFER, Circumstance
 from tests.world.engineer import Engineer
@@ -82,9 +83,12 @@ def test_what_is_wrong_has_one_class_and_one_sentence(
     assert "Traceback" not in document
     assert engineer.token not in document + ran.output + looked.output
     assert report.left == ()
-    ready = json.loads(looked.output)["ready"]
+    page = json.loads(looked.output)
     # What only a download meets cannot be known before it.
-    assert ready == (circumstance.gate == "train-300"), looked.output
+    assert page["ready"] == (circumstance.gate == "train-300"), looked.output
+    if not page["ready"]:
+        groups = {group["gate"]: group["items"] for group in page["groups"]}
+        assert_same_checks(engineer.run, groups)
     if circumstance.failure_class is FailureClass.HUB_ERROR and "once" in circumstance.name:
         assert_not_repeated(report)
 

@@ -154,6 +154,17 @@ def test_the_form_of_a_token_that_was_refused_is_a_hypothesis(
     assert hints == (["hypothesis"] if told else [])
 
 
+def test_an_environment_that_cannot_be_asked_is_named_by_its_folder(tmp_path: Path) -> None:
+    """What the profile calls "self" is a place as well, which a person can type."""
+    where = "/home/m43/.venv/bin/python"
+    fault = {"found": "no rights", "expected": "an interpreter", "where": where, "action": "look"}
+    stopped = {"failure_class": F.BROKEN_VENV, "detail": json.dumps([fault])}
+    run = stop_at(tmp_path, "venv", lambda run: None, **stopped)
+    text = run.failure_analysis.read_text(encoding="utf-8")
+    assert f"`{where} -c 'import jax" in text
+    assert "environment at /home/m43/.venv does not work" in text
+
+
 def test_sentences_and_actions_cover_every_class() -> None:
     """A class added later must be explained before it can be used."""
     assert set(SENTENCES) == set(F)

@@ -122,6 +122,30 @@ def test_without_a_token_the_hub_checks_are_shown_as_not_checked(
     agree_on_page("checklist_no_token", found, copied_tree)
 
 
+@pytest.mark.parametrize(
+    ("variables", "failure_class"),
+    [
+        ({"ALL_PROXY": "socks4://127.0.0.1:1"}, FailureClass.PROXY_FAILED),
+        ({"SSL_CERT_FILE": "/nowhere.pem"}, FailureClass.CERTIFICATE_NOT_TRUSTED),
+    ],
+)
+def test_a_client_that_cannot_be_made_is_told_once(
+    looked: Look,
+    variables: dict[str, str],
+    failure_class: FailureClass,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What depends on it is not checked, for the same reason, and the hub is not asked."""
+    monkeypatch.delattr(preflight.auth, "measure")
+    found = looked(at_hub("default"), {"HF_TOKEN": TOKEN, **variables})
+    (refused,) = (item for item in found.items if item.state == "NO")
+    assert refused.found.startswith(f"{next(iter(variables))}: ")
+    auth = next(group for group in found.groups if group.gate == "auth")
+    assert [item.state for item in auth.items] == ["ok", *["not checked"] * 8, "ok"]
+    not_checked = {item.found for item in found.items if item.state == "not checked"}
+    assert not_checked == {str(failure_class)}
+
+
 def test_without_a_venv_its_checks_are_shown_as_not_checked(
     looked: Look, start_world: StartWorld, copied_tree: CopiedTree
 ) -> None:

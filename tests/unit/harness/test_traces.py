@@ -144,12 +144,22 @@ def test_the_file_that_the_output_goes_into_is_known(root: Path, command: str) -
     assert (root.parent / "found").read_text() == repr([(OUTPUT, "run.log")])
 
 
+# Numbers that no process here has: Linux gives at most 4194304 (proc(5), pid_max).
+INIT, OTHER, STRANGER, SHELL, JOB = "5000001", "5000005", "5000006", "5000007", "5000008"
+
+
 @pytest.fixture
 def processes(tmp_path: Path) -> Path:
     """Make a table of processes, as the kernel shows it."""
     folder = tmp_path / "proc"
     mine = str(os.getpid())
-    rows = (("1", "0", "1"), ("7", "1", "7"), (mine, "7", "9"), ("8", "1", "9"), ("5", "1", "5"))
+    rows = (
+        (INIT, "0", INIT),
+        (SHELL, INIT, SHELL),
+        (mine, SHELL, "9"),
+        (JOB, INIT, "9"),
+        (OTHER, INIT, OTHER),
+    )
     for name, parent, session in rows:
         for kind in ("fd", "fdinfo"):
             (folder / name / kind).mkdir(parents=True)
@@ -169,14 +179,14 @@ def test_only_files_of_this_session_and_of_its_origin_are_seen(root: Path, proce
     for name in ("mine", "shell", "init", "job", "other", "read", "both"):
         (root / name).write_text("")
     opened(processes, str(os.getpid()), root / "mine")
-    opened(processes, "7", root / "shell")
-    opened(processes, "1", root / "init")
-    opened(processes, "8", root / "job")
-    opened(processes, "8", root / "read", flags="0100000")
-    opened(processes, "8", root / "both", flags="0100002")
-    opened(processes, "8", root / "removed (deleted)")
-    opened(processes, "8", Path("pipe:[12]"))
-    opened(processes, "5", root / "other")
+    opened(processes, SHELL, root / "shell")
+    opened(processes, INIT, root / "init")
+    opened(processes, JOB, root / "job")
+    opened(processes, JOB, root / "read", flags="0100000")
+    opened(processes, JOB, root / "both", flags="0100002")
+    opened(processes, JOB, root / "removed (deleted)")
+    opened(processes, JOB, Path("pipe:[12]"))
+    opened(processes, OTHER, root / "other")
     found = sorted(path.name for path in traces._open_files(processes))
     assert found == ["both", "init", "job", "mine", "shell"]
 
@@ -184,20 +194,33 @@ def test_only_files_of_this_session_and_of_its_origin_are_seen(root: Path, proce
 def test_a_process_that_ends_meanwhile_is_passed_over(root: Path, processes: Path) -> None:
     """And one that is another person's."""
     (root / "job").write_text("")
-    (processes / "7" / "fd").rmdir()
-    (processes / "1" / "stat").unlink()
-    opened(processes, "8", root / "job")
+    (processes / SHELL / "fd").rmdir()
+    (processes / INIT / "stat").unlink()
+    opened(processes, JOB, root / "job")
     assert [path.name for path in traces._open_files(processes)] == ["job"]
     assert list(traces._open_files(root / "no-such-table")) == []
 
 
-def test_a_session_that_cannot_be_told_is_nobodys(root: Path, processes: Path) -> None:
-    """Inside a container, the kernel gives 0 for a session from outside."""
-    (root / "job").write_text("")
-    for name in ("8", str(os.getpid())):
+def test_without_a_session_a_pipeline_is_told_by_its_pipes(root: Path, processes: Path) -> None:
+    """In a container that was entered from outside, the kernel gives 0 for every session.
+
+    The output goes to tee (the job), from there to another reader; what a stranger does is its own.
+    """
+    mine = str(os.getpid())
+    for name in (JOB, OTHER, STRANGER, mine):
+        for kind in ("fd", "fdinfo"):
+            (processes / name / kind).mkdir(parents=True, exist_ok=True)
         (processes / name / "stat").write_text(f"{name} (a) S 0 {name} 0 0 -1")
-    opened(processes, "8", root / "job")
-    assert list(traces._open_files(processes)) == []
+    opened(processes, mine, Path("pipe:[12]"))
+    opened(processes, mine, Path("pipe:[14]"), flags="00")
+    opened(processes, JOB, Path("pipe:[12]"), flags="00")
+    opened(processes, JOB, Path("pipe:[13]"))
+    opened(processes, OTHER, Path("pipe:[13]"), flags="00")
+    opened(processes, STRANGER, Path("pipe:[14]"))
+    for name in (JOB, OTHER, STRANGER):
+        (root / name).write_text("")
+        opened(processes, name, root / name)
+    assert sorted(path.name for path in traces._open_files(processes)) == [OTHER, JOB]
 
 
 @pytest.fixture(autouse=True)
@@ -214,8 +237,8 @@ def test_the_ledger_is_left_out_without_a_word(
     monkeypatch.setattr(traces, "_PROCESSES", processes)
     (root / "submission_runs" / "attempts.jsonl").write_text("")
     (root / "run.log").write_text("")
-    opened(processes, "8", root / "submission_runs" / "attempts.jsonl")
-    opened(processes, "8", root / "run.log")
+    opened(processes, JOB, root / "submission_runs" / "attempts.jsonl")
+    opened(processes, JOB, root / "run.log")
     assert named(root, production) == {"run.log": OUTPUT}
 
 
