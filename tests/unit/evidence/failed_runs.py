@@ -1,230 +1,500 @@
-"""Failed runs: one for each failure class, as the gate leaves it at which the class is met."""
+"""Failed runs: one for each failure class, as the gate leaves it at which the class is met.
+
+Each is a run that could have happened; `possible_run.py` holds it against that. What needs a card
+or the real hub is a production run, what a toy can meet is a rehearsal.
+"""
 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
+import pytest
+
+from m43 import config, scoring, typed_json
 from m43.errors import FailureClass as F
-from m43.hub_record import HubStep
-from m43.records import ChildError, Heartbeat, Package, Requirement, TrainRecord
+from m43.errors import Problem
+from m43.evidence.cut_off import CUT_OFF
+from m43.evidence.digests import file_sha256
+from m43.harness import job
+from m43.harness.process import Outcome
+from m43.hub_record import HubResponse, HubStep
+from m43.profile import Profile
+from m43.records import ProcessRecord, RecoveryRecord, Vitals
+from m43.rows import RowsError, read_rows
 from m43.run_dir import RunDir, read_record, write_record
+from tests.unit.evidence import good_run, left_behind, on_a_card
 from tests.unit.evidence.good_plan import plan_record, training_plan
 from tests.unit.evidence.good_records import (
-    auth_record,
+    EVAL_ROWS,
+    FILES,
+    TRAIN_ROWS,
+    child_ended,
     closing_record,
+    digest,
+    evaluation_record,
+    heartbeat,
     hub_response,
-    probe_record,
-    process_record,
+    predictions,
+    profile_of,
     venv_record,
 )
-from tests.unit.evidence.good_run import break_gate, stop_at
-
-Write = Callable[[RunDir], None]
-
-
-def auth(step: HubStep, status: int, error: str) -> Write:
-    """Leave an auth record in which one answer was no."""
-
-    def write(run: RunDir) -> None:
-        responses = (hub_response(step, status, error),)
-        changes = {"responses": responses, "revision": "", "files": ()}
-        write_record(run.auth, auth_record(run.read_profile(), **changes))
-
-    return write
-
-
-def venv(**changes: object) -> Write:
-    """Leave a venv record in which the probe saw something else."""
-    return lambda run: write_record(run.venv, venv_record(probe_record(**changes)))
+from tests.unit.evidence.left_behind import (
+    ENDED,
+    GONE,
+    STOPPED_AT,
+    Write,
+    auth,
+    error,
+    evaluated,
+    nothing,
+    steps_to,
+    trained,
+)
+How = Literal["judged", "stopped", "interrupted", "cut off"]
 
 
-def child(name: str, error: F | None = None, **process: object) -> Write:
-    """Leave what a child leaves that ended badly."""
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """How a class is met.
 
-    def write(run: RunDir) -> None:
-        values = {"exit_status": 3, "steps_seen": 137, **process}
-        write_record(run.process(name), process_record(**values))
-        beat = Heartbeat(
-            phase="steps", done=137, total=300, loss_nats=0.7, tokens_per_s=9.0, beat=138
+    Attributes:
+        gate: At which it is.
+        how: A gate ends and its promises are judged; or it stops, is interrupted, or cut off.
+        write: Leaves what the gate left.
+        problem: Why the gate stopped, where no child says it.
+        profile: Makes the run's own profile; none where it is the bundled one of a rehearsal.
+        verified: A word of what verify holds against it, where something was changed on purpose.
+    """
+
+    gate: str
+    write: Write = field(repr=False)
+    how: How = "judged"
+    problem: Problem | None = None
+    profile: Callable[[Path], Profile] | None = field(default=None, repr=False)
+    verified: str = ""
+
+    def make(self, folder: Path, failure_class: F) -> RunDir:
+        """Write the run."""
+        profile = self.profile(folder) if self.profile else None
+        opened = opened_with(profile) if profile else {}
+        if self.how == "judged":
+            return good_run.fail_gate(folder, self.gate, self.write, profile, opened)
+        if self.how == "interrupted":
+            return good_run.interrupt_at(folder, self.gate, self.write, "SIGTERM")
+        if self.how == "cut off":
+            return self._cut_off(folder, failure_class)
+        run, journal = good_run.reach(folder, self.gate, profile, **opened)
+        self.write(run)
+        detail = said(self.problem or child_problem(run, self.gate, failure_class))
+        good_run.stop_gate(journal, self.gate, failure_class=str(failure_class), detail=detail)
+        return good_run.close(run, journal, self.gate)
+
+    def _cut_off(self, folder: Path, failure_class: F) -> RunDir:
+        """Write a run that could not write its own end, so that a later command did."""
+        assert self.problem is not None
+        run, journal = good_run.reach(folder, self.gate)
+        then = Vitals(boot_id="7c0e", pid=4711, oom_kills=0)
+        write_record(run.vitals, then)
+        detail = said(self.problem)
+        journal.append(
+            "gate_stopped", gate=self.gate, failure_class=str(failure_class), detail=detail
         )
-        write_record(run.heartbeat(name), beat)
-        run.log(name).write_text("the last line of the log\n")
-        if error is not None:
-            problems = ("train.jsonl:7: found a hole",)
-            write_record(
-                run.error(name), ChildError(failure_class=error, problems=problems, step=8)
-            )
-
-    return write
-
-
-def cut_download(run: RunDir) -> None:
-    """Leave what a download leaves whose connection was cut."""
-    left_download(run, exit_status=3)
-
-
-def stalled_download(run: RunDir) -> None:
-    """Leave what a download leaves that m43 had to end."""
-    left_download(run, exit_status=-9, ended_by_parent="silence")
+        now = RecoveryRecord(
+            closed_utc="2026-01-02T04:00:00.000Z",
+            vitals=replace(then, pid=815),
+            journal_bytes_removed=0,
+            removed=(),
+        )
+        write_record(run.recovery, now)
+        journal.append(
+            "interrupted", gate=self.gate, failure_class=str(F.INTERRUPTED), detail=CUT_OFF
+        )
+        good_run.pass_over(journal, self.gate, "the run was cut off")
+        good_run.finish(run, journal)
+        return run
 
 
-def left_download(run: RunDir, **process: object) -> None:
-    """Leave the traces of a download that stopped in the middle of the weights."""
-    phase = "download model.safetensors"
-    beat = Heartbeat(phase=phase, done=4000, total=9000, loss_nats=0, tokens_per_s=0, beat=7)
-    write_record(run.heartbeat("download"), beat)
-    write_record(
-        run.process("download"), process_record(steps_seen=4000, last_phase=phase, **process)
-    )
+def child_problem(run: RunDir, gate: str, failure_class: F) -> Problem:
+    """Return the problem that a gate finds with its child; it must have this class."""
+    name: job.Name = "eval" if gate == "eval" else "train"
+    record = read_record(run.process(name), ProcessRecord)
+    lines = tuple(run.log(name).read_text().splitlines())
+    with pytest.raises(job.ChildFailedError) as found:
+        job.require_success(name, run, Outcome(record=record, stdout=(), stderr=lines))
+    assert found.value.failure_class is failure_class
+    return found.value.problems[0]
 
 
-GONE = {"exit_status": -9, "ended_by_parent": "no"}
+def said(problem: Problem) -> str:
+    """Write a problem as the journal holds it."""
+    return json.dumps([typed_json.to_plain(problem)], ensure_ascii=False)
 
 
-def no_token(run: RunDir) -> None:
-    """Leave the auth record of a shell without a token: nothing was asked."""
-    changes = {"token_source": "absent", "responses": (), "files": (), "revision": ""}
-    write_record(run.auth, auth_record(run.read_profile(), **changes))
+def opened_with(profile: Profile) -> dict[str, object]:
+    """Return what the opening says of a profile: its rows, and how it differs from the bundled."""
+    bundled = on_a_card.production() if profile.kind == "production" else profile_of()
+    rows = {"train_rows_sha256": profile.data.train, "eval_rows_sha256": profile.data.evaluation}
+    return {
+        "profile_differences": config.differences(profile, bundled),
+        **{name: file_sha256(path) for name, path in rows.items() if path.is_absolute()},
+    }
 
 
-def malformed_token(run: RunDir) -> None:
-    """Leave the auth record of a token with a hyphen that is none."""
-    flaw = "characters outside visible ASCII: 1 of 37"
-    changes = {"token_flaw": flaw, "responses": (), "files": (), "revision": ""}
-    write_record(run.auth, auth_record(run.read_profile(), **changes))
+def in_production(folder: Path) -> Profile:
+    """Return the locked decisions."""
+    return on_a_card.production()
 
 
-def old_driver(run: RunDir) -> None:
-    """Leave packages of CUDA 13 over a driver that only knows CUDA 12."""
-    packages = (
-        Package(name="jax", version="0.10.2"),
-        Package(name="jax-cuda13-plugin", version="0"),
-    )
-    write_record(
-        run.venv, venv_record(probe_record(driver_version="535.104.05", packages=packages))
-    )
+def own_rows(folder: Path) -> Profile:
+    """Return a rehearsal with training rows of one's own, the seventh of which is broken."""
+    lines = TRAIN_ROWS.read_text(encoding="utf-8").splitlines()
+    lines[6] = '{"id": "train-0007", "prompt": "What is'
+    path = folder / "own_rows.jsonl"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return replace(profile_of(), data=replace(profile_of().data, train=path))
 
 
-def missing_package(run: RunDir) -> None:
-    """Leave a requirement that nothing installed meets."""
-    missing = Requirement(requirement="optax>=0.2.8,<0.3", installed="absent", satisfied=False)
-    write_record(run.venv, venv_record(requirements=(missing,)))
+def bad_rows(run: RunDir) -> None:
+    """Leave a training that refused its rows."""
+    with pytest.raises(RowsError) as found:
+        raise RowsError(read_rows(run.read_profile().data.train).problems)
+    problems = [str(problem) for problem in found.value.problems]
+    trained(None, "rows", error(F.DATA_INVALID, 0, *problems))(run)
+
+
+def short_questions(folder: Path) -> Profile:
+    """Return a rehearsal whose evaluation file lacks the last of the hundred rows."""
+    lines = EVAL_ROWS.read_text(encoding="utf-8").splitlines()[:-1]
+    path = folder / "own_questions.jsonl"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return replace(profile_of(), data=replace(profile_of().data, evaluation=path))
+
+
+def short_evaluation(run: RunDir) -> None:
+    """Leave an evaluation that answered every row of a file of 99."""
+    good_run.write_gate_files(run, "eval")
+    rows = predictions()[:-1]
+    run.predictions.write_text("".join(typed_json.dump_line(row) for row in rows))
+    write_record(run.results, scoring.tally(rows))
+    sha256 = file_sha256(run.read_profile().data.evaluation)
+    write_record(run.evaluation, evaluation_record(rows_in_file=99, eval_rows_sha256=sha256))
+    write_record(run.process("eval"), child_ended("eval", "score", 99))
+    write_record(run.heartbeat("eval"), heartbeat("score", 99, 99))
+    run.log("eval").write_text("decode tuned model: 99 of 99\nscore: 0.0 s\n")
 
 
 def another_model(run: RunDir) -> None:
     """Leave the plan of Gemma 3 270M, which was served under another name."""
     planned = training_plan(architecture="Gemma3ForCausalLM", parameters=268_098_176)
-    write_record(run.venv, venv_record())
-    write_record(run.plan, plan_record(training=planned))
+    left_behind.environment(run, venv_record(), plan_record(training=planned))
 
 
-def unmoved(run: RunDir) -> None:
-    """Leave a training that moved no weight."""
-    write_record(run.train, replace(read_record(run.train, TrainRecord), parameters_moved=0))
+def edited_profile(run: RunDir) -> None:
+    """Leave a training that was given another profile than the run was opened with."""
+    profile = run.read_profile()
+    warmed = replace(profile.training, warmup_steps=400)
+    write_record(run.profile, replace(profile, training=warmed))
+    words = (
+        "optimizer.warmup_steps: found 400, expected 0 to total_steps; correct the training table "
+        "of the profile"
+    )
+    trained(None, "read weights", error(F.PROFILE_INVALID, 0, words))(run)
 
 
-def nothing(run: RunDir) -> None:
-    """Leave no record."""
+def changed(**closing: object) -> Write:
+    """Leave a closing record in which something is not as it was."""
+    return lambda run: write_record(run.closing, closing_record(**closing))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """How a class is met: a gate that stops, or one that ends and breaks a promise."""
+def unreachable(words: str) -> Failure:
+    """Return the failure of a hub of which the first question learns nothing."""
+    return Failure(gate="auth", write=auth("whoami", 0, words), profile=in_production)
 
-    gate: str
-    write: Write = field(repr=False)
-    promise: str = ""
 
-    def make(self, folder: Path, failure_class: F) -> RunDir:
-        """Write the run."""
-        if self.promise:
-            return break_gate(folder, self.gate, self.promise, self.write)
-        problem = {
-            "found": "what was found",
-            "expected": "what was expected",
-            "where": "where it was",
-            "action": "what to do about it",
-        }
-        detail = json.dumps([problem])
-        return stop_at(folder, self.gate, self.write, failure_class=failure_class, detail=detail)
+def refusing(status: int, words: str) -> tuple[HubResponse, ...]:
+    """Return the answers of a hub that refuses every question after the first alike."""
+    steps: tuple[HubStep, ...] = ("auth_check", "revision", "weights_head")
+    return tuple(hub_response(step, status, words) for step in steps)
+
+
+_GATED = "GatedRepoError: 403 Client Error. Access to model google/gemma-2b is restricted."
+_NARROW = "HfHubHTTPError: 403 Forbidden: enable access to public gated repositories."
+_NO_REVISION = "RevisionNotFoundError: 404 Client Error. Revision Not Found."
+_BUSY = "HfHubHTTPError: 503 Server Error: Service Unavailable."
+_PORTAL = "JSONDecodeError: Expecting value: line 1 column 1 (char 0)"
+_KEPT = "look at the network; then a new run: files that had arrived whole are kept"
+
+
+def _granted(*steps: HubStep) -> tuple[HubResponse, ...]:
+    return tuple(hub_response(step, 200, "") for step in steps)
 
 
 FAILURES: Mapping[F, Failure] = {
-    F.NO_TOKEN: Failure(
-        gate="auth", write=no_token, promise="test_auth_finds_the_token_in_hf_token"
-    ),
+    F.NO_TOKEN: Failure(gate="auth", write=left_behind.no_token, profile=in_production),
     F.TOKEN_MALFORMED: Failure(
-        gate="auth",
-        write=malformed_token,
-        promise="test_auth_is_granted_access_to_the_model",
+        gate="auth", write=left_behind.malformed_token, profile=in_production
     ),
-    F.TOKEN_REFUSED: Failure(gate="auth", write=auth("whoami", 401, "HfHubHTTPError: refused")),
+    F.TOKEN_REFUSED: Failure(
+        gate="auth",
+        write=auth("whoami", 401, "HfHubHTTPError: 401 Client Error: Unauthorized."),
+        profile=in_production,
+    ),
     F.LICENCE_NOT_ACCEPTED: Failure(
-        gate="auth", write=auth("auth_check", 403, "GatedRepoError: not yet")
+        gate="auth",
+        write=auth(
+            *("auth_check", 403, _GATED),
+            *(*_granted("revision"), hub_response("weights_head", 403, _GATED)),
+        ),
+        profile=in_production,
     ),
     F.TOKEN_WITHOUT_GATED_ACCESS: Failure(
-        gate="auth", write=auth("auth_check", 403, "HfHubHTTPError: scope")
+        gate="auth",
+        write=auth(
+            *("auth_check", 403, _NARROW),
+            *(*_granted("revision"), hub_response("weights_head", 403, _NARROW)),
+        ),
+        profile=in_production,
     ),
-    F.WRONG_REVISION: Failure(gate="auth", write=auth("revision", 404, "RevisionNotFoundError: x")),
-    F.FILES_MISSING: Failure(gate="auth", write=auth("weights_head", 404, "")),
-    F.HUB_UNREACHABLE: Failure(gate="auth", write=auth("whoami", 0, "ConnectError: no route")),
-    F.NAME_NOT_RESOLVED: Failure(gate="auth", write=auth("whoami", 0, "gaierror: no such name")),
-    F.CERTIFICATE_NOT_TRUSTED: Failure(
-        gate="auth", write=auth("whoami", 0, "SSLCertVerificationError: expired")
+    F.WRONG_REVISION: Failure(
+        gate="auth",
+        write=auth(
+            *("revision", 404, _NO_REVISION), hub_response("weights_head", 404, _NO_REVISION)
+        ),
+        profile=in_production,
     ),
-    F.PROXY_FAILED: Failure(gate="auth", write=auth("whoami", 0, "ProxyError: 407")),
-    F.OFFLINE_MODE: Failure(gate="auth", write=auth("whoami", 0, "OfflineModeIsEnabled: set")),
-    F.NOT_THE_HUB: Failure(gate="auth", write=auth("whoami", 200, "JSONDecodeError: <html>")),
-    F.HUB_CLIENT_FAILED: Failure(gate="auth", write=auth("whoami", 0, "KeyError: name")),
-    F.CONNECTION_LOST: Failure(gate="train-300", write=cut_download),
-    F.TRANSFER_STALLED: Failure(gate="train-300", write=stalled_download),
-    F.CACHE_UNUSABLE: Failure(gate="train-300", write=nothing),
-    F.RATE_LIMITED: Failure(gate="auth", write=auth("whoami", 429, "")),
-    F.HUB_ERROR: Failure(gate="auth", write=auth("whoami", 503, "")),
+    F.FILES_MISSING: Failure(gate="auth", write=left_behind.files_missing, profile=in_production),
+    F.HUB_UNREACHABLE: unreachable("ConnectError: [Errno 113] No route to host"),
+    F.NAME_NOT_RESOLVED: unreachable("gaierror: [Errno -2] Name or service not known"),
+    F.CERTIFICATE_NOT_TRUSTED: unreachable(
+        "SSLCertVerificationError: certificate verify failed: certificate has expired"
+    ),
+    F.PROXY_FAILED: unreachable("ProxyError: 407 Proxy Authentication Required"),
+    F.OFFLINE_MODE: unreachable("OfflineModeIsEnabled: Cannot reach the hub: offline mode is on"),
+    F.NOT_THE_HUB: Failure(
+        gate="auth",
+        write=auth(
+            *("whoami", 200, _PORTAL),
+            *_granted("auth_check"),
+            hub_response("revision", 200, _PORTAL),
+            hub_response("weights_head", 200, "FileMetadataError: no ETag in the answer"),
+        ),
+        profile=in_production,
+    ),
+    F.HUB_CLIENT_FAILED: unreachable("TypeError: 'NoneType' object is not subscriptable"),
+    F.CONNECTION_LOST: Failure(
+        gate="train-300",
+        how="stopped",
+        write=left_behind.cut_download,
+        problem=Problem(
+            found="RemoteProtocolError: peer closed connection without sending complete message",
+            expected=f"{FILES[-1].name} of m43/toy-gemma",
+            where="127.0.0.1",
+            action=_KEPT,
+        ),
+    ),
+    F.TRANSFER_STALLED: Failure(
+        gate="train-300",
+        how="stopped",
+        write=left_behind.stalled_download,
+        problem=Problem(
+            found="ended by m43 for standing still, after 184 s; in 'download model.safetensors', "
+            "427,117 of 1,281,352 bytes had arrived",
+            expected="the pinned files, whole",
+            where="http://127.0.0.1:8080, by http",
+            action=_KEPT,
+        ),
+    ),
+    F.CACHE_UNUSABLE: Failure(
+        gate="train-300",
+        how="stopped",
+        write=left_behind.refused_cache,
+        problem=Problem(
+            found="PermissionError: [Errno 13] Permission denied: '/cache/models--m43--toy-gemma'",
+            expected="generation_config.json of m43/toy-gemma",
+            where="/cache",
+            action="look at the owner and the rights of the Hugging Face cache (HF_HOME); then a "
+            "new run",
+        ),
+    ),
+    F.RATE_LIMITED: Failure(
+        gate="auth",
+        write=auth("whoami", 429, "HfHubHTTPError: 429 Client Error: Too Many Requests."),
+        profile=in_production,
+    ),
+    F.HUB_ERROR: Failure(
+        gate="auth",
+        write=auth("whoami", 503, _BUSY, *refusing(503, _BUSY)),
+        profile=in_production,
+    ),
     F.WRONG_MODEL: Failure(
-        gate="venv", write=another_model, promise="test_venv_plans_for_the_promised_model"
+        gate="auth", write=left_behind.another_model_at_the_hub, profile=in_production
     ),
-    F.NO_VENV: Failure(gate="venv", write=nothing),
-    F.BROKEN_VENV: Failure(gate="venv", write=venv(import_error="ImportError: libpython")),
-    F.PACKAGE_MISMATCH: Failure(gate="venv", write=missing_package),
-    F.WRONG_DEVICE: Failure(gate="venv", write=venv(default_device="gpu:another card")),
-    F.DRIVER_TOO_OLD: Failure(gate="venv", write=old_driver),
-    F.NATIVE_WINDOWS: Failure(gate="venv", write=venv(system="Windows")),
-    F.NUMERIC_CANARY: Failure(gate="venv", write=venv(product_relative_error=0.5)),
-    F.PLAN_DOES_NOT_FIT: Failure(gate="venv", write=venv(disk_free_bytes=10**6)),
-    F.PROFILE_INVALID: Failure(gate="auth", write=nothing),
-    F.DOWNLOAD_CORRUPT: Failure(gate="train-300", write=nothing),
-    F.DATA_INVALID: Failure(gate="train-300", write=child("train", F.DATA_INVALID)),
-    F.MODEL_INVALID: Failure(gate="train-300", write=child("train", F.MODEL_INVALID)),
-    F.OUT_OF_DEVICE_MEMORY: Failure(gate="train-300", write=child("train", F.OUT_OF_DEVICE_MEMORY)),
-    F.OUT_OF_HOST_MEMORY: Failure(gate="train-300", write=child("train", **GONE, oom_kills=1)),
-    F.KILLED: Failure(gate="train-300", write=child("train", **GONE)),
-    F.NON_FINITE_LOSS: Failure(gate="train-300", write=child("train", F.NON_FINITE_LOSS)),
-    F.DIVERGED: Failure(gate="train-300", write=child("train", F.DIVERGED)),
-    F.TIMED_OUT: Failure(gate="train-300", write=child("train", ended_by_parent="deadline")),
-    F.HUNG: Failure(gate="train-300", write=child("train", ended_by_parent="silence")),
-    F.DISK_FULL: Failure(gate="train-300", write=child("train", F.DISK_FULL)),
-    F.NOT_WRITABLE: Failure(gate="train-300", write=nothing),
-    F.INTERRUPTED: Failure(gate="train-300", write=child("train", ended_by_parent="interrupt")),
-    F.PROMISE_BROKEN: Failure(
-        gate="train-300", write=unmoved, promise="test_train_moves_the_weights"
+    F.NO_VENV: Failure(
+        gate="venv",
+        how="stopped",
+        write=nothing,
+        problem=Problem(
+            found="no folder",
+            expected="the virtual environment that trains",
+            where=on_a_card.VENV,
+            action="make it yourself, with m43's extra cuda12 or cuda13, or correct [venv] path; "
+            "m43 installs nothing",
+        ),
+        profile=in_production,
     ),
-    F.EVALUATION_INCOMPLETE: Failure(gate="eval", write=child("eval", F.EVALUATION_INCOMPLETE)),
+    F.BROKEN_VENV: Failure(
+        gate="venv",
+        write=on_a_card.card(
+            on_a_card.cardless_probe(
+                on_a_card.DRIVER,
+                "ImportError: jaxlib/_jax.so: undefined symbol: PyObject_GetOptionalAttr",
+            )
+        ),
+        profile=in_production,
+    ),
+    F.PACKAGE_MISMATCH: Failure(gate="venv", write=on_a_card.old_package, profile=in_production),
+    F.WRONG_DEVICE: Failure(
+        gate="venv",
+        write=on_a_card.card(on_a_card.cardless_probe("none")),
+        profile=in_production,
+    ),
+    F.DRIVER_TOO_OLD: Failure(
+        gate="venv",
+        write=on_a_card.card(on_a_card.cardless_probe("535.104.05")),
+        profile=in_production,
+    ),
+    F.NATIVE_WINDOWS: Failure(
+        gate="venv",
+        how="stopped",
+        write=nothing,
+        problem=Problem(
+            found="native Windows",
+            expected="Linux, or Linux inside WSL2",
+            where="the machine that runs pytest",
+            action="run it in WSL2: JAX has no CUDA wheels for native Windows",
+        ),
+        profile=in_production,
+    ),
+    F.NUMERIC_CANARY: Failure(
+        gate="venv",
+        write=on_a_card.card(on_a_card.card_probe(product_relative_error=0.5)),
+        profile=in_production,
+    ),
+    F.PLAN_DOES_NOT_FIT: Failure(gate="venv", write=on_a_card.taken_card, profile=in_production),
+    F.PROFILE_INVALID: Failure(
+        gate="train-300",
+        how="stopped",
+        write=edited_profile,
+        verified="training.warmup_steps: 400 instead of 20",
+    ),
+    F.DOWNLOAD_CORRUPT: Failure(
+        gate="train-300",
+        how="stopped",
+        write=left_behind.corrupt_download,
+        problem=Problem(
+            found=f"{FILES[-1].name}: {FILES[-1].size_bytes} bytes, sha256 {digest('others')}",
+            expected=f"{FILES[-1].name}: {FILES[-1].size_bytes} bytes, {FILES[-1].digest}",
+            where=f"/cache/models--m43--toy-gemma/snapshots/bc5f/{FILES[-1].name}",
+            action="remove these files, and the blobs that they link to, from the cache yourself; "
+            "then a new run",
+        ),
+    ),
+    F.DATA_INVALID: Failure(gate="train-300", how="stopped", write=bad_rows, profile=own_rows),
+    F.MODEL_INVALID: Failure(
+        gate="train-300",
+        how="stopped",
+        write=trained(
+            None,
+            "rows",
+            error(
+                F.MODEL_INVALID,
+                0,
+                "/runs/one/.base_model/tokenizer.json: found no token <bos>, expected the tokens "
+                "that config.json names; fetch the pinned revision again",
+            ),
+        ),
+    ),
+    F.OUT_OF_DEVICE_MEMORY: Failure(
+        gate="train-300",
+        how="stopped",
+        write=trained(
+            (),
+            "train",
+            error(
+                F.OUT_OF_DEVICE_MEMORY,
+                0,
+                "JaxRuntimeError: RESOURCE_EXHAUSTED: Out of memory allocating 5368709120 bytes.",
+            ),
+        ),
+    ),
+    F.OUT_OF_HOST_MEMORY: Failure(
+        gate="train-300",
+        how="stopped",
+        write=left_behind.child("train", **GONE, oom_kills=1, peak_bytes=15 * 10**9),
+    ),
+    F.KILLED: Failure(gate="train-300", how="stopped", write=left_behind.child("train", **GONE)),
+    F.NON_FINITE_LOSS: Failure(gate="train-300", how="stopped", write=left_behind.not_finite),
+    F.DIVERGED: Failure(gate="train-300", how="stopped", write=left_behind.diverged),
+    F.TIMED_OUT: Failure(
+        gate="train-300",
+        how="stopped",
+        write=trained(
+            steps_to(STOPPED_AT, 6.4),
+            "train",
+            **ENDED,
+            ended_by_parent="deadline",
+            duration_s=900.6,
+        ),
+    ),
+    F.HUNG: Failure(
+        gate="train-300",
+        how="stopped",
+        write=left_behind.child(
+            "train", **ENDED, ended_by_parent="silence", duration_s=203.4
+        ),
+    ),
+    F.DISK_FULL: Failure(
+        gate="train-300",
+        how="stopped",
+        write=trained(
+            steps_to(300),
+            "save",
+            error(F.DISK_FULL, 300, "OSError: [Errno 28] No space left on device"),
+        ),
+    ),
+    F.NOT_WRITABLE: Failure(
+        gate="train-300",
+        how="cut off",
+        write=nothing,
+        problem=Problem(
+            found="OSError: [Errno 30] Read-only file system: 'failure_analysis.md'",
+            expected="a gate that measures and ends",
+            where="write_atomically (run_dir.py:262)",
+            action="make the run folder's file system writable; then a new run",
+        ),
+    ),
+    F.INTERRUPTED: Failure(
+        gate="train-300",
+        how="interrupted",
+        write=left_behind.child("train", **ENDED, ended_by_parent="interrupt"),
+    ),
+    F.PROMISE_BROKEN: Failure(gate="train-300", write=left_behind.unmoved),
+    F.EVALUATION_INCOMPLETE: Failure(
+        gate="eval", write=short_evaluation, profile=short_questions
+    ),
     F.ENVIRONMENT_CHANGED: Failure(
         gate="closing",
-        write=lambda run: write_record(
-            run.closing,
-            closing_record(packages_sha256="00" * 32, changed_packages=("optax",)),
-        ),
-        promise="test_closing_finds_the_environment_unchanged",
+        write=changed(packages_sha256=digest("other packages"), changed_packages=("optax",)),
     ),
     F.TREE_CHANGED: Failure(
         gate="closing",
-        write=lambda run: write_record(
-            run.closing, closing_record(tree_sha256="00" * 32, changed_paths=("README.md",))
-        ),
-        promise="test_closing_finds_the_working_tree_unchanged",
+        write=changed(tree_sha256=digest("another tree"), changed_paths=("README.md",)),
     ),
-    F.HARNESS_ERROR: Failure(gate="eval", write=child("eval", exit_status=1)),
+    F.HARNESS_ERROR: Failure(
+        gate="eval",
+        how="stopped",
+        write=evaluated(100, "score", error(F.HARNESS_ERROR, 100, "KeyError: 'section'")),
+    ),
 }

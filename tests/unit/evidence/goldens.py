@@ -42,7 +42,7 @@ def _summary(folder: Path) -> str:
 def _failed(failure_class: FailureClass) -> Callable[[Path], str]:
     def write(folder: Path) -> str:
         run = FAILURES[failure_class].make(folder, failure_class)
-        return _plain(run.failure_analysis)
+        return _plain(run.failure_analysis).replace(str(folder), "FOLDER")
 
     return write
 

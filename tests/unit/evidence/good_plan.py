@@ -1,5 +1,6 @@
 """The plan of a good run: what the venv gate writes down when everything fits."""
 
+from m43.errors import FailureClass
 from m43.plan_record import (
     Alternative,
     Buffer,
@@ -10,7 +11,15 @@ from m43.plan_record import (
     StepPlan,
     TrainingPlan,
 )
-from tests.unit.evidence.good_records import DEVICE, FILES, PROMISED, STEPS
+from m43.profile import Profile
+from tests.unit.evidence.good_records import (
+    DEVICE,
+    FETCHED_BYTES,
+    FILES,
+    PROMISED,
+    STEPS,
+    pinned_files,
+)
 
 
 def limits(**changes: object) -> Limits:
@@ -80,13 +89,29 @@ def plan_record(**changes: object) -> PlanRecord:
         "failure_class": None,
         "training": training_plan(),
         "config": FILES[0],
-        "config_bytes_moved": 100,
-        "download_bytes": 300,
-        "cache": Disk(folder="/cache", needed_bytes=300, free_bytes=50 * 10**9),
-        "run": Disk(folder="/runs", needed_bytes=66_000_000, free_bytes=50 * 10**9),
+        "config_bytes_moved": FILES[0].size_bytes,
+        "download_bytes": FETCHED_BYTES,
+        "cache": Disk(folder="/cache", needed_bytes=FETCHED_BYTES, free_bytes=50 * 10**9),
+        "run": Disk(folder="/runs", needed_bytes=69_108_864, free_bytes=50 * 10**9),
         "duration_s": 4.5,
     }
     return PlanRecord(**{**values, **changes})
+
+
+def unplanned(profile: Profile) -> PlanRecord:
+    """Return the plan of an environment that cannot compute: only the disks were looked at."""
+    wanted = sum(file.size_bytes for file in pinned_files(profile))
+    return plan_record(
+        reason="the environment could not compute (venv.json)",
+        failure_class=FailureClass.BROKEN_VENV,
+        training=None,
+        config=None,
+        config_bytes_moved=0,
+        download_bytes=wanted,
+        cache=Disk(folder="/cache", needed_bytes=wanted, free_bytes=50 * 10**9),
+        run=Disk(folder="/runs", needed_bytes=67_108_864, free_bytes=50 * 10**9),
+        duration_s=0.0,
+    )
 
 
 def plan_that_does_not_fit() -> PlanRecord:

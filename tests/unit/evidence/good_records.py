@@ -16,11 +16,12 @@ from m43.evidence.digests import file_sha256, weights_digest
 from m43.evidence.journal import stamp
 from m43.hub_record import AuthRecord, DownloadRecord, HubResponse, HubStep, PinnedFile
 from m43.lint_record import LintRecord
-from m43.profile import Profile
+from m43.profile import LOOPBACK_ENDPOINT, Profile
 from m43.prompt_template import KnownPrompts
 from m43.records import (
     ClosingRecord,
     Device,
+    Heartbeat,
     OpeningRecord,
     Package,
     Phase,
@@ -48,10 +49,12 @@ def digest(word: str) -> str:
     return hashlib.sha256(word.encode()).hexdigest()
 
 
-def ticking(step_s: float = 1.0) -> Callable[[], datetime]:
-    """Give a clock that goes on by the same time at each look."""
-    moments = iter(START + timedelta(seconds=step_s * index) for index in range(10_000))
-    return lambda: next(moments)
+def ticking(
+    step_s: float = 1.0, spent_s: Callable[[], float] = lambda: 0.0
+) -> Callable[[], datetime]:
+    """Return a clock that goes on by the same time at each look, and by what was spent."""
+    looks = iter(range(10_000))
+    return lambda: START + timedelta(seconds=step_s * next(looks) + spent_s())
 
 
 def profile_of(kind: str = "rehearsal") -> Profile:
@@ -64,21 +67,6 @@ def profile_of(kind: str = "rehearsal") -> Profile:
     return profile
 
 
-PROMISED = profile_of().contract
-FILES = (
-    *(
-        PinnedFile(name=name, size_bytes=100, digest_kind="sha256", digest=digest(name))
-        for name in ("config.json", "tokenizer.json")
-    ),
-    *(
-        PinnedFile(
-            name=name, size_bytes=size, digest_kind="sha256", digest=PROMISED.file_sha256[name]
-        )
-        for name, size in PROMISED.file_bytes.items()
-    ),
-)
-
-
 WEIGHTS = b"weights"
 # The toy's dimensions, of which its number of parameters follows.
 CONFIG = b"""{
@@ -87,6 +75,28 @@ CONFIG = b"""{
   "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 32
 }
 """
+
+
+def pinned_files(profile: Profile) -> tuple[PinnedFile, ...]:
+    """Return the files that a profile names, as a hub describes them that serves its model."""
+    contract = profile.contract
+    known = {"config.json": hashlib.sha256(CONFIG).hexdigest(), **contract.file_sha256}
+    sizes = {"config.json": len(CONFIG), **contract.file_bytes}
+    return tuple(
+        PinnedFile(
+            name=name,
+            size_bytes=sizes.get(name, 100),
+            digest_kind="sha256",
+            digest=known.get(name, digest(name)),
+        )
+        for name in profile.hub.files
+    )
+
+
+PROMISED = profile_of().contract
+FILES = pinned_files(profile_of())
+# Of the download, which finds config.json in the cache: the plan was made from it.
+FETCHED_BYTES = sum(file.size_bytes for file in FILES[1:])
 MODEL_SHA256 = weights_digest({"model.safetensors": hashlib.sha256(WEIGHTS).hexdigest()})
 BASE_SHA256 = weights_digest(PROMISED.file_sha256)
 
@@ -139,14 +149,15 @@ def opening_record(kind: str, name: str, **changes: object) -> OpeningRecord:
 def auth_record(profile: Profile, **changes: object) -> AuthRecord:
     """Give the auth record of a good run."""
     steps = ("whoami", "auth_check", "revision", "weights_head")
+    toy = profile.hub.endpoint == LOOPBACK_ENDPOINT
     values: dict[str, object] = {
         "token_source": "HF_TOKEN",
-        "endpoint": "http://127.0.0.1:8080",
+        "endpoint": "http://127.0.0.1:8080" if toy else "https://huggingface.co",
         "account": "engineer",
         "repo": profile.contract.repo,
         "revision": profile.contract.revision,
         "responses": tuple(HubResponse(step=step, status=200, error="") for step in steps),
-        "files": FILES,
+        "files": pinned_files(profile),
         "missing_files": (),
         "weight_bytes": 0,
         "hub_variables": ("HF_TOKEN",),
@@ -169,8 +180,8 @@ def download_record(revision: str) -> DownloadRecord:
         revision=revision,
         files=FILES,
         transport="http",
-        requests=6,
-        bytes_moved=300,
+        requests=len(FILES) - 1,
+        bytes_moved=FETCHED_BYTES,
         duration_s=0.5,
     )
 
@@ -249,24 +260,30 @@ def train_record(**changes: object) -> TrainRecord:
         "rows_in_file": 2400,
         "rows_used": 2400,
         "epochs": 1.0,
-        "phases": (Phase(name="compile", duration_s=5.0), Phase(name="steps", duration_s=30.0)),
+        "phases": (
+            Phase(name="import", duration_s=3.0),
+            Phase(name="compile 192 tokens", duration_s=5.0),
+            Phase(name="train", duration_s=30.5),
+            Phase(name="save", duration_s=0.5),
+            Phase(name="read back", duration_s=0.5),
+        ),
         "peak_host_bytes": 10**9,
         "peak_device_bytes": 0,
     }
     return TrainRecord(**{**values, **changes})
 
 
-def lint_record(**changes: object) -> LintRecord:
+def lint_record(asked_rows: Path = EVAL_ROWS, **changes: object) -> LintRecord:
     """Give the lint of a good run: counted from the bundled rows and the steps above."""
     trained, asked = (
         [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        for path in (TRAIN_ROWS, EVAL_ROWS)
+        for path in (TRAIN_ROWS, asked_rows)
     )
     answered = [Answered(prompt=row["prompt"], answer=row["final_answer"]) for row in trained]
     repeats, step = count_repeats(answered), step_metrics(1)
     values: dict[str, object] = {
         "train_rows_sha256": file_sha256(TRAIN_ROWS),
-        "eval_rows_sha256": file_sha256(EVAL_ROWS),
+        "eval_rows_sha256": file_sha256(asked_rows),
         "rows_in_file": 2400,
         "rows_planned": 2400,
         "truncated_rows": 0,
@@ -294,11 +311,28 @@ def process_record(**changes: object) -> ProcessRecord:
         "peak_bytes": 10**9,
         "ended_by_parent": "no",
         "oom_kills": 0,
-        "last_phase": "steps",
+        "last_phase": "read back",
         "steps_seen": STEPS,
         "variables": ("HF_HUB_OFFLINE", "PYTHONPATH"),
     }
     return ProcessRecord(**{**values, **changes})
+
+
+def child_ended(name: str, phase: str, count: int, **changes: object) -> ProcessRecord:
+    """Return how the child of a gate ended, in a phase and after so many steps, rows or bytes."""
+    commands = {
+        "download": ("python", "-m", "m43.harness.hub_child", "fetch", "request.json"),
+        "train": ("/venv/bin/python", "-m", "m43.training", "train", "RUN_DIR"),
+        "eval": ("/venv/bin/python", "-m", "m43.training", "evaluate", "RUN_DIR"),
+    }
+    values = {"command": commands[name], "last_phase": phase, "steps_seen": count}
+    return process_record(**{**values, **changes})
+
+
+def heartbeat(phase: str, done: int, total: int, **changes: object) -> Heartbeat:
+    """Return where a child was last."""
+    values = {"loss_nats": 0.0, "tokens_per_s": 0.0, "beat": 30}
+    return Heartbeat(phase=phase, done=done, total=total, **{**values, **changes})  # type: ignore[arg-type]
 
 
 def predictions() -> tuple[Prediction, ...]:
@@ -354,7 +388,10 @@ def evaluation_record(**changes: object) -> EvaluationRecord:
         ),
         "train_rows_sha256": file_sha256(TRAIN_ROWS),
         "generated_tokens": 1234,
-        "phases": (Phase(name="base", duration_s=3.0), Phase(name="tuned", duration_s=2.0)),
+        "phases": (
+            Phase(name="decode base model", duration_s=3.0),
+            Phase(name="decode tuned model", duration_s=2.0),
+        ),
         "peak_host_bytes": 10**9,
     }
     return EvaluationRecord(**{**values, **changes})

@@ -1,36 +1,43 @@
 """A complete, accepted run folder made in a moment: what the tests break, one thing at a time."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from m43 import scoring, typed_json
 from m43.evidence import contract, documents, manifest
-from m43.evidence.digests import gate_digest
+from m43.evidence.digests import gate_digest, weights_sha256
 from m43.evidence.dossier import read_dossier
 from m43.evidence.journal import Journal
 from m43.evidence.promise import CLOSING, Promise
 from m43.evidence.report_seal import seal_reports
+from m43.evidence.stop import find_stop
 from m43.evidence.verdict import STAGES
-from m43.profile import RunTable
-from m43.records import Heartbeat
+from m43.profile import Profile, RunTable
+from m43.records import StepMetrics
 from m43.run_dir import RunDir, write_record
+from tests.unit.evidence.contract_words import broken_words
 from tests.unit.evidence.good_plan import plan_record
 from tests.unit.evidence.good_records import (
     CONFIG,
     CONTRACT,
+    EVAL_ROWS,
+    FILES,
     ROWS,
     STEPS,
     WEIGHTS,
     auth_record,
+    child_ended,
     closing_record,
     code_listing,
     download_record,
     evaluation_record,
+    heartbeat,
     lint_record,
     opening_record,
     predictions,
-    process_record,
     profile_of,
     step_metrics,
     ticking,
@@ -38,14 +45,26 @@ from tests.unit.evidence.good_records import (
     venv_record,
 )
 
+Write = Callable[[RunDir], None]
+PROMISES = contract.read_contract(CONTRACT).promises
 
-def write_opening(run: RunDir, kind: str = "rehearsal", **changes: object) -> Journal:
+
+def spent_s(run: RunDir) -> float:
+    """Sum up what the records say that their gates took: the journal's clock went on meanwhile."""
+    paths = (run.auth, run.venv, run.plan, *map(run.process, ("download", "train", "eval")))
+    return float(sum(json.loads(path.read_text())["duration_s"] for path in paths if path.exists()))
+
+
+def write_opening(
+    run: RunDir, kind: str = "rehearsal", profile: Profile | None = None, **changes: object
+) -> Journal:
     """Begin a run: profile, contract, opening, journal, the dead-man's document."""
-    write_record(run.profile, replace(profile_of(kind), run=RunTable(name=run.path.name)))
+    profile = profile or profile_of(kind)
+    write_record(run.profile, replace(profile, run=RunTable(name=run.path.name)))
     contract.keep(run, CONTRACT)
     run.code.write_text(code_listing())
-    write_record(run.opening, opening_record(kind, run.path.name, **changes))
-    journal = Journal.create(run.journal, now=ticking())
+    write_record(run.opening, opening_record(profile.kind, run.path.name, **changes))
+    journal = Journal.create(run.journal, now=ticking(spent_s=lambda: spent_s(run)))
     journal.append("opened", detail=run.path.name)
     documents.write_opening_analysis(run)
     return journal
@@ -53,43 +72,63 @@ def write_opening(run: RunDir, kind: str = "rehearsal", **changes: object) -> Jo
 
 def write_gate_files(run: RunDir, gate: str) -> None:
     """Write what a gate of a good run leaves behind."""
+    profile = run.read_profile()
     if gate == "auth":
-        write_record(run.auth, auth_record(run.read_profile()))
+        write_record(run.auth, auth_record(profile))
     elif gate == "venv":
         write_record(run.venv, venv_record())
         write_record(run.plan, plan_record())
         run.env_snapshot.write_text("jax==0.10.2\n")
         run.gpu_snapshot.write_text("no NVIDIA driver\n")
     elif gate == "train-300":
+        write_download(run)
         _write_training(run)
     elif gate == "eval":
         rows = predictions()
         run.predictions.write_text("".join(typed_json.dump_line(row) for row in rows))
         write_record(run.results, scoring.tally(rows))
         write_record(run.evaluation, evaluation_record())
-        write_record(run.process("eval"), process_record(steps_seen=ROWS))
-        run.log("eval").write_text("decoded 100 rows\n")
+        write_record(run.process("eval"), child_ended("eval", "score", ROWS))
+        write_record(run.heartbeat("eval"), heartbeat("score", ROWS, ROWS))
+        run.log("eval").write_text("decode tuned model: 100 of 100\nscore: 0.0 s\n")
     elif gate == CLOSING:
         write_record(run.closing, closing_record())
 
 
-def _write_training(run: RunDir) -> None:
+def write_download(run: RunDir) -> None:
+    """Write what a download leaves that brought every file."""
+    largest = FILES[-1]
+    phase = f"digest {largest.name}"
     write_record(run.download, download_record(run.read_profile().contract.revision))
-    write_record(run.process("download"), process_record(steps_seen=9000))
+    ended = child_ended("download", phase, largest.size_bytes, duration_s=0.5)
+    write_record(run.process("download"), ended)
+    beat = heartbeat(phase, largest.size_bytes, largest.size_bytes)
+    write_record(run.heartbeat("download"), beat)
     run.log("download").write_text("{}\n")
-    lines = [typed_json.dump_line(step_metrics(step)) for step in range(1, STEPS + 1)]
-    run.metrics.write_text("".join(lines))
+
+
+def _write_training(run: RunDir) -> None:
+    write_steps(run, [step_metrics(step) for step in range(1, STEPS + 1)])
     run.model.mkdir()
     (run.model / "model.safetensors").write_bytes(WEIGHTS)
     (run.model / "config.json").write_bytes(CONFIG)
-    run.log("train").write_text("step 300 of 300\n")
-    beat = Heartbeat(
-        phase="steps", done=STEPS, total=STEPS, loss_nats=0.42, tokens_per_s=4000.0, beat=301
-    )
-    write_record(run.heartbeat("train"), beat)
-    write_record(run.lint, lint_record())
+    run.log("train").write_text(f"train: {STEPS} of {STEPS}, loss 0.3702\nread back: 0.5 s\n")
+    write_record(run.heartbeat("train"), heartbeat("read back", STEPS, STEPS))
     write_record(run.train, train_record())
-    write_record(run.process("train"), process_record())
+    write_record(run.process("train"), child_ended("train", "read back", STEPS))
+
+
+def write_steps(run: RunDir, steps: Sequence[StepMetrics]) -> None:
+    """Write what a training leaves that has read its rows and taken steps."""
+    write_lint(run)
+    run.metrics.write_text("".join(typed_json.dump_line(step) for step in steps))
+
+
+def write_lint(run: RunDir) -> None:
+    """Write what a training leaves that has read its rows."""
+    asked = run.read_profile().data.evaluation
+    # The bundled profile was not loaded from its file, and its paths are relative to that.
+    write_record(run.lint, lint_record(asked if asked.is_absolute() else EVAL_ROWS))
 
 
 def keep_gate(run: RunDir, journal: Journal, gate: str, promises: tuple[Promise, ...]) -> None:
@@ -118,51 +157,117 @@ def write_good_run(folder: Path, kind: str = "rehearsal", **opening: object) -> 
     name = "rehearsal-1" if kind == "rehearsal" else "m43_v1"
     run = RunDir.create(folder / name)
     journal = write_opening(run, kind, **opening)
-    promises = contract.read_contract(CONTRACT).promises
     for gate in STAGES:
-        keep_gate(run, journal, gate, promises)
+        keep_gate(run, journal, gate, PROMISES)
     finish(run, journal)
     assert run.summary.exists(), run.failure_analysis.read_text(encoding="utf-8")
     return run
 
 
-def stop_at(folder: Path, gate: str, write: Callable[[RunDir], None], **stopped: str) -> RunDir:
+def stop_at(folder: Path, gate: str, write: Write, **stopped: str) -> RunDir:
     """Write a run that stops at a gate, after `write` has left there what it left."""
-    run = RunDir.create(folder / "rehearsal-1")
-    journal = write_opening(run)
-    promises = contract.read_contract(CONTRACT).promises
-    for stage in STAGES[: STAGES.index(gate)]:
-        keep_gate(run, journal, stage, promises)
-    journal.append("gate_opened", gate=gate)
+    run, journal = reach(folder, gate)
     write(run)
-    journal.append("gate_stopped", gate=gate, **stopped)
-    for promise in promises:
-        if STAGES.index(promise.gate) >= STAGES.index(gate):
-            journal.append("promise_not_run", gate=promise.gate, name=promise.name)
-    finish(run, journal)
-    return run
+    stop_gate(journal, gate, **stopped)
+    return close(run, journal, gate)
 
 
-def break_gate(
-    folder: Path, gate: str, name: str, write: Callable[[RunDir], None] | None = None
-) -> RunDir:
-    """Write a run in which a gate ends and one of its promises is broken."""
-    run = RunDir.create(folder / "rehearsal-1")
-    journal = write_opening(run)
-    promises = contract.read_contract(CONTRACT).promises
-    for stage in STAGES[: STAGES.index(gate)]:
-        keep_gate(run, journal, stage, promises)
-    journal.append("gate_opened", gate=gate)
+def stop_gate(journal: Journal, gate: str, **stopped: str) -> None:
+    """Write that a gate stopped: its first promise asked for it, and is told why."""
+    entry = journal.append("gate_stopped", gate=gate, **stopped)
+    words = f"gate {gate} stopped: {entry.failure_class}"
+    first = next(promise for promise in PROMISES if promise.gate == gate)
+    told = [
+        f"  found     {problem.found}\n  expected  {problem.expected}\n"
+        f"  where     {problem.where}\n  to do     {problem.action}"
+        for problem in find_stop((entry,)).problems
+    ]
+    detail = "\n".join((words, *told))
+    journal.append("promise_broken", gate=gate, name=first.name, detail=detail)
+    pass_over(journal, gate, words, but=first)
+
+
+def interrupt_at(folder: Path, gate: str, write: Write, cause: str) -> RunDir:
+    """Write a run that somebody interrupted while a gate was open."""
+    run, journal = reach(folder, gate)
+    write(run)
+    journal.append("interrupted", gate=gate, failure_class="interrupted", detail=cause)
+    pass_over(journal, gate, f"the run was interrupted ({cause})")
+    return close(run, journal, gate)
+
+
+def break_gate(folder: Path, gate: str, name: str, write: Write | None = None) -> RunDir:
+    """Write a run in which a gate ends and its journal calls one promise broken, true or not."""
+    run, journal = reach(folder, gate)
     write_gate_files(run, gate)
     if write is not None:
         write(run)
     journal.append("gate_closed", gate=gate, detail=gate_digest(run, gate))
-    for promise in promises:
+    for promise in PROMISES:
         if promise.name == name:
-            journal.append("promise_broken", gate=gate, name=name, detail="assert 1 == 2")
+            detail = f"assert {promise.asserts[0].source}"
+            journal.append("promise_broken", gate=gate, name=name, detail=detail)
         elif promise.gate == gate:
             journal.append("promise_kept", gate=gate, name=promise.name)
-        elif STAGES.index(promise.gate) > STAGES.index(gate):
-            journal.append("promise_not_run", gate=promise.gate, name=promise.name)
+    pass_over(journal, gate, f"gate {gate} did not keep its promises", of=STAGES.index(gate) + 1)
+    return close(run, journal, gate)
+
+
+def fail_gate(
+    folder: Path,
+    gate: str,
+    write: Write,
+    profile: Profile | None = None,
+    opened: Mapping[str, object] = MappingProxyType({}),
+) -> RunDir:
+    """Write a run in which a gate ends, and its promises are judged over what it left."""
+    run, journal = reach(folder, gate, profile, **opened)
+    write(run)
+    journal.append("gate_closed", gate=gate, detail=gate_digest(run, gate))
+    records = read_dossier(run).records
+    for promise in PROMISES:
+        if promise.gate != gate:
+            continue
+        if words := broken_words(promise.name, records):
+            journal.append("promise_broken", gate=gate, name=promise.name, detail=words)
+        else:
+            journal.append("promise_kept", gate=gate, name=promise.name)
+    pass_over(journal, gate, f"gate {gate} did not keep its promises", of=STAGES.index(gate) + 1)
+    return close(run, journal, gate)
+
+
+def reach(
+    folder: Path, gate: str, profile: Profile | None = None, **opened: object
+) -> tuple[RunDir, Journal]:
+    """Write a run up to the moment at which a gate has been opened."""
+    kind = profile.kind if profile else "rehearsal"
+    run = RunDir.create(folder / ("rehearsal-1" if kind == "rehearsal" else "m43_v1"))
+    journal = write_opening(run, kind, profile, **opened)
+    for stage in STAGES[: STAGES.index(gate)]:
+        keep_gate(run, journal, stage, PROMISES)
+    journal.append("gate_opened", gate=gate)
+    return run, journal
+
+
+def pass_over(
+    journal: Journal, gate: str, reason: str, *, of: int | None = None, but: Promise | None = None
+) -> None:
+    """Write that the promises from a gate on, or from the stage with a number, were not judged."""
+    first = STAGES.index(gate) if of is None else of
+    for promise in PROMISES:
+        if STAGES.index(promise.gate) >= first and promise != but:
+            journal.append(
+                "promise_not_run", gate=promise.gate, name=promise.name, detail=reason
+            )
+
+
+def close(run: RunDir, journal: Journal, gate: str) -> RunDir:
+    """End a run that got to a gate: what it changed is measured also when it ended early."""
+    if gate != CLOSING:
+        seen = {"model_sha256": weights_sha256(run.model)}
+        if not run.venv.exists():
+            # Without the probe nobody knows where the packages lie.
+            seen["packages_sha256"] = ""
+        write_record(run.closing, closing_record(**seen))
     finish(run, journal)
     return run

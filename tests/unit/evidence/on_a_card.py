@@ -1,0 +1,145 @@
+"""A production run's environment: the locked profile, the promised card, and a plan that fits it."""
+
+import tomllib
+from dataclasses import replace
+
+from m43 import typed_json
+from m43.plan_record import Alternative, Disk, PlanRecord, TrainingPlan
+from m43.profile import Profile
+from m43.records import Device, Package, ProbeRecord, VenvRecord
+from m43.run_dir import RunDir, write_record
+from tests.unit.evidence.good_plan import limits, plan_record, step_plan, training_plan
+from tests.unit.evidence.good_records import (
+    REPOSITORY,
+    pinned_files,
+    probe_record,
+    venv_record,
+)
+from tests.unit.evidence.left_behind import Write, cannot_compute, environment
+
+VENV = "/srv/m43/.venv-gpu"
+CARD = "NVIDIA GeForce RTX 5090"
+DRIVER = "580.95.05"
+NO_CUDA = (
+    "RuntimeError: Unable to initialize backend 'cuda': INTERNAL: no supported devices found for "
+    "platform CUDA (set JAX_PLATFORMS='' to automatically choose an available backend)"
+)
+_GIB = 2**30
+# Of production.toml: full, float32 masters, Adafactor, remat takes 19.8 GiB at its peak.
+_ARGUMENTS, _TEMPORARIES = 94 * _GIB // 10, 104 * _GIB // 10
+
+
+def production() -> Profile:
+    """Return the locked decisions, with the environment at a place of this example."""
+    text = (REPOSITORY / "acceptance" / "production.toml").read_text()
+    data = tomllib.loads(text.replace("../.venv-gpu", VENV))
+    profile, problems = typed_json.read_table(Profile, data, "production.toml")
+    assert profile is not None, problems
+    return profile
+
+
+def card(probe: ProbeRecord | None = None, plan: TrainingPlan | None = None) -> Write:
+    """Leave the records of the venv gate: what the probe saw, and the plan if there can be one."""
+
+    def write(run: RunDir) -> None:
+        record = planned(run.read_profile(), plan or card_plan())
+        environment(run, card_venv(probe or card_probe()), record)
+
+    return write
+
+
+def card_probe(**changes: object) -> ProbeRecord:
+    """Return what the probe prints beside the promised card."""
+    return probe_record(**{**_seen(), **changes})
+
+
+def cardless_probe(driver: str, error: str = NO_CUDA) -> ProbeRecord:
+    """Return what the probe prints where JAX is told to take the card and cannot."""
+    seen = {name: _seen()[name] for name in ("executable", "prefix", "packages", "site_packages")}
+    return cannot_compute(error, **{**seen, "driver_version": driver})
+
+
+def _seen() -> dict[str, object]:
+    versions = {"flax": "0.12.8", "jax": "0.10.2", "jax-cuda13-plugin": "0.10.2"}
+    return {
+        "executable": f"{VENV}/bin/python",
+        "prefix": VENV,
+        "packages": tuple(Package(name=name, version=text) for name, text in versions.items()),
+        "site_packages": (f"{VENV}/lib/python3.11/site-packages",),
+        "devices": (Device(platform="gpu", kind=CARD, memory_bytes=319 * _GIB // 10),),
+        "default_device": f"gpu:{CARD}",
+        "driver_version": DRIVER,
+        "host_memory_bytes": 64 * 10**9,
+        "disk_free_bytes": 500 * 10**9,
+    }
+
+
+def card_venv(probe: ProbeRecord) -> VenvRecord:
+    """Return the record of the environment that the locked profile names."""
+    return venv_record(probe, path=VENV, interpreter=f"{VENV}/bin/python")
+
+
+def card_plan(free_gib: float = 28.7, **changes: object) -> TrainingPlan:
+    """Return the plan of Gemma 2B on the card, of which so much is free."""
+    contract = production().contract
+    step = step_plan(
+        length=512,
+        arguments_bytes=_ARGUMENTS,
+        outputs_bytes=_ARGUMENTS,
+        aliased_bytes=_ARGUMENTS,
+        temporaries_bytes=_TEMPORARIES,
+    )
+    values: dict[str, object] = {
+        "limits": limits(
+            device=f"gpu:{CARD}",
+            memory_bytes=round(free_gib * _GIB),
+            flops_per_s=209.5e12,
+            bytes_per_s=1.79e12,
+        ),
+        "architecture": contract.architecture,
+        "parameters": contract.parameters,
+        "trained_parameters": contract.parameters,
+        "step": step,
+        "process_bytes": 0,
+        "read_back_bytes": 5_012_367_360,
+        "model_bytes": 5_012_367_360,
+        "weights_bytes": 5_012_367_360,
+        "reading_bytes": 0,
+    }
+    return training_plan(**{**values, **changes})
+
+
+def planned(profile: Profile, training: TrainingPlan) -> PlanRecord:
+    """Return the record of a plan: what has to come, and where it goes."""
+    config, *others = pinned_files(profile)
+    wanted = sum(file.size_bytes for file in others)
+    saved = training.model_bytes + 67_108_864
+    return plan_record(
+        training=training,
+        config=config,
+        config_bytes_moved=config.size_bytes,
+        download_bytes=wanted,
+        cache=Disk(folder="/cache", needed_bytes=wanted, free_bytes=500 * 10**9),
+        run=Disk(folder="/runs", needed_bytes=saved, free_bytes=500 * 10**9),
+    )
+
+
+def taken_card(run: RunDir) -> None:
+    """Leave the plan of a card on which another program holds half of the memory."""
+    way = Alternative(settings=("training.accumulate = 8",), peak_bytes=132 * _GIB // 10)
+    card(plan=card_plan(15.6, alternatives=(way,)))(run)
+
+
+def old_package(run: RunDir) -> None:
+    """Leave an environment with an optax that is older than training needs."""
+    probe = card_probe()
+    optax = Package(name="optax", version="0.2.4")
+    card(replace(probe, packages=(*probe.packages, optax)))(run)
+    record = card_venv(replace(probe, packages=(*probe.packages, optax)))
+    unmet = replace(
+        record.requirements[0],
+        requirement="optax>=0.2.8,<0.3",
+        installed="0.2.4",
+        satisfied=False,
+    )
+    write_record(run.venv, replace(record, requirements=(*record.requirements, unmet)))
