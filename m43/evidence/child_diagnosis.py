@@ -61,7 +61,7 @@ def child_claims(
         where = step if name == "train" else ""
         text = f"The child itself reported '{child.error.failure_class}'{where}"
         claims.append(_claim(f"{text}: {'; '.join(child.error.problems)}", "established", file))
-    claims += _causes(failure_class, metrics)
+    claims += _causes(failure_class, metrics, child.error)
     return tuple(claims)
 
 
@@ -80,6 +80,7 @@ def stood_at(stacks: Sequence[str]) -> str:
 
 def _process_text(process: ProcessRecord, name: str) -> str:
     what = {"train": "step", "download": "byte"}.get(name, "row")
+    phase = f"in phase '{process.last_phase}'" if process.last_phase else "before its first phase"
     by_parent = {
         "no": "m43 did not end it",
         "deadline": "m43 ended it at its deadline",
@@ -87,8 +88,8 @@ def _process_text(process: ProcessRecord, name: str) -> str:
         "interrupt": "m43 ended it because the run was interrupted",
     }
     return (
-        f"The process ended with {ending(process)} after {process.duration_s:.1f} s, in phase "
-        f"'{process.last_phase}', with {process.steps_seen:,} {what}s seen; "
+        f"The process ended with {ending(process)} after {process.duration_s:.1f} s, {phase}, "
+        f"with {process.steps_seen:,} {what}s seen; "
         f"{by_parent[process.ended_by_parent]}."
     )
 
@@ -110,10 +111,12 @@ def _kill_claims(process: ProcessRecord, file: str) -> list[Claim]:
     ]
 
 
-def _causes(failure_class: FailureClass, metrics: Sequence[StepMetrics]) -> list[Claim]:
+def _causes(
+    failure_class: FailureClass, metrics: Sequence[StepMetrics], error: ChildError | None
+) -> list[Claim]:
     """Add what the steps suggest; a class that they say nothing about gets nothing."""
     if failure_class in (FailureClass.NON_FINITE_LOSS, FailureClass.DIVERGED):
-        return _loss_claims(metrics)
+        return _loss_claims(metrics, error.step if error else 1)
     texts: dict[FailureClass, tuple[Standing, str]] = {
         FailureClass.HUNG: ("unknown", "What it waited for is not recorded."),
         FailureClass.TRANSFER_STALLED: (
@@ -134,7 +137,10 @@ def _causes(failure_class: FailureClass, metrics: Sequence[StepMetrics]) -> list
     )
 
 
-def _loss_claims(metrics: Sequence[StepMetrics]) -> list[Claim]:
+def _loss_claims(metrics: Sequence[StepMetrics], failed_at: int) -> list[Claim]:
+    if not metrics and failed_at > 1:
+        text = "The steps before it cannot be read: what loss and gradient did is not known."
+        return [_claim(text, "unknown")]
     if not metrics:
         text = "It happened at the first step: a weight or a row is already not finite."
         return [_claim(text, "hypothesis")]

@@ -96,7 +96,8 @@ def child_name(dossier: Dossier, gate: str) -> str:
     """Name the child that a gate was at; empty for a gate without one that keeps records."""
     if gate == "train-300":
         # The download comes first; its record is written when all of it is there.
-        came = dossier.download is None and dossier.download_child.heartbeat is not None
+        download = dossier.download_child
+        came = dossier.download is None and bool(download.heartbeat or download.process)
         return "download" if came and dossier.train_child.heartbeat is None else "train"
     return "eval" if gate == "eval" else ""
 

@@ -13,7 +13,7 @@ from m43.evidence.markdown import code, document, prose, rich, table
 from m43.evidence.next_actions import next_actions
 from m43.evidence.plan_checks import venv_gate_checks
 from m43.evidence.promise import CLOSING
-from m43.evidence.sections import NOT_MEASURED, NOTED
+from m43.evidence.sections import NOT_JUDGED, NOT_MEASURED, NOTED
 from m43.evidence.stop import Stop, find_stop
 from m43.evidence.verdict import Verdict
 from m43.records import GATES
@@ -193,7 +193,9 @@ def _promises(dossier: Dossier, stop: Stop) -> list[str]:
     """Show the promises that were judged or could have been; count the others."""
     states = sections.promise_states(dossier)
     promises = [item for item in sections.judged(dossier) if item.promise.gate == stop.gate]
-    shown = [item for item in promises if states.get(item.promise.name, "not run") != "not run"]
+    shown = [
+        item for item in promises if states.get(item.promise.name, NOT_JUDGED) != NOT_JUDGED
+    ]
     parts = []
     if shown:
         parts.append(f"Promises of gate {stop.gate}, with what was measured:")
@@ -211,9 +213,11 @@ def _not_run(dossier: Dossier, stop: Stop) -> str:
         promises = [
             promise
             for promise in (dossier.contract.promises if dossier.contract else ())
-            if promise.gate == gate and states.get(promise.name, "not run") == "not run"
+            if promise.gate == gate and states.get(promise.name, NOT_JUDGED) == NOT_JUDGED
         ]
         ran = any(item.event == "gate_closed" and item.gate == gate for item in dossier.entries)
+        # What a run changed is measured also when it ended early.
+        ran = ran or (gate == CLOSING and dossier.closing is not None)
         if not ran or promises:
             because = (
                 "its measurement was taken, its promises were not judged" if ran else "NOT RUN"

@@ -6,7 +6,7 @@ from m43.evidence.markdown import block, code, prose
 from m43.evidence.sections import NOT_MEASURED, unasked_words
 from m43.evidence.stop import Stop
 
-_LOGS = {
+LOGS = {
     "download": "download_log.txt",
     "train": "training_log.txt",
     "eval": "evaluation_log.txt",
@@ -109,7 +109,7 @@ def error_excerpt(dossier: Dossier, stop: Stop) -> str:
         file = f"{child_name(dossier, stop.gate)}.stacks.txt"
         parts += [f"Where its threads stood when m43 ended it ({file}):", block(child.stacks)]
     if child and child.log_tail:
-        name = _LOGS[child_name(dossier, stop.gate)]
+        name = LOGS[child_name(dossier, stop.gate)]
         parts += [f"The last {len(child.log_tail)} lines of {name}:", block(child.log_tail)]
     if stop.gate == "venv" and dossier.venv and dossier.venv.probe.import_error:
         error = dossier.venv.probe.import_error.splitlines()

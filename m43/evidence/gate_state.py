@@ -84,7 +84,8 @@ def _state(dossier: Dossier, gate: str, promises: list[str | None]) -> str:
     elif "BROKEN" in promises:
         state = "BROKEN"
     elif "gate_opened" not in events:
-        state = "NOT RUN"
+        # What a run changed is measured also when it ended early.
+        state = "measured" if gate == CLOSING and dossier.closing else "NOT RUN"
     elif "gate_closed" in events:
         state = "kept" if promises and set(promises) == {"kept"} else "measured"
     return state

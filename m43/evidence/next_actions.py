@@ -225,6 +225,9 @@ def next_actions(dossier: Dossier, stop: Stop, failure_class: F) -> tuple[str, .
     # The other gates leave no log of a child behind.
     logged = stop.gate in ("train-300", "eval")
     specific = tuple(text for text in ACTIONS[failure_class] if logged or text is not _LOG)
+    if dossier.profile and dossier.profile.contract.platform == "cpu":
+        # There is no card whose driver or memory could be looked at.
+        specific = tuple(text for text in specific if not text.startswith(_CARD))
     if stop.how == "no closing record":
         specific = (
             "If a run is still going on in another shell, let it end.",

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from m43.evidence import sections
-from m43.evidence.diagnosis import child_of, diagnose_dossier
+from m43.evidence.diagnosis import child_name, child_of, diagnose_dossier
 from m43.evidence.dossier import Dossier
 from m43.evidence.failure_analysis import gate_checks
+from m43.evidence.failure_facts import LOGS
 from m43.evidence.hypertext import escaped, linked, mark, rich, section, table
 from m43.evidence.next_actions import next_actions
 from m43.evidence.report_promises import promise_table
@@ -97,11 +98,14 @@ def _compared(dossier: Dossier, stop: Stop) -> Iterator[str]:
 
 def _excerpt(dossier: Dossier, stop: Stop) -> Iterator[str]:
     """Show what was printed; it was redacted when it was written."""
-    child = child_of(dossier, stop.gate)
+    child, name = child_of(dossier, stop.gate), child_name(dossier, stop.gate)
     if child and child.error:
         yield "<h3>What the child reported</h3>" + _block(child.error.problems)
+    if child and child.stacks:
+        title = f"Where its threads stood when m43 ended it ({name}.stacks.txt)"
+        yield f"<h3>{escaped(title)}</h3>{_block(child.stacks)}"
     if child and child.log_tail:
-        name = "evaluation_log.txt" if stop.gate == "eval" else "training_log.txt"
+        name = LOGS[name]
         title = f"The last {len(child.log_tail)} lines of {name}"
         yield f"<h3>{escaped(title)}</h3>{_block(child.log_tail)}"
     if stop.gate == "venv" and dossier.venv and dossier.venv.probe.import_error:

@@ -27,7 +27,7 @@ def promise_table(items: Sequence[Judged], states: dict[str, str]) -> str:
     """Write promises, the clause first, because it is what a person reads."""
     rows = []
     for item in items:
-        state = states.get(item.promise.name, "not run")
+        state = states.get(item.promise.name, sections.NOT_JUDGED)
         expected = "<br/>".join(f"<code>{escaped(text)}</code>" for text in item.expected)
         rows.append(
             (

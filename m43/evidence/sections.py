@@ -1,5 +1,6 @@
 """The sections that both documents have: promises, timeline, attempts, environment, files."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
@@ -15,6 +16,8 @@ from m43.records import EarlierAttempt
 REHEARSAL = "REHEARSAL \N{EN DASH} not a production run"
 
 NOT_MEASURED = "not measured: the run did not get there"
+
+NOT_JUDGED = "not judged"
 
 NOTED = "## Warnings that were noted"
 
@@ -57,17 +60,21 @@ def judged(dossier: Dossier) -> tuple[Judged, ...]:
 
 
 def promise_states(dossier: Dossier) -> dict[str, str]:
-    """Give what the journal says of each promise: kept, broken or not run.
+    """Give what the journal says of each promise: kept, broken or not judged.
 
     Where a gate stopped, its first promise fails for that reason alone: nothing was compared.
     """
-    words = {"promise_kept": "kept", "promise_broken": "BROKEN", "promise_not_run": "not run"}
-    stopped = {entry.gate for entry in dossier.entries if entry.event == "gate_stopped"}
+    words = {"promise_kept": "kept", "promise_broken": "BROKEN", "promise_not_run": NOT_JUDGED}
+    stopped = _stopped_gates(dossier)
     return {
-        entry.name: "not run" if entry.gate in stopped else words[entry.event]
+        entry.name: NOT_JUDGED if entry.gate in stopped else words[entry.event]
         for entry in dossier.entries
         if entry.event in words
     }
+
+
+def _stopped_gates(dossier: Dossier) -> set[str]:
+    return {entry.gate for entry in dossier.entries if entry.event == "gate_stopped"}
 
 
 def promise_table(items: Sequence[Judged], states: dict[str, str]) -> str:
@@ -78,7 +85,7 @@ def promise_table(items: Sequence[Judged], states: dict[str, str]) -> str:
             f"{code(side.expression)} = {code(side.value)} ({prose(side.file)})"
             for side in item.measurements
         )
-        state = states.get(item.promise.name, "not run")
+        state = states.get(item.promise.name, NOT_JUDGED)
         rows.append(
             (
                 str(number),
@@ -93,21 +100,26 @@ def promise_table(items: Sequence[Judged], states: dict[str, str]) -> str:
 def timeline(dossier: Dossier) -> str:
     """Write when each thing happened; the promises of a gate are counted, not listed."""
     rows: list[tuple[str, ...]] = []
-    counts: dict[tuple[str, str], int] = {}
+    counts: Counter[tuple[str, str]] = Counter()
+    states = promise_states(dossier)
     for entry in told(dossier):
-        if entry.event.startswith("promise_") and entry.event != "promise_broken":
-            key = (entry.event, entry.gate)
-            counts[key] = counts.get(key, 0) + 1
-            continue
+        if entry.event.startswith("promise_"):
+            counts[states[entry.name], entry.gate] += 1
+            if states[entry.name] != "BROKEN":
+                continue
         rows.append((prose(entry.time_utc), _since(dossier, entry), _event(entry)))
     text = table(("time (UTC)", "after", "what (journal.jsonl)"), rows) + _set_back(dossier)
-    kept = [
-        f"{stage}: {counts.get(('promise_kept', stage), 0)} kept, "
-        f"{counts.get(('promise_not_run', stage), 0)} not run"
+    by_gate = [
+        f"{stage}: "
+        + ", ".join(
+            f"{counts[state, stage]} {state}"
+            for state in ("kept", "BROKEN", NOT_JUDGED)
+            if counts[state, stage]
+        )
         for stage in STAGES
         if any(gate == stage for _, gate in counts)
     ]
-    summary = "; ".join(kept) or "none judged"
+    summary = "; ".join(by_gate) or "none judged"
     return f"{text}\n\nPromises by gate (journal.jsonl): {summary}."
 
 

@@ -21,7 +21,7 @@ def venv_claims(
     ]
     wrong_device = failure_class in (FailureClass.WRONG_DEVICE, FailureClass.DRIVER_TOO_OLD)
     if wrong_device and profile.contract.platform == "gpu":
-        claims.append(_device_cause(record))
+        claims.append(_device_cause(record, failure_class))
     if failure_class is FailureClass.NUMERIC_CANARY:
         text = "The compiler, the driver or the card computes wrongly; which one is not known."
         claims.append(_claim(text, "unknown"))
@@ -34,11 +34,13 @@ def venv_claims(
     return tuple(claims)
 
 
-def _device_cause(record: VenvRecord) -> Claim:
+def _device_cause(record: VenvRecord, failure_class: FailureClass) -> Claim:
     probe = record.probe
     names = {package.name.lower().replace("_", "-") for package in probe.packages}
     if probe.driver_version == "none":
         return _claim("No NVIDIA driver is visible to this system.", "supported")
+    if failure_class is FailureClass.DRIVER_TOO_OLD:
+        return _claim("JAX cannot use the card with a driver of that age.", "supported")
     if not any(name.startswith("jax-cuda") for name in names):
         return _claim("JAX is installed without its CUDA plugin.", "supported")
     if any(device.platform == "gpu" for device in probe.devices):

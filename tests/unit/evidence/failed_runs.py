@@ -120,7 +120,9 @@ def child_problem(run: RunDir, gate: str, failure_class: F) -> Problem:
     """Return the problem that a gate finds with its child; it must have this class."""
     name: job.Name = "eval" if gate == "eval" else "train"
     record = read_record(run.process(name), ProcessRecord)
-    lines = tuple(run.log(name).read_text().splitlines())
+    stacks = run.stacks(name)
+    # What faulthandler says goes to standard error, and from there into the log.
+    lines = tuple(stacks.read_text().splitlines()) if stacks.exists() else ()
     with pytest.raises(job.ChildFailedError) as found:
         job.require_success(name, run, Outcome(record=record, stdout=(), stderr=lines))
     assert found.value.failure_class is failure_class

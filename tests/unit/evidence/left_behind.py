@@ -241,6 +241,7 @@ def ended_badly(
     if process.get("ended_by_parent", "no") != "no":
         frame = {"file": "step_log.py", "line": 71, "function": "finish"}
         run.stacks(name).write_text(STACKS.format(**frame))
+        log += STACKS.format(**frame)
     write_record(run.process(name), child_ended(name, phase, done, **process))
     run.log(name).write_text(log)
 
