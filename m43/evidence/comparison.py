@@ -153,7 +153,9 @@ def _promises(dossier: Dossier) -> Mapping[str, _Told]:
     """Give every promise by its clause: names may change from one commit to the next."""
     states = sections.promise_states(dossier)
     return {
-        item.promise.clause: _Told(state=states.get(item.promise.name, sections.NOT_JUDGED), judged=item)
+        item.promise.clause: _Told(
+            state=states.get(item.promise.name, sections.NOT_JUDGED), judged=item
+        )
         for item in sections.judged(dossier)
     }
 

@@ -193,9 +193,7 @@ def _promises(dossier: Dossier, stop: Stop) -> list[str]:
     """Show the promises that were judged or could have been; count the others."""
     states = sections.promise_states(dossier)
     promises = [item for item in sections.judged(dossier) if item.promise.gate == stop.gate]
-    shown = [
-        item for item in promises if states.get(item.promise.name, NOT_JUDGED) != NOT_JUDGED
-    ]
+    shown = [item for item in promises if states.get(item.promise.name, NOT_JUDGED) != NOT_JUDGED]
     parts = []
     if shown:
         parts.append(f"Promises of gate {stop.gate}, with what was measured:")

@@ -52,6 +52,7 @@ from tests.unit.evidence.left_behind import (
     steps_to,
     trained,
 )
+
 How = Literal["judged", "stopped", "interrupted", "cut off"]
 
 
@@ -453,9 +454,7 @@ FAILURES: Mapping[F, Failure] = {
     F.HUNG: Failure(
         gate="train-300",
         how="stopped",
-        write=left_behind.child(
-            "train", **ENDED, ended_by_parent="silence", duration_s=203.4
-        ),
+        write=left_behind.child("train", **ENDED, ended_by_parent="silence", duration_s=203.4),
     ),
     F.DISK_FULL: Failure(
         gate="train-300",
@@ -483,9 +482,7 @@ FAILURES: Mapping[F, Failure] = {
         write=left_behind.child("train", **ENDED, ended_by_parent="interrupt"),
     ),
     F.PROMISE_BROKEN: Failure(gate="train-300", write=left_behind.unmoved),
-    F.EVALUATION_INCOMPLETE: Failure(
-        gate="eval", write=short_evaluation, profile=short_questions
-    ),
+    F.EVALUATION_INCOMPLETE: Failure(gate="eval", write=short_evaluation, profile=short_questions),
     F.ENVIRONMENT_CHANGED: Failure(
         gate="closing",
         write=changed(packages_sha256=digest("other packages"), changed_packages=("optax",)),

@@ -9,6 +9,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from m43.errors import FailureClass
@@ -28,52 +29,60 @@ PAGES = (FailureClass.HUNG, FailureClass.NO_TOKEN)
 _DIGEST = re.compile(r"\b[0-9a-f]{64}\b|\b[0-9a-f]{12}(?=…)")
 
 
-def documents() -> Mapping[str, Callable[[Path], str]]:
-    """Give, by the name of its golden, how each document is made."""
+@dataclass(frozen=True, kw_only=True)
+class Golden:
+    """A golden: the run it is of, by its failure class or None for the good one, and its text."""
+
+    of: FailureClass | None
+    read: Callable[[RunDir], str]
+
+
+def documents() -> Mapping[str, Golden]:
+    """Return each golden by the name of its file."""
+    pages = {name(failure_class): failure_class for failure_class in (None, *PAGES)}
+    analyses = {name(failure_class): failure_class for failure_class in FAILURES}
     return (
-        {"m43_summary.md": _summary, "report.good.txt": _page(write_good_run)}
+        {"m43_summary.md": Golden(of=None, read=_summary)}
         | {
-            f"failure_analysis.{failure_class.name.lower()}.md": _failed(failure_class)
-            for failure_class in FAILURES
+            f"failure_analysis.{key}.md": Golden(of=of, read=_analysis)
+            for key, of in analyses.items()
         }
-        | {
-            f"report.{failure_class.name.lower()}.txt": _page(_made(failure_class))
-            for failure_class in PAGES
-        }
+        | {f"report.{key}.txt": Golden(of=of, read=_page) for key, of in pages.items()}
     )
 
 
-def golden(name: str) -> Path:
+def name(failure_class: FailureClass | None) -> str:
+    """Return what a run is called in the names of its goldens."""
+    return failure_class.name.lower() if failure_class else "good"
+
+
+def make(folder: Path, failure_class: FailureClass | None) -> RunDir:
+    """Write the run of a class, or the good one."""
+    if failure_class is None:
+        return write_good_run(folder)
+    return FAILURES[failure_class].make(folder, failure_class)
+
+
+def golden(file: str) -> Path:
     """Say where a golden lies."""
-    return FOLDER / name
+    return FOLDER / file
 
 
-def _summary(folder: Path) -> str:
-    return _plain(write_good_run(folder).summary.read_text(encoding="utf-8"), folder)
+def _summary(run: RunDir) -> str:
+    return _plain(run.summary.read_text(encoding="utf-8"), run)
 
 
-def _made(failure_class: FailureClass) -> Callable[[Path], RunDir]:
-    return lambda folder: FAILURES[failure_class].make(folder, failure_class)
+def _analysis(run: RunDir) -> str:
+    return _plain(run.failure_analysis.read_text(encoding="utf-8"), run)
 
 
-def _failed(failure_class: FailureClass) -> Callable[[Path], str]:
-    def write(folder: Path) -> str:
-        run = _made(failure_class)(folder)
-        return _plain(run.failure_analysis.read_text(encoding="utf-8"), folder)
-
-    return write
+def _page(run: RunDir) -> str:
+    page = report_html(run, "m43", "<p>what pytest says of its tests</p>")
+    return _plain(outline(page), run)
 
 
-def _page(make: Callable[[Path], RunDir]) -> Callable[[Path], str]:
-    def write(folder: Path) -> str:
-        page = report_html(make(folder), "m43", "<p>what pytest says of its tests</p>")
-        return _plain(outline(page), folder)
-
-    return write
-
-
-def _plain(text: str, folder: Path) -> str:
-    return _DIGEST.sub("<digest>", text.replace(str(folder), "FOLDER"))
+def _plain(text: str, run: RunDir) -> str:
+    return _DIGEST.sub("<digest>", text.replace(str(run.path.parent), "FOLDER"))
 
 
 def main() -> int:
@@ -81,9 +90,10 @@ def main() -> int:
     FOLDER.mkdir(exist_ok=True)
     for stale in FOLDER.iterdir():
         stale.unlink()
-    for name, write in documents().items():
+    for file, each in documents().items():
         with tempfile.TemporaryDirectory() as folder:
-            golden(name).write_text(write(Path(folder)), encoding="utf-8")
+            text = each.read(make(Path(folder), each.of))
+        golden(file).write_text(text, encoding="utf-8")
     sys.stdout.write(f"{len(documents())} documents in {FOLDER}\n")
     return 0
 

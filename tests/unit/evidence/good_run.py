@@ -256,9 +256,7 @@ def pass_over(
     first = STAGES.index(gate) if of is None else of
     for promise in PROMISES:
         if STAGES.index(promise.gate) >= first and promise != but:
-            journal.append(
-                "promise_not_run", gate=promise.gate, name=promise.name, detail=reason
-            )
+            journal.append("promise_not_run", gate=promise.gate, name=promise.name, detail=reason)
 
 
 def close(run: RunDir, journal: Journal, gate: str) -> RunDir:

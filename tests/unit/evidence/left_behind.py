@@ -88,7 +88,9 @@ def files_missing(run: RunDir) -> None:
         HubResponse(step=step, status=200, error="")
         for step in ("whoami", "auth_check", "revision")
     ]
-    responses.append(hub_response("weights_head", 404, "RemoteEntryNotFoundError: 404 Client Error."))
+    responses.append(
+        hub_response("weights_head", 404, "RemoteEntryNotFoundError: 404 Client Error.")
+    )
     asked(run, responses, files=left, missing_files=(lost.name,))
 
 
