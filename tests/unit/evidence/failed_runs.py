@@ -4,27 +4,20 @@ Each is a run that could have happened; `possible_run.py` holds it against that.
 or the real hub is a production run, what a toy can meet is a rehearsal.
 """
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
-import pytest
-
-from m43 import config, scoring, typed_json
+from m43 import scoring, typed_json
 from m43.errors import FailureClass as F
 from m43.errors import Problem
-from m43.evidence.cut_off import CUT_OFF
 from m43.evidence.digests import file_sha256
-from m43.harness import job
-from m43.harness.process import Outcome
 from m43.hub_record import HubResponse, HubStep
 from m43.profile import Profile
-from m43.records import ProcessRecord, RecoveryRecord, Vitals
-from m43.rows import RowsError, read_rows
-from m43.run_dir import RunDir, read_record, write_record
+from m43.rows import read_rows
+from m43.run_dir import RunDir, write_record
 from tests.unit.evidence import good_run, left_behind, on_a_card
+from tests.unit.evidence.failing import Failure
 from tests.unit.evidence.good_plan import plan_record, training_plan
 from tests.unit.evidence.good_records import (
     EVAL_ROWS,
@@ -53,97 +46,6 @@ from tests.unit.evidence.left_behind import (
     trained,
 )
 
-How = Literal["judged", "stopped", "interrupted", "cut off"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """How a class is met.
-
-    Attributes:
-        gate: At which it is.
-        how: A gate ends and its promises are judged; or it stops, is interrupted, or cut off.
-        write: Leaves what the gate left.
-        problem: Why the gate stopped, where no child says it.
-        profile: Makes the run's own profile; none where it is the bundled one of a rehearsal.
-        verified: A word of what verify holds against it, where something was changed on purpose.
-    """
-
-    gate: str
-    write: Write = field(repr=False)
-    how: How = "judged"
-    problem: Problem | None = None
-    profile: Callable[[Path], Profile] | None = field(default=None, repr=False)
-    verified: str = ""
-
-    def make(self, folder: Path, failure_class: F) -> RunDir:
-        """Write the run."""
-        profile = self.profile(folder) if self.profile else None
-        opened = opened_with(profile) if profile else {}
-        if self.how == "judged":
-            return good_run.fail_gate(folder, self.gate, self.write, profile, opened)
-        if self.how == "interrupted":
-            return good_run.interrupt_at(folder, self.gate, self.write, "SIGTERM")
-        if self.how == "cut off":
-            return self._cut_off(folder, failure_class)
-        run, journal = good_run.reach(folder, self.gate, profile, **opened)
-        self.write(run)
-        detail = said(self.problem or child_problem(run, self.gate, failure_class))
-        good_run.stop_gate(journal, self.gate, failure_class=str(failure_class), detail=detail)
-        return good_run.close(run, journal, self.gate)
-
-    def _cut_off(self, folder: Path, failure_class: F) -> RunDir:
-        """Write a run that could not write its own end, so that a later command did."""
-        assert self.problem is not None
-        run, journal = good_run.reach(folder, self.gate)
-        then = Vitals(boot_id="7c0e", pid=4711, oom_kills=0)
-        write_record(run.vitals, then)
-        detail = said(self.problem)
-        journal.append(
-            "gate_stopped", gate=self.gate, failure_class=str(failure_class), detail=detail
-        )
-        now = RecoveryRecord(
-            closed_utc="2026-01-02T04:00:00.000Z",
-            vitals=replace(then, pid=815),
-            journal_bytes_removed=0,
-            removed=(),
-        )
-        write_record(run.recovery, now)
-        journal.append(
-            "interrupted", gate=self.gate, failure_class=str(F.INTERRUPTED), detail=CUT_OFF
-        )
-        good_run.pass_over(journal, self.gate, "the run was cut off")
-        good_run.finish(run, journal)
-        return run
-
-
-def child_problem(run: RunDir, gate: str, failure_class: F) -> Problem:
-    """Return the problem that a gate finds with its child; it must have this class."""
-    name: job.Name = "eval" if gate == "eval" else "train"
-    record = read_record(run.process(name), ProcessRecord)
-    stacks = run.stacks(name)
-    # What faulthandler says goes to standard error, and from there into the log.
-    lines = tuple(stacks.read_text().splitlines()) if stacks.exists() else ()
-    with pytest.raises(job.ChildFailedError) as found:
-        job.require_success(name, run, Outcome(record=record, stdout=(), stderr=lines))
-    assert found.value.failure_class is failure_class
-    return found.value.problems[0]
-
-
-def said(problem: Problem) -> str:
-    """Write a problem as the journal holds it."""
-    return json.dumps([typed_json.to_plain(problem)], ensure_ascii=False)
-
-
-def opened_with(profile: Profile) -> dict[str, object]:
-    """Return what the opening says of a profile: its rows, and how it differs from the bundled."""
-    bundled = on_a_card.production() if profile.kind == "production" else profile_of()
-    rows = {"train_rows_sha256": profile.data.train, "eval_rows_sha256": profile.data.evaluation}
-    return {
-        "profile_differences": config.differences(profile, bundled),
-        **{name: file_sha256(path) for name, path in rows.items() if path.is_absolute()},
-    }
-
 
 def in_production(folder: Path) -> Profile:
     """Return the locked decisions."""
@@ -161,9 +63,7 @@ def own_rows(folder: Path) -> Profile:
 
 def bad_rows(run: RunDir) -> None:
     """Leave a training that refused its rows."""
-    with pytest.raises(RowsError) as found:
-        raise RowsError(read_rows(run.read_profile().data.train).problems)
-    problems = [str(problem) for problem in found.value.problems]
+    problems = map(str, read_rows(run.read_profile().data.train).problems)
     trained(None, "rows", error(F.DATA_INVALID, 0, *problems))(run)
 
 
@@ -211,9 +111,24 @@ def changed(**closing: object) -> Write:
     return lambda run: write_record(run.closing, closing_record(**closing))
 
 
+def at_auth(write: Write) -> Failure:
+    """Return a failure at the auth gate of a production run."""
+    return Failure(gate="auth", write=write, profile=in_production)
+
+
+def at_venv(write: Write) -> Failure:
+    """Return a failure at the venv gate of a production run."""
+    return Failure(gate="venv", write=write, profile=in_production)
+
+
 def unreachable(words: str) -> Failure:
     """Return the failure of a hub of which the first question learns nothing."""
-    return Failure(gate="auth", write=auth("whoami", 0, words), profile=in_production)
+    return at_auth(auth("whoami", 0, words))
+
+
+def in_training(write: Write, problem: Problem | None = None) -> Failure:
+    """Return a failure in which gate 3 of a rehearsal stops."""
+    return Failure(gate="train-300", how="stopped", write=write, problem=problem)
 
 
 def refusing(status: int, words: str) -> tuple[HubResponse, ...]:
@@ -235,39 +150,27 @@ def _granted(*steps: HubStep) -> tuple[HubResponse, ...]:
 
 
 FAILURES: Mapping[F, Failure] = {
-    F.NO_TOKEN: Failure(gate="auth", write=left_behind.no_token, profile=in_production),
-    F.TOKEN_MALFORMED: Failure(
-        gate="auth", write=left_behind.malformed_token, profile=in_production
+    F.NO_TOKEN: at_auth(left_behind.no_token),
+    F.TOKEN_MALFORMED: at_auth(left_behind.malformed_token),
+    F.TOKEN_REFUSED: at_auth(
+        auth("whoami", 401, "HfHubHTTPError: 401 Client Error: Unauthorized.")
     ),
-    F.TOKEN_REFUSED: Failure(
-        gate="auth",
-        write=auth("whoami", 401, "HfHubHTTPError: 401 Client Error: Unauthorized."),
-        profile=in_production,
-    ),
-    F.LICENCE_NOT_ACCEPTED: Failure(
-        gate="auth",
-        write=auth(
+    F.LICENCE_NOT_ACCEPTED: at_auth(
+        auth(
             *("auth_check", 403, _GATED),
             *(*_granted("revision"), hub_response("weights_head", 403, _GATED)),
-        ),
-        profile=in_production,
+        )
     ),
-    F.TOKEN_WITHOUT_GATED_ACCESS: Failure(
-        gate="auth",
-        write=auth(
+    F.TOKEN_WITHOUT_GATED_ACCESS: at_auth(
+        auth(
             *("auth_check", 403, _NARROW),
             *(*_granted("revision"), hub_response("weights_head", 403, _NARROW)),
-        ),
-        profile=in_production,
+        )
     ),
-    F.WRONG_REVISION: Failure(
-        gate="auth",
-        write=auth(
-            *("revision", 404, _NO_REVISION), hub_response("weights_head", 404, _NO_REVISION)
-        ),
-        profile=in_production,
+    F.WRONG_REVISION: at_auth(
+        auth(*("revision", 404, _NO_REVISION), hub_response("weights_head", 404, _NO_REVISION))
     ),
-    F.FILES_MISSING: Failure(gate="auth", write=left_behind.files_missing, profile=in_production),
+    F.FILES_MISSING: at_auth(left_behind.files_missing),
     F.HUB_UNREACHABLE: unreachable("ConnectError: [Errno 113] No route to host"),
     F.NAME_NOT_RESOLVED: unreachable("gaierror: [Errno -2] Name or service not known"),
     F.CERTIFICATE_NOT_TRUSTED: unreachable(
@@ -275,21 +178,17 @@ FAILURES: Mapping[F, Failure] = {
     ),
     F.PROXY_FAILED: unreachable("ProxyError: 407 Proxy Authentication Required"),
     F.OFFLINE_MODE: unreachable("OfflineModeIsEnabled: Cannot reach the hub: offline mode is on"),
-    F.NOT_THE_HUB: Failure(
-        gate="auth",
-        write=auth(
+    F.NOT_THE_HUB: at_auth(
+        auth(
             *("whoami", 200, _PORTAL),
             *_granted("auth_check"),
             hub_response("revision", 200, _PORTAL),
             hub_response("weights_head", 200, "FileMetadataError: no ETag in the answer"),
-        ),
-        profile=in_production,
+        )
     ),
     F.HUB_CLIENT_FAILED: unreachable("TypeError: 'NoneType' object is not subscriptable"),
-    F.CONNECTION_LOST: Failure(
-        gate="train-300",
-        how="stopped",
-        write=left_behind.cut_download,
+    F.CONNECTION_LOST: in_training(
+        left_behind.cut_download,
         problem=Problem(
             found="RemoteProtocolError: peer closed connection without sending complete message",
             expected=f"{FILES[-1].name} of m43/toy-gemma",
@@ -297,10 +196,8 @@ FAILURES: Mapping[F, Failure] = {
             action=_KEPT,
         ),
     ),
-    F.TRANSFER_STALLED: Failure(
-        gate="train-300",
-        how="stopped",
-        write=left_behind.stalled_download,
+    F.TRANSFER_STALLED: in_training(
+        left_behind.stalled_download,
         problem=Problem(
             found="ended by m43 for standing still, after 184 s; in 'download model.safetensors', "
             "427,117 of 1,281,352 bytes had arrived",
@@ -309,10 +206,8 @@ FAILURES: Mapping[F, Failure] = {
             action=_KEPT,
         ),
     ),
-    F.CACHE_UNUSABLE: Failure(
-        gate="train-300",
-        how="stopped",
-        write=left_behind.refused_cache,
+    F.CACHE_UNUSABLE: in_training(
+        left_behind.refused_cache,
         problem=Problem(
             found="PermissionError: [Errno 13] Permission denied: '/cache/models--m43--toy-gemma'",
             expected="generation_config.json of m43/toy-gemma",
@@ -321,19 +216,11 @@ FAILURES: Mapping[F, Failure] = {
             "new run",
         ),
     ),
-    F.RATE_LIMITED: Failure(
-        gate="auth",
-        write=auth("whoami", 429, "HfHubHTTPError: 429 Client Error: Too Many Requests."),
-        profile=in_production,
+    F.RATE_LIMITED: at_auth(
+        auth("whoami", 429, "HfHubHTTPError: 429 Client Error: Too Many Requests.")
     ),
-    F.HUB_ERROR: Failure(
-        gate="auth",
-        write=auth("whoami", 503, _BUSY, *refusing(503, _BUSY)),
-        profile=in_production,
-    ),
-    F.WRONG_MODEL: Failure(
-        gate="auth", write=left_behind.another_model_at_the_hub, profile=in_production
-    ),
+    F.HUB_ERROR: at_auth(auth("whoami", 503, _BUSY, *refusing(503, _BUSY))),
+    F.WRONG_MODEL: at_auth(left_behind.another_model_at_the_hub),
     F.NO_VENV: Failure(
         gate="venv",
         how="stopped",
@@ -345,29 +232,18 @@ FAILURES: Mapping[F, Failure] = {
             action="make it yourself, with m43's extra cuda12 or cuda13, or correct [venv] path; "
             "m43 installs nothing",
         ),
-        profile=in_production,
     ),
-    F.BROKEN_VENV: Failure(
-        gate="venv",
-        write=on_a_card.card(
+    F.BROKEN_VENV: at_venv(
+        on_a_card.card(
             on_a_card.cardless_probe(
                 on_a_card.DRIVER,
                 "ImportError: jaxlib/_jax.so: undefined symbol: PyObject_GetOptionalAttr",
             )
-        ),
-        profile=in_production,
+        )
     ),
-    F.PACKAGE_MISMATCH: Failure(gate="venv", write=on_a_card.old_package, profile=in_production),
-    F.WRONG_DEVICE: Failure(
-        gate="venv",
-        write=on_a_card.card(on_a_card.cardless_probe("none")),
-        profile=in_production,
-    ),
-    F.DRIVER_TOO_OLD: Failure(
-        gate="venv",
-        write=on_a_card.card(on_a_card.cardless_probe("535.104.05")),
-        profile=in_production,
-    ),
+    F.PACKAGE_MISMATCH: at_venv(on_a_card.old_package),
+    F.WRONG_DEVICE: at_venv(on_a_card.card(on_a_card.cardless_probe("none"))),
+    F.DRIVER_TOO_OLD: at_venv(on_a_card.card(on_a_card.cardless_probe("535.104.05"))),
     F.NATIVE_WINDOWS: Failure(
         gate="venv",
         how="stopped",
@@ -380,22 +256,16 @@ FAILURES: Mapping[F, Failure] = {
         ),
         profile=in_production,
     ),
-    F.NUMERIC_CANARY: Failure(
-        gate="venv",
-        write=on_a_card.card(on_a_card.card_probe(product_relative_error=0.5)),
-        profile=in_production,
-    ),
-    F.PLAN_DOES_NOT_FIT: Failure(gate="venv", write=on_a_card.taken_card, profile=in_production),
+    F.NUMERIC_CANARY: at_venv(on_a_card.card(on_a_card.card_probe(product_relative_error=0.5))),
+    F.PLAN_DOES_NOT_FIT: at_venv(on_a_card.taken_card),
     F.PROFILE_INVALID: Failure(
         gate="train-300",
         how="stopped",
         write=edited_profile,
         verified="training.warmup_steps: 400 instead of 20",
     ),
-    F.DOWNLOAD_CORRUPT: Failure(
-        gate="train-300",
-        how="stopped",
-        write=left_behind.corrupt_download,
+    F.DOWNLOAD_CORRUPT: in_training(
+        left_behind.corrupt_download,
         problem=Problem(
             found=f"{FILES[-1].name}: {FILES[-1].size_bytes} bytes, sha256 {digest('others')}",
             expected=f"{FILES[-1].name}: {FILES[-1].size_bytes} bytes, {FILES[-1].digest}",
@@ -405,10 +275,8 @@ FAILURES: Mapping[F, Failure] = {
         ),
     ),
     F.DATA_INVALID: Failure(gate="train-300", how="stopped", write=bad_rows, profile=own_rows),
-    F.MODEL_INVALID: Failure(
-        gate="train-300",
-        how="stopped",
-        write=trained(
+    F.MODEL_INVALID: in_training(
+        trained(
             None,
             "rows",
             error(
@@ -417,12 +285,10 @@ FAILURES: Mapping[F, Failure] = {
                 "/runs/one/.base_model/tokenizer.json: found no token <bos>, expected the tokens "
                 "that config.json names; fetch the pinned revision again",
             ),
-        ),
+        )
     ),
-    F.OUT_OF_DEVICE_MEMORY: Failure(
-        gate="train-300",
-        how="stopped",
-        write=trained(
+    F.OUT_OF_DEVICE_MEMORY: in_training(
+        trained(
             (),
             "train",
             error(
@@ -430,40 +296,32 @@ FAILURES: Mapping[F, Failure] = {
                 0,
                 "JaxRuntimeError: RESOURCE_EXHAUSTED: Out of memory allocating 5368709120 bytes.",
             ),
-        ),
+        )
     ),
-    F.OUT_OF_HOST_MEMORY: Failure(
-        gate="train-300",
-        how="stopped",
-        write=left_behind.child("train", **GONE, oom_kills=1, peak_bytes=15 * 10**9),
+    F.OUT_OF_HOST_MEMORY: in_training(
+        left_behind.child("train", **GONE, oom_kills=1, peak_bytes=15 * 10**9)
     ),
-    F.KILLED: Failure(gate="train-300", how="stopped", write=left_behind.child("train", **GONE)),
-    F.NON_FINITE_LOSS: Failure(gate="train-300", how="stopped", write=left_behind.not_finite),
-    F.DIVERGED: Failure(gate="train-300", how="stopped", write=left_behind.diverged),
-    F.TIMED_OUT: Failure(
-        gate="train-300",
-        how="stopped",
-        write=trained(
+    F.KILLED: in_training(left_behind.child("train", **GONE)),
+    F.NON_FINITE_LOSS: in_training(left_behind.not_finite),
+    F.DIVERGED: in_training(left_behind.diverged),
+    F.TIMED_OUT: in_training(
+        trained(
             steps_to(STOPPED_AT, 6.4),
             "train",
             **ENDED,
             ended_by_parent="deadline",
             duration_s=900.6,
-        ),
+        )
     ),
-    F.HUNG: Failure(
-        gate="train-300",
-        how="stopped",
-        write=left_behind.child("train", **ENDED, ended_by_parent="silence", duration_s=203.4),
+    F.HUNG: in_training(
+        left_behind.child("train", **ENDED, ended_by_parent="silence", duration_s=203.4)
     ),
-    F.DISK_FULL: Failure(
-        gate="train-300",
-        how="stopped",
-        write=trained(
+    F.DISK_FULL: in_training(
+        trained(
             steps_to(300),
             "save",
             error(F.DISK_FULL, 300, "OSError: [Errno 28] No space left on device"),
-        ),
+        )
     ),
     F.NOT_WRITABLE: Failure(
         gate="train-300",

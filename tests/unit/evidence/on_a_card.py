@@ -1,4 +1,4 @@
-"""A production run's environment: the locked profile, the promised card, and a plan that fits it."""
+"""A production run's environment: the locked profile, the promised card, a plan that fits it."""
 
 import tomllib
 from dataclasses import replace

@@ -6,9 +6,10 @@ Two writers of the same page agree in it, whatever they call their classes.
 import re
 from html.parser import HTMLParser
 
-_BLOCKS = frozenset(
-    "header nav main section footer form h1 h2 h3 p ul ol li dl dt dd table caption thead tbody "
-    "tr details summary pre div blockquote".split()
+_BLOCKS = (
+    *("header", "nav", "main", "section", "footer", "form", "h1", "h2", "h3", "p", "pre", "div"),
+    *("ul", "ol", "li", "dl", "dt", "dd", "details", "summary"),
+    *("table", "caption", "thead", "tbody", "tr"),
 )
 _CELLS = ("th", "td")
 _UNREAD = ("style", "script", "svg", "head")

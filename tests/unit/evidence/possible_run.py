@@ -6,17 +6,20 @@ against each other; a fixture of one is, so that nobody reads a document of a ru
 
 import re
 from collections.abc import Iterator
-from itertools import takewhile
 
 from m43.evidence import sections
 from m43.evidence.child_diagnosis import process_class
 from m43.evidence.dossier import Child, Dossier, read_dossier
 from m43.evidence.promise import CLOSING
 from m43.evidence.stop import find_stop
+from m43.hub_record import AuthRecord
+from m43.profile import Profile
+from m43.records import ChildError, ProcessRecord, StepMetrics
 from m43.run_dir import RunDir
 from m43.training.divergence import DivergedError, DivergenceWatch
 
 _STEPS = ("whoami", "auth_check", "revision", "weights_head")
+_ENDS = {0, 429}
 _BY_M43 = (-15, -9)  # SIGTERM, and SIGKILL for what does not end by it
 _FORESEEN, _CRASHED = 3, 1
 
@@ -40,18 +43,9 @@ def impossible(run: RunDir) -> Iterator[str]:
 
 def _journal(dossier: Dossier) -> Iterator[str]:
     stop = find_stop(dossier.entries)
-    cut_off = dossier.recovery is not None
-    if dossier.closing is None and not cut_off:
+    if dossier.closing is None and dossier.recovery is None:
         yield "a run that wrote its own end, and no closing.json"
-    for entry in dossier.entries:
-        words = f"gate {entry.gate} stopped: "
-        if entry.event == "promise_broken" and entry.gate in _stopped(dossier):
-            if not entry.detail.startswith(words):
-                yield f"{entry.name} was judged in a gate that stopped"
-        elif entry.event == "promise_broken" and not re.match(r"assert .*\n \+  ", entry.detail):
-            yield f"{entry.name} broke without the words of an assert: {entry.detail!r}"
-        if entry.event == "promise_not_run" and not entry.detail:
-            yield f"{entry.name} was passed over for no reason"
+    yield from _promises(dossier)
     child = {"train-300": dossier.train_child, "eval": dossier.eval_child}.get(stop.gate)
     if stop.how == "stopped" and child and child.process:
         named = process_class(child.process, child.error)
@@ -60,8 +54,17 @@ def _journal(dossier: Dossier) -> Iterator[str]:
     yield from _times(dossier)
 
 
-def _stopped(dossier: Dossier) -> set[str]:
-    return {entry.gate for entry in dossier.entries if entry.event == "gate_stopped"}
+def _promises(dossier: Dossier) -> Iterator[str]:
+    stopped = {entry.gate for entry in dossier.entries if entry.event == "gate_stopped"}
+    for entry in dossier.entries:
+        if entry.event == "promise_not_run" and not entry.detail:
+            yield f"{entry.name} was passed over for no reason"
+        if entry.event != "promise_broken":
+            continue
+        if entry.gate in stopped and not entry.detail.startswith(f"gate {entry.gate} stopped: "):
+            yield f"{entry.name} was judged in a gate that stopped"
+        if entry.gate not in stopped and not re.match(r"assert .*\n \+  ", entry.detail):
+            yield f"{entry.name} broke without the words of an assert: {entry.detail!r}"
 
 
 def _times(dossier: Dossier) -> Iterator[str]:
@@ -92,19 +95,8 @@ def _auth(dossier: Dossier) -> Iterator[str]:
     auth, profile = dossier.auth, dossier.profile
     if auth is None or profile is None:
         return
-    asked = tuple(response.step for response in auth.responses)
+    yield from _questions(auth)
     granted = {each.step for each in auth.responses if each.status in (200, 302) and not each.error}
-    silent = auth.token_source == "absent" or bool(auth.token_flaw)
-    if silent and (asked or auth.account or auth.duration_s):
-        yield "a hub that was asked without a token"
-    if asked != _STEPS[: len(asked)]:
-        yield f"questions in another order: {asked}"
-    # Of a token that is refused, a hub that is silent or has enough, nothing more is asked.
-    more = takewhile(lambda each: each.status not in (0, 429), auth.responses)
-    if not silent and len(asked) < len(_STEPS) and len(tuple(more)) == len(asked):
-        refused = auth.responses[:1] and auth.responses[0].status in (401, 403)
-        if not (refused and len(asked) == 1):
-            yield f"only {len(asked)} questions, with nothing that ended them"
     if bool(auth.account) != ("whoami" in granted):
         yield f"the account {auth.account!r} of answers to {sorted(granted)}"
     if bool(auth.revision) != ("revision" in granted):
@@ -112,6 +104,21 @@ def _auth(dossier: Dossier) -> Iterator[str]:
     known = {file.name for file in auth.files} | set(auth.missing_files)
     if known != (set(profile.hub.files) if auth.revision else set()):
         yield f"files {sorted(known)}, which are not those that the profile names"
+
+
+def _questions(auth: AuthRecord) -> Iterator[str]:
+    asked = tuple(response.step for response in auth.responses)
+    if auth.token_source == "absent" or auth.token_flaw:
+        if asked or auth.account or auth.duration_s:
+            yield "a hub that was asked without a token"
+        return
+    if asked != _STEPS[: len(asked)]:
+        yield f"questions in another order: {asked}"
+    # Nothing more is asked of a hub that is silent or has enough, or that refuses the token.
+    ends = _ENDS | ({401, 403} if len(asked) == 1 else set())
+    ended = bool(asked) and auth.responses[-1].status in ends
+    if len(asked) < len(_STEPS) and not ended:
+        yield f"only {len(asked)} questions, with nothing that ended them"
     if any(each.status == 0 and not each.causes for each in auth.responses):
         yield "no answer, and no exception that says why"
 
@@ -140,37 +147,41 @@ def _venv(dossier: Dossier) -> Iterator[str]:
 
 
 def _child(dossier: Dossier, name: str, child: Child) -> Iterator[str]:
-    process, error, beat = child.process, child.error, child.heartbeat
+    process, beat = child.process, child.heartbeat
     if process is None:
-        if error or beat or child.stacks or child.log_tail:
+        if child.error or beat or child.stacks or child.log_tail:
             yield "traces of a child that no process record tells of"
         return
-    by_m43 = process.ended_by_parent != "no"
+    yield from _end(dossier, name, child, process)
+    phase, done = (beat.phase, beat.done) if beat else ("", 0)
+    if process.last_phase != phase:
+        yield f"last in phase {process.last_phase!r}, and its heartbeat in {phase!r}"
+    if process.steps_seen != done:
+        yield f"{process.steps_seen} seen, and {done} by its heartbeat"
+
+
+def _end(dossier: Dossier, name: str, child: Child, process: ProcessRecord) -> Iterator[str]:
+    error, by_m43 = child.error, process.ended_by_parent != "no"
     if by_m43 and process.exit_status not in _BY_M43:
         yield f"ended by m43, with status {process.exit_status}"
     if error is not None:
-        crashed = error.failure_class == "harness error"
-        if by_m43 or process.exit_status != (_CRASHED if crashed else _FORESEEN):
+        status = _CRASHED if error.failure_class == "harness error" else _FORESEEN
+        if by_m43 or process.exit_status != status:
             yield f"'{error.failure_class}' and status {process.exit_status}"
-    if bool(child.stacks) != (by_m43 and beat is not None):
+    if bool(child.stacks) != (by_m43 and child.heartbeat is not None):
         yield "stacks of a child that m43 did not end, or none of one that it did"
-    phase = beat.phase if beat else ""
-    if process.last_phase != phase:
-        yield f"last in phase {process.last_phase!r}, and its heartbeat in {phase!r}"
-    if process.steps_seen != (beat.done if beat else 0):
-        yield f"{process.steps_seen} seen, and {beat.done if beat else 0} by its heartbeat"
-    deadlines = dossier.profile.deadlines if dossier.profile else None
-    if deadlines and process.ended_by_parent == "silence":
-        if process.duration_s < deadlines.silence_s:
-            yield f"silent for {deadlines.silence_s} s of {process.duration_s} s"
-    if deadlines and process.ended_by_parent == "deadline" and name == "train":
-        if process.duration_s < deadlines.train_s:
-            yield f"a deadline of {deadlines.train_s} s after {process.duration_s} s"
+    if dossier.profile is None:
+        return
+    table = dossier.profile.deadlines
+    deadlines = {"download": table.download_s, "train": table.train_s, "eval": table.evaluate_s}
+    least_s = {"silence": table.silence_s, "deadline": deadlines[name]}
+    if process.duration_s < least_s.get(process.ended_by_parent, 0.0):
+        limit = least_s[process.ended_by_parent]
+        yield f"ended for its {process.ended_by_parent}, {limit} s, after {process.duration_s} s"
 
 
 def _training(dossier: Dossier) -> Iterator[str]:
-    process, error = dossier.train_child.process, dossier.train_child.error
-    steps = len(dossier.metrics)
+    process, steps = dossier.train_child.process, len(dossier.metrics)
     if process is None:
         if steps or dossier.lint:
             yield "steps or rows of a training that no process record tells of"
@@ -184,17 +195,25 @@ def _training(dossier: Dossier) -> Iterator[str]:
     spent_s = sum(step.duration_s for step in dossier.metrics)
     if spent_s > process.duration_s:
         yield f"steps of {spent_s} s in a process of {process.duration_s} s"
-    if error is None or dossier.profile is None:
-        return
+    if dossier.train_child.error is not None and dossier.profile is not None:
+        yield from _failed_step(dossier.metrics, dossier.train_child.error, dossier.profile)
+
+
+def _failed_step(
+    metrics: tuple[StepMetrics, ...], error: ChildError, profile: Profile
+) -> Iterator[str]:
     # A loss that is no number has no line; a loss that grew too far has one.
-    if error.step != steps + (error.failure_class == "non-finite loss"):
-        yield f"'{error.failure_class}' at step {error.step}, after {steps} recorded ones"
-    if error.failure_class == "diverged":
-        watch = DivergenceWatch(dossier.profile.divergence)
+    if error.step != len(metrics) + (error.failure_class == "non-finite loss"):
+        yield f"'{error.failure_class}' at step {error.step}, after {len(metrics)} recorded ones"
+    if error.failure_class == "diverged" and error.step != _diverges_at(metrics, profile):
+        yield "losses that do not diverge at their last step"
+
+
+def _diverges_at(metrics: tuple[StepMetrics, ...], profile: Profile) -> int:
+    watch = DivergenceWatch(profile.divergence)
+    for step in metrics:
         try:
-            for step in dossier.metrics:
-                watch.see(step.step, step.loss_nats)
+            watch.see(step.step, step.loss_nats)
         except DivergedError as found:
-            steps = 0 if found.step != steps else -1
-        if steps != -1:
-            yield "losses that do not diverge at their last step"
+            return found.step
+    return 0

@@ -16,7 +16,7 @@ from m43.evidence.plan_checks import size_words
 from m43.hub_record import HubResponse
 from m43.records import ChildError
 from m43.run_dir import RunDir, write_record
-from tests.unit.evidence.failed_runs import GONE, Write, another_model, auth, child, venv
+from tests.unit.evidence.failed_runs import another_model
 from tests.unit.evidence.good_plan import plan_record, training_plan
 from tests.unit.evidence.good_records import (
     CONTRACT,
@@ -26,6 +26,7 @@ from tests.unit.evidence.good_records import (
     process_record,
 )
 from tests.unit.evidence.good_run import break_gate, stop_at, write_gate_files, write_opening
+from tests.unit.evidence.left_behind import GONE, Write, auth, child, venv
 
 
 def smaller(run: RunDir) -> None:

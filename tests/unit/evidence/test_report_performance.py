@@ -10,8 +10,8 @@ import pytest
 from m43.evidence.dossier import Dossier, read_dossier
 from m43.evidence.performance import performance
 from m43.evidence.report_performance import memory_html, speed_html
-from tests.unit.evidence.failed_runs import nothing
 from tests.unit.evidence.good_run import stop_at, write_good_run
+from tests.unit.evidence.left_behind import nothing
 
 
 @pytest.fixture(scope="module")
