@@ -300,7 +300,9 @@ def _device_checks(probe: ProbeRecord, profile: Profile) -> tuple[Check, ...]:
             # The same limits as in the contract's promise, which is what decides.
             expected="product below 0.01, softmax below 0.0001",
             holds=0 <= errors[0] < 0.01 and 0 <= errors[1] < 0.0001,
-            action="do not train on it: look for known errors of this JAX, driver and card",
+            action="find out first why nothing was computed"
+            if min(errors) < 0
+            else "do not train on it: look for known errors of this JAX, driver and card",
             failure_class=FailureClass.NUMERIC_CANARY,
         ),
     )

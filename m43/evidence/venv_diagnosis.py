@@ -1,23 +1,29 @@
 """Why the venv gate failed: what the probe established, and what it suggests."""
 
 from m43.errors import FailureClass
-from m43.evidence.checks import failing
+from m43.evidence.checks import failing, venv_checks
 from m43.evidence.claim import Claim, Standing
-from m43.evidence.plan_checks import venv_gate_checks
+from m43.evidence.plan_checks import plan_checks
 from m43.plan_record import PlanRecord
 from m43.profile import Profile
 from m43.records import VenvRecord
 
-_FILE = ("venv.json",)
+_FILE, _PLAN = ("venv.json",), ("plan.json",)
 
 
 def venv_claims(
     record: VenvRecord, plan: PlanRecord | None, profile: Profile, failure_class: FailureClass
 ) -> tuple[Claim, ...]:
     """State what the venv gate's record shows about a failure."""
+    planned = plan_checks(plan, profile) if plan is not None else ()
     claims = [
-        _claim(f"{check.name}: found {check.found}, expected {check.expected}.", "established")
-        for check in failing(venv_gate_checks(record, plan, profile))
+        Claim(
+            text=f"{check.name}: found {check.found}, expected {check.expected}.",
+            standing="established",
+            evidence=evidence,
+        )
+        for evidence, checks in ((_FILE, venv_checks(record, profile)), (_PLAN, planned))
+        for check in failing(checks)
     ]
     wrong_device = failure_class in (FailureClass.WRONG_DEVICE, FailureClass.DRIVER_TOO_OLD)
     if wrong_device and profile.contract.platform == "gpu":
@@ -27,7 +33,7 @@ def venv_claims(
         claims.append(_claim(text, "unknown"))
     if failure_class is FailureClass.WRONG_MODEL:
         text = "This hub serves another model under that name and revision."
-        claims.append(Claim(text=text, standing="supported", evidence=("plan.json",)))
+        claims.append(Claim(text=text, standing="supported", evidence=_PLAN))
     if failure_class is FailureClass.BROKEN_VENV and record.probe.import_error:
         text = "Two packages do not fit together, or one is damaged."
         claims.append(_claim(text, "hypothesis"))

@@ -232,6 +232,7 @@ FAILURES: Mapping[F, Failure] = {
             action="make it yourself, with m43's extra cuda12 or cuda13, or correct [venv] path; "
             "m43 installs nothing",
         ),
+        profile=in_production,
     ),
     F.BROKEN_VENV: at_venv(
         on_a_card.card(

@@ -68,11 +68,11 @@ class Failure:
         then = Vitals(boot_id="7c0e", pid=4711, oom_kills=0)
         write_record(run.vitals, then)
         detail = said(self.problem)
-        journal.append(
+        stopped = journal.append(
             "gate_stopped", gate=self.gate, failure_class=str(failure_class), detail=detail
         )
         now = RecoveryRecord(
-            closed_utc="2026-01-02T04:00:00.000Z",
+            closed_utc=stopped.time_utc,
             vitals=replace(then, pid=815),
             journal_bytes_removed=0,
             removed=(),

@@ -55,7 +55,8 @@ def card_probe(**changes: object) -> ProbeRecord:
 
 def cardless_probe(driver: str, error: str = NO_CUDA) -> ProbeRecord:
     """Return what the probe prints where JAX is told to take the card and cannot."""
-    seen = {name: _seen()[name] for name in ("executable", "prefix", "packages", "site_packages")}
+    computed = ("devices", "default_device")
+    seen = {name: value for name, value in _seen().items() if name not in computed}
     return cannot_compute(error, **{**seen, "driver_version": driver})
 
 

@@ -91,7 +91,7 @@ def test_what_one_run_did_not_reach_is_absent(good: Dossier, tmp_path: Path) -> 
     overview = {pair.what: pair.other for pair in found.overview}
     assert overview["verdict"] == "NOT ACCEPTED (rehearsal)"
     assert overview["recorded steps"] == ABSENT
-    assert {pair.other for pair in found.promises} == {"not run"}
+    assert {pair.other for pair in found.promises} == {"not judged"}
     assert [point.step for point in found.points][::10] == [1, 300]
     assert {point.loss.other for point in found.points} == {ABSENT}
     assert "did not answer one question in common" in comparison_markdown(found)

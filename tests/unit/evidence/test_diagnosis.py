@@ -26,13 +26,35 @@ from tests.unit.evidence.good_records import (
     process_record,
 )
 from tests.unit.evidence.good_run import break_gate, stop_at, write_gate_files, write_opening
-from tests.unit.evidence.left_behind import GONE, Write, auth, child, venv
+from tests.unit.evidence.left_behind import (
+    GONE,
+    Write,
+    auth,
+    child,
+    diverged,
+    error,
+    not_finite,
+    refused_cache,
+    trained,
+    venv,
+)
 
 
 def smaller(run: RunDir) -> None:
     """Leave the auth record of a hub whose weights are of another size."""
     files = (*FILES[:-1], replace(FILES[-1], size_bytes=1))
     write_record(run.auth, auth_record(run.read_profile(), files=files))
+
+
+def spoilt_at_once(run: RunDir) -> None:
+    """Leave a training whose first loss is no number."""
+    trained((), "train", error(F.NON_FINITE_LOSS, 1, "loss nan at step 1"))(run)
+
+
+def diverged_unseen(run: RunDir) -> None:
+    """Leave a training that diverged, and whose steps are gone."""
+    diverged(run)
+    run.metrics.unlink()
 
 
 # gate, what it left, the class that the records must give, and a word of its claims.
@@ -77,15 +99,19 @@ RECORDED: list[tuple[str, Write, F, str]] = [
     ("train-300", child("train", ended_by_parent="silence"), F.HUNG, "waited for"),
     ("train-300", child("train", ended_by_parent="interrupt"), F.INTERRUPTED, "interrupted"),
     ("train-300", child("train", F.DATA_INVALID), F.DATA_INVALID, "train.jsonl:7"),
-    ("train-300", child("train", F.MODEL_INVALID), F.MODEL_INVALID, "at step 8"),
+    ("train-300", child("train", F.MODEL_INVALID), F.MODEL_INVALID, "at step 137"),
     (
         "train-300",
         child("train", F.OUT_OF_DEVICE_MEMORY),
         F.OUT_OF_DEVICE_MEMORY,
         "another program took memory",
     ),
-    ("train-300", child("train", F.NON_FINITE_LOSS), F.NON_FINITE_LOSS, "first step"),
-    ("train-300", child("train", F.DIVERGED), F.DIVERGED, "first step"),
+    ("train-300", not_finite, F.NON_FINITE_LOSS, "last recorded step is 7"),
+    ("train-300", not_finite, F.NON_FINITE_LOSS, "gradient grew before it"),
+    ("train-300", spoilt_at_once, F.NON_FINITE_LOSS, "first step"),
+    ("train-300", diverged, F.DIVERGED, "last recorded step is 50"),
+    ("train-300", diverged_unseen, F.DIVERGED, "cannot be read"),
+    ("train-300", refused_cache, F.HARNESS_ERROR, "before its first phase"),
     ("train-300", child("train", F.DISK_FULL), F.DISK_FULL, "disk full"),
     ("train-300", child("train", F.PLAN_DOES_NOT_FIT), F.PLAN_DOES_NOT_FIT, "does not fit"),
     ("eval", child("eval", F.EVALUATION_INCOMPLETE), F.EVALUATION_INCOMPLETE, "incomplete"),

@@ -140,7 +140,7 @@ def test_a_clock_that_was_set_back_gives_no_duration(
 ) -> None:
     """A time before the one before it is shown as it is, and nothing is computed from it."""
     times = (START + timedelta(seconds=n if n < 4 else n - 3600) for n in range(1000))
-    monkeypatch.setattr(good_run, "ticking", lambda: lambda: next(times))
+    monkeypatch.setattr(good_run, "ticking", lambda spent_s: lambda: next(times))
 
     text = write_good_run(tmp_path).summary.read_text(encoding="utf-8")
 
@@ -240,7 +240,7 @@ def test_a_failure_after_evaluation_still_tells_what_was_measured(tmp_path: Path
     assert "Evaluation, not accepted: 100 rows, 2 right before training, 60 after" in text
     assert "the run did not get there" not in text
     assert "What `test_closing_finds_the_environment_unchanged` said" in text
-    assert "```text\nassert 1 == 2\n```" in text
+    assert "```text\nassert closing.packages_sha256 == venv.packages_sha256\n```" in text
     assert "**BROKEN**" in text
 
 
