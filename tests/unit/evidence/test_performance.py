@@ -9,7 +9,7 @@ from m43.evidence.child_facts import EvaluationFacts, TrainFacts
 from m43.evidence.performance import model_flops, performance, roofline_of, time_by_phase
 from m43.evidence.performance_section import performance_section
 from tests.unit.evidence.good_plan import limits, plan_record, step_plan, training_plan
-from tests.unit.evidence.good_records import STEPS, step_metrics
+from tests.unit.evidence.good_records import FILES, STEPS, step_metrics
 from tests.unit.evidence.good_run import write_good_run
 
 
@@ -86,7 +86,7 @@ def test_the_time_of_both_gates_is_all_there(
     phases = time_by_phase(train, evaluation)
     whole_s = train.download.duration_s + train.process.duration_s + evaluation.process.duration_s
     assert sum(phase.duration_s for phase in phases) == pytest.approx(whole_s)
-    assert [phase.name for phase in phases][:2] == ["download", "train: compile"]
+    assert [phase.name for phase in phases][:2] == ["download", "train: import"]
 
 
 def test_the_section_puts_planned_beside_measured(
@@ -103,4 +103,4 @@ def test_the_section_puts_planned_beside_measured(
     ):
         assert line in text
     assert "differs from it by +10 %" in text
-    assert "100 bytes were fetched: config.json alone" in text
+    assert f"{FILES[0].size_bytes} bytes were fetched: config.json alone" in text
