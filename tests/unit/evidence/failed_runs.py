@@ -1,4 +1,4 @@
-"""Failed runs: one for each failure class, as the gate leaves it at which the class is met.
+"""Failed runs, one for each failure class; long because one table shows that none is missing.
 
 Each is a run that could have happened; `possible_run.py` holds it against that. What needs a card
 or the real hub is a production run, what a toy can meet is a rehearsal.

@@ -1,4 +1,4 @@
-"""The records of a good run: what each gate measures when everything is as promised."""
+"""The records of a good run, all in one file because each is made to agree with the others."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Every failure class is told from the records, in words, with claims and with what to do."""
+"""Every failure class is told from the records and in words; one table of them, so it is long."""
 
 import json
 from dataclasses import replace
