@@ -22,7 +22,7 @@ EXAMPLE_CLONE ?= /tmp/m43-example
 .PHONY: rehearsal test fuzz lint types contracts parity browser example verify-example real faults faults-quick lies coverage mutation check lock clean plan-here plan-cards
 
 rehearsal: $(READY)  ## all four gates on a toy Gemma: no GPU, no token
-	@$(BIN)/python -m m43.harness.pytest_start rehearsal
+	@$(BIN)/python -m m43.harness.run.pytest_start rehearsal
 	$(BIN)/python -m pytest acceptance -m rehearsal
 
 test: $(READY)  ## the unit tests, the child's half and the judge's at once
@@ -93,8 +93,9 @@ world-quick: $(READY)  ## the part of it that CI has time for; it names what it 
 real: $(PARITY_READY)  ## published weights: make real MODEL=FOLDER RUN=RUN_DIR
 	M43_REAL_MODEL="$(MODEL)" M43_REAL_RUN="$(RUN)" $(PARITY)/bin/python -m pytest -s tests/real
 
-VERDICT_TESTS := $(addprefix tests/unit/evidence/,test_verdict.py test_chain.py test_journal.py \
-  test_ledger.py test_manifest.py test_secrets.py)
+VERDICT_TESTS := tests/unit/evidence/contract/test_verdict.py \
+  $(addprefix tests/unit/evidence/journal/,test_chain.py test_journal.py test_ledger.py \
+  test_manifest.py test_secrets.py)
 
 coverage: $(READY)  ## every branch of verdict, journal, manifest and secrets
 	$(BIN)/python -m coverage run -m pytest -q $(VERDICT_TESTS)

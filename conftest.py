@@ -11,4 +11,4 @@ if sys.version_info < (3, 11):  # noqa: UP036 (another pytest may be the first o
         "call the pytest of m43's environment, .venv/bin/python -m pytest"
     )
 
-pytest_plugins = ["m43.harness.plugin"]
+pytest_plugins = ["m43.harness.plugin.plugin"]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from m43.harness.world import World, outside_world, rehearsal_world
-from m43.profile import LOOPBACK_ENDPOINT, Profile
+from m43.harness.run.hub_access import World, outside_world, rehearsal_world
+from m43.records.profile import LOOPBACK_ENDPOINT, Profile
 
-_PLUGIN = "m43.harness.plugin"
+_PLUGIN = "m43.harness.plugin.plugin"
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     from m43.errors import M43Error
-    from m43.run_argument import NotARunError
+    from m43.records.run_dir import NotARunError
 
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -184,7 +184,7 @@ def _add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "--target",
         default="",
         metavar="DEVICE",
-        help="cpu, rtx5090, h100 or a file like those in m43/training/targets "
+        help="cpu, rtx5090, h100 or a file like those in m43/training/plan/targets "
         "(default: the contract's device); a card needs the extra cuda13, not the card",
     )
     command.add_argument("--json", action="store_true", help="for machines, as JSON")
@@ -194,7 +194,7 @@ def _add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 # Each command imports what it needs when it is called: verify must start without the packages
 # that the gates use.
 def _checklist(options: argparse.Namespace) -> int:
-    from m43.harness.checklist_command import checklist, template
+    from m43.harness.commands.checklist import checklist, template
 
     if options.template:
         return template(options.m43_profile, options.m43_run, REPOSITORY, sys.stdout)
@@ -204,7 +204,7 @@ def _checklist(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from m43.harness.plan_command import plan
+    from m43.harness.commands.plan import plan
 
     return plan(
         options.m43_profile,
@@ -217,8 +217,8 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from m43.evidence.verify import verify
-    from m43.run_argument import require_run
+    from m43.evidence.verify.verify import verify
+    from m43.records.run_dir import require_run
 
     require_run(options.run, RUNS)
     problems = verify(
@@ -238,7 +238,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _signed(run: Path, public_key: Path | None) -> str:
-    from m43.run_dir import RunDir
+    from m43.records.run_dir import RunDir
 
     if public_key is not None:
         return f"signed by the key of {public_key}"
@@ -248,8 +248,8 @@ def _signed(run: Path, public_key: Path | None) -> str:
 
 
 def _seal(options: argparse.Namespace) -> int:
-    from m43.evidence.seal_command import seal
-    from m43.run_argument import require_run
+    from m43.harness.commands.sign import seal
+    from m43.records.run_dir import require_run
 
     require_run(options.run, RUNS)
     for line in seal(options.run, options.key, REPOSITORY):
@@ -258,9 +258,9 @@ def _seal(options: argparse.Namespace) -> int:
 
 
 def _render(options: argparse.Namespace) -> int:
-    from m43.evidence.documents import render
-    from m43.harness import recovery
-    from m43.run_argument import require_run
+    from m43.evidence.documents.write import render
+    from m43.harness.run import recovery
+    from m43.records.run_dir import require_run
 
     run = require_run(options.run, RUNS)
     if recovery.is_closed(run):
@@ -275,12 +275,10 @@ def _render(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from m43.evidence.comparison import compare
-    from m43.evidence.comparison_html import comparison_html
-    from m43.evidence.comparison_markdown import comparison_markdown
-    from m43.evidence.dossier import read_dossier
-    from m43.run_argument import require_run
-    from m43.run_dir import write_atomically
+    from m43.evidence.documents.comparison import comparison_html, comparison_markdown
+    from m43.evidence.run.comparison import compare
+    from m43.evidence.run.loaded_run import read_dossier
+    from m43.records.run_dir import require_run, write_atomically
 
     one, other = (require_run(path, RUNS) for path in (options.one, options.other))
     found = compare(read_dossier(one), read_dossier(other))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from m43.plain_text import one_line
+from m43.text import one_line
 
 # What a person is shown: more would bury the rest, and be no help in mending it.
 _MOST_SHOWN, _LONGEST_PART = 100, 4000

@@ -7,7 +7,9 @@ because `m43 verify` must run anywhere.
 import dataclasses
 import difflib
 import json
+import math
 import sys
+import tomllib
 import types
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
@@ -16,8 +18,52 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from m43.errors import Problem
-from m43.plain_text import STEERING, brief, clipped
-from m43.strict_json import NotJsonError, read_json
+from m43.files import read_whole
+from m43.text import STEERING, NotTextError, brief, clipped, read_text, without_mark
+
+
+class NotJsonError(ValueError):
+    """A text that is no JSON; whoever reads it says of which file, and what to do."""
+
+
+def read_json(text: str) -> object:
+    """Read a text as JSON.
+
+    Raises:
+        NotJsonError: also for what Python's reader lets pass (NaN, Infinity, 1e999, a key that
+            occurs twice) and for what ends it otherwise: numbers of thousands of digits, and
+            nesting without end.
+    """
+    try:
+        return json.loads(
+            text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_distinct
+        )
+    except json.JSONDecodeError as error:
+        line = f"line {error.lineno}, " if error.lineno > 1 else ""
+        raise NotJsonError(f"{error.msg} at {line}column {error.colno}") from None
+    except RecursionError:
+        raise NotJsonError("it is nested deeper than Python's recursion goes") from None
+    except ValueError as error:
+        raise NotJsonError(str(error)) from None
+
+
+def _refuse(name: str) -> float:
+    raise NotJsonError(f"the number {name}, which JSON does not have")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise NotJsonError("a number beyond what 64 bits hold")
+    return value
+
+
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise NotJsonError("a key that occurs twice")
+    return table
+
 
 T = TypeVar("T")
 
@@ -236,3 +282,25 @@ def parse(cls: type[T], text: str, source: str) -> tuple[T | None, tuple[Problem
             Problem(found=found, expected="JSON", where=source, action="correct the file"),
         )
     return read_table(cls, data, source)
+
+
+_MOST_BYTES = 1 << 20
+
+
+def read_toml(path: Path) -> tuple[object, tuple[Problem, ...]]:
+    """Read a file as TOML; return its table, or None with what is wrong."""
+    try:
+        # A byte order mark, as Notepad writes it, says nothing.
+        text = read_text(without_mark(read_whole(path, _MOST_BYTES)))
+        return tomllib.loads(text.replace("\r\n", "\n")), ()
+    except FileNotFoundError:
+        found, expected = "no file", "a profile in TOML"
+        action = "give the path of a profile, such as acceptance/production.toml"
+    except NotTextError as error:
+        found, expected, action = str(error), "readable TOML", error.action
+    # ValueError: no TOML, or a number of thousands of digits; RecursionError: nested
+    # deeper than Python goes.
+    except (OSError, ValueError, RecursionError) as error:
+        found, expected = f"{type(error).__name__}: {error}", "readable TOML"
+        action = "correct the file"
+    return None, (Problem(found=found, expected=expected, where=str(path), action=action),)

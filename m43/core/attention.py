@@ -1,18 +1,103 @@
-"""Attention with grouped heads, as all three Gemma families do it."""
+"""Attention with grouped heads: RMSNorm, rotary position embedding, masks, and the heads."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
-from m43.core.gemma_config import GemmaConfig
-from m43.core.linear import product
-from m43.core.norm import rms_norm
-from m43.core.projection import Projection
-from m43.core.rope import Rotation, rotate
-from m43.core.weight import zeros
+from m43.core.config import GemmaConfig
+from m43.core.linear import Projection, product, zeros
+from m43.core.numerics import register_pytree
+
+
+def rms_norm(
+    inputs: Float[Array, "*axes D"], weight: Float[Array, " D"], eps: float
+) -> Float[Array, "*axes D"]:
+    """Scale each vector to unit root mean square, then by 1 + weight.
+
+    Returns float32: the caller casts last, after everything that wants the precision.
+
+    Source: transformers 5.23, GemmaRMSNorm, Gemma2RMSNorm, Gemma3RMSNorm.
+    """
+    values = inputs.astype(jnp.float32)
+    mean_square = jnp.mean(jnp.square(values), axis=-1, keepdims=True)
+    scale = jnp.expand_dims(1.0 + weight.astype(jnp.float32), tuple(range(inputs.ndim - 1)))
+    return values * jax.lax.rsqrt(mean_square + eps) * scale
+
+
+@register_pytree
+@dataclass(frozen=True, kw_only=True)
+class Rotation:
+    """The sine and cosine of every angle of every position. Shapes: H/2 angles per head."""
+
+    sin: Float[Array, "B L half"]
+    cos: Float[Array, "B L half"]
+
+
+def rotation(positions: Int[Array, "B L"], head_dim: int, theta: float) -> Rotation:
+    """Compute the angles position * theta ** (-2i / head_dim).
+
+    The frequencies are rounded as transformers rounds them (every step in float32): at
+    position 8191 one unit in the last place of a frequency is an angle of 5e-4.
+
+    Source: transformers 5.23, GemmaRotaryEmbedding.compute_default_rope_parameters.
+    """
+    exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
+    frequencies = np.float32(1.0) / np.power(np.float32(theta), exponents)
+    angles = positions[:, :, None].astype(jnp.float32) * jnp.asarray(frequencies)[None, None, :]
+    return Rotation(sin=jnp.sin(angles), cos=jnp.cos(angles))
+
+
+def rotate(heads: Float[Array, "B L N H"], by: Rotation) -> Float[Array, "B L N H"]:
+    """Turn the pair (i, i + H/2) of every head by its angle.
+
+    Example:
+        >>> quarter = Rotation(sin=jnp.ones((1, 1, 2)), cos=jnp.zeros((1, 1, 2)))
+        >>> rotate(jnp.array([[[[1.0, 2.0, 3.0, 4.0]]]]), quarter).tolist()
+        [[[[-3.0, -4.0, 1.0, 2.0]]]]
+
+    Source: transformers 5.23, rotate_half and apply_rotary_pos_emb.
+    """
+    first, second = jnp.split(heads, 2, axis=-1)
+    sin, cos = by.sin[:, :, None, :], by.cos[:, :, None, :]
+    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+
+
+UNLIMITED = 2**31 - 1
+"""The window of a global layer: more than any difference of two positions."""
+
+
+def may_attend(
+    query_positions: Int[Array, "B L"],
+    query_segments: Int[Array, "B L"],
+    key_positions: Int[Array, "B S"],
+    key_segments: Int[Array, "B S"],
+    window: Int[Array, ""],
+) -> Bool[Array, "B L S"]:
+    """Tell for every query and key whether the one may look at the other.
+
+    Only positions and segments decide, never the place in the array: a packed row, a padded
+    row and a cache with gaps all follow the same rule. Segment 0 is padding; nothing looks at
+    it. A window of 1 sees the token itself only.
+
+    Shapes: B batch, L queries, S keys.
+    Source: transformers 5.23, masking_utils.sliding_window_overlay (key > query - window).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> positions, segments = jnp.array([[0, 1, 2]]), jnp.array([[1, 1, 1]])
+        >>> may_attend(positions, segments, positions, segments, jnp.int32(2)).astype(int).tolist()
+        [[[1, 0, 0], [1, 1, 0], [0, 1, 1]]]
+    """
+    distance = query_positions[:, :, None] - key_positions[:, None, :]
+    same = query_segments[:, :, None] == key_segments[:, None, :]
+    real = (key_segments != 0)[:, None, :]
+    return same & real & (distance >= 0) & (distance < window)
+
 
 MASKED_SCORE = -2.3819763e38
 """Finite on purpose: a padding row, where every score is masked, must not become NaN.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int
 
-from m43.core.pytree import ArrayLike, register_pytree
+from m43.core.numerics import ArrayLike, register_pytree
 from m43.errors import FailureClass, Problem, ProblemsError
 
 

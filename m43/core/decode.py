@@ -9,10 +9,10 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from m43.core.bits import from_bits, to_bits
 from m43.core.blocked_head import block_size
-from m43.core.cache import Cache, advance, prefill, take_rows
 from m43.core.gemma import Gemma, head_logits
+from m43.core.kv_cache import Cache, advance, prefill, take_rows
+from m43.core.numerics import from_bits, to_bits
 
 FEWEST_ROWS = 8
 """Below this a batch is not halved any more: each halving is one more loop to compile."""

@@ -11,19 +11,11 @@ from flax import nnx
 from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from m43.core.adapter import AdapterWeight
-from m43.core.attention import soft_cap
-from m43.core.bits import from_bits, to_bits
-from m43.core.embedding import look_up
-from m43.core.gemma_config import GemmaConfig
+from m43.core.attention import UNLIMITED, Rotation, may_attend, rms_norm, rotation, soft_cap
+from m43.core.config import GemmaConfig
 from m43.core.layer import Layer
-from m43.core.linear import linear
-from m43.core.masks import UNLIMITED, may_attend
-from m43.core.norm import rms_norm
-from m43.core.pytree import register_pytree
-from m43.core.rope import Rotation, rotation
-from m43.core.tap import tap_of, tapped
-from m43.core.weight import normal, zeros
+from m43.core.linear import AdapterWeight, linear, normal, zeros
+from m43.core.numerics import from_bits, look_up, register_pytree, tap_of, tapped, to_bits
 
 Carry = TypeVar("Carry")
 Output = TypeVar("Output")

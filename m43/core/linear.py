@@ -1,13 +1,14 @@
-"""Matrix products that stay in bfloat16 with float32 results, forward and backward."""
+"""Linear layers: bfloat16 products with float32 results, and LoRA adapters beside them."""
 
 import functools
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
-from m43.core.bits import restored, to_bits
+from m43.core.numerics import restored, to_bits
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 3))
@@ -67,3 +68,87 @@ def linear(
     Shapes: B batch, L length, I inputs, O outputs.  The result is float32.
     """
     return product("BLI,OI->BLO", inputs, weight, dtype)
+
+
+STANDARD_DEVIATION = 0.02
+"""Source: transformers 5.23, GemmaConfig.initializer_range."""
+
+
+def normal(rngs: nnx.Rngs, shape: tuple[int, ...], dtype: jnp.dtype) -> nnx.Param:
+    """Draw a matrix from a normal distribution."""
+    return nnx.Param(jax.random.normal(rngs.params(), shape, dtype) * STANDARD_DEVIATION)
+
+
+def zeros(shape: tuple[int, ...], dtype: jnp.dtype) -> nnx.Param:
+    """Make the weight of a norm: it is stored around 0, and 0 means scale 1."""
+    return nnx.Param(jnp.zeros(shape, dtype))
+
+
+class AdapterWeight(nnx.Variable):
+    """A weight that LoRA trains; the base's are `nnx.Param`, so that a filter tells them apart."""
+
+
+class Adapter(nnx.Module):
+    """A change of scale * b @ a of a matrix; b starts at 0, so that nothing changes at first.
+
+    The weights are float32 masters, whatever the base is stored in. a is drawn so that a @ x is
+    as long as the mean of x's values.
+
+    Shapes: a [R, I], b [O, R] for a matrix [O, I], with one axis in front in a stack of layers.
+    Source: Hu et al. 2021, LoRA, section 4.1; Hayou et al. 2024, The Impact of Initialization on
+    LoRA Finetuning Dynamics, Init[A], for the deviation.
+    """
+
+    def __init__(self, shape: tuple[int, ...], *, rank: int, scale: float, rngs: nnx.Rngs) -> None:
+        *stack, outputs, inputs = shape
+        drawn = jax.random.normal(rngs.params(), (*stack, rank, inputs), jnp.float32)
+        self.a = AdapterWeight(drawn * inputs**-0.5)
+        self.b = AdapterWeight(jnp.zeros((*stack, outputs, rank), jnp.float32))
+        self.scale = scale
+
+    def __call__(self, inputs: Float[Array, "B L I"], dtype: jnp.dtype) -> Float[Array, "B L O"]:
+        """Return what is added to the projection of the inputs, in float32.
+
+        The matrix b @ a is never made: through the rank it is fewer multiplications.
+        """
+        narrow = linear(inputs, self.a[...], dtype)
+        return linear(narrow * self.scale, self.b[...], dtype)
+
+    def merged(self, weight: Float[Array, "O I"], layer: int) -> Float[Array, "O I"]:
+        """Add the change of one layer to its weight, in float32.
+
+        Where nothing was learnt the weight keeps its bits: -0.0 + 0.0 would be 0.0.
+        """
+        # A GPU would otherwise round the operands to 10 bits.
+        product = jnp.matmul(self.b[...][layer], self.a[...][layer], precision="highest")
+        change, base = product * self.scale, weight.astype(jnp.float32)
+        return jnp.where(change == 0.0, base, base + change)
+
+
+class Projection(nnx.Module):
+    """Shapes: weight [O, I], [out, in] as in the files."""
+
+    def __init__(
+        self,
+        outputs: int,
+        inputs: int,
+        *,
+        rngs: nnx.Rngs,
+        param_dtype: jnp.dtype,
+        compute_dtype: jnp.dtype,
+    ) -> None:
+        self.compute_dtype = compute_dtype
+        self.weight = normal(rngs, (outputs, inputs), param_dtype)
+        self.adapter: Adapter | None = nnx.data(None)
+
+    def __call__(self, inputs: Float[Array, "B L I"]) -> Float[Array, "B L O"]:
+        """Project in the compute dtype; the result is float32."""
+        outputs = linear(inputs, self.weight[...], self.compute_dtype)
+        if self.adapter is None:
+            return outputs
+        return outputs + self.adapter(inputs, self.compute_dtype)
+
+    def merged(self, layer: int) -> Float[Array, "O I"]:
+        """Return one layer of a stack as one matrix, the adapter included."""
+        weight = self.weight[...][layer]
+        return weight if self.adapter is None else self.adapter.merged(weight, layer)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from flax import nnx
 
-from m43.core.adapter import Adapter
 from m43.core.gemma import Gemma
-from m43.core.projection import Projection
+from m43.core.linear import Adapter, Projection
 from m43.errors import FailureClass, Problem, ProblemsError
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from m43.core.factored import scale_by_factors
+from m43.core.adafactor import scale_by_factors
 from m43.errors import FailureClass, M43Error, Problem, ProblemsError
 
 NAMES = ("adamw", "adafactor")

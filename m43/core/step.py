@@ -12,8 +12,8 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from m43.core.batch import Batch
 from m43.core.loss import DEFAULT_CHUNK, completion_loss
+from m43.core.numerics import register_pytree
 from m43.core.optimizer import step_count
-from m43.core.pytree import register_pytree
 
 
 @register_pytree

@@ -1,1 +1,5 @@
-"""Reads a run folder back: journal, contract, verdict, manifest, documents, verification."""
+"""Reads a run folder back: journal, contract, run, diagnosis, documents, verification; no JAX.
+
+Outsiders use `Journal`, `judge`, `read_dossier`, `verdict_of`, `write_documents` and `verify`,
+each from its room; a room imports only from those named before it here.
+"""

@@ -9,8 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 from m43.rehearsal.faults import NO_FAULT, Fault, FaultKind
-from m43.rehearsal.reply import FileSlice, Reply, Request, reply_to, serves_file
-from m43.rehearsal.repository import ServedRepository
+from m43.rehearsal.reply import FileSlice, Reply, Request, ServedRepository, reply_to, serves_file
 
 CHUNK_BYTES = 2**20
 # How long `requests` waits for answers that are still on their way.

@@ -9,7 +9,7 @@ from typing import Self
 
 from m43.rehearsal.faults import NO_FAULT, Fault
 from m43.rehearsal.hub import LoopbackHub
-from m43.rehearsal.repository import ServedRepository
+from m43.rehearsal.reply import ServedRepository
 from m43.rehearsal.toy_gemma import REPO, revision_of, write_toy_gemma
 
 # What a user access token of the hub looks like.

@@ -1,16 +1,40 @@
 """Run one of the child's four jobs: probe, plan, train or evaluate."""
 
 import argparse
+import ctypes
 import faulthandler
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from m43 import typed_json
-from m43.run_dir import RunDir
-from m43.training import child, lifeline, probe
+from m43.records.run_dir import RunDir
+from m43.training import child, probe
+
+# Source: prctl(2), PR_SET_PDEATHSIG in <linux/prctl.h>.
+_PR_SET_PDEATHSIG = 1
+# The parent's process id, told to the child: without it a parent that died before the child's
+# first instruction could not be told from the process that adopted the child.
+PARENT_VARIABLE = "M43_PARENT_PID"
+
+
+def tie_to_parent(environment: Mapping[str, str]) -> None:
+    """Have the kernel kill this process when its parent ends; leave if that has happened.
+
+    The kernel means the parent's thread: whoever starts this process from a thread must keep
+    that thread. Elsewhere than on Linux nothing is done; the venv gate refuses those systems.
+    """
+    if sys.platform != "linux":
+        return
+    parent = int(environment.get(PARENT_VARIABLE, os.getppid()))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    # Asked after the call: a parent that ends from here on takes this process with it.
+    if os.getppid() != parent:
+        sys.exit(f"the parent process {parent} is gone; nobody would watch this run, so it ends")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -20,13 +44,13 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = _parser().parse_args(arguments)
     _tell_stacks_when_asked()
-    lifeline.tie_to_parent(os.environ)
+    tie_to_parent(os.environ)
     if options.job == "probe":
         sys.stdout.write(typed_json.dump_line(probe.probe()))
         return 0
     if options.job == "plan":
         # Here and not at the top: the probe must work where JAX cannot be imported.
-        from m43.training import plan_child
+        from m43.training.plan import child as plan_child
 
         return plan_child.answer(options.request, sys.stdout)
     return child.run_job(options.job, RunDir(options.run))

@@ -1,13 +1,20 @@
-"""The device: where arrays really lie, in the one spelling that every record uses."""
+"""The device: where arrays really lie, how exactly it computes, its memory, its programs."""
 
 import ctypes
 import os
 import resource
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from huggingface_hub import constants
 
 from m43.errors import FailureClass, M43Error
+from m43.records.profile import LOOPBACK_ENDPOINT, Profile
 from m43.training.control_groups import CGROUP, OWN_GROUPS, room_bytes
 
 
@@ -107,3 +114,130 @@ def give_back_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+_STATM, _CLEAR_REFS = Path("/proc/self/statm"), Path("/proc/self/clear_refs")
+_PAGE_BYTES = resource.getpagesize()
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """What some work took, beside what was held before it.
+
+    Attributes:
+        most_bytes: at once, while it was done.
+        kept_bytes: still, when freed memory had been given back.
+    """
+
+    most_bytes: int
+    kept_bytes: int
+
+
+def held_bytes() -> int:
+    """Give the memory that this process holds now; where the kernel does not say, its peak.
+
+    Source: Linux, proc(5): the second number of statm is what is resident, in pages.
+    """
+    if not _STATM.exists():
+        return peak_host_bytes()
+    return int(_STATM.read_text().split()[1]) * _PAGE_BYTES
+
+
+def measured(work: Callable[[], Result]) -> tuple[Result, Taken]:
+    """Do some work and measure what it takes."""
+    give_back_memory()
+    _forget_peak()
+    before = held_bytes()
+    result = work()
+    most = peak_host_bytes()
+    give_back_memory()
+    kept = held_bytes() - before
+    return result, Taken(most_bytes=max(0, most - before), kept_bytes=max(0, kept))
+
+
+def _forget_peak() -> None:
+    """Let the peak begin anew; a system that cannot do that counts what came before as well.
+
+    Source: Linux, Documentation/filesystems/proc.rst, clear_refs: 5 resets the peak.
+    """
+    try:
+        _CLEAR_REFS.write_text("5")
+    except OSError:
+        return
+
+
+SIZE = 256
+SEED = 43
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanaryResult:
+    """Where the canary ran and how wrong it was; errors are relative, the largest of all."""
+
+    device: str
+    product_relative_error: float
+    softmax_relative_error: float
+
+
+def run_canary() -> CanaryResult:
+    """Multiply bfloat16 matrices into float32 and take a float32 softmax; compare with float64.
+
+    The matrices are rounded to bfloat16 before both products, so that only the device's own
+    arithmetic is measured. Their elements are positive: a sum that cancels has no relative error
+    worth the name.
+    """
+    random = np.random.default_rng(SEED)
+    left, right = (jnp.asarray(random.uniform(0.5, 1.5, (SIZE, SIZE)), jnp.bfloat16) for _ in "ab")
+    scores = jnp.asarray(random.normal(0.0, 4.0, (SIZE, SIZE)), jnp.float32)
+    product, shares = _compute(left, right, scores)
+    exact_scores = np.asarray(scores, np.float64)
+    powers = np.exp(exact_scores - exact_scores.max(axis=-1, keepdims=True))
+    return CanaryResult(
+        device=device_of(product),
+        product_relative_error=_error(
+            product, np.asarray(left, np.float64) @ np.asarray(right, np.float64)
+        ),
+        softmax_relative_error=_error(shares, powers / powers.sum(axis=-1, keepdims=True)),
+    )
+
+
+@jax.jit
+def _compute(left: jax.Array, right: jax.Array, scores: jax.Array) -> tuple[jax.Array, jax.Array]:
+    product = jnp.matmul(left, right, preferred_element_type=jnp.float32)
+    return product, jax.nn.softmax(scores, axis=-1)
+
+
+def _error(found: jax.Array, exact: np.ndarray) -> float:
+    error = float(np.max(np.abs(np.asarray(found, np.float64) - exact) / np.abs(exact)))
+    # JSON has no infinity; a result that is not a number is as wrong as one can be.
+    return error if np.isfinite(error) else float(np.finfo(np.float64).max)
+
+
+_FOLDER = "m43-compiled"
+
+
+def compiled_folder(profile: Profile) -> Path | None:
+    """Say where a run finds and leaves compiled programs, if it does.
+
+    In the Hugging Face cache, the only place outside its own folder that a run writes to. The key
+    of a program is the program itself, its options, JAX's version and the machine, so that an old
+    one is never taken for a new one. But whoever can write there decides what a later run executes.
+    A production run is evidence, so it executes only what it compiled itself, from the sources
+    whose digests it records; that costs it half a minute. The loopback hub's cache is thrown away
+    with the hub.
+    """
+    if profile.kind == "production" or profile.hub.endpoint == LOOPBACK_ENDPOINT:
+        return None
+    return Path(constants.HF_HOME) / _FOLDER
+
+
+def keep_compiled(folder: Path) -> None:
+    """Look for programs in a folder before compiling, and leave there what took a second."""
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    # A file that is cut off or unreadable is compiled again rather than told of as a failure.
+    jax.config.update("jax_raise_persistent_cache_errors", False)
+    # XLA's own caches beside it are for GPUs, and would be written to paths of their own.
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")

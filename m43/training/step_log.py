@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TextIO
 
-from m43 import records, typed_json
+from m43 import typed_json
 from m43.core.step import StepMetrics
 from m43.errors import FailureClass, M43Error
-from m43.profile import DivergenceTable
-from m43.training.divergence import DivergenceWatch
-from m43.training.heartbeat import Heartbeats
+from m43.records import run_records
+from m43.records.profile import DivergenceTable
+from m43.training.progress import DivergenceWatch, Heartbeats
 
 
 class NonFiniteLossError(M43Error):
@@ -72,7 +72,7 @@ class StepLog:
             raise NonFiniteLossError(step=taken.step, loss_nats=loss_nats, gradient_norm=norm)
         now = self._clock()
         duration_s, self._ended = now - self._ended, now
-        line = records.StepMetrics(
+        line = run_records.StepMetrics(
             step=taken.step,
             loss_nats=loss_nats,
             learning_rate=float(measured.learning_rate),

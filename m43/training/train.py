@@ -8,30 +8,29 @@ from pathlib import Path
 import flax
 import jax
 
-from m43.core.gemma_config import GemmaConfig
-from m43.hub_record import DownloadRecord
-from m43.profile import DivergenceTable, Profile
-from m43.records import TrainRecord
-from m43.run_dir import RunDir, read_record, write_record
-from m43.training.adapter_folder import write_adapter
-from m43.training.batches import PlannedBatch
-from m43.training.compilation import compiled_folder, keep_compiled
+from m43.core.config import GemmaConfig
+from m43.records.hub_record import DownloadRecord
+from m43.records.profile import DivergenceTable, Profile
+from m43.records.run_dir import RunDir, read_record, write_record
+from m43.records.run_records import TrainRecord
+from m43.training.data.batches import PlannedBatch
+from m43.training.data.training_data import Lessons, prepare_lessons
 from m43.training.device import (
     bytes_in_use,
+    compiled_folder,
     give_back_memory,
+    keep_compiled,
     peak_bytes,
     peak_host_bytes,
     require_device,
 )
-from m43.training.heartbeat import Heartbeats
-from m43.training.lessons import Lessons, prepare_lessons
-from m43.training.method import start_trainer
-from m43.training.model_config import read_model_config
-from m43.training.reload import reloaded_digest
+from m43.training.progress import Heartbeats
 from m43.training.step_log import StepLog, TakenStep
-from m43.training.trainer import Trainer, computing_device
-from m43.training.weight_checks import count_moved, count_stored, require_finite, stored_dtypes
-from m43.training.weights import weights_digest, write_weights
+from m43.training.trainer import Trainer, computing_device, start_trainer
+from m43.training.weights.checks import count_moved, count_stored, require_finite, stored_dtypes
+from m43.training.weights.config_json import read_model_config
+from m43.training.weights.peft import write_adapter
+from m43.training.weights.read_write import reloaded_digest, weights_digest, write_weights
 
 _SPOILT = "lower training.learning_rate: the last update spoilt the weights"
 

@@ -1,18 +1,91 @@
-"""The trainer: a model, its optimizer and one compiled step for each padded length."""
+"""The trainer: a model, its optimizer and one compiled step for each padded length.
+
+A blueprint is drawn from a model of arrays or from one of shapes alone, and cannot tell the
+difference: so the step that is planned is the step that is taken.
+"""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 from flax import nnx
+from jaxtyping import PyTree
 
 from m43.core.batch import Batch
+from m43.core.config import GemmaConfig
 from m43.core.gemma import Gemma
-from m43.core.optimizer import OptimizerSettings, optimizer_steps
-from m43.core.step import StepMetrics, TrainState
-from m43.profile import TrainingTable
-from m43.training import blueprint
+from m43.core.linear import AdapterWeight
+from m43.core.lora import LoraSettings, add_adapters
+from m43.core.optimizer import OptimizerSettings, make_optimizer, make_schedule, optimizer_steps
+from m43.core.step import StepMetrics, TrainState, make_step
+from m43.records.profile import LoraTable, Profile, TrainingTable
 from m43.training.device import device_of, give_back_memory
+from m43.training.weights.folder import PROJECTIONS
+from m43.training.weights.read_write import read_weights
+
+# Rows of logits that exist at once. Completions are short: a batch seldom has more supervised
+# tokens than this, and what the last chunk lacks is computed in vain.
+CHUNK = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blueprint:
+    """The step of a profile, and the weights that it is for.
+
+    Attributes:
+        params: the trained weights, arrays or shapes.
+        frozen: the others.
+    """
+
+    graphdef: nnx.GraphDef = field(repr=False)
+    params: PyTree = field(repr=False)
+    frozen: PyTree = field(repr=False)
+    optimizer: optax.GradientTransformation = field(repr=False)
+    step: jax.stages.Wrapped = field(repr=False)
+
+    def abstract_state(self) -> TrainState:
+        """Give the state before the first step as shapes; nothing is allocated."""
+        state: TrainState = jax.eval_shape(
+            lambda params: TrainState.start(params, self.optimizer), self.params
+        )
+        return state
+
+
+def draw(
+    model: Gemma,
+    settings: OptimizerSettings,
+    *,
+    trained: nnx.filterlib.Filter,
+    accumulate: int,
+    chunk: int = CHUNK,
+) -> Blueprint:
+    """Draw the step of a model.
+
+    Args:
+        model: of arrays or of shapes.
+        settings: of the optimizer.
+        trained: which weights are trained; the others are frozen.
+        accumulate: into how many parts the rows of a batch are cut.
+        chunk: rows of logits that exist at once.
+    """
+    optimizer = make_optimizer(settings)
+    graphdef, *states = nnx.split(model, trained, ...)
+    params, frozen = states
+    step = make_step(
+        graphdef, optimizer, make_schedule(settings), chunk=chunk, accumulate=accumulate
+    )
+    return Blueprint(
+        graphdef=graphdef,
+        params=params,
+        frozen=frozen,
+        optimizer=optimizer,
+        step=cast("jax.stages.Wrapped", step),
+    )
 
 
 def optimizer_settings(table: TrainingTable, steps: int) -> OptimizerSettings:
@@ -55,7 +128,7 @@ class Trainer:
         trained: nnx.filterlib.Filter,
         accumulate: int,
     ) -> None:
-        drawn = blueprint.draw(model, settings, trained=trained, accumulate=accumulate)
+        drawn = draw(model, settings, trained=trained, accumulate=accumulate)
         self._graphdef, self._frozen = drawn.graphdef, drawn.frozen
         self._state = TrainState.start(drawn.params, drawn.optimizer)
         # It is compiled here, shape by shape, rather than at its first call: the plan of a run
@@ -105,3 +178,81 @@ class Trainer:
 def computing_device() -> str:
     """Run a computation where JAX runs them by default, and name that device."""
     return device_of(jax.jit(jnp.sum)(jnp.ones((8, 8))))
+
+
+MASTERS = np.dtype(np.float32)
+"""Of the weights that a run trains: most updates at small rates would be lost to bfloat16's
+rounding."""
+
+
+def start_trainer(
+    profile: Profile,
+    folder: Path,
+    config: GemmaConfig,
+    *,
+    masters: np.dtype = MASTERS,
+) -> Trainer:
+    """Read the base model and make what the profile's method trains of it.
+
+    Args:
+        profile: says which method, and how.
+        folder: of the base model.
+        config: of the base model.
+        masters: in which dtype weights are trained; the benchmarks train in bfloat16 beside
+            others who do.
+    """
+    training, lora = profile.training, profile.lora
+    full = profile.lora is None
+    dtype = masters if full else None
+    model = read_weights(folder, config, dtype, remat=training.remat, donated=full)
+    if lora is not None:
+        add_adapters(model, lora_settings(lora), seed=training.seed)
+    trainer = Trainer(
+        model,
+        optimizer_settings(training, profile.contract.optimizer_steps),
+        trained=_trained(profile),
+        accumulate=training.accumulate,
+    )
+    give_back_memory()
+    return trainer
+
+
+def abstract_blueprint(profile: Profile, config: GemmaConfig, stored: np.dtype) -> Blueprint:
+    """Draw the very step that `start_trainer` compiles, of shapes alone, before a weight is read.
+
+    Args:
+        profile: says the method.
+        config: of the model.
+        stored: the dtype of the model's files.
+    """
+    training, lora = profile.training, profile.lora
+
+    def build() -> Gemma:
+        # What is frozen is not updated, and stays in the dtype of its files.
+        dtype = MASTERS if lora is None else stored
+        model = Gemma(config, rngs=nnx.Rngs(0), param_dtype=dtype, remat=training.remat)
+        if lora is not None:
+            add_adapters(model, lora_settings(lora), seed=training.seed)
+        return model
+
+    return draw(
+        nnx.eval_shape(build),
+        optimizer_settings(training, profile.contract.optimizer_steps),
+        trained=_trained(profile),
+        accumulate=training.accumulate,
+    )
+
+
+def _trained(profile: Profile) -> nnx.filterlib.Filter:
+    return nnx.Param if profile.lora is None else AdapterWeight
+
+
+def lora_settings(table: LoraTable) -> LoraSettings:
+    """Call the projections that the profile names as the model calls them.
+
+    Example:
+        q_proj is query, gate_proj is gate.
+    """
+    names = {name.rpartition(".")[2]: leaf for name, (_, leaf) in PROJECTIONS.items()}
+    targets = tuple(names[target] for target in table.targets)
+    return LoraSettings(rank=table.rank, alpha=table.alpha, targets=targets)

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from m43.run_dir import write_record
+from m43.records.run_dir import write_record
 from tests.benchmarks.bars import Found, Line, Trainings, lines
 from tests.benchmarks.children import Contender, ContenderError, Home, run
 from tests.benchmarks.machine import Machine, machine

@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 
 from m43 import typed_json
 from m43.errors import M43Error
-from m43.harness.child_environment import child_environment
+from m43.harness.process.environment import child_environment
 
 T = TypeVar("T")
 REPOSITORY = Path(__file__).parents[2]

@@ -10,16 +10,16 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from m43 import config, typed_json
+from m43 import typed_json
 from m43.core.batch import Batch
-from m43.profile import LoraTable
-from m43.training.adapter_folder import write_adapter
+from m43.records import profile_check
+from m43.records.profile import LoraTable
 from m43.training.device import peak_host_bytes
-from m43.training.method import start_trainer
-from m43.training.model_config import read_model_config
-from m43.training.reload import reloaded_digest
-from m43.training.weight_checks import count_moved, require_finite, stored_dtype
-from m43.training.weights import weights_digest, write_weights
+from m43.training.trainer import start_trainer
+from m43.training.weights.checks import count_moved, require_finite, stored_dtype
+from m43.training.weights.config_json import read_model_config
+from m43.training.weights.peft import write_adapter
+from m43.training.weights.read_write import reloaded_digest, weights_digest, write_weights
 
 PROFILE = Path(__file__).parents[2] / "acceptance" / "production.toml"
 TOKENS, SUPERVISED = 128, 32
@@ -47,7 +47,7 @@ class Took:
 
 def main(base: Path, out: Path) -> Took:
     """Do what a training run does, for one step of one row."""
-    profile, lora = config.load(PROFILE), LoraTable(rank=16, alpha=32.0)
+    profile, lora = profile_check.load(PROFILE), LoraTable(rank=16, alpha=32.0)
     training = replace(
         profile.training, method="lora", optimizer="adamw", batch_rows=1, learning_rate=1e-3
     )

@@ -9,7 +9,7 @@ from m43.core import step
 from m43.core.batch import Batch
 from m43.core.gemma import Gemma
 from m43.core.loss import next_token_loss
-from m43.training import plan_child
+from m43.training.plan import child as plan_child
 
 
 def naive_loss(

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from m43.core.batch import Batch
-from m43.plan_record import PlanRequest
-from m43.run_dir import read_record
+from m43.records.plan_record import PlanRequest
+from m43.records.run_dir import read_record
 from m43.training.device import give_back_memory, peak_host_bytes
-from m43.training.method import start_trainer
-from m43.training.model_config import read_model_config
-from m43.training.plan_child import hold_rows
+from m43.training.plan.child import hold_rows
+from m43.training.trainer import start_trainer
+from m43.training.weights.config_json import read_model_config
 
 STEPS = 2
 SUPERVISED = 32

@@ -8,8 +8,8 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
-from m43.training.model_config import read_model_config
-from m43.training.weight_names import TensorPlace, tensor_places
+from m43.training.weights.config_json import read_model_config
+from m43.training.weights.folder import TensorPlace, tensor_places
 
 PARAMETERS = 2_506_172_416
 # Source: the config.json and the index of google/gemma-2b.

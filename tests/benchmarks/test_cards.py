@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from m43 import config, typed_json
-from m43.evidence.plan_page import fits
-from m43.harness.plan import ask
-from m43.harness.plan_command import child_that_plans
-from m43.plan_record import PlanRequest, TrainingPlan
-from m43.profile import LoraTable
-from m43.run_dir import write_record
+from m43 import typed_json
+from m43.harness.commands.plan import child_that_plans, fits
+from m43.harness.gates.plan import ask
+from m43.records import profile_check
+from m43.records.plan_record import PlanRequest, TrainingPlan
+from m43.records.profile import LoraTable
+from m43.records.run_dir import write_record
 from tests.benchmarks.random_gemma import CONFIG
 
 REPOSITORY = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ Plan = Callable[..., TrainingPlan]
 def request_of(tmp_path: Path) -> Callable[..., PlanRequest]:
     """Ask for production with another method or batch."""
     (tmp_path / "config.json").write_text(json.dumps(dict(CONFIG)))
-    profile = config.load(REPOSITORY / "acceptance" / "production.toml")
+    profile = profile_check.load(REPOSITORY / "acceptance" / "production.toml")
 
     def make(target: str, method: str, rows: int, length: int, *, remat: bool) -> PlanRequest:
         lora = LoraTable(rank=16, alpha=32.0) if method == "lora" else None

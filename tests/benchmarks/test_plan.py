@@ -16,14 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from m43 import config
-from m43.evidence import facts
-from m43.evidence.performance import performance
-from m43.harness.child_environment import child_environment
-from m43.harness.plan import PlanChild, ask
-from m43.plan_record import PlanRequest
-from m43.profile import LoraTable, Profile
-from m43.run_dir import RunDir, write_record
+from m43.evidence.run import loaded_run
+from m43.evidence.run.performance import performance
+from m43.harness.gates.plan import PlanChild, ask
+from m43.harness.process.environment import child_environment
+from m43.records import profile_check
+from m43.records.plan_record import PlanRequest
+from m43.records.profile import LoraTable, Profile
+from m43.records.run_dir import RunDir, write_record
 from tests.benchmarks.random_gemma import write_random_gemma
 
 REPOSITORY = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ def model(name: str, scratch: Path) -> Path:
 
 def profile_of(method: str, optimizer: str, rows: int, length: int, *, remat: bool) -> Profile:
     """Give the bundled profile with another method and batch."""
-    loaded = config.load(REPOSITORY / "acceptance" / "rehearsal.toml")
+    loaded = profile_check.load(REPOSITORY / "acceptance" / "rehearsal.toml")
     lora = LoraTable(rank=16, alpha=32.0) if method == "lora" else None
     training = replace(
         loaded.training,
@@ -74,7 +74,7 @@ def test_the_peak_of_a_whole_rehearsal_is_the_planned_one() -> None:
     subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
     (made,) = (path for path in set(runs.iterdir()) - before if path.is_dir())
     run = RunDir(made)
-    found = performance(facts.read_plan(run), facts.read_train(run))
+    found = performance(loaded_run.read_plan(run), loaded_run.read_train(run))
     assert found is not None
     tell("toy, a whole rehearsal", found.planned_peak_bytes, found.measured_peak_bytes)
     assert found.measured_peak_bytes == pytest.approx(found.planned_peak_bytes, rel=0.15)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from m43.harness.plugin import REPOSITORY
-from m43.run_dir import RunDir
+from m43.harness.plugin.plugin import REPOSITORY
+from m43.records.run_dir import RunDir
 from tests.unit.harness.emulator import Emulator
 
 MOST = 0.01

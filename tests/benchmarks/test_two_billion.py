@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from m43.harness.child_environment import child_environment
+from m43.harness.process.environment import child_environment
 from tests.benchmarks.random_gemma import PARAMETERS, write_random_gemma
 
 REPOSITORY = Path(__file__).parents[2]

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from m43 import config
+from m43.records import profile_check
 from tests.faults import record
 from tests.faults.record import Row
 from tests.faults.rehearsal import Rehearsal, start
 from tests.faults.tree import FaultTree, copy_parts, copy_tree
 
-REPOSITORY = Path(config.__file__).resolve().parents[1]
+REPOSITORY = Path(profile_check.__file__).resolve().parents[2]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

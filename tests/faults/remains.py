@@ -5,16 +5,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from m43.evidence import journal, ledger
-from m43.evidence.chain import CutChainError
-from m43.evidence.diagnosis import diagnose_dossier
-from m43.evidence.documents import expected_document
-from m43.evidence.dossier import read_dossier
-from m43.evidence.entry import Entry
-from m43.evidence.redaction import holds_secret
-from m43.evidence.verify import verify
-from m43.harness.recovery import is_closed
-from m43.run_dir import RunDir, unfinished
+from m43.evidence.diagnosis.diagnosis import diagnose_dossier
+from m43.evidence.documents.write import expected_document
+from m43.evidence.journal import journal, ledger
+from m43.evidence.journal.chain import CutChainError, Entry
+from m43.evidence.journal.secrets import holds_secret
+from m43.evidence.run.loaded_run import read_dossier
+from m43.evidence.verify.verify import verify
+from m43.harness.run.recovery import is_closed
+from m43.records.run_dir import RunDir, unfinished
 from tests.faults.rehearsal import Rehearsal, survivors
 from tests.faults.tree import FaultTree
 

@@ -87,7 +87,7 @@ def dawdle(seconds: float) -> None:
 
     A heartbeat is written twice a second, and a toy's training may be over before the second one.
     """
-    from m43.training.heartbeat import Heartbeats
+    from m43.training.progress import Heartbeats
 
     honest = Heartbeats.progress
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from m43.evidence import documents, journal, ledger
-from m43.harness import recovery
-from m43.harness.recovery import Recovered
-from m43.run_dir import RunDir
+from m43.evidence.documents import write
+from m43.evidence.journal import journal, ledger
+from m43.harness.run import recovery
+from m43.harness.run.recovery import Recovered
+from m43.records.run_dir import RunDir
 from tests.faults import record, recorder
 from tests.faults.conftest import Starter
 from tests.faults.matrix import PRETENDED_CUT, REAL_CUT
@@ -22,8 +23,8 @@ from tests.faults.tree import FaultTree
 @pytest.fixture(autouse=True)
 def _drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Most prefixes have a curve in common, and drawing takes longer than all the rest."""
-    drawn = functools.lru_cache(maxsize=None)(documents.loss_curve_svg)
-    monkeypatch.setattr(documents, "loss_curve_svg", drawn)
+    drawn = functools.lru_cache(maxsize=None)(write.loss_curve_svg)
+    monkeypatch.setattr(write, "loss_curve_svg", drawn)
 
 
 @pytest.fixture

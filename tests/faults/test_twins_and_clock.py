@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from m43.evidence import ledger
+from m43.evidence.journal import ledger
 from tests.faults import matrix, record
 from tests.faults.conftest import Starter
 from tests.faults.rehearsal import start
@@ -64,7 +64,7 @@ def test_without_a_fault_a_run_is_accepted(tree: FaultTree, begin: Starter) -> N
 def test_a_clock_that_is_set_back_spoils_no_duration(tree: FaultTree, begin: Starter) -> None:
     """What took how long comes from a clock that only goes forward; the times are as they were."""
     tree.with_quick_child()
-    path = tree.root / "m43" / "evidence" / "journal.py"
+    path = tree.root / "m43" / "evidence" / "journal" / "journal.py"
     text = path.read_text().replace("from datetime import UTC, datetime", _IMPORT)
     whole, count = re.subn(r"(?s)def utc_now\(\).*?(?=\n\n\n)", SET_BACK.strip(), text)
     assert count == 1

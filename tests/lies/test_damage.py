@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from m43.evidence.verify import verify
-from m43.run_dir import RunDir
+from m43.evidence.verify.verify import verify
+from m43.records.run_dir import RunDir
 from tests.unit.evidence.good_records import REPOSITORY
 from tests.unit.evidence.good_run import write_good_run
 

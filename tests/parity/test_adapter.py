@@ -17,11 +17,11 @@ from flax import nnx
 
 from m43.core.gemma import Gemma
 from m43.core.lora import add_adapters, projections
-from m43.profile import LoraTable
-from m43.training.adapter_folder import write_adapter
-from m43.training.method import lora_settings
-from m43.training.model_config import read_model_config
-from m43.training.weights import read_weights, write_weights
+from m43.records.profile import LoraTable
+from m43.training.trainer import lora_settings
+from m43.training.weights.config_json import read_model_config
+from m43.training.weights.peft import write_adapter
+from m43.training.weights.read_write import read_weights, write_weights
 
 # PEFT 0.21 asks transformers 5 for an attribute by the name it had before.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m43 import answers
+from m43.rows import answers
 
 values = st.one_of(
     st.integers(-3000, 3000).map(Fraction),

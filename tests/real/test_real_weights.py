@@ -14,8 +14,8 @@ from flax import nnx
 
 from m43.core.decode import greedy_decode
 from m43.core.gemma import Gemma
-from m43.training.model_config import read_model_config
-from m43.training.weights import read_weights
+from m43.training.weights.config_json import read_model_config
+from m43.training.weights.read_write import read_weights
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 import transformers
 
-from m43.evaluation_record import EvaluationRecord, Prediction
-from m43.run_dir import RunDir, read_record
+from m43.records.evaluation_record import EvaluationRecord, Prediction
+from m43.records.run_dir import RunDir, read_record
 
 pytestmark = pytest.mark.timeout(3600)
 

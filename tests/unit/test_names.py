@@ -2,7 +2,7 @@
 
 import pytest
 
-from m43.names import is_address, is_folder_name, is_path, is_repository
+from m43.text import is_address, is_folder_name, is_path, is_repository
 
 
 @pytest.mark.parametrize("name", ["m43_v1", "rehearsal-20260101T000000Z", "a.b", "x" * 96])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m43.plain_text import clipped, one_line, visible
+from m43.text import clipped, one_line, visible
 from tests.unit.fuzzing import hostile
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m43.strict_json import NotJsonError, read_json
+from m43.typed_json import NotJsonError, read_json
 from tests.unit.fuzzing import hostile
 
 CORPUS = Path(__file__).parent / "corpus" / "json"

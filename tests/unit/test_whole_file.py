@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from m43.whole_file import UnfitFileError, read_whole
+from m43.files import UnfitFileError, read_whole
 
 
 def test_a_file_is_read_up_to_the_limit(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from m43.run_dir import RunDir
+from m43.records.run_dir import RunDir
 from tests.faults.tree import FaultTree
 from tests.world.circumstances import Circumstance
 from tests.world.namespace import Report, stage

@@ -18,8 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from m43.rehearsal.faults import NO_FAULT
-from m43.rehearsal.reply import Reply, Request, reply_to
-from m43.rehearsal.repository import ServedRepository
+from m43.rehearsal.reply import Reply, Request, ServedRepository, reply_to
 from tests.world.circumstances import CAS, HUB, STORAGE, TRANSFER, Circumstance, Manner
 from tests.world.xet import XetReply, XetStorage
 

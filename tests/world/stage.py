@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from m43.rehearsal.repository import ServedRepository
+from m43.rehearsal.reply import ServedRepository
 from m43.rehearsal.toy_gemma import REPO, REVISION
 from tests.world.certificates import write_certificates
 from tests.world.circumstances import BAD, CAS, GOOD, HUB, NAMES, STORAGE, TRANSFER, Circumstance

@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from m43.errors import FailureClass
-from m43.hub_record import AuthRecord, DownloadRecord
+from m43.records.hub_record import AuthRecord, DownloadRecord
+from m43.records.run_dir import read_record
 from m43.rehearsal.toy_gemma import REPO, REVISION
-from m43.run_dir import read_record
 from tests.faults.agreement import assert_same_checks
 from tests.faults.remains import ITSELF, examine_folder
 from tests.world.circumstances import BAD, CAS, GOOD, HUB, NAMES, STORAGE, TRANSFER, Circumstance

@@ -12,21 +12,20 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from m43 import config
 from m43.errors import FailureClass, GateStoppedError
-from m43.harness import auth, download
-from m43.harness.child_environment import hub_environment
-from m43.harness.guardian import marked
-from m43.harness.process import Sight
-from m43.harness.world import World
-from m43.hub_record import AuthRecord, DownloadRecord
-from m43.profile import Profile, Transport
-from m43.records import ProcessRecord
+from m43.harness.gates import auth, download
+from m43.harness.process.environment import hub_environment
+from m43.harness.process.process import Sight
+from m43.harness.process.reaper import marked
+from m43.harness.run.hub_access import World
+from m43.records import profile_check
+from m43.records.hub_record import AuthRecord, DownloadRecord
+from m43.records.profile import Profile, Transport
+from m43.records.run_dir import RunDir, read_record
+from m43.records.run_records import ProcessRecord
 from m43.rehearsal.faults import Fault
 from m43.rehearsal.hub import LoopbackHub
-from m43.rehearsal.reply import Reply, Request
-from m43.rehearsal.repository import ServedRepository
-from m43.run_dir import RunDir, read_record
+from m43.rehearsal.reply import Reply, Request, ServedRepository
 from tests.world.xet import CHUNK_BYTES, Trouble, XetReply, XetServers, XetStorage
 
 REPO = "m43/toy"
@@ -111,8 +110,8 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     (folder / "tokenizer.json").write_text("{}\n")
     (folder / WEIGHTS).write_bytes(WEIGHT_BYTES)
     served = ServedRepository.from_folder(folder, name=REPO, revision=REVISION)
-    loaded = config.load(
-        Path(config.__file__).resolve().parents[1] / "acceptance" / "rehearsal.toml"
+    loaded = profile_check.load(
+        Path(profile_check.__file__).resolve().parents[2] / "acceptance" / "rehearsal.toml"
     )
     contract = replace(loaded.contract, repo=REPO, revision=REVISION)
     with ExitStack() as stack:
@@ -235,7 +234,7 @@ def set_hf_xet(monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:
     def environment(*args: Any, **options: Any) -> dict[str, str]:
         return hub_environment(*args, **options) | settings
 
-    monkeypatch.setattr("m43.harness.hub_process.hub_environment", environment)
+    monkeypatch.setattr("m43.harness.gates.hub_process.hub_environment", environment)
 
 
 def test_a_file_is_told_in_parts_that_begin_within_a_chunk(

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from m43 import config
-from m43.core.gemma_config import GemmaConfig
-from m43.profile import LoraTable, Profile
-from m43.training.lessons import Lessons, prepare_lessons
-from m43.training.model_config import read_model_config
+from m43.core.config import GemmaConfig
+from m43.records import profile_check
+from m43.records.profile import LoraTable, Profile
+from m43.training.data.training_data import Lessons, prepare_lessons
+from m43.training.weights.config_json import read_model_config
 from tests.benchmarks.work import ROWS_A_STEP, STEPS
 
 PROFILE = Path(__file__).parents[1] / "bench.toml"
@@ -37,7 +37,7 @@ def assign(
     packed_to: int | None = None,
 ) -> Assignment:
     """Read and lay out the bundled rows as a run does, for so many steps."""
-    profile, gemma = config.load(PROFILE), read_model_config(folder)
+    profile, gemma = profile_check.load(PROFILE), read_model_config(folder)
     lora = method == "lora"
     training = replace(
         profile.training,

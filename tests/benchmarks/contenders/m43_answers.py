@@ -9,12 +9,12 @@ import numpy as np
 
 from m43 import typed_json
 from m43.core.decode import greedy_decode
-from m43.run_dir import read_record
+from m43.records.run_dir import read_record
 from m43.training.device import peak_host_bytes
 from m43.training.evaluate import prompt_batches
-from m43.training.model_config import read_model_config
-from m43.training.weight_checks import stored_dtype
-from m43.training.weights import read_weights
+from m43.training.weights.checks import stored_dtype
+from m43.training.weights.config_json import read_model_config
+from m43.training.weights.read_write import read_weights
 from tests.benchmarks.measured import Answers
 from tests.benchmarks.work import Work
 

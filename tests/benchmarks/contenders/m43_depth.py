@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from m43 import config, typed_json
+from m43 import typed_json
 from m43.core.batch import Batch
 from m43.core.gemma import Gemma
-from m43.training.model_config import read_model_config
+from m43.records import profile_check
 from m43.training.trainer import Trainer, optimizer_settings
+from m43.training.weights.config_json import read_model_config
 from tests.benchmarks.contenders.lesson_rows import PROFILE
 from tests.benchmarks.measured import Depth
 
@@ -30,7 +31,7 @@ def main(folder: Path, layers: int) -> Depth:
         lambda: nnx.state(Gemma(gemma, rngs=nnx.Rngs(0), param_dtype=jnp.bfloat16, remat=False))
     )()
     whole = nnx.merge(nnx.graphdef(nnx.eval_shape(lambda: _shape(gemma))), model)
-    settings = optimizer_settings(config.load(PROFILE).training, 300)
+    settings = optimizer_settings(profile_check.load(PROFILE).training, 300)
     trainer = Trainer(whole, settings, trained=nnx.Param, accumulate=1)
     batch = _batch(gemma.vocab_size)
     begun = time.monotonic()

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from m43 import typed_json
-from m43.training.flops import flops_per_token
-from m43.training.method import lora_settings, start_trainer
+from m43.training.plan.flops import flops_per_token
+from m43.training.trainer import lora_settings, start_trainer
 from tests.benchmarks.contenders.lesson_rows import Assignment, assign
 from tests.benchmarks.measured import Share
 

@@ -14,8 +14,8 @@ from tests.benchmarks.measured import Start
 def main(folder: Path, cache: Path) -> Start:
     """Do what a training child does until its first step is done."""
     began = time.monotonic()
-    from m43.training.compilation import keep_compiled
-    from m43.training.method import start_trainer
+    from m43.training.device import keep_compiled
+    from m43.training.trainer import start_trainer
     from tests.benchmarks.contenders.lesson_rows import assign
 
     keep_compiled(cache)

@@ -15,7 +15,7 @@ def main(folder: Path, method: str, masters: str, steps: int, packed_to: int | N
     import numpy as np
 
     from m43.training.device import peak_host_bytes
-    from m43.training.method import start_trainer
+    from m43.training.trainer import start_trainer
     from tests.benchmarks.contenders.lesson_rows import assign
 
     given = assign(folder, method=method, steps=steps, packed_to=packed_to)

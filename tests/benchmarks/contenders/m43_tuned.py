@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from m43 import typed_json
-from m43.training.method import start_trainer
-from m43.training.weight_checks import stored_dtype
-from m43.training.weights import write_weights
+from m43.training.trainer import start_trainer
+from m43.training.weights.checks import stored_dtype
+from m43.training.weights.read_write import write_weights
 from tests.benchmarks.contenders.lesson_rows import assign
 from tests.benchmarks.measured import Tuned
 

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from m43 import typed_json
-from m43.run_dir import read_record
+from m43.records.run_dir import read_record
 from tests.benchmarks.measured import Answers
 from tests.benchmarks.work import Work
 

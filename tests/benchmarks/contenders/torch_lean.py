@@ -15,7 +15,7 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
 from m43 import typed_json
-from m43.run_dir import read_record
+from m43.records.run_dir import read_record
 from tests.benchmarks.measured import Steps
 from tests.benchmarks.work import TokenRow, Work
 

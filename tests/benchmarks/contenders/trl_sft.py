@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from m43 import typed_json
-from m43.run_dir import read_record
+from m43.records.run_dir import read_record
 from tests.benchmarks.measured import Steps
 from tests.benchmarks.work import ROWS_A_STEP, Work
 

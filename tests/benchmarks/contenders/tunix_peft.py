@@ -22,7 +22,7 @@ from tunix.sft.peft_trainer import PeftTrainer, TrainingConfig, TrainingInput
 from tunix.sft.utils import build_positions_from_mask, make_causal_attn_mask
 
 from m43 import typed_json
-from m43.run_dir import read_record
+from m43.records.run_dir import read_record
 from tests.benchmarks.measured import Steps
 from tests.benchmarks.work import ROWS_A_STEP, Work
 

@@ -5,11 +5,10 @@ import tempfile
 from pathlib import Path
 
 from m43 import typed_json
-from m43.run_dir import write_record
-from m43.training.decoding import read_decoding
-from m43.training.questions import read_questions
-from m43.training.template import Template
-from m43.training.tokenizer import read_tokenizer
+from m43.records.run_dir import write_record
+from m43.training.data.examples import read_questions
+from m43.training.data.template import Template, read_decoding
+from m43.training.data.tokenizer import read_tokenizer
 from tests.benchmarks.contenders.lesson_rows import assign
 from tests.benchmarks.measured import Written
 from tests.benchmarks.work import TokenRow, Work

@@ -7,13 +7,19 @@ one promise, and an assert that no lie can break alone says nothing of its own.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from m43 import scoring
-from m43.evaluation_record import EvaluationRecord, Prediction
-from m43.evidence.child_facts import EvaluationFacts, TrainFacts
-from m43.hub_record import AuthRecord, HubResponse, PinnedFile
-from m43.plan_record import Disk, PlanRecord, StepPlan
-from m43.profile import Contract
-from m43.records import ClosingRecord, OpeningRecord, Requirement, TrainRecord, VenvRecord
+from m43.evidence.run.loaded_run import EvaluationFacts, TrainFacts
+from m43.records.evaluation_record import EvaluationRecord, Prediction
+from m43.records.hub_record import AuthRecord, HubResponse, PinnedFile
+from m43.records.plan_record import Disk, PlanRecord, StepPlan
+from m43.records.profile import Contract
+from m43.records.run_records import (
+    ClosingRecord,
+    OpeningRecord,
+    Requirement,
+    TrainRecord,
+    VenvRecord,
+)
+from m43.rows import scoring
 from tests.unit.evidence.good_plan import plan_record
 from tests.unit.evidence.good_records import (
     BASE_SHA256,
@@ -585,6 +591,8 @@ LIES: tuple[Lie, ...] = (
     _lie(
         "a gate that a conftest replaced",
         "test_closing_finds_the_code_of_m43_in_its_place",
-        _closing(foreign_code=("m43.harness.gates.pass_train (other code, from conftest.py)",)),
+        _closing(
+            foreign_code=("m43.harness.gates.gates.pass_train (other code, from conftest.py)",)
+        ),
     ),
 )

@@ -22,10 +22,10 @@ from flax import nnx  # noqa: E402
 from safetensors.numpy import save_file  # noqa: E402
 
 from m43.core.batch import Batch  # noqa: E402
+from m43.core.config import GemmaConfig  # noqa: E402
 from m43.core.gemma import Gemma, abstract_gemma  # noqa: E402
-from m43.core.gemma_config import GemmaConfig  # noqa: E402
-from m43.training.model_config import read_model_config  # noqa: E402
-from m43.training.weights import read_weights  # noqa: E402
+from m43.training.weights.config_json import read_model_config  # noqa: E402
+from m43.training.weights.read_write import read_weights  # noqa: E402
 
 FAST_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 """Toys are compiled far longer than they run: this compiles them 8 times faster."""

@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from m43.core.attention import Attention, Past
-from m43.core.gemma_config import GemmaConfig
+from m43.core.config import GemmaConfig
 
 ROWS, SLOTS = 3, 7
 POISON = 1e4

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from m43.core.bits import from_bits, to_bits
+from m43.core.numerics import from_bits, to_bits
 
 
 def test_every_bfloat16_comes_back() -> None:

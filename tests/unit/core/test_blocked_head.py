@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from m43.core import blocked_head
-from m43.core.blocked_head import block_size, blocked_sums
-from m43.core.chunked_head import whole_sums
-from m43.core.head import HeadInputs, HeadSettings, HeadSums
+from m43.core.blocked_head import HeadInputs, HeadSettings, HeadSums, block_size, blocked_sums
+from m43.core.loss import whole_sums
 
 ROWS, MODEL, VOCABULARY, BLOCK, CHUNK = 12, 6, 28, 7, 4
 WEIGHT = 0.25

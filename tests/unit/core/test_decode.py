@@ -13,9 +13,9 @@ from hypothesis.extra.numpy import arrays
 
 from m43.core import blocked_head
 from m43.core import decode as core_decode
+from m43.core.config import GemmaConfig
 from m43.core.decode import _decode, greedy_decode, likeliest
 from m43.core.gemma import Gemma
-from m43.core.gemma_config import GemmaConfig
 
 NEW = 9
 LENGTHS = (12, 5, 1)

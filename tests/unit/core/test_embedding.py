@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from m43.core.embedding import look_up
+from m43.core.numerics import look_up
 
 
 def test_look_up_takes_rows() -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from m43.core import factored
-from m43.core.factored import block_rows, factored_axes, scale_by_factors
+from m43.core import adafactor
+from m43.core.adafactor import block_rows, factored_axes, scale_by_factors
 
 DECAY, EPS, CLIP = 0.8, 1e-30, 1.0
 SHAPES = {"stack": (3, 130, 256), "tall": (512, 128), "wide": (128, 384), "norm": (3, 64)}
@@ -46,7 +46,7 @@ def test_steps_in_blocks_of_any_size_equal_the_definition(
     The second gradient is clipped, and so is what becomes of it; the third is clipped because of
     one array alone, so that what becomes of the others is not.
     """
-    monkeypatch.setattr(factored, "LARGEST_BLOCK", largest)
+    monkeypatch.setattr(adafactor, "LARGEST_BLOCK", largest)
     rng = np.random.default_rng(0)
     gradients = [
         {name: size * rng.normal(size=shape) for name, shape in SHAPES.items()}

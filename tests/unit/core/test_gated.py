@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from m43.core.gated import gated_gelu
+from m43.core.layer import gated_gelu
 
 
 def plain(gate: np.ndarray, up: np.ndarray) -> np.ndarray:

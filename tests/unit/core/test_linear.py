@@ -9,8 +9,8 @@ import pytest
 from flax import nnx
 
 from m43.core.batch import Batch
+from m43.core.config import GemmaConfig
 from m43.core.gemma import abstract_gemma
-from m43.core.gemma_config import GemmaConfig
 from m43.core.linear import linear, product
 from m43.core.loss import completion_loss
 

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from m43.core.adapter import Adapter, AdapterWeight
 from m43.core.batch import Batch
+from m43.core.config import GemmaConfig
 from m43.core.gemma import Gemma, abstract_gemma
-from m43.core.gemma_config import GemmaConfig
+from m43.core.linear import Adapter, AdapterWeight
 from m43.core.lora import LoraSettings, LoraSettingsError, add_adapters, projections
 from m43.core.loss import completion_loss
 from m43.core.optimizer import OptimizerSettings, make_optimizer, make_schedule
 from m43.core.step import Step, TrainState, make_step
-from m43.harness.child_environment import XLA_FLAGS_ON_CPU
+from m43.harness.process.environment import XLA_FLAGS_ON_CPU
 
 ALL = ("query", "key", "value", "output", "gate", "up", "down")
 SETTINGS = LoraSettings(rank=3, alpha=6.0, targets=ALL)

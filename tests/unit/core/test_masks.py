@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m43.core.masks import UNLIMITED, may_attend
+from m43.core.attention import UNLIMITED, may_attend
 
 ROWS = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 2)), min_size=6, max_size=6)
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from m43.core.norm import rms_norm
+from m43.core.attention import rms_norm
 
 VALUES = arrays(np.float32, (3, 4), elements=st.floats(-1e3, 1e3, width=32))
 

@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m43.core.rope import rotate, rotation
+from m43.core.attention import rotate, rotation
 
 HEAD_DIM = 8
 

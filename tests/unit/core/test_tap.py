@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from m43.core.tap import tap_of, tapped
+from m43.core.numerics import tap_of, tapped
 
 BF16 = jnp.dtype("bfloat16")
 

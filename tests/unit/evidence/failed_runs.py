@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from m43 import scoring, typed_json
+from m43 import typed_json
 from m43.errors import FailureClass as F
 from m43.errors import Problem
-from m43.evidence.digests import file_sha256
-from m43.hub_record import HubResponse, HubStep
-from m43.profile import Profile
-from m43.rows import read_rows
-from m43.run_dir import RunDir, write_record
+from m43.files import file_sha256
+from m43.records.hub_record import HubResponse, HubStep
+from m43.records.profile import Profile
+from m43.records.run_dir import RunDir, write_record
+from m43.rows import scoring
+from m43.rows.rows import read_rows
 from tests.unit.evidence import good_run, left_behind, on_a_card
 from tests.unit.evidence.failing import Failure
 from tests.unit.evidence.good_plan import plan_record, training_plan

@@ -8,16 +8,17 @@ from typing import Literal
 
 import pytest
 
-from m43 import config, typed_json
+from m43 import typed_json
 from m43.errors import FailureClass as F
 from m43.errors import Problem
-from m43.evidence.cut_off import CUT_OFF
-from m43.evidence.digests import file_sha256
-from m43.harness import job
-from m43.harness.process import Outcome
-from m43.profile import Profile
-from m43.records import ProcessRecord, RecoveryRecord, Vitals
-from m43.run_dir import RunDir, read_record, write_record
+from m43.evidence.diagnosis.diagnosis import CUT_OFF
+from m43.files import file_sha256
+from m43.harness.gates import job
+from m43.harness.process.process import Outcome
+from m43.records import profile_check
+from m43.records.profile import Profile
+from m43.records.run_dir import RunDir, read_record, write_record
+from m43.records.run_records import ProcessRecord, RecoveryRecord, Vitals
 from tests.unit.evidence import good_run, on_a_card
 from tests.unit.evidence.good_records import profile_of
 from tests.unit.evidence.left_behind import Write
@@ -109,6 +110,6 @@ def opened_with(profile: Profile) -> dict[str, object]:
     bundled = on_a_card.production() if profile.kind == "production" else profile_of()
     rows = {"train_rows_sha256": profile.data.train, "eval_rows_sha256": profile.data.evaluation}
     return {
-        "profile_differences": config.differences(profile, bundled),
+        "profile_differences": profile_check.differences(profile, bundled),
         **{name: file_sha256(path) for name, path in rows.items() if path.is_absolute()},
     }

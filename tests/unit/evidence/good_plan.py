@@ -1,7 +1,7 @@
 """The plan of a good run: what the venv gate writes down when everything fits."""
 
 from m43.errors import FailureClass
-from m43.plan_record import (
+from m43.records.plan_record import (
     Alternative,
     Buffer,
     Disk,
@@ -11,7 +11,7 @@ from m43.plan_record import (
     StepPlan,
     TrainingPlan,
 )
-from m43.profile import Profile
+from m43.records.profile import Profile
 from tests.unit.evidence.good_records import (
     DEVICE,
     FETCHED_BYTES,

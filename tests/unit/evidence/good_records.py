@@ -9,16 +9,16 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
-from m43 import config, typed_json
-from m43.evaluation_record import Decoding, EvaluationRecord, Prediction
-from m43.evidence import code, contract
-from m43.evidence.digests import file_sha256, weights_digest
-from m43.evidence.journal import stamp
-from m43.hub_record import AuthRecord, DownloadRecord, HubResponse, HubStep, PinnedFile
-from m43.lint_record import LintRecord
-from m43.profile import LOOPBACK_ENDPOINT, Profile
-from m43.prompt_template import KnownPrompts
-from m43.records import (
+from m43 import typed_json
+from m43.evidence.contract import contract
+from m43.evidence.journal.journal import stamp
+from m43.evidence.verify import code
+from m43.files import file_sha256, weights_digest
+from m43.records import profile_check
+from m43.records.evaluation_record import Decoding, EvaluationRecord, LintRecord, Prediction
+from m43.records.hub_record import AuthRecord, DownloadRecord, HubResponse, HubStep, PinnedFile
+from m43.records.profile import LOOPBACK_ENDPOINT, Profile
+from m43.records.run_records import (
     ClosingRecord,
     Device,
     Heartbeat,
@@ -32,7 +32,7 @@ from m43.records import (
     TrainRecord,
     VenvRecord,
 )
-from m43.row_counts import Answered, count_forms, count_repeats
+from m43.rows.overlap import Answered, KnownPrompts, count_forms, count_repeats
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CONTRACT = REPOSITORY / "acceptance" / "test_production.py"
@@ -103,8 +103,8 @@ BASE_SHA256 = weights_digest(PROMISED.file_sha256)
 
 def own_differences() -> tuple[str, ...]:
     """List how a production run with this profile differs from the locked decisions."""
-    locked = config.load(REPOSITORY / "acceptance" / "production.toml")
-    return config.differences(profile_of("production"), locked)
+    locked = profile_check.load(REPOSITORY / "acceptance" / "production.toml")
+    return profile_check.differences(profile_of("production"), locked)
 
 
 @cache
@@ -321,7 +321,7 @@ def process_record(**changes: object) -> ProcessRecord:
 def child_ended(name: str, phase: str, count: int, **changes: object) -> ProcessRecord:
     """Return how the child of a gate ended, in a phase and after so many steps, rows or bytes."""
     commands = {
-        "download": ("python", "-m", "m43.harness.hub_child", "fetch", "request.json"),
+        "download": ("python", "-m", "m43.harness.gates.hub_child", "fetch", "request.json"),
         "train": ("/venv/bin/python", "-m", "m43.training", "train", "RUN_DIR"),
         "eval": ("/venv/bin/python", "-m", "m43.training", "evaluate", "RUN_DIR"),
     }

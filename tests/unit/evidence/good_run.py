@@ -6,18 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from m43 import scoring, typed_json
-from m43.evidence import contract, documents, manifest
-from m43.evidence.digests import gate_digest, weights_sha256
-from m43.evidence.dossier import read_dossier
-from m43.evidence.journal import Journal
-from m43.evidence.promise import CLOSING, Promise
-from m43.evidence.report_seal import seal_reports
-from m43.evidence.stop import find_stop
-from m43.evidence.verdict import STAGES
-from m43.profile import Profile, RunTable
-from m43.records import StepMetrics
-from m43.run_dir import RunDir, write_record
+from m43 import typed_json
+from m43.evidence.contract import contract
+from m43.evidence.contract.contract import Promise
+from m43.evidence.documents import write
+from m43.evidence.documents.report import seal_reports
+from m43.evidence.journal import manifest
+from m43.evidence.journal.digests import gate_digest
+from m43.evidence.journal.journal import Journal
+from m43.evidence.run.loaded_run import read_dossier
+from m43.evidence.run.run_end import find_stop
+from m43.files import weights_sha256
+from m43.records.gates import CLOSING, STAGES
+from m43.records.profile import Profile, RunTable
+from m43.records.run_dir import RunDir, write_record
+from m43.records.run_records import StepMetrics
+from m43.rows import scoring
 from tests.unit.evidence.contract_words import broken_words
 from tests.unit.evidence.good_plan import plan_record
 from tests.unit.evidence.good_records import (
@@ -66,7 +70,7 @@ def write_opening(
     write_record(run.opening, opening_record(profile.kind, run.path.name, **changes))
     journal = Journal.create(run.journal, now=ticking(spent_s=lambda: spent_s(run)))
     journal.append("opened", detail=run.path.name)
-    documents.write_opening_analysis(run)
+    write.write_opening_analysis(run)
     return journal
 
 
@@ -144,7 +148,7 @@ def keep_gate(run: RunDir, journal: Journal, gate: str, promises: tuple[Promise,
 def finish(run: RunDir, journal: Journal) -> None:
     """Seal a run, write its document and close it."""
     journal.append("sealed", detail=manifest.seal(run))
-    verdict = documents.write_documents(run)
+    verdict = write.write_documents(run)
     dossier = read_dossier(run)
     journal.append("closed", detail=dossier.verdict_words(verdict.accepted))
     run.report.write_text(f"<html>{dossier.kind}: 35 passed</html>")

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from m43.errors import FailureClass as F
-from m43.hub_record import HubResponse, HubStep
-from m43.plan_record import PlanRecord
-from m43.records import ChildError, ProbeRecord, StepMetrics, TrainRecord, VenvRecord
-from m43.run_dir import RunDir, read_record, write_record
-from m43.training.divergence import DivergedError, DivergenceWatch
+from m43.records.hub_record import HubResponse, HubStep
+from m43.records.plan_record import PlanRecord
+from m43.records.run_dir import RunDir, read_record, write_record
+from m43.records.run_records import ChildError, ProbeRecord, StepMetrics, TrainRecord, VenvRecord
+from m43.training.progress import DivergedError, DivergenceWatch
 from tests.unit.evidence.good_plan import plan_record, unplanned
 from tests.unit.evidence.good_records import (
     FILES,

@@ -4,10 +4,10 @@ import tomllib
 from dataclasses import replace
 
 from m43 import typed_json
-from m43.plan_record import Alternative, Disk, PlanRecord, TrainingPlan
-from m43.profile import Profile
-from m43.records import Device, Package, ProbeRecord, VenvRecord
-from m43.run_dir import RunDir, write_record
+from m43.records.plan_record import Alternative, Disk, PlanRecord, TrainingPlan
+from m43.records.profile import Profile
+from m43.records.run_dir import RunDir, write_record
+from m43.records.run_records import Device, Package, ProbeRecord, VenvRecord
 from tests.unit.evidence.good_plan import limits, plan_record, step_plan, training_plan
 from tests.unit.evidence.good_records import (
     REPOSITORY,

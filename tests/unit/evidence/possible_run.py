@@ -7,16 +7,16 @@ against each other; a fixture of one is, so that nobody reads a document of a ru
 import re
 from collections.abc import Iterator
 
-from m43.evidence import sections
-from m43.evidence.child_diagnosis import process_class
-from m43.evidence.dossier import Child, Dossier, read_dossier
-from m43.evidence.promise import CLOSING
-from m43.evidence.stop import find_stop
-from m43.hub_record import AuthRecord
-from m43.profile import Profile
-from m43.records import ChildError, ProcessRecord, StepMetrics
-from m43.run_dir import RunDir
-from m43.training.divergence import DivergedError, DivergenceWatch
+from m43.evidence.diagnosis.by_child import process_class
+from m43.evidence.run import history
+from m43.evidence.run.loaded_run import Child, Dossier, read_dossier
+from m43.evidence.run.run_end import find_stop
+from m43.records.gates import CLOSING
+from m43.records.hub_record import AuthRecord
+from m43.records.profile import Profile
+from m43.records.run_dir import RunDir
+from m43.records.run_records import ChildError, ProcessRecord, StepMetrics
+from m43.training.progress import DivergedError, DivergenceWatch
 
 _STEPS = ("whoami", "auth_check", "revision", "weights_head")
 _ENDS = {0, 429}
@@ -86,7 +86,7 @@ def _times(dossier: Dossier) -> Iterator[str]:
         CLOSING: 0.0,
     }
     for gate, least_s in took.items():
-        whole_s = sections.gate_seconds(dossier, gate)
+        whole_s = history.gate_seconds(dossier, gate)
         if whole_s is not None and whole_s < least_s:
             yield f"gate {gate} took {whole_s} s, and what it did {least_s} s"
 

@@ -4,11 +4,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from m43.evidence import chain, documents, manifest
-from m43.evidence.digests import gate_digest
-from m43.evidence.report_seal import seal_reports
-from m43.evidence.verify import verify
-from m43.run_dir import RunDir
+from m43.evidence.documents import write
+from m43.evidence.documents.report import seal_reports
+from m43.evidence.journal import chain, manifest
+from m43.evidence.journal.digests import gate_digest
+from m43.evidence.verify.verify import verify
+from m43.records.run_dir import RunDir
 from tests.unit.evidence.good_records import REPOSITORY
 
 Change = Callable[[RunDir], None]
@@ -22,7 +23,7 @@ def found(run: RunDir, repository: Path = REPOSITORY) -> str:
 def reseal(run: RunDir) -> None:
     """Forge: make manifest, journal, documents and seals again over what the files now say."""
     rechain(run, [json.loads(line) for line in run.journal.read_text().splitlines()])
-    documents.write_documents(run)
+    write.write_documents(run)
     seal_reports(run)
 
 

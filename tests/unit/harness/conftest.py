@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from m43 import config
-from m43.harness.world import World
-from m43.profile import Profile
+from m43.harness.run.hub_access import World
+from m43.records import profile_check
+from m43.records.profile import Profile
 from m43.rehearsal.faults import NO_FAULT, Fault
 from m43.rehearsal.hub import LoopbackHub
-from m43.rehearsal.repository import ServedRepository
+from m43.rehearsal.reply import ServedRepository
 from tests.unit.harness.copied_tree import CopiedTree, copy_tree
 
-REPOSITORY = Path(config.__file__).resolve().parents[1]
+REPOSITORY = Path(profile_check.__file__).resolve().parents[2]
 REPO = "m43/toy"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 TOKEN = "hf_" + "NoHubHasEverIssuedThisTokenOfTests"
@@ -40,7 +40,7 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def profile() -> Profile:
     """Give the bundled rehearsal's profile, of a repository with three files."""
-    loaded = config.load(REPOSITORY / "acceptance" / "rehearsal.toml")
+    loaded = profile_check.load(REPOSITORY / "acceptance" / "rehearsal.toml")
     return replace(
         loaded,
         contract=replace(

@@ -1,13 +1,13 @@
 """The hub child's work in this process: for tests that ask hundreds of hubs."""
 
-from m43.harness import auth, download
-from m43.harness.hub_exchange import Fetched
-from m43.harness.hub_files import FetchFailedError, fetch
-from m43.harness.hub_process import hub_request
-from m43.harness.hub_questions import ask
-from m43.harness.world import World
-from m43.hub_record import AuthRecord
-from m43.profile import Profile
+from m43.harness.gates import auth, download
+from m43.harness.gates.hub_exchange import Fetched
+from m43.harness.gates.hub_files import FetchFailedError, fetch
+from m43.harness.gates.hub_process import hub_request
+from m43.harness.gates.hub_questions import ask
+from m43.harness.run.hub_access import World
+from m43.records.hub_record import AuthRecord
+from m43.records.profile import Profile
 
 
 def asked_here(world: World, profile: Profile) -> AuthRecord:

@@ -14,12 +14,11 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-from m43 import scoring, typed_json
+from m43 import typed_json
 from m43.errors import FailureClass
-from m43.evaluation_record import Decoding, EvaluationRecord, Prediction
-from m43.hub_record import DownloadRecord
-from m43.lint_record import LintRecord
-from m43.plan_record import (
+from m43.records.evaluation_record import Decoding, EvaluationRecord, LintRecord, Prediction
+from m43.records.hub_record import DownloadRecord
+from m43.records.plan_record import (
     Alternative,
     Limits,
     PartFlops,
@@ -27,9 +26,9 @@ from m43.plan_record import (
     StepPlan,
     TrainingPlan,
 )
-from m43.profile import Profile
-from m43.prompt_template import KnownPrompts
-from m43.records import (
+from m43.records.profile import Profile
+from m43.records.run_dir import RunDir, read_record, write_atomically, write_record
+from m43.records.run_records import (
     ChildError,
     Device,
     Heartbeat,
@@ -39,8 +38,8 @@ from m43.records import (
     StepMetrics,
     TrainRecord,
 )
-from m43.row_counts import Answered, count_forms, count_repeats
-from m43.run_dir import RunDir, read_record, write_atomically, write_record
+from m43.rows import scoring
+from m43.rows.overlap import Answered, KnownPrompts, count_forms, count_repeats
 
 HOW = Path(__file__).with_name("misbehaviour")
 

@@ -6,12 +6,11 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from m43.evidence.redaction import forms
-from m43.profile import Contract
+from m43.evidence.journal.secrets import forms
+from m43.records.profile import Contract
 from m43.rehearsal.faults import Fault
 from m43.rehearsal.hub import LoopbackHub
-from m43.rehearsal.reply import Reply, Request
-from m43.rehearsal.repository import ServedRepository
+from m43.rehearsal.reply import Reply, Request, ServedRepository
 from tests.unit.harness.conftest import REPO, REVISION, TOKEN
 
 QUESTIONS = ("whoami", "auth-check", "/revision/", "/resolve/")

@@ -96,7 +96,7 @@ def test_a_run_without_a_token_loads_neither_jax_nor_the_hub_and_is_quick(
     spent_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     loaded = set(re.findall(r"\| +([\w.]+)$", result.stderr, flags=re.MULTILINE))
     assert result.returncode == 1
-    assert "m43.harness.reporting" in loaded
+    assert "m43.harness.plugin.reporting" in loaded
     assert not loaded & {"jax", "flax", "huggingface_hub", "transformers", "matplotlib", "rich"}
     # What it computes, not how long it waits: these tests share their machine with others.
     assert spent_s < 3

@@ -6,8 +6,8 @@ import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from urllib.parse import quote
 
-from m43.evidence.redaction import holds_secret
-from m43.plain_text import visible
+from m43.evidence.journal.secrets import holds_secret
+from m43.text import visible
 from tests.unit.harness.copied_tree import CopiedTree
 from tests.unit.harness.test_runs import the_run
 

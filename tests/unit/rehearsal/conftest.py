@@ -9,7 +9,7 @@ from huggingface_hub import HfApi
 
 from m43.rehearsal.faults import NO_FAULT, Fault
 from m43.rehearsal.hub import LoopbackHub
-from m43.rehearsal.repository import ServedRepository
+from m43.rehearsal.reply import ServedRepository
 
 REPO = "m43/toy"
 REVISION = "0123456789abcdef0123456789abcdef01234567"

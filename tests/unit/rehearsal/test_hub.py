@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
 )
 
 from m43.rehearsal.hub import LoopbackHub
-from m43.rehearsal.repository import ServedRepository
+from m43.rehearsal.reply import ServedRepository
 from tests.unit.rehearsal.conftest import (
     REPO,
     REVISION,

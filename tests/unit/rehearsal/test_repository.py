@@ -5,12 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from m43.rehearsal.repository import (
-    LARGE_BYTES,
-    NothingToServeError,
-    ServedRepository,
-    git_blob_id,
-)
+from m43.rehearsal.reply import LARGE_BYTES, NothingToServeError, ServedRepository, git_blob_id
 from tests.unit.rehearsal.conftest import REPO, REVISION, WEIGHT_BYTES, WEIGHTS
 
 

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from transformers import AutoConfig, GemmaConfig
 
 from m43.rehearsal import toy_gemma
-from m43.rehearsal.repository import ServedRepository
+from m43.rehearsal.reply import ServedRepository
 from m43.rehearsal.toy_gemma import (
     D_MODEL,
     LAYERS,

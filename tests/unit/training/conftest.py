@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
 
-from m43.profile import TemplateTable
+from m43.records.profile import TemplateTable
 
 LETTERS = "▁abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789?:+\n"
 # Source: google/gemma-2b-it, tokenizer_config.json.

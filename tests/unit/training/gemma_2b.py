@@ -3,7 +3,7 @@
 Source: config.json of google/gemma-2b at revision 9cf48e52b224239de00d483ec8eb84fb8d0f3a3a.
 """
 
-from m43.core.gemma_config import GemmaConfig
+from m43.core.config import GemmaConfig
 
 GEMMA_2B = GemmaConfig(
     family="gemma",

@@ -11,19 +11,19 @@ import optax
 import pytest
 from flax import nnx
 
-from m43 import config
-from m43.core.adapter import AdapterWeight
 from m43.core.batch import Batch
 from m43.core.gemma import Gemma
+from m43.core.linear import AdapterWeight
 from m43.core.lora import LoraSettings, add_adapters, projections
 from m43.core.step import StepMetrics, TrainState, make_step
+from m43.records import profile_check
 from m43.rehearsal.toy_gemma import write_toy_gemma
-from m43.training.batches import assemble, plan_batches
-from m43.training.examples import read_examples
-from m43.training.model_config import read_model_config
-from m43.training.template import Template
-from m43.training.tokenizer import read_tokenizer
-from m43.training.weights import read_weights
+from m43.training.data.batches import assemble, plan_batches
+from m43.training.data.examples import read_examples
+from m43.training.data.template import Template
+from m43.training.data.tokenizer import read_tokenizer
+from m43.training.weights.config_json import read_model_config
+from m43.training.weights.read_write import read_weights
 
 PROFILE = Path(__file__).parents[3] / "acceptance" / "rehearsal.toml"
 ROWS = 8
@@ -61,7 +61,7 @@ def batch(
     request: pytest.FixtureRequest, toy: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Batch:
     """The first bundled training rows, as a rehearsal lays them out."""
-    profile, gemma = config.load(PROFILE), read_model_config(toy)
+    profile, gemma = profile_check.load(PROFILE), read_model_config(toy)
     folder = tmp_path_factory.mktemp("rows")
     with profile.data.train.open(encoding="utf-8") as file:
         (folder / "rows.jsonl").write_text("".join(islice(file, 8 * ROWS)), encoding="utf-8")

@@ -4,12 +4,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from m43.training import canary
+from m43.training import device
 
 
 def test_this_device_passes() -> None:
     """Far inside the contract's limits, and not exactly right by accident."""
-    result = canary.run_canary()
+    result = device.run_canary()
 
     assert result.device == "cpu:cpu"
     assert 0 < result.product_relative_error < 1e-5
@@ -29,10 +29,10 @@ def test_one_wrong_element_is_enough(
     monkeypatch: pytest.MonkeyPatch, spoil: object, product: bool, softmax: bool
 ) -> None:
     """The largest error counts, so a single bad element breaks the promise."""
-    compute = canary._compute
-    monkeypatch.setattr(canary, "_compute", lambda *inputs: spoil(*compute(*inputs)))
+    compute = device._compute
+    monkeypatch.setattr(device, "_compute", lambda *inputs: spoil(*compute(*inputs)))
 
-    result = canary.run_canary()
+    result = device.run_canary()
 
     assert (result.product_relative_error >= 0.01) == product
     assert (result.softmax_relative_error >= 0.0001) == softmax

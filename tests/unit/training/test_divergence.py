@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m43.errors import FailureClass
-from m43.profile import DivergenceTable
-from m43.training.divergence import DivergedError, DivergenceWatch
+from m43.records.profile import DivergenceTable
+from m43.training.progress import DivergedError, DivergenceWatch
 
 TABLE = DivergenceTable(first_steps=3, last_steps=4, loss_ratio=2.0)
 

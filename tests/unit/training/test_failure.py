@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from m43.errors import FailureClass, GateStoppedError, Problem, ProblemsError
-from m43.training import failure
+from m43.training import child
 from m43.training.step_log import NonFiniteLossError
 
 
@@ -48,17 +48,17 @@ GATE = GateStoppedError(FailureClass.DATA_INVALID, found="a", expected="b", wher
 )
 def test_each_error_has_its_class(error: BaseException, expected: FailureClass) -> None:
     """Foreseen errors have a class of their own, everything else is the harness's."""
-    assert failure.describe(error, 0).failure_class is expected
-    assert failure.is_foreseen(error) == (expected is not FailureClass.HARNESS_ERROR)
+    assert child.describe(error, 0).failure_class is expected
+    assert child.is_foreseen(error) == (expected is not FailureClass.HARNESS_ERROR)
 
 
 def test_the_step_is_the_last_finished_unless_the_error_knows_better() -> None:
     """A non-finite loss names its own step."""
     spoilt = NonFiniteLossError(step=7, loss_nats=float("nan"), gradient_norm=1.0)
 
-    assert failure.describe(ValueError("x"), 5).step == 5
-    assert failure.describe(spoilt, 6).step == 7
-    assert "loss nan" in failure.describe(spoilt, 6).problems[0]
+    assert child.describe(ValueError("x"), 5).step == 5
+    assert child.describe(spoilt, 6).step == 7
+    assert "loss nan" in child.describe(spoilt, 6).problems[0]
 
 
 def test_every_problem_is_listed_up_to_a_hundred() -> None:
@@ -67,7 +67,7 @@ def test_every_problem_is_listed_up_to_a_hundred() -> None:
         Problem(found=str(number), expected="b", where="c", action="d") for number in range(130)
     ]
 
-    record = failure.describe(ProblemsError(problems), 0)
+    record = child.describe(ProblemsError(problems), 0)
 
     assert len(record.problems) == 101
     assert record.problems[0] == "c: found 0, expected b; d"

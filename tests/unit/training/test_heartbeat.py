@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from m43.records import Heartbeat
-from m43.run_dir import read_record
-from m43.training.heartbeat import Heartbeats, resident_bytes
+from m43.records.run_dir import read_record
+from m43.records.run_records import Heartbeat
+from m43.training.progress import Heartbeats, resident_bytes
 
 
 class Clock:

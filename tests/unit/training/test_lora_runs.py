@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from m43 import config
-from m43.evaluation_record import EvaluationRecord
-from m43.profile import LoraTable, Profile
-from m43.records import TrainRecord
-from m43.run_dir import RunDir, read_record, write_record
+from m43.records import profile_check
+from m43.records.evaluation_record import EvaluationRecord
+from m43.records.profile import LoraTable, Profile
+from m43.records.run_dir import RunDir, read_record, write_record
+from m43.records.run_records import TrainRecord
 from m43.training import child
-from m43.training.adapter_folder import CONFIG, WEIGHTS
-from m43.training.model_config import read_model_config
-from m43.training.weight_checks import count_moved
-from m43.training.weights import weights_digest
+from m43.training.weights.checks import count_moved
+from m43.training.weights.config_json import read_model_config
+from m43.training.weights.peft import CONFIG, WEIGHTS
+from m43.training.weights.read_write import weights_digest
 from tests.unit.training.test_runs import PROFILE, STEPS, make_run, write_data
 
 LORA = LoraTable(rank=4, alpha=8.0, targets=("q_proj", "v_proj", "down_proj"))
@@ -28,7 +28,7 @@ TRAINED = 2 * 4 * ((32 + 32) + (16 + 32) + (32 + 64))
 def make_lora_run(folder: Path, model: Path) -> RunDir:
     """Make a run folder as the earlier gates leave it, for adapters and two parts a step."""
     write_data(folder)
-    run = make_run(folder / "run", config.load(PROFILE), model, folder)
+    run = make_run(folder / "run", profile_check.load(PROFILE), model, folder)
     write_record(run.profile, with_lora(run.read_profile()))
     return run
 

@@ -9,13 +9,12 @@ import ml_dtypes
 import pytest
 from flax import nnx
 
-from m43 import config
-from m43.core.adapter import AdapterWeight
-from m43.profile import LoraTable, Profile
-from m43.training.method import lora_settings, start_trainer
-from m43.training.model_config import read_model_config
-from m43.training.trainer import Trainer
-from m43.training.weights import write_weights
+from m43.core.linear import AdapterWeight
+from m43.records import profile_check
+from m43.records.profile import LoraTable, Profile
+from m43.training.trainer import Trainer, lora_settings, start_trainer
+from m43.training.weights.config_json import read_model_config
+from m43.training.weights.read_write import write_weights
 
 PROFILE = Path(__file__).parents[3] / "acceptance" / "rehearsal.toml"
 
@@ -23,7 +22,7 @@ PROFILE = Path(__file__).parents[3] / "acceptance" / "rehearsal.toml"
 @pytest.fixture(scope="module")
 def full() -> Profile:
     """The bundled rehearsal."""
-    return config.load(PROFILE)
+    return profile_check.load(PROFILE)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from m43.training import device
-from m43.training.own_memory import held_bytes, measured
+from m43.training.device import held_bytes, measured
 
 MIB = 1 << 20
 

@@ -10,18 +10,17 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from m43 import config as profiles
 from m43.core.batch import Batch, check_batch
 from m43.core.gemma import Gemma
 from m43.core.loss import completion_loss
+from m43.records import profile_check as profiles
 from m43.rehearsal.toy_gemma import write_toy_gemma
-from m43.training.batches import PlannedBatch, assemble, plan_batches
-from m43.training.example import Example
-from m43.training.examples import read_examples
-from m43.training.model_config import read_model_config
-from m43.training.template import Template
-from m43.training.tokenizer import read_tokenizer
-from m43.training.weights import read_weights
+from m43.training.data.batches import PlannedBatch, assemble, plan_batches
+from m43.training.data.examples import Example, read_examples
+from m43.training.data.template import Template
+from m43.training.data.tokenizer import read_tokenizer
+from m43.training.weights.config_json import read_model_config
+from m43.training.weights.read_write import read_weights
 
 PROFILE = Path(__file__).parents[3] / "acceptance" / "rehearsal.toml"
 ROWS, SEQUENCES, LENGTH = 40, 4, 192

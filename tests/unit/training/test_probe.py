@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from m43 import typed_json
-from m43.records import ProbeRecord
+from m43.records.run_records import ProbeRecord
 from m43.training import probe
 
 REPOSITORY = Path(__file__).parents[3]

@@ -10,17 +10,17 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from m43 import config, scoring
 from m43.errors import FailureClass
-from m43.evaluation_record import EvaluationRecord, EvaluationResults
-from m43.hub_record import DownloadRecord
-from m43.lint_record import LintRecord
-from m43.profile import Profile
-from m43.records import ChildError, Heartbeat, TrainRecord
-from m43.run_dir import RunDir, read_record, write_record
+from m43.records import profile_check
+from m43.records.evaluation_record import EvaluationRecord, EvaluationResults, LintRecord
+from m43.records.hub_record import DownloadRecord
+from m43.records.profile import Profile
+from m43.records.run_dir import RunDir, read_record, write_record
+from m43.records.run_records import ChildError, Heartbeat, TrainRecord
+from m43.rows import scoring
 from m43.training import child
-from m43.training.model_config import read_model_config
-from m43.training.weights import weights_digest
+from m43.training.weights.config_json import read_model_config
+from m43.training.weights.read_write import weights_digest
 from tests.unit.evidence.good_records import download_record
 
 STEPS, BATCH_ROWS, ROWS, QUESTIONS = 6, 4, 30, 7
@@ -86,7 +86,7 @@ def bundled(tmp_path_factory: pytest.TempPathFactory) -> Profile:
         for line in text.splitlines()
     ]
     path.write_text("\n".join(lines))
-    return config.load(path)
+    return profile_check.load(path)
 
 
 def make_run(path: Path, profile: Profile, model: Path, data: Path) -> RunDir:

@@ -7,12 +7,12 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 
-from m43 import records
 from m43.core.step import StepMetrics
 from m43.errors import FailureClass
-from m43.profile import DivergenceTable
-from m43.run_dir import read_record
-from m43.training.heartbeat import Heartbeats
+from m43.records import run_records
+from m43.records.profile import DivergenceTable
+from m43.records.run_dir import read_record
+from m43.training.progress import Heartbeats
 from m43.training.step_log import NonFiniteLossError, StepLog, TakenStep
 
 
@@ -48,7 +48,7 @@ def test_a_line_holds_the_mean_loss_and_all_three_token_counts(tmp_path: Path) -
         "supervised_tokens": 4,
         "duration_s": 0.5,
     }
-    beat = read_record(tmp_path / "beat.json", records.Heartbeat)
+    beat = read_record(tmp_path / "beat.json", run_records.Heartbeat)
     assert (beat.done, beat.loss_nats, beat.tokens_per_s) == (1, 2.0, 80.0)
 
 

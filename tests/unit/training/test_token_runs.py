@@ -6,16 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from m43 import config
 from m43.errors import FailureClass
-from m43.evaluation_record import EvaluationRecord
-from m43.lint_record import LintRecord
-from m43.profile import Profile
-from m43.records import ChildError, TrainRecord
-from m43.run_dir import RunDir, read_record, write_record
+from m43.records import profile_check
+from m43.records.evaluation_record import EvaluationRecord, LintRecord
+from m43.records.profile import Profile
+from m43.records.run_dir import RunDir, read_record, write_record
+from m43.records.run_records import ChildError, TrainRecord
 from m43.training import child
-from m43.training.model_config import read_model_config
-from m43.training.tokenizer import read_tokenizer
+from m43.training.data.tokenizer import read_tokenizer
+from m43.training.weights.config_json import read_model_config
 from tests.unit.training.test_runs import PROFILE, QUESTIONS, STEPS, make_run, write_data
 
 MakeRun = Callable[[Path, Callable[[Profile], Profile]], RunDir]
@@ -27,7 +26,7 @@ def make(tmp_path: Path) -> MakeRun:
 
     def make(model: Path, changed: Callable[[Profile], Profile]) -> RunDir:
         write_data(tmp_path)
-        run = make_run(tmp_path / "run", config.load(PROFILE), model, tmp_path)
+        run = make_run(tmp_path / "run", profile_check.load(PROFILE), model, tmp_path)
         write_record(run.profile, changed(run.read_profile()))
         return run
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from m43.profile import TrainingTable
+from m43.records.profile import TrainingTable
 from m43.training.trainer import computing_device, optimizer_settings
 
 

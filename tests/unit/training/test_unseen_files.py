@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from m43 import config as profiles
-from m43.evaluation_record import EvaluationRecord
-from m43.hub_record import DownloadRecord
-from m43.lint_record import LintRecord
-from m43.profile import Profile
-from m43.records import ChildError, TrainRecord
-from m43.run_dir import RunDir, read_record, write_record
+from m43.records import profile_check as profiles
+from m43.records.evaluation_record import EvaluationRecord, LintRecord
+from m43.records.hub_record import DownloadRecord
+from m43.records.profile import Profile
+from m43.records.run_dir import RunDir, read_record, write_record
+from m43.records.run_records import ChildError, TrainRecord
 from m43.training import child
 from tests.unit.evidence.good_records import download_record
 

@@ -1,0 +1,314 @@
+"""The checks of a gate: expected against observed, all of them, derived from the gate's record.
+
+A check explains a promise to the person who has to act; it decides nothing. What decides is the
+contract.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from m43.errors import FailureClass
+from m43.evidence.contract.check import Check, failing
+from m43.evidence.contract.hub_failure import class_of_causes
+from m43.evidence.contract.model_checks import hub_model_checks
+from m43.records.hub_record import AuthRecord, HubResponse, HubStep
+from m43.records.profile import Profile
+from m43.records.run_records import ProbeRecord, VenvRecord
+
+__all__ = ["DRIVER_FLOORS", "Check", "auth_checks", "failing", "response_class", "venv_checks"]
+
+# Source: FACTS, versions: CUDA 13 wheels need driver 580, CUDA 12 wheels 525.
+DRIVER_FLOORS: dict[str, int] = {"jax-cuda13-plugin": 580, "jax-cuda12-plugin": 525}
+
+_STEPS: dict[str, str] = {
+    "whoami": "the hub accepts the token",
+    "auth_check": "the model is granted to the account",
+    "revision": "the pinned revision exists",
+    "weights_head": "the weights are offered",
+}
+
+
+def auth_checks(record: AuthRecord, profile: Profile) -> tuple[Check, ...]:
+    """List every check of the auth gate, those of requests that were never made included."""
+    contract = profile.contract
+    answers = (response_class(response) for response in record.responses)
+    refusal = next((answer for answer in answers if answer is not None), FailureClass.HUB_ERROR)
+    token = _token_check(record)
+    unasked = refusal if token.holds else token.failure_class
+    responses: dict[str, HubResponse] = {response.step: response for response in record.responses}
+    asked = [_response_check(step, responses.get(step), unasked, contract.repo) for step in _STEPS]
+    resolved = responses.get("revision")
+    revision_class = (response_class(resolved) if resolved else None) or FailureClass.WRONG_REVISION
+    before = _first_class([token, *asked])
+    identity = Check(
+        name="the revision is the pinned one",
+        found=f"{record.repo} at {record.revision or 'nothing'}",
+        expected=f"{contract.repo} at {contract.revision}",
+        holds=(record.repo, record.revision) == (contract.repo, contract.revision),
+        action=_action(before or revision_class, contract.repo),
+        failure_class=before or revision_class,
+        checked=resolved is not None,
+    )
+    missing_class = before or _first_class([identity]) or FailureClass.FILES_MISSING
+    files = Check(
+        name="every pinned file is there",
+        found=_files_found(record),
+        expected=f"{len(profile.hub.files)} files, none missing",
+        holds=bool(record.files) and not record.missing_files,
+        action=_action(missing_class, contract.repo),
+        failure_class=missing_class,
+        checked=resolved is not None,
+    )
+    first = next(iter(failing((token, *asked, identity, files))), None)
+    model = hub_model_checks(record, contract, first)
+    thrift = Check(
+        name="at most four requests, no weights moved",
+        found=f"{len(record.responses)} requests, {record.weight_bytes} bytes of weights",
+        expected="4 requests at most, 0 bytes",
+        holds=len(record.responses) <= 4 and record.weight_bytes == 0,
+        action="report this as an error of m43",
+        failure_class=FailureClass.HARNESS_ERROR,
+    )
+    return (token, *asked, identity, files, *model, thrift)
+
+
+def _token_check(record: AuthRecord) -> Check:
+    flaw, how = record.token_flaw, "export HF_TOKEN=… in the shell that runs pytest"
+    return Check(
+        name="the token is in HF_TOKEN",
+        found=f"{record.token_source}: {flaw}" if flaw else record.token_source,
+        expected="HF_TOKEN, a token as the hub shows it" if flaw else "HF_TOKEN",
+        holds=record.token_source == "HF_TOKEN" and not flaw,
+        action=f"{how}: as the hub shows it, and nothing beside it" if flaw else how,
+        failure_class=FailureClass.TOKEN_MALFORMED if flaw else FailureClass.NO_TOKEN,
+    )
+
+
+_UNASKED: dict[FailureClass, str] = {
+    FailureClass.NO_TOKEN: "there was no token in HF_TOKEN",
+    FailureClass.TOKEN_MALFORMED: "HF_TOKEN does not hold a token as a hub shows it",
+}
+
+
+def _files_found(record: AuthRecord) -> str:
+    missing = f", missing: {', '.join(record.missing_files)}" if record.missing_files else ""
+    return f"{len(record.files)} files{missing}"
+
+
+def _first_class(checks: Sequence[Check]) -> FailureClass | None:
+    return next((check.failure_class for check in checks if not check.holds), None)
+
+
+def _response_check(
+    step: str, response: HubResponse | None, unasked: FailureClass, repo: str
+) -> Check:
+    if response is None:
+        found = f"not asked: {_UNASKED.get(unasked, 'an earlier answer was no')}"
+        cause = unasked
+    else:
+        detail = f": {response.error}" if response.error else ""
+        found = f"{response.status or 'no answer'}{detail}"
+        cause = response_class(response) or FailureClass.HUB_ERROR
+    return Check(
+        name=f"{_STEPS[step]} ({step})",
+        found=found,
+        expected=" or ".join(str(status) for status in _granting(step)),
+        holds=response is not None and response_class(response) is None,
+        action=_action(cause, repo),
+        failure_class=cause,
+        checked=response is not None,
+    )
+
+
+def _granting(step: str) -> tuple[int, ...]:
+    # 302: large files lie in a storage, and the hub sends there whom it grants them.
+    return (200, 302) if step == "weights_head" else (200,)
+
+
+def _action(failure_class: FailureClass, repo: str) -> str:
+    return _ACTIONS[failure_class].format(repo=repo)
+
+
+_ACTIONS: dict[FailureClass, str] = {
+    FailureClass.NO_TOKEN: "set HF_TOKEN first",
+    FailureClass.TOKEN_MALFORMED: "set HF_TOKEN again first",
+    FailureClass.TOKEN_REFUSED: "make a new token and set HF_TOKEN to it",
+    FailureClass.LICENCE_NOT_ACCEPTED: "accept the licence on the page of {repo}",
+    FailureClass.TOKEN_WITHOUT_GATED_ACCESS: "give the token read access to gated repositories",
+    FailureClass.WRONG_REVISION: "correct the repository or the revision in the profile",
+    FailureClass.FILES_MISSING: "correct hub.files in the profile",
+    FailureClass.RATE_LIMITED: "wait until the hub takes requests again",
+    FailureClass.HUB_ERROR: "look at the hub's status page",
+    FailureClass.HUB_UNREACHABLE: "look at the network and the endpoint",
+    FailureClass.NAME_NOT_RESOLVED: "look at the resolver and the endpoint",
+    FailureClass.CERTIFICATE_NOT_TRUSTED: "look at SSL_CERT_FILE, the clock and the proxy",
+    FailureClass.PROXY_FAILED: "look at the proxy variables",
+    FailureClass.OFFLINE_MODE: "unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE",
+    FailureClass.NOT_THE_HUB: "look at what answers there: a portal, a proxy, a mirror",
+    FailureClass.CONNECTION_LOST: "look at the network",
+    FailureClass.TRANSFER_STALLED: "look at the network and the hub's status page",
+    FailureClass.CACHE_UNUSABLE: "look at the Hugging Face cache and its rights",
+    FailureClass.HUB_CLIENT_FAILED: "read the error; the hub's client ended with it",
+    FailureClass.DISK_FULL: "free space for the Hugging Face cache",
+}
+
+
+def response_class(response: HubResponse) -> FailureClass | None:
+    """Name what an answer of the hub means; None when it is a yes.
+
+    Source: huggingface_hub.errors. `GatedRepoError` comes with 401 or 403 and is told by its name;
+    a fine-grained token without the permission gives a plain 403.
+    """
+    # A yes that could not be read is none: a hotel's page for guests comes with 200 as well.
+    if response.status in _granting(response.step) and not response.error:
+        return None
+    return hub_answer_class(response.step, response.status, response.causes)
+
+
+def hub_answer_class(step: HubStep, status: int, causes: Sequence[str]) -> FailureClass:
+    """Name what a refusal or a failure of the hub, of the way there or of its client means.
+
+    Args:
+        step: What was asked.
+        status: The HTTP status, 0 when no answer came.
+        causes: The exception of the client and those behind it, as `cause_names` lists them.
+    """
+    forbidden = (
+        FailureClass.TOKEN_REFUSED if step == "whoami" else FailureClass.TOKEN_WITHOUT_GATED_ACCESS
+    )
+    not_found = (
+        FailureClass.FILES_MISSING if step == "weights_head" else FailureClass.WRONG_REVISION
+    )
+    by_status = {
+        401: FailureClass.TOKEN_REFUSED,
+        403: forbidden,
+        404: not_found,
+        429: FailureClass.RATE_LIMITED,
+    }
+    # A redirect is an answer; what m43 makes of it is its own refusal to follow.
+    of_client = class_of_causes(causes) or by_status.get(status)
+    if of_client is not None:
+        return of_client
+    return FailureClass.HUB_ERROR if status else FailureClass.HUB_CLIENT_FAILED
+
+
+def venv_checks(record: VenvRecord, profile: Profile) -> tuple[Check, ...]:
+    """List every check of the venv gate."""
+    probe = record.probe
+    return (
+        Check(
+            name="the environment is the one that was named",
+            found=probe.prefix,
+            expected=record.path,
+            holds=probe.prefix == record.path,
+            action="correct venv.path in the profile; a moved environment must be made again",
+            failure_class=FailureClass.BROKEN_VENV,
+        ),
+        Check(
+            name="the system is Linux",
+            found=f"{probe.system} {probe.release}",
+            expected="Linux (WSL2 included)",
+            holds=probe.system == "Linux",
+            action="run it in WSL2: JAX has no CUDA wheels for native Windows",
+            failure_class=(
+                FailureClass.NATIVE_WINDOWS
+                if probe.system == "Windows"
+                else FailureClass.WRONG_DEVICE
+            ),
+        ),
+        *_requirement_checks(record),
+        *_driver_checks(probe, profile),
+        Check(
+            name="JAX can be imported and started",
+            found=probe.import_error or "yes",
+            expected="yes",
+            holds=not probe.import_error,
+            action="read the error; m43 repairs nothing",
+            failure_class=FailureClass.BROKEN_VENV,
+        ),
+        *_device_checks(probe, profile),
+    )
+
+
+def _requirement_checks(record: VenvRecord) -> Iterator[Check]:
+    if not record.requirements:
+        yield Check(
+            name="requirements were compared",
+            found="none",
+            expected="every requirement of m43's training",
+            holds=False,
+            action="report this as an error of m43",
+            failure_class=FailureClass.HARNESS_ERROR,
+        )
+    for item in record.requirements:
+        yield Check(
+            name=f"package {item.requirement.split('>')[0].split('=')[0].strip()}",
+            found=item.installed,
+            expected=item.requirement,
+            holds=item.satisfied,
+            action=f"install {item.requirement!r} into {record.path} yourself, then a new run",
+            failure_class=FailureClass.PACKAGE_MISMATCH,
+        )
+
+
+def _driver_checks(probe: ProbeRecord, profile: Profile) -> Iterator[Check]:
+    """Compare the driver with what the installed CUDA wheels ask; a CPU needs none."""
+    if profile.contract.platform != "gpu":
+        return
+    installed = {package.name.lower().replace("_", "-") for package in probe.packages}
+    plugins = [name for name in DRIVER_FLOORS if name in installed]
+    yield Check(
+        name="JAX's CUDA plugin is installed",
+        found=", ".join(plugins) or "none",
+        expected="jax-cuda13-plugin or jax-cuda12-plugin",
+        holds=bool(plugins),
+        action="install m43's extra cuda13 (or cuda12) into the environment yourself",
+        failure_class=FailureClass.PACKAGE_MISMATCH,
+    )
+    if not plugins:
+        return
+    major = probe.driver_version.split(".")[0]
+    floor = min(DRIVER_FLOORS[name] for name in plugins)
+    yield Check(
+        name="the NVIDIA driver serves the installed CUDA wheels",
+        found=f"driver {probe.driver_version}",
+        expected=f"{floor} or newer, for {', '.join(plugins)}",
+        holds=major.isdigit() and int(major) >= floor,
+        action=f"install a driver of {floor} or newer, or the wheels for the older CUDA",
+        failure_class=(
+            FailureClass.DRIVER_TOO_OLD if major.isdigit() else FailureClass.WRONG_DEVICE
+        ),
+    )
+
+
+def _device_checks(probe: ProbeRecord, profile: Profile) -> tuple[Check, ...]:
+    contract = profile.contract
+    promised = f"{contract.platform}:{contract.device_kind}"
+    seen = ", ".join(f"{device.platform}:{device.kind}" for device in probe.devices) or "none"
+    errors = (probe.product_relative_error, probe.softmax_relative_error)
+    return (
+        Check(
+            name="a computation ran on the promised device",
+            found=f"{probe.default_device or 'none ran'} (devices: {seen})",
+            expected=promised,
+            holds=probe.default_device == promised,
+            action=f"make {promised} visible to JAX in this environment; there is no fallback",
+            failure_class=FailureClass.WRONG_DEVICE,
+        ),
+        Check(
+            name="the device computes right numbers",
+            found=_errors_found(*errors),
+            # The same limits as in the contract's promise, which is what decides.
+            expected="product below 0.01, softmax below 0.0001",
+            holds=0 <= errors[0] < 0.01 and 0 <= errors[1] < 0.0001,
+            action="find out first why nothing was computed"
+            if min(errors) < 0
+            else "do not train on it: look for known errors of this JAX, driver and card",
+            failure_class=FailureClass.NUMERIC_CANARY,
+        ),
+    )
+
+
+def _errors_found(product: float, softmax: float) -> str:
+    if min(product, softmax) < 0:
+        return "it did not run"
+    return f"relative errors: product {product:.2g}, softmax {softmax:.2g}"

@@ -1,0 +1,230 @@
+"""Why a child failed: its error, its memory, how its process ended, and what was seen before."""
+
+import re
+import signal
+from collections.abc import Sequence
+
+from m43.errors import FailureClass
+from m43.evidence.contract.plan_checks import size_words
+from m43.evidence.diagnosis.finding import Claim, Standing
+from m43.evidence.run.loaded_run import Child
+from m43.records.plan_record import PlanRecord, TrainingPlan
+from m43.records.run_records import ChildError, ProcessRecord, StepMetrics
+
+_PLAN = "plan.json"
+_MOST_BUFFERS = 5
+# Source: XLA of jax 0.10.2: "RESOURCE_EXHAUSTED: Out of memory allocating 1234 bytes."; the GPU's
+# allocator says "while trying to allocate" and may write the size as 1.5GiB, which is shown as is.
+_ASKED = re.compile(
+    r"(?:[Oo]ut of memory|trying to allocate)\D{0,40}?([\d.]+ ?(?:bytes|[KMGT]i?B))"
+)
+
+
+def memory_claims(plan: PlanRecord | None, child: Child, name: str) -> tuple[Claim, ...]:
+    """State what the plan, the child's error and its end say about a lack of memory."""
+    claims = [*_asked(child, name)]
+    if child.process is not None:
+        text = f"The process held {size_words(child.process.peak_bytes)} of the host's memory at "
+        claims.append(_claim(f"{text}its peak.", "established", f"{name}.process.json"))
+    training = plan.training if plan is not None else None
+    if training is None or name != "train":
+        text = "What was planned for it and what filled the memory: there is no plan of this child."
+        return (*claims, _claim(text, "unknown"))
+    return (*claims, *_planned(training))
+
+
+def _asked(child: Child, name: str) -> list[Claim]:
+    problems = " ".join(child.error.problems) if child.error else ""
+    found = _ASKED.search(problems)
+    if found is None:
+        return []
+    text = f"The request that failed was for {found[1]}."
+    return [_claim(text, "established", f"{name}.error.json")]
+
+
+def _planned(training: TrainingPlan) -> list[Claim]:
+    step, limits = training.step, training.limits
+    peak, free = training.peak_bytes, limits.memory_bytes
+    what = (
+        f"The plan for the longest batch ({step.rows} x {step.length} tokens) was a peak of "
+        f"{size_words(peak)} of {size_words(free)} that were free on {limits.device}."
+    )
+    parts = (
+        f"weights and optimizer {size_words(step.arguments_bytes)}, temporaries of the step "
+        f"{size_words(step.temporaries_bytes)}, the process itself "
+        f"{size_words(training.process_bytes)}"
+    )
+    filled = f"By the plan this fills the memory: {parts}; largest arrays: {_largest(training)}."
+    if peak <= free:
+        cause = (
+            "By the plan it would have fitted: another program took memory meanwhile, or the run "
+            "asked for something that the plan does not know."
+        )
+    else:
+        cause = "By the plan it does not fit."
+    return [
+        _claim(what, "established", _PLAN),
+        _claim(filled, "established", _PLAN),
+        _claim(cause, "hypothesis" if peak <= free else "supported", _PLAN),
+    ]
+
+
+def _largest(training: TrainingPlan) -> str:
+    largest = sorted(training.step.buffers, key=lambda each: -each.size_bytes)[:_MOST_BUFFERS]
+    return ", ".join(f"{each.name} {size_words(each.size_bytes)}" for each in largest) or "none"
+
+
+def _claim(text: str, standing: Standing, *evidence: str) -> Claim:
+    return Claim(text=text, standing=standing, evidence=evidence)
+
+
+_SIGKILL = int(signal.SIGKILL)
+_FRAME = re.compile(r'\s*File "(?P<path>[^"]*)", line (?P<line>\d+) in (?P<function>\S+)')
+_BY_PARENT = {
+    "deadline": FailureClass.TIMED_OUT,
+    "silence": FailureClass.HUNG,
+    "interrupt": FailureClass.INTERRUPTED,
+}
+
+
+def process_class(process: ProcessRecord | None, error: ChildError | None) -> FailureClass | None:
+    """Name how a child failed; None when it did not.
+
+    The parent's own act comes first: what a child writes while it is being ended explains nothing.
+    """
+    if process is not None and process.ended_by_parent != "no":
+        return _BY_PARENT[process.ended_by_parent]
+    if error is not None:
+        return error.failure_class
+    if process is None or process.exit_status == 0:
+        return None
+    if process.exit_status == -_SIGKILL and process.oom_kills > 0:
+        return FailureClass.OUT_OF_HOST_MEMORY
+    return FailureClass.KILLED if process.exit_status < 0 else FailureClass.HARNESS_ERROR
+
+
+def ending(process: ProcessRecord) -> str:
+    """Say how a process ended, in words."""
+    status = process.exit_status
+    if status >= 0:
+        return f"exit status {status}"
+    known = {int(member): member.name for member in signal.Signals}
+    return f"signal {known.get(-status, -status)}"
+
+
+def child_claims(
+    child: Child, name: str, failure_class: FailureClass, metrics: Sequence[StepMetrics]
+) -> tuple[Claim, ...]:
+    """State what a child's traces show about its failure."""
+    claims: list[Claim] = []
+    if child.process:
+        file = f"{name}.process.json"
+        claims.append(_claim(_process_text(child.process, name), "established", file))
+        claims += _kill_claims(child.process, file)
+    if stood := stood_at(child.stacks):
+        text = f"When m43 ended it, the thread that works stood in {stood}."
+        claims.append(_claim(text, "established", f"{name}.stacks.txt"))
+    if child.error:
+        file = f"{name}.error.json"
+        step = f" at step {child.error.step}" if child.error.step else " before its first step"
+        where = step if name == "train" else ""
+        text = f"The child itself reported '{child.error.failure_class}'{where}"
+        claims.append(_claim(f"{text}: {'; '.join(child.error.problems)}", "established", file))
+    claims += _causes(failure_class, metrics, child.error)
+    return tuple(claims)
+
+
+def stood_at(stacks: Sequence[str]) -> str:
+    """Name the innermost frame of the thread that works; empty when no stack was written.
+
+    Source: faulthandler: the thread that got the signal is called the current one, which is the
+    main thread; its innermost frame comes first, as `File "PATH", line N in FUNCTION`.
+    """
+    head = next((n for n, line in enumerate(stacks) if line.startswith("Current thread")), -1)
+    frame = _FRAME.match(stacks[head + 1]) if 0 <= head < len(stacks) - 1 else None
+    if frame is None:
+        return ""
+    return f"{frame['function']} ({frame['path'].rsplit('/', 1)[-1]}, line {frame['line']})"
+
+
+def _process_text(process: ProcessRecord, name: str) -> str:
+    what = {"train": "step", "download": "byte"}.get(name, "row")
+    phase = f"in phase '{process.last_phase}'" if process.last_phase else "before its first phase"
+    by_parent = {
+        "no": "m43 did not end it",
+        "deadline": "m43 ended it at its deadline",
+        "silence": "m43 ended it because its heartbeat had stopped",
+        "interrupt": "m43 ended it because the run was interrupted",
+    }
+    return (
+        f"The process ended with {ending(process)} after {process.duration_s:.1f} s, {phase}, "
+        f"with {process.steps_seen:,} {what}s seen; "
+        f"{by_parent[process.ended_by_parent]}."
+    )
+
+
+def _kill_claims(process: ProcessRecord, file: str) -> list[Claim]:
+    if process.exit_status != -_SIGKILL or process.ended_by_parent != "no":
+        return []
+    if process.oom_kills > 0:
+        text = (
+            f"The kernel ended it for lack of memory: its count of out-of-memory kills rose by "
+            f"{process.oom_kills} meanwhile (it does not name the process), peak "
+            f"{process.peak_bytes / 1e9:.2f} GB."
+        )
+        return [_claim(text, "supported", file)]
+    text = "The kernel counted no out-of-memory kill meanwhile."
+    return [
+        _claim(text, "established", file),
+        _claim("Who sent SIGKILL is not recorded.", "unknown"),
+    ]
+
+
+def _causes(
+    failure_class: FailureClass, metrics: Sequence[StepMetrics], error: ChildError | None
+) -> list[Claim]:
+    """Add what the steps suggest; a class that they say nothing about gets nothing."""
+    if failure_class in (FailureClass.NON_FINITE_LOSS, FailureClass.DIVERGED):
+        return _loss_claims(metrics, error.step if error else 1)
+    texts: dict[FailureClass, tuple[Standing, str]] = {
+        FailureClass.HUNG: ("unknown", "What it waited for is not recorded."),
+        FailureClass.TRANSFER_STALLED: (
+            "unknown",
+            "Whether the hub, the storage, the network or the transport stood still is not "
+            "recorded.",
+        ),
+        FailureClass.CONNECTION_LOST: ("unknown", "Who ended the connection is not recorded."),
+        FailureClass.TIMED_OUT: (
+            "hypothesis",
+            "The device is slower than the plan, or something else used it.",
+        ),
+    }
+    return (
+        [_claim(text, standing) for standing, text in [texts[failure_class]]]
+        if (failure_class in texts)
+        else []
+    )
+
+
+def _loss_claims(metrics: Sequence[StepMetrics], failed_at: int) -> list[Claim]:
+    if not metrics and failed_at > 1:
+        text = "The steps before it cannot be read: what loss and gradient did is not known."
+        return [_claim(text, "unknown")]
+    if not metrics:
+        text = "It happened at the first step: a weight or a row is already not finite."
+        return [_claim(text, "hypothesis")]
+    last = metrics[-1]
+    file = "training_metrics.jsonl"
+    text = (
+        f"The last recorded step is {last.step}: loss {last.loss_nats:.4f} nats, gradient norm "
+        f"{last.gradient_norm:.3g}, learning rate {last.learning_rate:.3g}."
+    )
+    claims = [_claim(text, "established", file)]
+    median = sorted(step.gradient_norm for step in metrics)[len(metrics) // 2]
+    if last.gradient_norm > 10 * median:
+        text = (
+            f"The gradient grew before it: ten times its median ({median:.3g}). "
+            "A lower learning rate may hold."
+        )
+        claims.append(_claim(text, "hypothesis", file))
+    return claims

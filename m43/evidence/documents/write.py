@@ -1,0 +1,91 @@
+"""The closing documents: exactly one lies in a run folder, and success alone replaces failure."""
+
+import html
+from pathlib import Path
+
+from m43.evidence.contract.verdict import Verdict
+from m43.evidence.documents.attestation import write_attestations
+from m43.evidence.documents.charts import description, drawn_by, loss_curve_svg
+from m43.evidence.documents.failure import render_failure
+from m43.evidence.documents.summary import render_summary
+from m43.evidence.journal.secrets import redact
+from m43.evidence.run.acceptance import verdict_of
+from m43.evidence.run.history import watermark
+from m43.evidence.run.loaded_run import Dossier, complete, read_dossier
+from m43.records.run_dir import RunDir, write_atomically
+
+
+def write_opening_analysis(run: RunDir) -> None:
+    """Write a true failure analysis of the run as it stands: the dead-man's switch.
+
+    It may be called again at every gate; nothing here can write a summary.
+    """
+    dossier = read_dossier(run)
+    text = _clean(render_failure(dossier, verdict_of(dossier)))
+    write_atomically(run.failure_analysis, text.encode())
+
+
+def write_documents(run: RunDir) -> Verdict:
+    """Judge the journal as it lies on disk and leave the one document that the verdict allows.
+
+    This is the only function that writes `m43_summary.md`.
+    """
+    dossier = read_dossier(run)
+    verdict = verdict_of(dossier)
+    if dossier.metrics:
+        svg = loss_curve_svg(dossier.metrics, watermark(dossier))
+        write_atomically(run.loss_curve, svg.encode())
+    name, text = expected_document(dossier)
+    document = run.path / name
+    other = run.failure_analysis if document == run.summary else run.summary
+    _replace(document, text, other)
+    write_attestations(run, dossier, accepted=verdict.accepted)
+    return verdict
+
+
+def render(run: RunDir) -> tuple[Path, ...]:
+    """Write a run's documents again from its records, and name them."""
+    verdict = write_documents(run)
+    document = run.summary if verdict.accepted else run.failure_analysis
+    paths = (document, run.loss_curve, run.attestation, run.provenance)
+    return tuple(path for path in paths if path.exists())
+
+
+def _replace(path: Path, text: str, other: Path) -> None:
+    """Put one document in the place of the other: at no moment is there none."""
+    write_atomically(path, text.encode())
+    other.unlink(missing_ok=True)
+
+
+def expected_document(dossier: Dossier) -> tuple[str, str]:
+    """Give the name and the text of the one document that a folder should hold."""
+    verdict = verdict_of(dossier)
+    facts = complete(dossier)
+    if verdict.accepted and facts is not None:
+        return "m43_summary.md", _clean(render_summary(facts))
+    return "failure_analysis.md", _clean(render_failure(dossier, verdict))
+
+
+def expected_loss_curve(dossier: Dossier, found: str) -> bool:
+    """Tell whether a picture is that of the steps, as far as it can be told here.
+
+    Where matplotlib is absent, or another version than the one that drew it, the picture's
+    description is compared, which says how many steps there were and what they began and ended
+    with.
+    """
+    mark = watermark(dossier)
+    try:
+        svg = loss_curve_svg(dossier.metrics, mark)
+        import matplotlib as mpl
+
+        same_version = drawn_by(mpl.__version__) in found
+    except ModuleNotFoundError:
+        svg, same_version = "", False
+    return (
+        found == svg if same_version else html.escape(description(dossier.metrics, mark)) in found
+    )
+
+
+def _clean(text: str) -> str:
+    """Take out what is shaped like a token: the last of several places that see to it."""
+    return redact(text, ())

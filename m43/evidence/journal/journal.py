@@ -1,0 +1,137 @@
+"""The journal on disk: append-only, one write per entry, synced at the edges of gates."""
+
+import errno
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from m43.evidence.journal import chain
+from m43.evidence.journal.chain import EDGES, CutChainError, Entry, Event, follow
+from m43.evidence.journal.secrets import redact
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """Give the time that entries carry unless a test gives another."""
+    return datetime.now(UTC)
+
+
+def stamp(moment: datetime) -> str:
+    """Write a moment as every record does: UTC, milliseconds, a Z at the end."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Journal:
+    """The writer of a run's journal; there is one writer at a time."""
+
+    def __init__(self, path: Path, last: Entry | None, now: Clock) -> None:
+        self.path = path
+        self._last = last
+        self._now = now
+
+    @classmethod
+    def create(cls, path: Path, now: Clock = utc_now) -> "Journal":
+        """Begin a journal; there must be none yet."""
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+        sync_folder(path.parent)
+        return cls(path, None, now)
+
+    @classmethod
+    def open(cls, path: Path, now: Clock = utc_now) -> "Journal":
+        """Go on with a journal that is whole.
+
+        Raises: BrokenChainError, CutChainError.
+        """
+        entries = read(path)
+        return cls(path, entries[-1] if entries else None, now)
+
+    def append(
+        self,
+        event: Event,
+        *,
+        gate: str = "",
+        name: str = "",
+        failure_class: str = "",
+        detail: str = "",
+    ) -> Entry:
+        """Write one entry; at the edges of gates, return only when it is on the disk.
+
+        Raises:
+            OSError: when it cannot be written; the journal is then as it was before.
+        """
+        draft = Entry(
+            seq=0,
+            time_utc=stamp(self._now()),
+            event=event,
+            gate=gate,
+            name=name,
+            failure_class=str(failure_class),
+            detail=redact(detail, ()),
+            previous_sha256="",
+            sha256="",
+        )
+        entry = follow(self._last, draft)
+        append_line(self.path, chain.line(entry), sync=event in EDGES)
+        self._last = entry
+        return entry
+
+
+def read(path: Path) -> tuple[Entry, ...]:
+    """Read a journal and check its chain.
+
+    Raises: BrokenChainError, CutChainError (which carries the whole lines before the cut).
+    """
+    return chain.parse(Entry, path.read_bytes(), str(path))
+
+
+def drop_unfinished(path: Path) -> int:
+    """Take away the last line that a power cut left unfinished, and tell how long it was.
+
+    A line after it would be unreadable.
+
+    Raises: BrokenChainError.
+    """
+    return drop_cut(path, read)
+
+
+def drop_cut(path: Path, read_chain: Callable[[Path], object]) -> int:
+    """Shorten a file of chained lines to its whole ones, and tell how many bytes were not.
+
+    Raises: BrokenChainError, from the reading.
+    """
+    try:
+        read_chain(path)
+    except CutChainError as cut:
+        os.truncate(path, cut.good_bytes)
+        return cut.cut_bytes
+    return 0
+
+
+def append_line(path: Path, data: bytes, *, sync: bool) -> None:
+    """Append bytes in one write, so that no other writer's bytes can come between them.
+
+    Raises: OSError, when the disk does not take all of them; it has then taken none.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+    try:
+        before = os.fstat(descriptor).st_size
+        written = os.write(descriptor, data)
+        if written != len(data):
+            # A disk that fills in the middle of a line; the next line must not follow half of one.
+            os.ftruncate(descriptor, before)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        if sync:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a new name in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,199 @@
+"""The history of a run: what its journal tells of gates and promises, and where the time went."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+
+from m43.evidence.contract.measurement import Judged, measure
+from m43.evidence.journal.chain import Entry
+from m43.evidence.run.loaded_run import Dossier, moment
+from m43.records.gates import CLOSING
+from m43.records.run_records import Phase
+
+REHEARSAL = "REHEARSAL \N{EN DASH} not a production run"
+
+NOT_MEASURED = "not measured: the run did not get there"
+
+NOT_JUDGED = "not judged"
+
+# Written after the verdict, which the documents are part of: they read the same with and without.
+AFTER_THE_VERDICT = "closed"
+
+
+def watermark(dossier: Dossier) -> str:
+    """Give the words that keep a rehearsal from being taken for more; nothing in production."""
+    return "" if dossier.kind == "production" else REHEARSAL
+
+
+def told_entries(dossier: Dossier) -> tuple[Entry, ...]:
+    """Give the journal's entries that the documents tell of."""
+    return tuple(entry for entry in dossier.entries if entry.event != AFTER_THE_VERDICT)
+
+
+def judged(dossier: Dossier) -> tuple[Judged, ...]:
+    """Hold every promise of the kept contract against the records."""
+    promises = dossier.contract.promises if dossier.contract else ()
+    return tuple(measure(promise, dossier.records) for promise in promises)
+
+
+def promise_states(dossier: Dossier) -> dict[str, str]:
+    """Give what the journal says of each promise: kept, broken or not judged.
+
+    Where a gate stopped, its first promise fails for that reason alone: nothing was compared.
+    """
+    words = {"promise_kept": "kept", "promise_broken": "BROKEN", "promise_not_run": NOT_JUDGED}
+    stopped = _stopped_gates(dossier)
+    return {
+        entry.name: NOT_JUDGED if entry.gate in stopped else words[entry.event]
+        for entry in dossier.entries
+        if entry.event in words
+    }
+
+
+def _stopped_gates(dossier: Dossier) -> set[str]:
+    return {entry.gate for entry in dossier.entries if entry.event == "gate_stopped"}
+
+
+def steps_back(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """List the entries whose time is before that of the entry before them."""
+    moments = [(entry, moment(entry.time_utc)) for entry in entries]
+    return tuple(
+        entry
+        for (_, earlier), (entry, later) in pairwise(moments)
+        if (seconds_between(earlier, later) or 0.0) < 0
+    )
+
+
+def seconds_between(start: datetime | None, end: datetime | None) -> float | None:
+    """Give the seconds from one time to another, if both are known and comparable."""
+    if start is None or end is None or (start.tzinfo is None) != (end.tzinfo is None):
+        return None
+    return (end - start).total_seconds()
+
+
+def gate_seconds(dossier: Dossier, gate: str) -> float | None:
+    """Give how long a gate took; None when it did not begin and end, or the clock was set back."""
+    if steps_back([entry for entry in dossier.entries if entry.gate == gate]):
+        return None
+    times = {entry.event: moment(entry.time_utc) for entry in dossier.entries if entry.gate == gate}
+    return seconds_between(
+        times.get("gate_opened"), times.get("gate_closed") or times.get("gate_stopped")
+    )
+
+
+# Below this a remainder is the noise of two clocks.
+_NOTICED_S = 0.05
+# A child that fails leaves no record of its phases.
+NOT_RECORDED = "a process that did not end well"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """A named stretch of a run."""
+
+    gate: str
+    name: str
+    duration_s: float
+    file: str
+
+    @property
+    def purpose(self) -> str:
+        """What the time was for, in the words of somebody who waits."""
+        if self.name == NOT_RECORDED:
+            return NOT_RECORDED
+        own = {"auth": "set-up", "venv": "set-up", "eval": "evaluation", CLOSING: "closing check"}
+        if self.gate in own:
+            return own[self.gate]
+        return _OF_TRAINING.get(self.name) or _OF_TRAINING.get(self.name.split()[0], "set-up")
+
+
+# The phases of training that are not set-up, by their name or their first word.
+_OF_TRAINING = {
+    "download": "download",
+    "compile": "compiling",
+    "train": "training steps",
+    "save": "saving the model",
+    "read back": "saving the model",
+}
+
+PURPOSES = (
+    *("set-up", "download", "compiling", "training steps", "saving the model"),
+    *("evaluation", "closing check", NOT_RECORDED),
+)
+
+
+def clock_words(seconds: float) -> str:
+    """Write a duration as a person says it.
+
+    Example:
+        >>> [clock_words(each) for each in (0.25, 42.04, 75.0, 3725.0)]
+        ['0.25 s', '42.0 s', '1 min 15 s', '1 h 02 min']
+    """
+    if seconds < 1:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} min"
+
+
+def total_s(dossier: Dossier) -> float | None:
+    """Give how long a run took from its first entry to its last; None when that is not known."""
+    told = told_entries(dossier)
+    return seconds_between(dossier.started, moment(told[-1].time_utc)) if told else None
+
+
+def stretches(dossier: Dossier) -> tuple[Stretch, ...]:
+    """Take the run's time apart, in order; what no record accounts for is told as that."""
+    return (
+        *_whole(dossier, "auth", "questions to the hub"),
+        *_whole(dossier, "venv", "probe of the environment"),
+        *_train(dossier),
+        *_eval(dossier),
+        *_whole(dossier, CLOSING, "everything compared with before"),
+    )
+
+
+def _whole(dossier: Dossier, gate: str, name: str) -> Iterator[Stretch]:
+    seconds = gate_seconds(dossier, gate)
+    if seconds is not None:
+        yield Stretch(gate=gate, name=name, duration_s=seconds, file="journal.jsonl")
+
+
+def _train(dossier: Dossier) -> Iterator[Stretch]:
+    gate, parts = "train-300", []
+    if dossier.download:
+        seconds = dossier.download.duration_s
+        file = "download.json"
+        parts.append(Stretch(gate=gate, name="download", duration_s=seconds, file=file))
+    if dossier.train:
+        parts += _phases(gate, dossier.train.phases, "train.json")
+    yield from _with_rest(dossier, gate, parts, dossier.train is not None)
+
+
+def _eval(dossier: Dossier) -> Iterator[Stretch]:
+    parts = _phases("eval", dossier.evaluation.phases, "eval.json") if dossier.evaluation else []
+    yield from _with_rest(dossier, "eval", parts, dossier.evaluation is not None)
+
+
+def _phases(gate: str, phases: Sequence[Phase], file: str) -> list[Stretch]:
+    return [
+        Stretch(gate=gate, name=phase.name, duration_s=phase.duration_s, file=file)
+        for phase in phases
+    ]
+
+
+def _with_rest(
+    dossier: Dossier, gate: str, parts: Sequence[Stretch], recorded: bool
+) -> Iterator[Stretch]:
+    """Give the parts of a gate and what is left of its time."""
+    yield from parts
+    whole = gate_seconds(dossier, gate)
+    if whole is None:
+        return
+    rest = whole - sum(part.duration_s for part in parts)
+    if rest > _NOTICED_S:
+        name = "start and end of the process" if recorded else NOT_RECORDED
+        yield Stretch(gate=gate, name=name, duration_s=rest, file="journal.jsonl")

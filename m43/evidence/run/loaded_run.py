@@ -1,0 +1,405 @@
+"""A run folder, loaded: every record that it holds, read as far as it is there.
+
+A failure analysis must be possible over any folder, also one that a power cut left behind. So a
+file that is missing is None, and a file that is there and cannot be read is None with a problem.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from m43 import typed_json
+from m43.errors import M43Error, Problem
+from m43.evidence.contract.contract import ContractText, read_kept
+from m43.evidence.contract.other_contract import other_contract_words
+from m43.evidence.contract.verdict import verdict_words
+from m43.evidence.journal import chain, journal
+from m43.evidence.journal.chain import Entry
+from m43.evidence.journal.manifest import sealed_names
+from m43.evidence.journal.secrets import redact
+from m43.files import file_sha256
+from m43.records.evaluation_record import (
+    EvaluationRecord,
+    EvaluationResults,
+    LintRecord,
+    Prediction,
+)
+from m43.records.hub_record import AuthRecord, DownloadRecord
+from m43.records.plan_record import PlanRecord
+from m43.records.profile import Profile
+from m43.records.run_dir import RunDir, read_record
+from m43.records.run_records import (
+    ChildError,
+    ClosingRecord,
+    Heartbeat,
+    NotedRecord,
+    OpeningRecord,
+    ProcessRecord,
+    RecoveryRecord,
+    StepMetrics,
+    TrainRecord,
+    VenvRecord,
+    Vitals,
+)
+from m43.rows import scoring
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainFacts(TrainRecord):
+    """What the promises about training compare: `train` in the contract."""
+
+    process: ProcessRecord
+    download: DownloadRecord = field(repr=False)
+    metrics: tuple[StepMetrics, ...] = field(repr=False)
+
+    @property
+    def losses_nats(self) -> tuple[float, ...]:
+        """The loss of every step, in order."""
+        return tuple(step.loss_nats for step in self.metrics)
+
+    @property
+    def supervised_tokens(self) -> tuple[int, ...]:
+        """How many tokens each step learned from, in order."""
+        return tuple(step.supervised_tokens for step in self.metrics)
+
+    @property
+    def widening(self) -> str:
+        """What became of weights that are stored in float16; empty where none are."""
+        if "F16" not in self.weights_dtypes:
+            return ""
+        return (
+            f"The base stores its weights in {' and '.join(self.weights_dtypes)}: each value was "
+            "read without loss, nothing was computed in float16, and every tensor was saved in the "
+            "dtype that it came in"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationFacts(EvaluationRecord):
+    """What the promises about evaluation compare: `evaluation` in the contract."""
+
+    process: ProcessRecord
+    predictions: tuple[Prediction, ...] = field(repr=False)
+    results: EvaluationResults
+    recomputed_results: EvaluationResults = field(repr=False)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The id of every answered row, in order."""
+        return tuple(row.id for row in self.predictions)
+
+
+def read_opening(run: RunDir) -> OpeningRecord:
+    """Read what was true before the first gate."""
+    return read_record(run.opening, OpeningRecord)
+
+
+def read_auth(run: RunDir) -> AuthRecord:
+    """Read what the hub said."""
+    return read_record(run.auth, AuthRecord)
+
+
+def read_venv(run: RunDir) -> VenvRecord:
+    """Read what the environment is."""
+    return read_record(run.venv, VenvRecord)
+
+
+def read_plan(run: RunDir) -> PlanRecord:
+    """Read what the run was planned to take."""
+    return read_record(run.plan, PlanRecord)
+
+
+def read_train(run: RunDir) -> TrainFacts:
+    """Read what training did, how its process ended, and what it was given."""
+    return TrainFacts(
+        **_values(read_record(run.train, TrainRecord)),
+        process=read_record(run.process("train"), ProcessRecord),
+        download=read_record(run.download, DownloadRecord),
+        metrics=run.read_metrics(),
+    )
+
+
+def read_evaluation(run: RunDir) -> EvaluationFacts:
+    """Read what evaluation did, and count the scores again from the predictions."""
+    predictions = run.read_predictions()
+    return EvaluationFacts(
+        **_values(read_record(run.evaluation, EvaluationRecord)),
+        process=read_record(run.process("eval"), ProcessRecord),
+        predictions=predictions,
+        results=read_record(run.results, EvaluationResults),
+        recomputed_results=scoring.tally(predictions),
+    )
+
+
+def read_closing(run: RunDir) -> ClosingRecord:
+    """Read what is true after the last gate."""
+    return read_record(run.closing, ClosingRecord)
+
+
+def _values(record: Any) -> dict[str, Any]:
+    return {field.name: getattr(record, field.name) for field in fields(record)}
+
+
+T = TypeVar("T")
+
+LOG_TAIL_LINES = 40
+_LOG_TAIL_BYTES = 1 << 16
+# The weights are in the manifest; digesting gigabytes again for a document takes minutes.
+_MODEL_PREFIX = "model/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Child:
+    """What a child left behind, besides its record."""
+
+    process: ProcessRecord | None
+    error: ChildError | None
+    heartbeat: Heartbeat | None
+    log_tail: tuple[str, ...] = field(repr=False)
+    stacks: tuple[str, ...] = field(repr=False)  # of its threads, when m43 had to end it
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvidenceFile:
+    """A file of the run folder and its digest."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dossier:
+    """All that a document may say; every field is None or empty where nothing was found."""
+
+    name: str
+    entries: tuple[Entry, ...] = field(repr=False)
+    contract: ContractText | None
+    opening: OpeningRecord | None
+    vitals: Vitals | None
+    recovery: RecoveryRecord | None
+    noted: NotedRecord | None
+    profile: Profile | None
+    auth: AuthRecord | None
+    venv: VenvRecord | None
+    plan: PlanRecord | None
+    download: DownloadRecord | None
+    download_child: Child
+    lint: LintRecord | None
+    train: TrainFacts | None
+    train_child: Child
+    metrics: tuple[StepMetrics, ...] = field(repr=False)
+    metrics_cut: bool  # the line after the last readable step is damaged, as a kill leaves it
+    evaluation: EvaluationFacts | None
+    eval_child: Child
+    results: EvaluationResults | None
+    closing: ClosingRecord | None
+    files: tuple[EvidenceFile, ...] = field(repr=False)
+    problems: tuple[Problem, ...]
+
+    @property
+    def kind(self) -> str:
+        """Production or rehearsal; a folder that does not say is treated as a rehearsal."""
+        # Never the other way round: nothing may be taken for production by losing a file.
+        return self.opening.kind if self.opening else "rehearsal"
+
+    def verdict_words(self, accepted: bool) -> str:
+        """Give a verdict about this run in the words that are used everywhere."""
+        own_profile = bool(self.opening and self.opening.profile_differences)
+        other = bool(self.other_contract)
+        return verdict_words(accepted, self.kind, own_profile=own_profile, other_contract=other)
+
+    @property
+    def other_contract(self) -> str:
+        """In what its model is not the one of the locked decisions; empty where it is."""
+        return other_contract_words(self.opening.profile_differences) if self.opening else ""
+
+    @property
+    def records(self) -> Mapping[str, object]:
+        """The records under the names by which the contract's promises ask for them."""
+        named: dict[str, object | None] = {
+            "opening": self.opening,
+            "contract": self.profile.contract if self.profile else None,
+            "auth": self.auth,
+            "venv": self.venv,
+            "plan": self.plan,
+            "train": self.train,
+            "evaluation": self.evaluation,
+            "closing": self.closing,
+        }
+        return {name: record for name, record in named.items() if record is not None}
+
+    @property
+    def started(self) -> datetime | None:
+        """The time of the first entry of the journal."""
+        return moment(self.entries[0].time_utc) if self.entries else None
+
+
+def moment(text: str) -> datetime | None:
+    """Read a time as the journal writes it; None when it is something else."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+class _Reading:
+    """Reads what is there and collects what cannot be read."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def take(self, paths: tuple[Path, ...], read: Callable[[], T]) -> T | None:
+        """Read a record if all its files are there."""
+        if not all(path.exists() for path in paths):
+            return None
+        try:
+            return read()
+        except M43Error as error:
+            self.problems.extend(error.problems)
+        except (OSError, UnicodeDecodeError) as error:
+            self.problems.append(_unreadable(paths[0], error))
+        return None
+
+
+def read_dossier(run: RunDir) -> Dossier:
+    """Read a run folder, whatever state it is in."""
+    reading = _Reading()
+    take = reading.take
+    train_files = (run.train, run.process("train"), run.download, run.metrics)
+    eval_files = (run.evaluation, run.process("eval"), run.predictions, run.results)
+    metrics, metrics_cut = _metrics(run, reading)
+    return Dossier(
+        name=run.path.name,
+        entries=_entries(run, reading),
+        contract=take((run.contract_text,), lambda: read_kept(run)),
+        opening=take((run.opening,), lambda: read_opening(run)),
+        vitals=take((run.vitals,), lambda: read_record(run.vitals, Vitals)),
+        recovery=take((run.recovery,), lambda: read_record(run.recovery, RecoveryRecord)),
+        noted=take((run.noted,), lambda: read_record(run.noted, NotedRecord)),
+        profile=take((run.profile,), run.read_profile),
+        auth=take((run.auth,), lambda: read_auth(run)),
+        venv=take((run.venv,), lambda: read_venv(run)),
+        plan=take((run.plan,), lambda: read_plan(run)),
+        download=take((run.download,), lambda: read_record(run.download, DownloadRecord)),
+        download_child=_child(run, "download", reading),
+        lint=take((run.lint,), lambda: read_record(run.lint, LintRecord)),
+        train=take(train_files, lambda: read_train(run)),
+        train_child=_child(run, "train", reading),
+        metrics=metrics,
+        metrics_cut=metrics_cut,
+        evaluation=take(eval_files, lambda: read_evaluation(run)),
+        eval_child=_child(run, "eval", reading),
+        results=take((run.results,), lambda: read_record(run.results, EvaluationResults)),
+        closing=take((run.closing,), lambda: read_closing(run)),
+        files=tuple(
+            EvidenceFile(name=name, sha256=file_sha256(run.path / name))
+            for name in sealed_names(run)
+            if not name.startswith(_MODEL_PREFIX) and not (run.path / name).is_symlink()
+        ),
+        problems=tuple(_portable(problem, run) for problem in dict.fromkeys(reading.problems)),
+    )
+
+
+def _portable(problem: Problem, run: RunDir) -> Problem:
+    """Name files from the run folder on: a document reads the same wherever the folder lies."""
+    here = f"{run.path}/"
+    return replace(
+        problem, where=problem.where.replace(here, ""), found=problem.found.replace(here, "")
+    )
+
+
+def _entries(run: RunDir, reading: _Reading) -> tuple[Entry, ...]:
+    try:
+        return journal.read(run.journal)
+    except chain.CutChainError as cut:
+        reading.problems.extend(cut.problems)
+        return cut.good
+    except M43Error as error:
+        reading.problems.extend(error.problems)
+    except OSError as error:
+        reading.problems.append(_unreadable(run.journal, error))
+    return ()
+
+
+def _child(run: RunDir, name: str, reading: _Reading) -> Child:
+    process, error, heartbeat = run.process(name), run.error(name), run.heartbeat(name)
+    return Child(
+        process=reading.take((process,), lambda: read_record(process, ProcessRecord)),
+        error=reading.take((error,), lambda: read_record(error, ChildError)),
+        heartbeat=reading.take((heartbeat,), lambda: read_record(heartbeat, Heartbeat)),
+        log_tail=reading.take((run.log(name),), lambda: _tail(run.log(name))) or (),
+        stacks=reading.take((run.stacks(name),), lambda: _tail(run.stacks(name))) or (),
+    )
+
+
+def _metrics(run: RunDir, reading: _Reading) -> tuple[tuple[StepMetrics, ...], bool]:
+    """Read the steps up to the first line that cannot be read, and tell whether there is one.
+
+    A kill leaves the last line cut. Where training ended well, reading its facts refuses that.
+    """
+    text = reading.take((run.metrics,), lambda: run.metrics.read_text(encoding="utf-8")) or ""
+    steps: list[StepMetrics] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        step, _ = typed_json.parse(StepMetrics, line, f"{run.metrics}:{number}")
+        if step is None:
+            return tuple(steps), True
+        steps.append(step)
+    return tuple(steps), False
+
+
+def _tail(path: Path) -> tuple[str, ...]:
+    with path.open("rb") as file:
+        file.seek(0, 2)
+        file.seek(max(0, file.tell() - _LOG_TAIL_BYTES))
+        text = file.read().decode(errors="replace")
+    # The log was redacted when it was written; what is only shaped like a token goes here too.
+    return tuple(redact(text, ()).splitlines()[-LOG_TAIL_LINES:])
+
+
+def _unreadable(path: Path, error: Exception) -> Problem:
+    return Problem(
+        found=f"{type(error).__name__}: {error}",
+        expected="a readable file",
+        where=str(path),
+        action="look at the file",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Complete:
+    """A dossier in which nothing is missing; a summary of less cannot be asked for."""
+
+    dossier: Dossier
+    opening: OpeningRecord
+    profile: Profile
+    auth: AuthRecord
+    venv: VenvRecord
+    plan: PlanRecord
+    lint: LintRecord
+    train: TrainFacts
+    evaluation: EvaluationFacts
+
+
+def complete(dossier: Dossier) -> Complete | None:
+    """Give the dossier with all its records, or None."""
+    opening, profile, auth = dossier.opening, dossier.profile, dossier.auth
+    venv, lint, train = dossier.venv, dossier.lint, dossier.train
+    plan = dossier.plan
+    evaluation = dossier.evaluation
+    if not (opening and profile and dossier.closing):
+        return None
+    if not (auth and venv and plan and lint and train and evaluation):
+        return None
+    return Complete(
+        dossier=dossier,
+        opening=opening,
+        profile=profile,
+        auth=auth,
+        venv=venv,
+        plan=plan,
+        lint=lint,
+        train=train,
+        evaluation=evaluation,
+    )

@@ -1,0 +1,149 @@
+"""The code of a run: every file that judges it, listed before the first gate, then audited."""
+
+import hashlib
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from m43.errors import Problem
+from m43.evidence.run.loaded_run import Dossier
+from m43.files import file_sha256
+from m43.records.run_dir import RunDir
+
+# What decides: m43 itself, the contract with its profiles and rows, and what pytest reads first.
+# pyproject.toml holds the list of what training needs.
+PARTS = ("m43", "acceptance", "conftest.py", "pytest.ini", "pyproject.toml")
+
+
+def paths(repository: Path) -> tuple[Path, ...]:
+    """List the files of a checkout that a run depends on."""
+    found = [
+        path
+        for part in PARTS
+        for path in ((repository / part).rglob("*") if "." not in part else [repository / part])
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
+    return tuple(sorted(found))
+
+
+def digests(repository: Path) -> Mapping[str, str]:
+    """Digest the files of a checkout that a run depends on, by path from its folder on."""
+    return {
+        path.relative_to(repository).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in paths(repository)
+    }
+
+
+def listing(repository: Path) -> str:
+    """Write them as sha256sum does, so that anybody can check a checkout against a run."""
+    return "".join(f"{digest}  {name}\n" for name, digest in digests(repository).items())
+
+
+def parse(text: str) -> Mapping[str, str]:
+    """Read a listing back; a line that is none gives an empty digest."""
+    listed = {}
+    for line in text.removesuffix("\n").split("\n"):
+        digest, _, name = line.partition("  ")
+        listed[name or line] = digest if name else ""
+    return listed
+
+
+_GIT_PATIENCE_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkout:
+    """Digests of the code by path, and where they were taken from."""
+
+    place: str
+    digests: Mapping[str, str] = field(repr=False)
+
+
+def checkout_of(repository: Path, commit: str) -> Checkout:
+    """Give the code of a commit, or that of the working tree if git cannot tell.
+
+    A commit "with changes" names no code: only the working tree can be what it was.
+    """
+    committed = _committed(repository, commit) if len(commit) == 40 else None
+    if committed is not None:
+        return Checkout(place=f"commit {commit[:12]}", digests=committed)
+    return Checkout(place="this working tree", digests=digests(repository))
+
+
+def _committed(repository: Path, commit: str) -> Mapping[str, str] | None:
+    listed = _git(repository, "ls-tree", "-r", "-z", "--name-only", commit, "--", *PARTS)
+    if listed is None:
+        return None
+    names = [name for name in listed.decode(errors="surrogateescape").split("\0") if name]
+    wanted = "".join(f"{commit}:{name}\n" for name in names)
+    answer = _git(repository, "cat-file", "--batch", given=wanted.encode(errors="surrogateescape"))
+    return _parted(names, answer) if answer is not None else None
+
+
+def _parted(names: list[str], answer: bytes) -> Mapping[str, str] | None:
+    """Cut `git cat-file --batch` into files: a line with the size, the bytes, a line feed."""
+    digests, place = {}, 0
+    for name in names:
+        end = answer.find(b"\n", place)
+        words = answer[place:end].split()
+        # A link of git's ("commit") or a name with a line feed has no bytes to give.
+        if len(words) != 3 or words[1] != b"blob":
+            return None
+        size = int(words[2])
+        digests[name] = hashlib.sha256(answer[end + 1 : end + 1 + size]).hexdigest()
+        place = end + 1 + size + 1
+    return digests
+
+
+def _git(repository: Path, *words: str, given: bytes = b"") -> bytes | None:
+    # Without optional locks: to verify writes nothing, into .git neither.
+    # Whose code runs here already is trusted by git too, also where another user checked it out.
+    trust = ("-c", f"safe.directory={repository}")
+    command = ["git", "--no-optional-locks", *trust, "-C", str(repository), *words]
+    try:
+        answer = subprocess.run(
+            command, input=given, capture_output=True, timeout=_GIT_PATIENCE_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout if answer.returncode == 0 else None
+
+
+_SHOWN = 5
+
+
+def audit_code(run: RunDir, dossier: Dossier, repository: Path) -> Iterator[Problem]:
+    """Hold the list of the code that judged the run against the code of its commit.
+
+    A gate that was changed for the run, in a file of m43 or in a conftest, shows here.
+    """
+    if dossier.opening is None:
+        return
+    where = run.code.name
+    if not run.code.is_file():
+        action = "do not rely on this folder: it does not say which code judged the run"
+        yield _problem("no file", "the digest of every file that judged it", where, action)
+        return
+    digest = file_sha256(run.code)
+    if digest != dossier.opening.code_sha256:
+        expected = f"{dossier.opening.code_sha256}, as in opening.json"
+        action = "do not rely on this folder: it was changed after the run"
+        yield _problem(f"SHA-256 {digest}", expected, where, action)
+    listed = parse(run.code.read_text(encoding="utf-8", errors="replace"))
+    known = checkout_of(repository, dossier.opening.commit)
+    names = sorted(listed.keys() | known.digests.keys())
+    other = [name for name in names if listed.get(name) != known.digests.get(name)]
+    if other:
+        more = f" and {len(other) - _SHOWN} more" if len(other) > _SHOWN else ""
+        yield _problem(
+            f"{len(other)} files of other code: {', '.join(other[:_SHOWN])}{more}",
+            f"the code of {known.place}",
+            where,
+            f"verify with a clone that has the run's commit ({dossier.opening.commit}); where "
+            "even that differs, the run was judged by code that was changed for it",
+        )
+
+
+def _problem(found: str, expected: str, where: str, action: str) -> Problem:
+    return Problem(found=found, expected=expected, where=where, action=action)

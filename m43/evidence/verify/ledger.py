@@ -1,0 +1,72 @@
+"""The audit of the ledger: whether it still tells of every attempt that a run disclosed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from m43 import typed_json
+from m43.errors import M43Error, Problem
+from m43.evidence.journal import chain, ledger
+from m43.evidence.journal.ledger import Attempt
+from m43.records.run_records import EarlierAttempt, OpeningRecord
+
+_FILE = "attempts.jsonl"
+
+
+def audit_ledger(opening: OpeningRecord | None, runs: Path) -> Iterator[Problem]:
+    """Hold the ledger beside a run folder against what the run disclosed when it was opened.
+
+    A ledger that began with another attempt is another machine's and says nothing about this run;
+    so does the absence of one. One that began with the same attempt must hold the same lines.
+    """
+    if opening is None:
+        return
+    count = 1 + sum(earlier.run == opening.run for earlier in opening.earlier_attempts)
+    if opening.attempts_of_this_run != count:
+        found = f"{opening.attempts_of_this_run} attempts under this name"
+        expected = f"{count}, as its earlier attempts say"
+        yield _problem(found, expected, "opening.json, attempts_of_this_run")
+    try:
+        kept = ledger.read(runs / _FILE)
+    except M43Error as error:
+        yield from error.problems
+        return
+    yield from missing_lines(opening, kept)
+
+
+def missing_lines(opening: OpeningRecord, kept: Sequence[Attempt]) -> Iterator[Problem]:
+    """Name the first line of the ledger that is not as a run's opening knew it."""
+    disclosed = lines_of(opening)
+    if not kept or kept[0] != disclosed[0]:
+        return
+    for number, line in enumerate(disclosed, start=1):
+        found = kept[number - 1] if number <= len(kept) else None
+        if found != line:
+            words = f"the attempt {found.run}" if found else "the end of the ledger"
+            expected = f"the attempt {line.run} of {line.started_utc}, as {opening.run} disclosed"
+            yield _problem(words, expected, f"{_FILE}:{number}")
+            return
+
+
+def lines_of(opening: OpeningRecord) -> tuple[Attempt, ...]:
+    """Make the ledger again as it stood when a run was opened, its own line last."""
+    own = EarlierAttempt(run=opening.run, kind=opening.kind, started_utc=opening.started_utc)
+    previous, lines = chain.FIRST_PREVIOUS, []
+    for number, attempt in enumerate((*opening.earlier_attempts, own), start=1):
+        draft = Attempt(
+            seq=number,
+            run=attempt.run,
+            kind=attempt.kind,
+            started_utc=attempt.started_utc,
+            previous_sha256=previous,
+            sha256="",
+        )
+        line = replace(draft, sha256=chain.seal(typed_json.to_plain(draft)))
+        lines.append(line)
+        previous = line.sha256
+    return tuple(lines)
+
+
+def _problem(found: str, expected: str, where: str) -> Problem:
+    action = "do not rely on this ledger: an attempt was taken out of it or put into it"
+    return Problem(found=found, expected=expected, where=where, action=action)

@@ -1,0 +1,207 @@
+"""The audit of the rows: those that were promised, decoded and counted as the records say."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from m43.errors import Problem
+from m43.evidence.run.loaded_run import Dossier, EvaluationFacts, TrainFacts
+from m43.files import file_sha256
+from m43.records.evaluation_record import LintRecord, Prediction
+from m43.rows.overlap import Answered, KnownPrompts, count_forms, count_repeats
+
+_PREDICTIONS_FILE = "predictions.jsonl"
+
+
+def audit_rows(dossier: Dossier, repository: Path) -> Iterator[Problem]:
+    """Hold every prediction against the evaluation file, and against the training file.
+
+    A run that scored itself against other answers than the file's, or that hides which of its
+    questions training had seen, would show here only.
+    """
+    if dossier.evaluation is None or dossier.profile is None:
+        return
+    facts, data = dossier.evaluation, dossier.profile.data
+    yield from _same_training_file(dossier)
+    questions = rows_of(data.evaluation, facts.eval_rows_sha256, repository, "evaluation")
+    if isinstance(questions, Problem):
+        yield questions
+    else:
+        yield from _question_problems(facts, questions, data.evaluation.name)
+    trained = rows_of(data.train, facts.train_rows_sha256, repository, "training")
+    if isinstance(trained, Problem):
+        yield trained
+    else:
+        known = KnownPrompts.of(str(row["prompt"]) for row in trained)
+        yield from _overlap_problems(facts, known, data.train.name)
+
+
+def _same_training_file(dossier: Dossier) -> Iterator[Problem]:
+    train, evaluation = dossier.train, dossier.evaluation
+    if train and evaluation and train.train_rows_sha256 != evaluation.train_rows_sha256:
+        found = f"training rows {evaluation.train_rows_sha256[:12]}…"
+        expected = f"{train.train_rows_sha256[:12]}…, which training read (train.json)"
+        yield _problem(found, expected, "eval.json, train_rows_sha256")
+
+
+def rows_of(
+    named: Path, digest: str, repository: Path, kind: str
+) -> list[dict[str, str]] | Problem:
+    """Read the file with a digest; its place in the profile is that of the machine of the run."""
+    places = (repository / "acceptance" / "data" / named.name, named)
+    path = next((each for each in places if each.is_file() and file_sha256(each) == digest), None)
+    if path is None:
+        return Problem(
+            found=f"no file {named.name} with SHA-256 {digest[:12]}…",
+            expected=f"the {kind} file of this run",
+            where=str(places[0]),
+            action=f"check out the commit of the run, or put its {kind} file there",
+        )
+    # Only \n ends a row: a text may hold the other separators that str.splitlines knows.
+    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    return [json.loads(line) for line in lines]
+
+
+def _question_problems(
+    facts: EvaluationFacts, questions: list[dict[str, str]], file: str
+) -> Iterator[Problem]:
+    given = {row["id"]: row for row in questions}
+    answered = {row.id: row for row in facts.predictions}
+    ids = sorted(row.id for row in facts.predictions)
+    if ids != sorted(given):
+        found = f"{len(ids)} ids that are not those of {file}"
+        yield _problem(found, f"the {len(given)} ids of {file}", _PREDICTIONS_FILE)
+    for name, row in answered.items():
+        if name in given:
+            yield from _row_problems(row, given[name], file)
+
+
+def _row_problems(row: Prediction, given: dict[str, str], file: str) -> Iterator[Problem]:
+    pairs = {
+        "prompt": (row.prompt, given["prompt"]),
+        "expected": (row.expected, given["expected_answer"]),
+        "section": (row.section, given["section"]),
+        "category": (row.category, given["category"]),
+        "difficulty": (row.difficulty, given["difficulty"]),
+    }
+    for field, (found, expected) in pairs.items():
+        if found != expected:
+            where = f"{_PREDICTIONS_FILE}, row {row.id}, {field}"
+            yield _problem(repr(found[:80]), f"{expected[:80]!r}, as in {file}", where)
+
+
+def _overlap_problems(facts: EvaluationFacts, known: KnownPrompts, file: str) -> Iterator[Problem]:
+    for row in facts.predictions:
+        flags = {
+            "in_training_text": (row.in_training_text, known.has_text(row.prompt)),
+            "in_training_template": (row.in_training_template, known.has_template(row.prompt)),
+        }
+        for field, (found, expected) in flags.items():
+            if found != expected:
+                where = f"{_PREDICTIONS_FILE}, row {row.id}, {field}"
+                yield _problem(str(found), f"{expected}, as {file} has it", where)
+
+
+def _problem(found: str, expected: str, where: str) -> Problem:
+    action = "do not rely on this folder: it does not say the truth about the rows that it names"
+    return Problem(found=found, expected=expected, where=where, action=action)
+
+
+_ACTION = "do not rely on this folder: its answers end where the profile does not say"
+
+
+def audit_decoding(dossier: Dossier) -> Iterator[Problem]:
+    """Hold the stops and the limit against the profile, and the outputs against the stop text."""
+    if dossier.evaluation is None or dossier.profile is None:
+        return
+    decoding, profile = dossier.evaluation.decoding, dossier.profile
+    pairs = {
+        "stop_text": (decoding.stop_text, profile.template.stop_text),
+        "max_new_tokens": (decoding.max_new_tokens, profile.evaluation.max_new_tokens),
+        "precision": (decoding.precision, profile.evaluation.precision),
+    }
+    for name, (found, expected) in pairs.items():
+        if found != expected:
+            yield Problem(
+                found=repr(found),
+                expected=f"{expected!r}, as in contract.lock.json",
+                where=f"eval.json, decoding.{name}",
+                action=_ACTION,
+            )
+    if not decoding.stop_ids:
+        yield Problem(
+            found="no id that ends an answer",
+            expected="eos at least",
+            where="eval.json, decoding.stop_ids",
+            action=_ACTION,
+        )
+    stop = profile.template.stop_text
+    for row in dossier.evaluation.predictions:
+        if stop and (stop in row.base_output or stop in row.tuned_output):
+            yield Problem(
+                found=f"an output with {stop!r} in it",
+                expected="outputs that end before it",
+                where=f"predictions.jsonl, row {row.id}",
+                action=_ACTION,
+            )
+
+
+_LINT_FILE = "lint.json"
+
+
+def audit_lint(dossier: Dossier, repository: Path) -> Iterator[Problem]:
+    """Count again what the lint counted, from the metrics and from both files of rows."""
+    lint, train, evaluation = dossier.lint, dossier.train, dossier.evaluation
+    if lint is None or train is None or evaluation is None or dossier.profile is None:
+        return
+    yield from _step_problems(lint, train, evaluation)
+    data = dossier.profile.data
+    trained = rows_of(data.train, lint.train_rows_sha256, repository, "training")
+    asked = rows_of(data.evaluation, lint.eval_rows_sha256, repository, "evaluation")
+    # That a file is not there is told where its rows are audited.
+    if not isinstance(trained, Problem) and not isinstance(asked, Problem):
+        yield from _lint_row_problems(lint, trained, asked)
+
+
+def _step_problems(
+    lint: LintRecord, train: TrainFacts, evaluation: EvaluationFacts
+) -> Iterator[Problem]:
+    steps = train.metrics
+    yield from _differences(
+        {
+            "train_rows_sha256": (lint.train_rows_sha256, train.train_rows_sha256),
+            "eval_rows_sha256": (lint.eval_rows_sha256, evaluation.eval_rows_sha256),
+            "rows_in_file": (lint.rows_in_file, train.rows_in_file),
+            "rows_planned": (lint.rows_planned, train.rows_used),
+            "truncated_rows": (lint.truncated_rows, 0),
+            "padded_tokens": (lint.padded_tokens, sum(step.padded_tokens for step in steps)),
+            "real_tokens": (lint.real_tokens, sum(step.real_tokens for step in steps)),
+            "supervised_tokens": (
+                lint.supervised_tokens,
+                sum(step.supervised_tokens for step in steps),
+            ),
+        }
+    )
+
+
+def _lint_row_problems(
+    lint: LintRecord, trained: list[dict[str, str]], asked: list[dict[str, str]]
+) -> Iterator[Problem]:
+    answered = [Answered(prompt=row["prompt"], answer=row["final_answer"]) for row in trained]
+    repeats = count_repeats(answered)
+    forms = count_forms([row.answer for row in answered], [row["expected_answer"] for row in asked])
+    yield from _differences(
+        {
+            "duplicate_rows": (lint.duplicate_rows, repeats.duplicates),
+            "contradicting_rows": (lint.contradicting_rows, repeats.contradictions),
+            "forms": (lint.forms, forms),
+        }
+    )
+
+
+def _differences(pairs: dict[str, tuple[object, object]]) -> Iterator[Problem]:
+    action = "do not rely on this folder: the lint is not that of its rows and steps"
+    for name, (found, expected) in pairs.items():
+        if found != expected:
+            where = f"{_LINT_FILE}, {name}"
+            yield Problem(found=str(found), expected=str(expected), where=where, action=action)

@@ -1,0 +1,205 @@
+"""The signature: a person's key under a finished run folder, as a DSSE envelope.
+
+It covers every file: those of the manifest through the manifest, the others by name. It excludes
+that anything was changed after it was given, by anybody who does not hold the key; that the run
+happened is the word of the person who signed.
+
+Source: DSSE v1.0, with the payload type of in-toto's attestations.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from m43.errors import M43Error, Problem
+from m43.evidence.documents import attestation
+from m43.evidence.journal import manifest
+from m43.evidence.run.loaded_run import Dossier
+from m43.files import file_sha256
+from m43.records.run_dir import RunDir, write_atomically
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+
+_ALTERED = "do not rely on this folder: it is not as it was when it was signed"
+
+
+class MissingExtraError(M43Error):
+    """The library that signs and checks signatures is not installed here."""
+
+
+class KeyFileError(M43Error):
+    """A file that holds no key that can be used."""
+
+
+class SignedAlreadyError(M43Error):
+    """A folder under which there is a signature."""
+
+
+def sign(
+    run: RunDir, dossier: Dossier, key: Path, ask: Callable[[str], str], *, accepted: bool
+) -> str:
+    """Sign a finished folder with a private key, and give the id of the key.
+
+    Args:
+        run: The run folder; the caller has found every claim of it supported.
+        dossier: What it holds.
+        key: A private key in PEM: Ed25519, ECDSA or RSA.
+        ask: Asks a person for the password of a key that has one.
+        accepted: The verdict, which is signed as well.
+
+    Raises: MissingExtraError, KeyFileError, SignedAlreadyError.
+    """
+    if run.signature.exists():
+        raise SignedAlreadyError(
+            found="a signature",
+            expected="none: a folder is signed once",
+            where=str(run.signature),
+            action="check it with verify --public-key; remove it yourself to sign anew",
+        )
+    dsse, signer = _library("securesystemslib.dsse"), _signer(key, ask)
+    payload = _statement(run, dossier, accepted=accepted).encode()
+    envelope = dsse.Envelope(payload=payload, payload_type=PAYLOAD_TYPE, signatures={})
+    signature = envelope.sign(signer)
+    text = json.dumps(envelope.to_dict(), indent=2) + "\n"
+    write_atomically(run.signature, text.encode())
+    return str(signature.keyid)
+
+
+def audit_signature(
+    run: RunDir, dossier: Dossier, public_key: Path | None, *, accepted: bool
+) -> Iterator[Problem]:
+    """Hold a folder against the signature under it, and that against a public key if one is given.
+
+    Raises: MissingExtraError, KeyFileError.
+    """
+    name = run.signature.name
+    if not run.signature.is_file():
+        if public_key is not None:
+            yield _problem("no signature", f"one that {public_key} verifies", name, _ALTERED)
+        return
+    try:
+        table = json.loads(run.signature.read_text(encoding="utf-8"))
+        payload = base64.b64decode(table["payload"], validate=True)
+        signed = _subjects(payload)
+    except (OSError, ValueError, TypeError, LookupError, binascii.Error) as error:
+        found = f"{type(error).__name__}: {error}"
+        yield _problem(found, "a DSSE envelope around a statement", name, _ALTERED)
+        return
+    yield from _changed(run, signed)
+    if payload != _statement(run, dossier, accepted=accepted).encode():
+        expected = "the statement that follows from the records, of type " + PAYLOAD_TYPE
+        yield _problem("another statement", expected, name, _ALTERED)
+    if public_key is not None:
+        yield from _verified(table, public_key, name)
+
+
+def _statement(run: RunDir, dossier: Dossier, *, accepted: bool) -> str:
+    """Write the result of the run as a statement about every file that the manifest leaves out."""
+    sealed = manifest.read(run)
+    predicate = attestation.test_predicate(dossier, sealed, accepted=accepted)
+    subjects = attestation.resources(_unsealed(run, sealed))
+    return attestation.statement(subjects, attestation.TEST_RESULT, predicate)
+
+
+def _unsealed(run: RunDir, sealed: Mapping[str, str]) -> Mapping[str, str]:
+    paths = (path for path in run.path.rglob("*") if path.is_file() and path != run.signature)
+    named = {path.relative_to(run.path).as_posix(): path for path in paths}
+    return {name: file_sha256(path) for name, path in named.items() if name not in sealed}
+
+
+def _subjects(payload: bytes) -> Mapping[str, str]:
+    table = json.loads(payload)
+    return {str(each["name"]): str(each["digest"]["sha256"]) for each in table["subject"]}
+
+
+def _changed(run: RunDir, signed: Mapping[str, str]) -> Iterator[Problem]:
+    """Name each file that is not as it was signed; files of the manifest are its own concern."""
+    now = _unsealed(run, manifest.read(run))
+    for name in sorted(signed.keys() | now.keys()):
+        found, expected = now.get(name, "no file"), signed.get(name, "none")
+        if found != expected:
+            yield _problem(f"SHA-256 {found}", f"{expected}, as signed", name, _ALTERED)
+
+
+def _verified(table: Mapping[str, Any], public_key: Path, where: str) -> Iterator[Problem]:
+    dsse, errors = _library("securesystemslib.dsse"), _library("securesystemslib.exceptions")
+    key = _public(public_key)
+    try:
+        envelope = dsse.Envelope.from_dict(json.loads(json.dumps(table)))
+        if envelope.payload_type == PAYLOAD_TYPE:
+            envelope.verify([key], 1)
+            return
+        found = f"the payload type {envelope.payload_type!r}"
+    except (errors.Error, ValueError, TypeError, LookupError, AttributeError) as error:
+        found = f"{type(error).__name__}: {error}"
+    action = "do not rely on this folder: whoever holds this key did not sign it so"
+    yield _problem(found, f"a signature by the key of {public_key}", where, action)
+
+
+def _signer(path: Path, ask: Callable[[str], str]) -> Any:
+    serialization = _library("cryptography.hazmat.primitives.serialization")
+    signer = _library("securesystemslib.signer")
+    data = _bytes(path)
+    try:
+        try:
+            key = serialization.load_pem_private_key(data, password=None)
+        except TypeError:
+            # The library's way to say that the key is encrypted.
+            password = ask(f"Password of {path}: ").encode()
+            key = serialization.load_pem_private_key(data, password=password)
+        return signer.CryptoSigner(key)
+    except (ValueError, TypeError, _unsupported()) as error:
+        raise _no_key(path, "private", error) from None
+
+
+def _public(path: Path) -> Any:
+    serialization = _library("cryptography.hazmat.primitives.serialization")
+    signer = _library("securesystemslib.signer")
+    try:
+        return signer.SSlibKey.from_crypto(serialization.load_pem_public_key(_bytes(path)))
+    except (ValueError, TypeError, _unsupported()) as error:
+        raise _no_key(path, "public", error) from None
+
+
+def _unsupported() -> type[Exception]:
+    found: type[Exception] = _library("cryptography.exceptions").UnsupportedAlgorithm
+    return found
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _no_key(path, "usable", error) from None
+
+
+def _no_key(path: Path, kind: str, error: Exception) -> KeyFileError:
+    return KeyFileError(
+        found=f"{type(error).__name__}: {error}",
+        expected=f"a {kind} key in PEM",
+        where=str(path),
+        action="make a pair with `openssl genpkey -algorithm ed25519 -out KEY.pem` and "
+        "`openssl pkey -in KEY.pem -pubout -out KEY.pub.pem`, and keep KEY.pem to yourself",
+    )
+
+
+def _library(name: str) -> Any:
+    """Import what signs only when something is to be signed or checked: verify needs none of it."""
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingExtraError(
+            found=f"no {name} ({error})",
+            expected="the extra `seal`, which signs and checks signatures",
+            where="the environment of this command",
+            action="install m43[seal] there (never into .venv-gpu)",
+        ) from None
+
+
+def _problem(found: str, expected: str, where: str, action: str) -> Problem:
+    return Problem(found=found, expected=expected, where=where, action=action)

@@ -1,0 +1,348 @@
+"""The verification of a run folder: every claim of it made again, from its files alone.
+
+It needs the standard library and the repository that the run was made with. Code is taken from
+the repository only, never from the run folder. What it cannot do: prove who made the folder.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from m43.errors import M43Error, Problem
+from m43.evidence.contract.contract import read_contract
+from m43.evidence.diagnosis.diagnosis import is_cut_off
+from m43.evidence.documents.attestation import audit_attestations
+from m43.evidence.documents.report import audit_reports
+from m43.evidence.documents.write import expected_document, expected_loss_curve
+from m43.evidence.journal import manifest, secrets
+from m43.evidence.journal.digests import gate_digest
+from m43.evidence.run.acceptance import verdict_of
+from m43.evidence.run.loaded_run import Dossier, read_dossier
+from m43.evidence.verify import line_ends
+from m43.evidence.verify.code import audit_code
+from m43.evidence.verify.ledger import audit_ledger
+from m43.evidence.verify.rows import audit_decoding, audit_lint, audit_rows
+from m43.evidence.verify.signature import audit_signature
+from m43.evidence.verify.training import audit_metrics, audit_model, audit_speed, audit_weights
+from m43.files import file_sha256
+from m43.records import profile_check
+from m43.records.run_dir import RunDir
+from m43.rows import scoring
+
+
+def verify(
+    run_path: Path,
+    repository: Path,
+    *,
+    without_weights: bool = False,
+    public_key: Path | None = None,
+) -> tuple[Problem, ...]:
+    """Make every claim of a run folder again; an empty answer means that all are supported."""
+    run, runs = RunDir(run_path), run_path.absolute().parent
+    changed = line_ends.checkout_problem(repository)
+    if changed is not None:
+        # Contract, profile and rows are read from it: nothing can be held against them.
+        return (changed,)
+    names = line_ends.rewritten(run)
+    if not names:
+        key = public_key
+        return _problems(run, repository, runs, without_weights=without_weights, public_key=key)
+    with TemporaryDirectory(prefix="m43-verify-") as folder:
+        copy = line_ends.restore(run, names, Path(folder))
+        others = _problems(copy, repository, runs, without_weights=True, public_key=public_key)
+        here = tuple(_moved(problem, str(copy.path), str(run_path)) for problem in others)
+    return (line_ends.run_problem(run, names), *here)
+
+
+def _moved(problem: Problem, old: str, new: str) -> Problem:
+    parts = {name: text.replace(old, new) for name, text in asdict(problem).items()}
+    return Problem(**parts)
+
+
+def _problems(
+    run: RunDir, repository: Path, runs: Path, *, without_weights: bool, public_key: Path | None
+) -> tuple[Problem, ...]:
+    dossier = read_dossier(run)
+    checks: tuple[Callable[[], Iterator[Problem]], ...] = (
+        lambda: _identity(dossier),
+        lambda: _ending(run, dossier),
+        lambda: _seals(run, dossier),
+        lambda: _manifest(run, dossier, without_weights=without_weights),
+        lambda: audit_code(run, dossier, repository),
+        lambda: _contract(dossier, repository),
+        lambda: _profile(dossier, repository),
+        lambda: audit_ledger(dossier.opening, runs),
+        lambda: audit_metrics(dossier),
+        lambda: audit_speed(run, dossier),
+        lambda: audit_weights(run, dossier),
+        lambda: audit_model(run, dossier),
+        lambda: _scores(run, dossier),
+        lambda: audit_decoding(dossier),
+        lambda: audit_rows(dossier, repository),
+        lambda: audit_lint(dossier, repository),
+        lambda: _documents(run, dossier),
+        lambda: _loss_curve(run, dossier),
+        lambda: audit_attestations(run, dossier, accepted=verdict_of(dossier).accepted),
+        lambda: audit_reports(run, dossier),
+        lambda: audit_signature(run, dossier, public_key, accepted=verdict_of(dossier).accepted),
+        lambda: _no_secrets(run),
+    )
+    problems = list(dossier.problems)
+    for check in checks:
+        problems += check()
+    return tuple(dict.fromkeys(problems))
+
+
+def _identity(dossier: Dossier) -> Iterator[Problem]:
+    """Hold what the folder says about itself against itself."""
+    opening, profile = dossier.opening, dossier.profile
+    if opening is None or profile is None:
+        missing = "opening.json" if opening is None else "contract.lock.json"
+        yield _problem("no record", "what was true before the first gate", missing, _MISSING)
+        return
+    if opening.kind != profile.kind:
+        yield _problem(f"a {opening.kind} run", f"{profile.kind}", "opening.json, kind", _ALTERED)
+    if opening.run != profile.run.name:
+        expected = f"{profile.run.name}, as in contract.lock.json"
+        yield _problem(opening.run, expected, "opening.json, run", _ALTERED)
+    if opening.run != dossier.name:
+        action = "give the folder its own name again; a run is known by it"
+        yield _problem(f"a folder called {dossier.name}", opening.run, "opening.json, run", action)
+
+
+def _ending(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
+    """Ask for the end of the journal, and for a word about every promise."""
+    events = [entry.event for entry in dossier.entries]
+    where = run.journal.name
+    # A run that was cut off before its first line has a journal of what closed it alone.
+    if events[:1] != ["opened"] and not is_cut_off(next(iter(dossier.entries), None)):
+        yield _problem("no first entry", "'opened' as the first entry", where, _ALTERED)
+    if events[-2:] != ["sealed", "closed"]:
+        action = (
+            "the run was cut off, or is still on: it supports no claim as a whole; the next run "
+            "closes it, or `python -m m43 render RUN_DIR`"
+        )
+        yield _problem("no closing record", "'sealed' and 'closed' at the end", where, action)
+        return
+    verdict = verdict_of(dossier)
+    words = dossier.verdict_words(verdict.accepted)
+    if dossier.entries[-1].detail != words:
+        why = "; ".join(verdict.reasons[:3]) or "nothing speaks against it"
+        found = f"'closed' with the verdict {dossier.entries[-1].detail!r}"
+        yield _problem(found, f"{words!r} ({why})", where, _ALTERED)
+    told = [entry.name for entry in dossier.entries if entry.event.startswith("promise_")]
+    promised = dossier.contract.names if dossier.contract else ()
+    for name in promised:
+        if told.count(name) != 1:
+            found = f"{told.count(name)} entries about {name}"
+            yield _problem(found, "exactly one", where, _ALTERED)
+
+
+def _seals(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
+    """Take the digests again that the journal holds."""
+    for entry in dossier.entries:
+        if entry.event == "gate_closed":
+            digest = _gate_digest(run, entry.gate)
+            where = f"records of gate {entry.gate}"
+            yield from _digest_problem(digest, entry.detail, where)
+        if entry.event == "sealed":
+            path = run.manifest
+            digest = file_sha256(path) if path.is_file() else "no file"
+            yield from _digest_problem(digest, entry.detail, path.name)
+
+
+def _manifest(run: RunDir, dossier: Dossier, *, without_weights: bool) -> Iterator[Problem]:
+    # A run that was never sealed has no manifest; that it was not is told once, by its ending.
+    if any(entry.event == "sealed" for entry in dossier.entries):
+        yield from manifest.check(run, without_weights=without_weights)
+
+
+def _gate_digest(run: RunDir, gate: str) -> str:
+    try:
+        return gate_digest(run, gate)
+    except (M43Error, KeyError) as error:
+        return f"nothing ({error})"
+
+
+def _digest_problem(found: str, expected: str, where: str) -> Iterator[Problem]:
+    if found != expected:
+        yield _problem(f"SHA-256 {found}", f"{expected}, as in the journal", where, _ALTERED)
+
+
+def _contract(dossier: Dossier, repository: Path) -> Iterator[Problem]:
+    """Judge every promise again with the repository's own contract."""
+    path = repository / "acceptance" / "test_production.py"
+    try:
+        digest = read_contract(path).text_sha256
+    except M43Error as error:
+        yield from error.problems
+        return
+    kept = dossier.contract.text_sha256 if dossier.contract else "none"
+    for where, wanted in _contract_digests(dossier, kept):
+        if wanted != digest:
+            commit = dossier.opening.commit if dossier.opening else "the run's commit"
+            yield _problem(
+                f"contract {digest[:12]}… in {path}",
+                f"{wanted[:12]}…, as in {where}",
+                "acceptance/test_production.py",
+                f"check out commit {commit}, which this run was made with, and verify again",
+            )
+            return
+    if sys.flags.optimize:
+        yield _problem("python -O", "asserts that run", "the interpreter", "verify without -O")
+        return
+    yield from _judged_again(dossier, path)
+
+
+def _contract_digests(dossier: Dossier, kept: str) -> Iterator[tuple[str, str]]:
+    if dossier.opening:
+        yield "opening.json", dossier.opening.contract_sha256
+    yield "contract.txt", kept
+
+
+def _judged_again(dossier: Dossier, path: Path) -> Iterator[Problem]:
+    promises = load_promises(path)
+    stopped = {entry.gate for entry in dossier.entries if entry.event == "gate_stopped"}
+    for entry in dossier.entries:
+        if entry.event not in ("promise_kept", "promise_broken") or entry.gate in stopped:
+            continue
+        where = f"journal.jsonl, entry {entry.seq} ({entry.name})"
+        if entry.name not in promises:
+            yield _problem("an unknown promise", "a promise of the contract", where, _ALTERED)
+            continue
+        broken = hold(promises[entry.name], dossier.records)
+        if entry.event == "promise_kept" and broken:
+            found = f"kept, but the records do not keep it: {broken}"
+            yield _problem(found, "records that keep it", where, _ALTERED)
+        if entry.event == "promise_broken" and not broken:
+            yield _problem("broken, but the records keep it", "a reason", where, _ALTERED)
+
+
+def load_promises(path: Path) -> Mapping[str, Callable[..., None]]:
+    """Load the test functions of the repository's contract."""
+    spec = importlib.util.spec_from_file_location("m43_contract", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} cannot be loaded as Python")
+    module = importlib.util.module_from_spec(spec)
+    # No .pyc beside the contract: verifying writes nothing, not even a cache.
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = before
+    return {name: each for name, each in vars(module).items() if name.startswith("test_")}
+
+
+def hold(promise: Callable[..., None], records: Mapping[str, object]) -> str:
+    """Call a promise with its records; give why it does not hold, or nothing."""
+    count = promise.__code__.co_argcount
+    wanted = promise.__code__.co_varnames[:count]
+    missing = [name for name in wanted if name not in records]
+    if missing:
+        return f"no records for {', '.join(missing)}"
+    try:
+        promise(*(records[name] for name in wanted))
+    except AssertionError:
+        return "the assertion fails"
+    except (AttributeError, TypeError, ValueError, ArithmeticError) as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _profile(dossier: Dossier, repository: Path) -> Iterator[Problem]:
+    """Hold a run's profile against the locked decisions of its kind in the repository.
+
+    Paths and the run's name differ from machine to machine and are disclosed in the opening.
+    """
+    opening, profile = dossier.opening, dossier.profile
+    if opening is None or profile is None:
+        return
+    try:
+        locked = profile_check.load(repository / "acceptance" / f"{opening.kind}.toml")
+    except M43Error as error:
+        yield from error.problems
+        return
+    disclosed = {line.split(":", 1)[0] for line in opening.profile_differences}
+    for line in profile_check.differences(profile, locked):
+        key = line.split(":", 1)[0]
+        if not key.startswith(("data.", "venv.", "run.")) and key not in disclosed:
+            action = "the run did not keep to the locked decisions and does not say so"
+            yield _problem(line, "a difference that is disclosed", "opening.json", action)
+
+
+def _scores(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
+    """Count the scores again, and judge every answer again."""
+    if dossier.evaluation is None or dossier.profile is None:
+        return
+    evaluation = dossier.evaluation
+    if evaluation.results != scoring.tally(evaluation.predictions):
+        expected = "the counts that follow from predictions.jsonl"
+        yield _problem("other counts", expected, run.results.name, _ALTERED)
+    marker = dossier.profile.template.answer_marker
+    rows = scoring.disagreements(evaluation.predictions, marker)
+    if rows:
+        found = f"{len(rows)} rows whose verdict does not follow from the output ({rows[0]} first)"
+        expected = "answers and verdicts as m43/rows/answers.py gives them"
+        yield _problem(found, expected, run.predictions.name, _ALTERED)
+
+
+def _documents(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
+    """Ask for exactly one closing document, the same as rendering writes."""
+    name, text = expected_document(dossier)
+    for path in (run.summary, run.failure_analysis):
+        if path.name != name and path.exists():
+            yield _problem("a document", f"{name} alone", path.name, _RENDER)
+        if path.name == name:
+            yield from _text_problem(path, text)
+
+
+def _text_problem(path: Path, expected: str) -> Iterator[Problem]:
+    if not path.is_file():
+        yield _problem("no document", "the closing document", path.name, _RENDER)
+        return
+    found = path.read_bytes()
+    if found == expected.encode():
+        return
+    lines = found.decode(errors="replace").splitlines()
+    wanted = expected.splitlines()
+    pairs = enumerate(zip(lines, wanted, strict=False), start=1)
+    number = next((n for n, (a, b) in pairs if a != b), min(len(lines), len(wanted)) + 1)
+    line = lines[number - 1] if number <= len(lines) else "the end"
+    truth = wanted[number - 1] if number <= len(wanted) else "the end"
+    yield _problem(repr(line[:120]), repr(truth[:120]), f"{path.name}:{number}", _RENDER)
+
+
+def _loss_curve(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
+    """Draw the curve again, where matplotlib is installed in the version that drew it."""
+    path = run.loss_curve
+    events = {entry.event for entry in dossier.entries}
+    if not dossier.metrics or "sealed" not in events:
+        return
+    if not path.is_file():
+        yield _problem("no picture", "the loss curve", path.name, _RENDER)
+        return
+    found = path.read_text(encoding="utf-8", errors="replace")
+    if not expected_loss_curve(dossier, found):
+        yield _problem("another picture", "the curve of the steps", path.name, _RENDER)
+
+
+def _no_secrets(run: RunDir) -> Iterator[Problem]:
+    for path in secrets.search(run.path, ()):
+        action = "revoke that token now; then take the folder out of circulation"
+        where = path.relative_to(run.path).as_posix()
+        yield _problem("something shaped like a hub token", "no secrets", where, action)
+
+
+_MISSING = "the run did not get as far, or the file was taken away"
+_ALTERED = "do not rely on this folder: it was changed after the run"
+_RENDER = (
+    "look at the difference first: another version of m43 may word it otherwise (the run's commit "
+    "stands in opening.json); `python -m m43 render RUN_DIR` writes it from the records"
+)
+
+
+def _problem(found: str, expected: str, where: str, action: str) -> Problem:
+    return Problem(found=found, expected=expected, where=where, action=action)

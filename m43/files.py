@@ -1,0 +1,199 @@
+"""Files: read whole within a bound, digested, written whole or not at all, and locked."""
+
+import hashlib
+import os
+import shutil
+import stat
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from m43.errors import FailureClass, M43Error
+
+
+class UnfitFileError(OSError):
+    """A file that would never end, or never fit: no M43Error, because readers name it as theirs."""
+
+
+def read_whole(path: Path, most_bytes: int) -> bytes:
+    """Read a file, unless it is something else or larger than can be meant.
+
+    Raises:
+        OSError: as `open` does, and an UnfitFileError for a pipe, a device or too many bytes.
+    """
+    # Without blocking: to open a pipe that nobody writes to would wait for ever.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    state = os.fstat(descriptor)
+    if not stat.S_ISREG(state.st_mode):
+        os.close(descriptor)
+        raise UnfitFileError("not a regular file")
+    with os.fdopen(descriptor, "rb") as file:
+        # A file that grows meanwhile is no larger than it said.
+        data = file.read(most_bytes + 1) if state.st_size <= most_bytes else None
+    if data is None or len(data) > most_bytes:
+        raise UnfitFileError(f"more than {most_bytes:,} bytes")
+    return data
+
+
+class ModelFolderError(M43Error):
+    """A model that cannot be written where it was asked for."""
+
+    failure_class = FailureClass.HARNESS_ERROR
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Give a folder under another name, and rename it when it is whole and on the disk.
+
+    Raises:
+        ModelFolderError: if there is something in the folder already.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise ModelFolderError(
+            found="a folder with files in it",
+            expected="no folder, or an empty one",
+            where=str(folder),
+            action="name a folder that is not there",
+        )
+    partial = folder.with_name(f".{folder.name}.partial")
+    if partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        for path in (*partial.iterdir(), partial):
+            _flush(path)
+    except BaseException:
+        # A full disk is the likely cause: what is half written only takes more of it.
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    partial.replace(folder)
+    _flush(folder.parent)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk and not in a cache."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_LOOK_S = 0.05
+
+
+class HeldError(M43Error):
+    """A file that another living process writes."""
+
+
+class Hold:
+    """An exclusive lock on a file, held until it is released or its process ends.
+
+    It needs no cleaning up: after SIGKILL or a power cut nobody holds the file any more, so what
+    was cut off can be told from what still runs. A child does not inherit it.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    @classmethod
+    def take(cls, path: Path) -> "Hold":
+        """Lock a file that is there.
+
+        Raises: HeldError, when another process (or another part of this one) holds it.
+        """
+        hold = cls(os.open(path, os.O_RDWR))
+        if not (_lock(hold._descriptor, wait=False) or _lock_later(hold._descriptor)):
+            hold.release()
+            raise HeldError(
+                found="a process that still writes it",
+                expected="a run that has ended",
+                where=str(path),
+                action="let that run end, or end it yourself; m43 closes it afterwards",
+            )
+        return hold
+
+    def release(self) -> None:
+        """Let go; what was released once stays so."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Wait until no other process is inside, for a file that is made if it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        _lock(descriptor, wait=True)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether a living process holds a file; nothing is written, and nobody is kept out."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return not _lock(descriptor, wait=False, shared=True)
+    finally:
+        os.close(descriptor)
+
+
+def _lock_later(descriptor: int) -> bool:
+    # Who only looks holds a file for a moment.
+    time.sleep(_LOOK_S)
+    return _lock(descriptor, wait=False)
+
+
+def _lock(descriptor: int, *, wait: bool, shared: bool = False) -> bool:
+    if sys.platform == "win32":
+        # The venv gate refuses native Windows by name; until then there is nobody to wait for.
+        return True
+    import fcntl
+
+    try:
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(descriptor, kind | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
+
+
+_CHUNK_BYTES = 1 << 20
+
+
+def file_sha256(path: Path) -> str:
+    """Give the SHA-256 of a file's bytes, read in pieces because weights are large."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_CHUNK_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def bytes_sha256(data: bytes) -> str:
+    """Give the SHA-256 of bytes that were read already."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def weights_sha256(folder: Path) -> str:
+    """Digest a model's weights; empty when there are none.
+
+    The same digest as the training child's, and as a shell's:
+
+        cd FOLDER && LC_ALL=C sha256sum *.safetensors | sha256sum
+    """
+    digests = {path.name: file_sha256(path) for path in folder.glob("*.safetensors")}
+    return weights_digest(digests) if digests else ""
+
+
+def weights_digest(digests: Mapping[str, str]) -> str:
+    """Give the digest of weights of which the SHA-256 of every file is known, by name."""
+    names = sorted(digests, key=str.encode)
+    lines = "".join(f"{digests[name]}  {name}\n" for name in names)
+    return hashlib.sha256(lines.encode()).hexdigest()

@@ -1,0 +1,200 @@
+"""`python -m m43 plan`: what a run would take here, or on a card that is not here, as a page."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TextIO
+
+from m43 import typed_json
+from m43.errors import FailureClass, GateStoppedError, M43Error
+from m43.evidence.contract.plan_checks import MARGIN, alternatives_words, size_words
+from m43.harness.gates.plan import PlanChild, ask
+from m43.harness.process.environment import child_environment
+from m43.harness.run.opening import shown
+from m43.records import profile_check
+from m43.records.plan_record import PlanRequest, TrainingPlan
+from m43.records.profile import Profile
+
+_WIDTH = 34
+
+
+def fits(plan: TrainingPlan) -> bool:
+    """Tell whether a run stays within the memory, the margin included."""
+    return 0 < MARGIN * plan.peak_bytes <= plan.limits.memory_bytes
+
+
+def plan_page(plan: TrainingPlan, title: str) -> str:
+    """Write a plan as plain text."""
+    parts = (_memory(plan), _buffers(plan), _arithmetic(plan), _time(plan), _disk(plan))
+    lines = [title, "", *(line for part in parts for line in (*part, ""))]
+    return "\n".join((*lines, _verdict(plan))) + "\n"
+
+
+def _row(name: str, value: str) -> str:
+    return f"  {name:<{_WIDTH}}{value}"
+
+
+def _memory(plan: TrainingPlan) -> Iterator[str]:
+    step, limits = plan.step, plan.limits
+    yield f"memory of {limits.device}"
+    yield _row("parameters", f"{plan.parameters:,}, of them trained {plan.trained_parameters:,}")
+    yield _row("arguments", size_words(step.arguments_bytes))
+    yield _row("outputs", size_words(step.outputs_bytes))
+    yield _row("  in the place of arguments", size_words(step.aliased_bytes))
+    yield _row("temporaries", size_words(step.temporaries_bytes))
+    yield _row("the step", size_words(step.step_bytes))
+    yield _row("the process beside its arrays", size_words(plan.process_bytes))
+    for phase in plan.phases:
+        yield _row(f"at most, {phase.phase}", size_words(phase.peak_bytes))
+    yield _row("peak", size_words(plan.peak_bytes))
+    yield _row(
+        f"peak with a margin of {MARGIN - 1:.0%}", size_words(round(MARGIN * plan.peak_bytes))
+    )
+    yield _row("free for a run", size_words(limits.memory_bytes))
+
+
+def _buffers(plan: TrainingPlan) -> Iterator[str]:
+    yield "largest arrays (not all exist at once)"
+    for buffer in plan.step.buffers:
+        yield f"  {size_words(buffer.size_bytes):>12}  {buffer.name}"
+
+
+def _arithmetic(plan: TrainingPlan) -> Iterator[str]:
+    step = plan.step
+    yield f"a step of {step.rows} x {step.length} tokens"
+    for part in step.flops:
+        share = part.flops / step.total_flops
+        yield _row(part.part, f"{part.flops / 1e12:.3f} TFLOP ({share:.1%})")
+    per_token = step.total_flops / step.positions / 1e9
+    total = step.total_flops / 1e12
+    yield _row("model FLOPs", f"{total:.3f} TFLOP, {per_token:.2f} GFLOP per token")
+    yield _row("bytes moved, at least", size_words(step.bytes_moved))
+    products = f"{step.bfloat16_products} of bfloat16, {step.float32_products} of float32 operands"
+    yield _row("matrix products", products)
+    yield _row("rows of logits at once", str(step.logits_rows))
+
+
+def _time(plan: TrainingPlan) -> Iterator[str]:
+    step, limits = plan.step, plan.limits
+    share, tokens = limits.sustained_share, plan.steps * step.positions
+    rates = f"{limits.flops_per_s / 1e12:.2f} TFLOP/s, {limits.bytes_per_s / 1e9:.0f} GB/s"
+    yield f"time on {limits.device} ({rates})"
+    yield _row("a step, at least", f"{plan.roofline_s:.3f} s")
+    yield _row(f"a step at {share:.0%} of the peak", f"{plan.sustained_s:.3f} s")
+    yield _row("all steps at that share", f"{plan.steps * plan.sustained_s / 60:.1f} min")
+    yield _row("steps", str(plan.steps))
+    yield _row("tokens, at most", f"{tokens:,}")
+    if plan.rows_in_file:
+        epochs = plan.rows_used / plan.rows_in_file
+        used = f"{epochs:.3g} ({plan.rows_used} of {plan.rows_in_file} rows, unpacked)"
+        yield _row("epochs", used)
+    yield f"  source: {limits.source}"
+
+
+def _disk(plan: TrainingPlan) -> Iterator[str]:
+    yield "disk"
+    yield _row("download, weights alone", size_words(plan.model_bytes))
+    yield _row("trained model", size_words(plan.model_bytes + plan.adapter_bytes))
+
+
+def _verdict(plan: TrainingPlan) -> str:
+    if fits(plan):
+        return "It fits."
+    return f"IT DOES NOT FIT: {alternatives_words(plan)}"
+
+
+HERE = "cpu"
+_PATIENCE_S = 1800.0
+# Source: FACTS of deviceless compilation, tried with jax 0.10.2: the plugin must not look for the
+# driver of a card that is not there, and autotuning would run kernels on it.
+_WITHOUT_A_CARD: Mapping[str, str] = {
+    "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1",
+    "XLA_FLAGS": "--xla_gpu_autotune_level=0",
+    "JAX_PLATFORMS": "cpu",
+}
+
+
+class NoModelConfigError(M43Error):
+    """No config.json that the plan could be made from."""
+
+    failure_class = FailureClass.MODEL_INVALID
+
+
+def plan(
+    path: Path, model: Path | None, target: str, repository: Path, out: TextIO, *, as_json: bool
+) -> int:
+    """Make a plan, print it, and give the exit status: 0 it fits, 1 it does not.
+
+    Args:
+        path: of the profile.
+        model: a folder with the model's config.json; None looks into the Hugging Face cache.
+        target: "cpu" for this machine, a card's name or file; empty for the contract's device.
+        repository: the working tree.
+        out: where the plan goes.
+        as_json: as a record rather than as a page.
+
+    Raises:
+        M43Error: when no plan can be made, with the reason.
+    """
+    profile = profile_check.load(path)
+    contract = profile.contract
+    wanted = target or (contract.device_kind if contract.platform == "gpu" else HERE)
+    folder = model if model is not None else _cached(profile)
+    if not (folder / "config.json").is_file():
+        raise _no_config(str(folder), profile)
+    card = "" if wanted == HERE else wanted
+    request = PlanRequest(profile=profile, config_folder=folder.resolve(), target=card)
+    answer = ask(child_that_plans(repository, with_card=bool(card)), request)
+    found = answer.training
+    if found is None:
+        raise GateStoppedError(
+            answer.failure_class or FailureClass.HARNESS_ERROR,
+            found=answer.reason,
+            expected="a plan",
+            where=f"{shown(path, repository)} for {wanted}",
+            action="read the reason",
+        )
+    title = f"m43 plan for {shown(path, repository)} ({profile.training.method}) on {wanted}"
+    out.write(typed_json.dump(found) if as_json else plan_page(found, title))
+    return 0 if fits(found) else 1
+
+
+def child_that_plans(repository: Path, *, with_card: bool) -> PlanChild:
+    """Describe the child that is asked, for this machine or for a card that is not here."""
+    environment = child_environment(
+        os.environ,
+        repository=repository,
+        platform="cpu",
+        system=sys.platform,
+        parent_pid=os.getpid(),
+        secrets=(),
+    )
+    return PlanChild(
+        # This very environment: the compiler for cards comes from an extra, and nothing else here
+        # needs it.
+        interpreter=Path(sys.executable),
+        environment={**environment, **(_WITHOUT_A_CARD if with_card else {})},
+        repository=repository,
+        deadline_s=_PATIENCE_S,
+    )
+
+
+def _cached(profile: Profile) -> Path:
+    from huggingface_hub import try_to_load_from_cache
+
+    contract = profile.contract
+    path = try_to_load_from_cache(contract.repo, "config.json", revision=contract.revision)
+    if not isinstance(path, str):
+        raise _no_config("the Hugging Face cache", profile)
+    return Path(path).parent
+
+
+def _no_config(where: str, profile: Profile) -> NoModelConfigError:
+    contract = profile.contract
+    return NoModelConfigError(
+        found="no config.json",
+        expected=f"that of {contract.repo} at {contract.revision}",
+        where=where,
+        action="give a folder that holds it with --model; the weights are not needed",
+    )

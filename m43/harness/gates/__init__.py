@@ -1,0 +1,5 @@
+"""The four gates and the closing: what each measures, and the children that it starts.
+
+Outsiders use `pass_auth`, `pass_venv`, `pass_train`, `pass_evaluation` and `pass_closing` (gates),
+and `measure` of auth, venv and plan for a look without a run.
+"""

@@ -1,0 +1,100 @@
+"""The auth gate: what the hub says to this token, in at most four requests and no weights."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from m43.evidence.contract.hub_failure import CHILD_ENDED, DEADLINE
+from m43.evidence.journal.secrets import redact
+from m43.harness.gates.hub_exchange import Asked, Failed
+from m43.harness.gates.hub_process import (
+    ending_words,
+    endpoint_of,
+    hub_request,
+    last_of,
+    run_hub_child,
+)
+from m43.harness.process.process import Outcome, Sight
+from m43.harness.run.hub_access import ACCEPTED_SOURCE, World, flaw, oddity
+from m43.records.hub_record import AuthRecord, HubResponse
+from m43.records.profile import Profile
+from m43.text import visible
+
+_LONGEST_ERROR = 600
+_NOTHING = Asked(
+    asking="whoami", responses=(), unasked=(), account="", revision="", files=(), weight_bytes=0
+)
+
+
+def measure(
+    world: World, profile: Profile, see: Callable[[Sight], None] = lambda sight: None
+) -> AuthRecord:
+    """Have a child ask the hub, and record every answer, until the gate's deadline.
+
+    Without a token in HF_TOKEN nothing is asked: another token may be anybody's. Nor with one
+    that no request can carry.
+
+    Args:
+        world: The hub, the token and the cache.
+        profile: Names the repository, its revision and its files, and the deadline.
+        see: Is shown the child about ten times a second.
+    """
+    begun = time.monotonic()
+    if world.token.source != ACCEPTED_SOURCE or flaw(world.token):
+        return ask_nothing(world, profile)
+    outcome = run_hub_child(
+        "ask",
+        hub_request(world, profile),
+        world,
+        deadline_s=profile.deadlines.auth_s,
+        see=see,
+    )
+    return record_of(world, profile, _whole(outcome, profile), time.monotonic() - begun)
+
+
+def ask_nothing(world: World, profile: Profile) -> AuthRecord:
+    """Record what is known without a request: the token, and that nothing was asked."""
+    return record_of(world, profile, replace(_NOTHING, asking=""), 0.0)
+
+
+def _whole(outcome: Outcome, profile: Profile) -> Asked:
+    """Give what the child has said, with a step that it did not come back from."""
+    asked = last_of(outcome, Asked) or _NOTHING
+    if not asked.asking:
+        return asked
+    causes: tuple[str, ...]
+    failed = last_of(outcome, Failed)
+    if outcome.record.ended_by_parent != "no":
+        words = f"no end after {profile.deadlines.auth_s:.0f} s, for all questions"
+        text, causes = f"{DEADLINE}: {words}", (DEADLINE,)
+    elif failed is not None:
+        text, causes = failed.text, failed.causes
+    else:
+        text, causes = f"{CHILD_ENDED}: {ending_words(outcome)}", (CHILD_ENDED,)
+    error = visible(text)[:_LONGEST_ERROR]
+    late = HubResponse(step=asked.asking, status=0, error=error, causes=causes)
+    return replace(asked, asking="", responses=(*asked.responses, late))
+
+
+def record_of(world: World, profile: Profile, asked: Asked, duration_s: float) -> AuthRecord:
+    """Make the record of what the hub has said."""
+    files = {file.name: file for file in asked.files}
+    resolved = any(response.step == "revision" for response in asked.responses)
+    wanted = profile.hub.files
+    source = world.token.source
+    return AuthRecord(
+        token_source=source,
+        endpoint=redact(endpoint_of(world), world.secrets),
+        account=asked.account,
+        repo=profile.contract.repo,
+        revision=asked.revision,
+        responses=asked.responses,
+        unasked=asked.unasked,
+        files=tuple(files[name] for name in wanted if name in files),
+        missing_files=tuple(name for name in wanted if name not in files) if resolved else (),
+        weight_bytes=asked.weight_bytes,
+        hub_variables=world.hub_variables,
+        duration_s=duration_s,
+        token_flaw=flaw(world.token) if source == ACCEPTED_SOURCE else "",
+        token_oddity=oddity(world.token) if source == ACCEPTED_SOURCE else "",
+    )

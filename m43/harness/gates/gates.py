@@ -1,0 +1,182 @@
+"""The gates: what each of them measures and writes into the run folder."""
+
+import functools
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import m43
+from m43.evidence.run import loaded_run
+from m43.evidence.run.loaded_run import EvaluationFacts, TrainFacts
+from m43.harness.gates import auth, download, job, venv
+from m43.harness.gates import plan as plan_gate
+from m43.harness.process.process import Sight
+from m43.harness.run import closing, code_integrity
+from m43.harness.run.attempt import Attempt
+from m43.harness.run.hub_access import World
+from m43.harness.terminal.run_view import RunView
+from m43.records.gates import CLOSING
+from m43.records.hub_record import AuthRecord
+from m43.records.run_dir import write_atomically, write_record
+from m43.records.run_records import ClosingRecord, VenvRecord
+
+_NVIDIA_SMI = ("nvidia-smi",)
+_PATIENCE_S = 20.0
+_GIB = 2**30
+
+
+def env_snapshot(record: VenvRecord) -> str:
+    """Write the environment: interpreter, places, packages."""
+    probe = record.probe
+    names = sorted(f"{item.name}=={item.version}" for item in probe.packages)
+    lines = [
+        f"environment   {record.path}",
+        f"interpreter   {record.interpreter}",
+        f"python        {probe.python_version}",
+        f"system        {probe.system} {probe.release}",
+        *(f"packages in   {folder}" for folder in probe.site_packages),
+        f"digest        {record.packages_sha256}",
+        "",
+        *names,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def gpu_snapshot(record: VenvRecord, smi: Callable[[], str]) -> str:
+    """Write the devices as JAX saw them and as the driver's own tool shows them."""
+    probe = record.probe
+    lines = [
+        f"driver        {probe.driver_version}",
+        f"computed on   {probe.default_device or 'nothing: no computation ran'}",
+        *(
+            f"device        {device.platform}:{device.kind}, {device.memory_bytes / _GIB:.1f} GiB"
+            for device in probe.devices
+        ),
+    ]
+    if not any(device.platform == "gpu" for device in probe.devices):
+        lines.append("JAX saw no GPU in this environment.")
+    if probe.import_error:
+        lines.append(f"JAX said: {probe.import_error}")
+    return "\n".join([*lines, "", smi().rstrip()]) + "\n"
+
+
+def nvidia_smi(command: tuple[str, ...] = _NVIDIA_SMI) -> str:
+    """Ask the driver's own tool; say plainly when it is not there or does not answer."""
+    try:
+        answer = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PATIENCE_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except FileNotFoundError:
+        return "There is no nvidia-smi on this machine."
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"nvidia-smi did not answer: {type(error).__name__}."
+    if answer.returncode != 0:
+        return f"nvidia-smi ended with status {answer.returncode}: {answer.stderr.strip()}"
+    return answer.stdout
+
+
+def pass_auth(attempt: Attempt) -> AuthRecord:
+    """Do gate 1: what the hub says to the token."""
+
+    def measure() -> None:
+        record = auth.measure(_world(attempt), attempt.plan.profile, _watched(attempt))
+        write_record(attempt.run.auth, record)
+
+    return attempt.pass_gate("auth", measure, loaded_run.read_auth)
+
+
+def pass_venv(attempt: Attempt) -> VenvRecord:
+    """Do gate 2: the environment that trains."""
+    run, plan = attempt.run, attempt.plan
+
+    def measure() -> None:
+        found = venv.measure(_world(attempt), plan.profile, plan.repository, _watched(attempt))
+        attempt.packages_before = found.packages
+        attempt.site_packages = found.record.probe.site_packages
+        write_atomically(run.env_snapshot, env_snapshot(found.record).encode())
+        text = gpu_snapshot(found.record, nvidia_smi)
+        write_atomically(run.gpu_snapshot, text.encode())
+        write_record(run.venv, found.record)
+        record = plan_gate.measure(
+            _world(attempt),
+            plan.profile,
+            loaded_run.read_auth(run),
+            found.record,
+            run_folder=run.path,
+            repository=plan.repository,
+            see=_watched(attempt),
+        )
+        write_record(run.plan, record)
+
+    return attempt.pass_gate("venv", measure, loaded_run.read_venv)
+
+
+def pass_train(attempt: Attempt, view: RunView) -> TrainFacts:
+    """Do gate 3: one child downloads, and another that is given no token trains."""
+    run, plan, world = attempt.run, attempt.plan, _world(attempt)
+
+    def measure() -> None:
+        record = loaded_run.read_auth(run)
+        with view.shown("train-300"):
+            coming = _watched(attempt, view.download)
+            write_record(run.download, download.fetch(run, world, plan.profile, record, coming))
+            see = _watched(attempt, view.child)
+            job.run_job("train", run, world, plan.profile, plan.repository, see)
+
+    return attempt.pass_gate("train-300", measure, loaded_run.read_train)
+
+
+def pass_evaluation(attempt: Attempt, view: RunView) -> EvaluationFacts:
+    """Do gate 4: every row, base against tuned, in a child."""
+    run, plan, world = attempt.run, attempt.plan, _world(attempt)
+
+    def measure() -> None:
+        with view.shown("eval"):
+            see = _watched(attempt, view.child)
+            job.run_job("eval", run, world, plan.profile, plan.repository, see)
+
+    return attempt.pass_gate("eval", measure, loaded_run.read_evaluation)
+
+
+def pass_closing(attempt: Attempt) -> ClosingRecord:
+    """Measure what is true after the last gate."""
+    measure = functools.partial(measure_closing, attempt)
+    return attempt.pass_gate(CLOSING, measure, loaded_run.read_closing)
+
+
+def measure_closing(attempt: Attempt) -> None:
+    """Write the closing record, also for a run that ended early."""
+    record = closing.closing_record(
+        attempt.run,
+        attempt.plan.repository,
+        tree_before=attempt.tree_before,
+        packages_before=attempt.packages_before,
+        site_packages=[Path(folder) for folder in attempt.site_packages],
+        foreign_code=code_integrity.foreign_code(sys.modules, Path(m43.__file__).parent),
+    )
+    write_record(attempt.run.closing, record)
+
+
+def _watched(
+    attempt: Attempt, see: Callable[[Sight], None] = lambda sight: None
+) -> Callable[[Sight], None]:
+    """Between two looks at a child is where a signal may end the run."""
+
+    def look(sight: Sight) -> None:
+        attempt.interruption.check()
+        see(sight)
+
+    return look
+
+
+def _world(attempt: Attempt) -> World:
+    if attempt.world is None:
+        raise RuntimeError("a gate was opened before the world was known")
+    return attempt.world

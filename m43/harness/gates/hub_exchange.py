@@ -1,0 +1,83 @@
+"""What passes between m43 and the child process that talks to the hub."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from m43.evidence.journal.secrets import redact
+from m43.records.hub_record import HubResponse, HubStep, PinnedFile, UnaskedRequest
+from m43.records.profile import Transport
+from m43.text import visible
+
+Asking = Literal[HubStep, ""]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubRequest:
+    """What the child is to ask, or to fetch.
+
+    Attributes:
+        names: The files of the pinned revision that the profile names.
+        pinned: For a download: the files to fetch, as the hub described them.
+        cache: The Hugging Face cache; empty means the one that huggingface_hub itself uses.
+        heartbeat: Where the child says how far it is; empty for one that need not.
+    """
+
+    endpoint: str
+    repo: str
+    revision: str
+    names: tuple[str, ...] = field(repr=False)
+    pinned: tuple[PinnedFile, ...] = field(default=(), repr=False)
+    cache: str = ""
+    transport: Transport = "http"
+    heartbeat: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the hub has said so far; printed after each step, so that a kill loses none of it."""
+
+    asking: Asking  # the step under way; empty at the end
+    responses: tuple[HubResponse, ...] = field(repr=False)
+    unasked: tuple[UnaskedRequest, ...] = field(repr=False)
+    account: str
+    revision: str
+    files: tuple[PinnedFile, ...] = field(repr=False)
+    weight_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """A file as it came: digested again from its bytes, where it lies, what was moved for it."""
+
+    found: PinnedFile
+    path: Path
+    bytes_moved: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """Every file that was asked for, and how many requests m43's client made for them."""
+
+    arrivals: tuple[Arrival, ...] = field(repr=False)
+    transport: Transport  # by which they came
+    requests: int
+    unasked: tuple[UnaskedRequest, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """Why the child gave up: the file it was at, the chain of exceptions, the hub's status."""
+
+    name: str
+    text: str
+    causes: tuple[str, ...]
+    status: int  # 0 when no answer of the hub's is behind it
+    host: str  # who was asked last; empty when nobody was
+
+
+def told(words: object, most: int, secrets: Sequence[str]) -> str:
+    """Write down what somebody said: on a line, without what steers, and never the token."""
+    text = redact(str(words), secrets)
+    return visible(" ".join(text.split()))[:most]

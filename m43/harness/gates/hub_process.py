@@ -1,0 +1,116 @@
+"""The hub child as its parent starts and reads it."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import m43
+from m43 import typed_json
+from m43.harness.gates.hub_exchange import HubRequest
+from m43.harness.process.environment import hub_environment
+from m43.harness.process.process import Child, Outcome, Sight, run_child
+from m43.harness.run.hub_access import World
+from m43.records.profile import Profile
+from m43.records.run_dir import write_record
+from m43.records.run_records import ProcessRecord
+
+# Source: huggingface_hub 2.4, constants.py: what it asks when nothing else is set.
+DEFAULT_HUB = "https://huggingface.co"
+_TAIL_LINES = 8
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traces:
+    """Where a child that belongs to a run leaves its traces."""
+
+    log: Path
+    heartbeat: Path
+    stacks: Path
+    silence_s: float
+
+
+def endpoint_of(world: World) -> str:
+    """Give the address that is asked."""
+    return world.endpoint or DEFAULT_HUB
+
+
+def hub_request(world: World, profile: Profile) -> HubRequest:
+    """Make the request that a profile stands for."""
+    return HubRequest(
+        endpoint=endpoint_of(world),
+        repo=profile.contract.repo,
+        revision=profile.contract.revision,
+        names=profile.hub.files,
+        cache=str(world.cache_dir) if world.cache_dir is not None else "",
+        transport=profile.hub.transport,
+    )
+
+
+def run_hub_child(
+    job: Literal["ask", "fetch"],
+    request: HubRequest,
+    world: World,
+    *,
+    deadline_s: float,
+    see: Callable[[Sight], None],
+    traces: Traces | None = None,
+    keep: Callable[[ProcessRecord], None] = lambda record: None,
+) -> Outcome:
+    """Run the child to its end, which comes at the deadline at the latest.
+
+    Raises: OSError, when it cannot be started.
+    """
+    repository = Path(m43.__file__).resolve().parents[1]
+    with tempfile.TemporaryDirectory(prefix="m43-hub-") as folder:
+        path = Path(folder) / "request.json"
+        write_record(path, request)
+        child = Child(
+            command=(sys.executable, "-m", "m43.harness.gates.hub_child", job, str(path)),
+            folder=repository,
+            environment=environment_of(request, world, repository),
+            log=traces.log if traces else Path(os.devnull),
+            deadline_s=deadline_s,
+            secrets=world.secrets,
+            heartbeat=traces.heartbeat if traces else None,
+            silence_s=traces.silence_s if traces else float("inf"),
+            stacks=traces.stacks if traces else None,
+            # Nothing of it needs to be tidied up: what was being written has no name yet.
+            grace_s=1.0,
+        )
+        return run_child(child, see, keep)
+
+
+def environment_of(request: HubRequest, world: World, repository: Path) -> Mapping[str, str]:
+    """Give the variables of the child."""
+    return hub_environment(
+        world.environment,
+        endpoint=request.endpoint,
+        token=world.token.value,
+        transport=request.transport,
+        outside=not world.hub_is_here,
+        repository=repository,
+        parent_pid=os.getpid(),
+    )
+
+
+def last_of(outcome: Outcome, cls: type[T]) -> T | None:
+    """Take the last thing of a type out of what the child printed."""
+    for line in reversed(outcome.stdout):
+        value, _ = typed_json.parse(cls, line, "the hub child's line")
+        if value is not None:
+            return value
+    return None
+
+
+def ending_words(outcome: Outcome) -> str:
+    """Say how a child ended that did not say it itself."""
+    tail = " | ".join(line.strip() for line in outcome.stderr[-_TAIL_LINES:] if line.strip())
+    status = outcome.record.exit_status
+    how = f"signal {-status}" if status < 0 else f"exit status {status}"
+    return f"the process that asks the hub ended with {how}{f': {tail}' if tail else ''}"

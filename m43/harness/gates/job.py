@@ -1,0 +1,125 @@
+"""The job: the training or the evaluation child, run to its end, and a failure named."""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from m43.errors import FailureClass, Problem, ProblemsError
+from m43.evidence.diagnosis.by_child import process_class
+from m43.evidence.journal.secrets import redact
+from m43.harness.gates.venv import find_interpreter, venv_folder
+from m43.harness.process.environment import child_environment
+from m43.harness.process.process import Child, Outcome, Sight, run_child
+from m43.harness.run.hub_access import World
+from m43.records.profile import SELF_VENV, Profile
+from m43.records.run_dir import RunDir, read_record, write_last_record, write_record
+from m43.records.run_records import ChildError, ProcessRecord, StepMetrics
+
+Name = Literal["train", "eval"]
+_WORDS: dict[Name, str] = {"train": "train", "eval": "evaluate"}
+_TAIL_LINES = 8
+
+
+class ChildFailedError(ProblemsError):
+    """A child that did not end by itself and well."""
+
+    def __init__(self, failure_class: FailureClass, problems: tuple[Problem, ...]) -> None:
+        super().__init__(problems)
+        self.failure_class = failure_class  # type: ignore[misc]  # narrower than the class's
+
+
+def run_job(
+    name: Name,
+    run: RunDir,
+    world: World,
+    profile: Profile,
+    repository: Path,
+    see: Callable[[Sight], None],
+) -> None:
+    """Start the child on the run folder and watch it to its end.
+
+    Raises:
+        ChildFailedError: unless it ended by itself, with status 0.
+    """
+    own = profile.venv.path == SELF_VENV
+    interpreter = find_interpreter(venv_folder(profile), own=own)
+    deadlines = profile.deadlines
+    child = Child(
+        command=(str(interpreter), "-m", "m43.training", _WORDS[name], str(run.path)),
+        folder=repository,
+        environment=child_environment(
+            world.environment,
+            repository=repository,
+            platform=profile.contract.platform,
+            system=sys.platform,
+            parent_pid=os.getpid(),
+            secrets=world.secrets,
+        ),
+        log=run.log(name),
+        deadline_s={"train": deadlines.train_s, "eval": deadlines.evaluate_s}[name],
+        secrets=world.secrets,
+        heartbeat=run.heartbeat(name),
+        counted=(run.metrics, StepMetrics) if name == "train" else None,
+        silence_s=deadlines.silence_s,
+        stacks=run.stacks(name),
+    )
+
+    def keep(record: ProcessRecord) -> None:
+        write_last_record(run, run.process(name), record)
+        make_plain(run.error(name), world.secrets)
+
+    outcome = run_child(child, see, keep)
+    require_success(name, run, outcome)
+
+
+def make_plain(path: Path, secrets: tuple[str, ...]) -> None:
+    """Take secrets out of the record that a child left, which knows none and so hides none."""
+    if not path.exists():
+        return
+    error = read_record(path, ChildError)
+    clean = replace(error, problems=tuple(redact(text, secrets) for text in error.problems))
+    if clean != error:
+        write_record(path, clean)
+
+
+def require_success(name: Name, run: RunDir, outcome: Outcome) -> None:
+    """Name how the child failed, if it did.
+
+    Raises: ChildFailedError.
+    """
+    record, path = outcome.record, run.error(name)
+    error = read_record(path, ChildError) if path.exists() else None
+    failure_class = process_class(record, error)
+    if failure_class is None:
+        return
+    texts = error.problems if error is not None and record.ended_by_parent == "no" else ()
+    tail = " | ".join(line.strip() for line in outcome.stderr[-_TAIL_LINES:] if line.strip())
+    problem = Problem(
+        found=" | ".join(texts) or f"{_ending(record)}{f': {tail}' if tail else ''}",
+        expected=f"a {_WORDS[name]} process that ends by itself, with status 0",
+        where=f"{(path if texts else run.log(name)).name}, {_place(record)}",
+        action="read the failure analysis; nothing is retried, a new attempt is a new run",
+    )
+    raise ChildFailedError(failure_class, (problem,))
+
+
+def _ending(record: ProcessRecord) -> str:
+    words = {
+        "deadline": f"ended by m43 at its deadline, after {record.duration_s:.0f} s",
+        "silence": f"ended by m43 because it stood still, after {record.duration_s:.0f} s",
+        "interrupt": "ended by m43 because the run was interrupted",
+        "no": (
+            f"ended by signal {-record.exit_status}"
+            if record.exit_status < 0
+            else f"exit status {record.exit_status}"
+        ),
+    }
+    return words[record.ended_by_parent]
+
+
+def _place(record: ProcessRecord) -> str:
+    phase = f"in phase {record.last_phase!r}" if record.last_phase else "before its first phase"
+    return f"{phase}, {record.steps_seen} steps or rows seen"

@@ -1,0 +1,189 @@
+"""The plan as the venv gate makes it: a child compiles the step, before a weight is fetched."""
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from m43 import typed_json
+from m43.errors import FailureClass
+from m43.harness.gates import download
+from m43.harness.gates.venv import find_interpreter, venv_folder
+from m43.harness.process.environment import child_environment
+from m43.harness.process.process import Child, Outcome, Sight, run_child
+from m43.harness.run.hub_access import World
+from m43.records.hub_record import AuthRecord
+from m43.records.plan_record import Disk, PlanRecord, PlanRequest, TrainingPlan
+from m43.records.profile import SELF_VENV, Profile
+from m43.records.run_dir import write_record
+from m43.records.run_records import ChildError, VenvRecord
+
+_TAIL_LINES = 8
+# Beside the model: metrics, predictions, logs, documents, and what pytest-html writes meanwhile.
+_EVIDENCE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the plan child said."""
+
+    training: TrainingPlan | None
+    reason: str
+    failure_class: FailureClass | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanChild:
+    """Who is asked for a plan, and how.
+
+    Attributes:
+        interpreter: of the environment that compiles.
+        environment: of the child, whole.
+        deadline_s: after which what was said so far has to do.
+    """
+
+    interpreter: Path
+    environment: Mapping[str, str] = field(repr=False)
+    repository: Path
+    deadline_s: float
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+def measure(
+    world: World,
+    profile: Profile,
+    auth: AuthRecord,
+    venv: VenvRecord,
+    *,
+    run_folder: Path,
+    repository: Path,
+    see: Callable[[Sight], None] = lambda sight: None,
+    config_cache: Path | None = None,
+) -> PlanRecord:
+    """Plan the run: its memory and time by a child, its disk from what the hub said.
+
+    Of the model only config.json is fetched for it, some kilobytes, checked against its pin; into
+    `config_cache` where nothing may be left in the Hugging Face cache.
+
+    Raises:
+        GateStoppedError: when the hub does not give config.json, or another one.
+    """
+    begun = time.monotonic()
+    answer, config = _unable(venv), None
+    if answer is None:
+        place = world if config_cache is None else replace(world, cache_dir=config_cache)
+        config = download.fetch_config(place, profile, auth, see)
+        request = PlanRequest(profile=profile, config_folder=config.path.parent, target="")
+        answer = ask(_own_child(world, profile, repository), request, see)
+    wanted = sum(file.size_bytes for file in download.not_cached(world, profile, auth))
+    cache, run = _disks(world.cache, run_folder, wanted, answer.training)
+    return PlanRecord(
+        reason=answer.reason,
+        failure_class=answer.failure_class,
+        training=answer.training,
+        config=config.found if config is not None else None,
+        config_bytes_moved=config.bytes_moved if config is not None else 0,
+        download_bytes=wanted,
+        cache=cache,
+        run=run,
+        duration_s=time.monotonic() - begun,
+    )
+
+
+def _unable(venv: VenvRecord) -> Answer | None:
+    """Say why an environment cannot plan; None if it can. What is wrong stands in its record."""
+    if venv.probe.import_error or not venv.probe.default_device:
+        reason = "the environment could not compute (venv.json)"
+        return Answer(training=None, reason=reason, failure_class=FailureClass.BROKEN_VENV)
+    return None
+
+
+def _own_child(world: World, profile: Profile, repository: Path) -> PlanChild:
+    own = profile.venv.path == SELF_VENV
+    return PlanChild(
+        interpreter=find_interpreter(venv_folder(profile), own=own),
+        # That of the training: the same allocator, the same flags of the compiler.
+        environment=child_environment(
+            world.environment,
+            repository=repository,
+            platform=profile.contract.platform,
+            system=sys.platform,
+            parent_pid=os.getpid(),
+            secrets=world.secrets,
+        ),
+        repository=repository,
+        deadline_s=profile.deadlines.probe_s,
+        secrets=world.secrets,
+    )
+
+
+def ask(
+    who: PlanChild, request: PlanRequest, see: Callable[[Sight], None] = lambda sight: None
+) -> Answer:
+    """Let a child, which `see` is shown, make a plan; whatever becomes of it is an answer."""
+    with tempfile.TemporaryDirectory(prefix="m43-plan-") as folder:
+        path = Path(folder) / "request.json"
+        write_record(path, request)
+        child = Child(
+            command=(str(who.interpreter), "-m", "m43.training", "plan", str(path)),
+            folder=who.repository,
+            environment=who.environment,
+            log=Path(folder) / "plan.log",
+            deadline_s=who.deadline_s,
+            secrets=who.secrets,
+        )
+        return read_answer(run_child(child, see))
+
+
+def read_answer(outcome: Outcome) -> Answer:
+    """Take the plan, or why there is none, out of what the child printed.
+
+    A plan that was printed stands also when the child was ended while it looked for alternatives.
+    """
+    lines = [line for line in outcome.stdout if line.strip()]
+    for line in reversed(lines):
+        plan, _ = typed_json.parse(TrainingPlan, line, "the plan child's line")
+        if plan is not None:
+            return Answer(training=plan, reason="", failure_class=None)
+    error, _ = typed_json.parse(ChildError, lines[-1] if lines else "", "the plan child's line")
+    if error is not None:
+        reason = " | ".join(error.problems)
+        return Answer(training=None, reason=reason, failure_class=error.failure_class)
+    record = outcome.record
+    tail = " | ".join(line.strip() for line in outcome.stderr[-_TAIL_LINES:] if line.strip())
+    reason = f"the plan child ended with status {record.exit_status} and said: {tail or 'nothing'}"
+    failure_class = FailureClass.BROKEN_VENV
+    if record.ended_by_parent != "no":
+        reason = f"no plan after {record.duration_s:.0f} s"
+        failure_class = FailureClass.TIMED_OUT
+    return Answer(training=None, reason=reason, failure_class=failure_class)
+
+
+def _disks(
+    cache: Path, run: Path, download_bytes: int, plan: TrainingPlan | None
+) -> tuple[Disk, Disk]:
+    """Say what the two places need; on one disk each needs what both need together."""
+    saved = (plan.model_bytes + plan.adapter_bytes if plan is not None else 0) + _EVIDENCE_BYTES
+    cache, run = _existing(cache), _existing(run)
+    shared = cache.stat().st_dev == run.stat().st_dev
+    return (
+        Disk(
+            folder=str(cache),
+            needed_bytes=download_bytes + (saved if shared else 0),
+            free_bytes=shutil.disk_usage(cache).free,
+        ),
+        Disk(
+            folder=str(run),
+            needed_bytes=saved + (download_bytes if shared else 0),
+            free_bytes=shutil.disk_usage(run).free,
+        ),
+    )
+
+
+def _existing(folder: Path) -> Path:
+    """Give the folder, or the nearest one above it that is there."""
+    return next(path for path in (folder, *folder.parents) if path.is_dir())

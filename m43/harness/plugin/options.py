@@ -1,0 +1,177 @@
+"""The options of pytest as m43 reads them, and the plugins that may be loaded with them.
+
+A plugin or a conftest can repeat tests, reorder them, change their outcome or replace a gate. So
+a run is begun with those only that m43 needs or knows to leave tests alone.
+"""
+
+import os
+import sys
+import types
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import _pytest
+import pytest
+
+from m43.harness.plugin.invocation import OWN_PLUGINS, REQUIRED_PLUGINS, Asked, inside
+
+# pytest, its plugins that a run needs, and those that packages m43 depends on bring along.
+_KNOWN = frozenset(
+    {
+        "_pytest", "pytest_html", "pytest_metadata", "pytest_timeout", "_hypothesis_pytestplugin",
+        "anyio", "jaxtyping",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedPlugin:
+    """A plugin: the name that pytest gives it, its module, and the file of that, if any."""
+
+    name: str
+    module: str
+    file: Path | None
+
+    def __str__(self) -> str:
+        # pytest names a conftest by its path, and its module after that.
+        alone = self.name == self.module or self.name.endswith(".py")
+        return self.name if alone else f"{self.name} ({self.module})"
+
+
+def read_plugins(plugins: Iterable[tuple[str, object]]) -> tuple[LoadedPlugin, ...]:
+    """Describe what a plugin manager lists; names that were blocked stand there without one."""
+    return tuple(_describe(name, plugin) for name, plugin in plugins if plugin is not None)
+
+
+def _describe(name: str, plugin: object) -> LoadedPlugin:
+    module = plugin if isinstance(plugin, types.ModuleType) else None
+    owner = module.__name__ if module is not None else type(plugin).__module__
+    file = getattr(module, "__file__", None)
+    return LoadedPlugin(name=name, module=owner, file=Path(file).resolve() if file else None)
+
+
+def strangers(
+    plugins: Iterable[LoadedPlugin], repository: Path, installed: Path
+) -> tuple[LoadedPlugin, ...]:
+    """List the plugins that are none of those a run may have.
+
+    Args:
+        plugins: What is loaded.
+        repository: The folder of m43's checkout, whose two conftest files belong to it.
+        installed: The folder in which pytest itself is installed, and its plugins beside it.
+    """
+    own = {repository / "conftest.py", repository / "acceptance" / "conftest.py"}
+    return tuple(each for each in plugins if not _is_known(each, repository, installed, own))
+
+
+def _is_known(plugin: LoadedPlugin, repository: Path, installed: Path, own: set[Path]) -> bool:
+    if plugin.file in own:
+        return True
+    top = plugin.module.split(".")[0]
+    if top == "m43":
+        return plugin.file is None or plugin.file.is_relative_to(repository / "m43")
+    # A module of the same name that lies elsewhere is another module.
+    return top in _KNOWN and (plugin.file is None or plugin.file.is_relative_to(installed))
+
+
+def shown(plugins: Iterable[LoadedPlugin]) -> tuple[str, ...]:
+    """Name the plugins whose code is not pytest's own, as the opening of a run discloses them."""
+    names = (each.module for each in plugins if each.module.split(".")[0] != "_pytest")
+    return tuple(dict.fromkeys(names))
+
+
+# Options that only look, by the names under which pytest keeps them.
+_PASSIVE = (
+    "collectonly", "showfixtures", "show_fixtures_per_test", "markers", "help", "version",
+    "setupplan", "cacheshow",
+)  # fmt: skip
+
+# Option, the value that means "not given", and how a person types it. An option of a plugin that
+# is not installed is simply not there.
+_SWITCHES: tuple[tuple[str, object, str], ...] = (
+    ("keyword", "", "-k"),
+    ("deselect", None, "--deselect"),
+    ("ignore", None, "--ignore"),
+    ("ignore_glob", None, "--ignore-glob"),
+    ("lf", False, "--lf"),
+    ("failedfirst", False, "--ff"),
+    ("newfirst", False, "--nf"),
+    ("stepwise", False, "--sw"),
+    ("stepwise_skip", False, "--sw-skip"),
+    ("maxfail", 0, "-x or --maxfail (m43 stops at the first gate that fails by itself)"),
+    ("setuponly", False, "--setup-only"),
+    ("usepdb", False, "--pdb"),
+    ("trace", False, "--trace"),
+    ("keepduplicates", False, "--keep-duplicates"),
+    ("runxfail", False, "--runxfail"),
+    ("doctestmodules", False, "--doctest-modules"),
+    ("numprocesses", None, "-n (xdist)"),
+    ("dist", "no", "--dist (xdist)"),
+    ("tx", None, "--tx (xdist)"),
+    ("reruns", None, "--reruns"),
+    ("force_flaky", False, "--force-flaky"),
+    ("count", 1, "--count (repeat)"),
+    ("random_order_bucket", None, "--random-order"),
+    ("session_timeout", None, "--session-timeout"),
+    ("suppress_tests_failed_exit_code", False, "--suppress-tests-failed-exit-code"),
+    # pytest keeps the two --strict options of pytest.ini as if they had been given with -o.
+    ("override_ini", ["strict_markers=true", "strict_config=true"], "-o"),
+    ("noconftest", False, "--noconftest"),
+    ("continue_on_collection_errors", False, "--continue-on-collection-errors"),
+    ("pastebin", None, "--pastebin"),
+)
+
+
+def read(config: pytest.Config, repository: Path) -> Asked:
+    """Read what was asked; nothing is decided here."""
+    manager = config.pluginmanager
+    return Asked(
+        marker=str(config.getoption("markexpr", "") or "").strip(),
+        arguments=tuple(config.args),
+        named=config.args_source is pytest.Config.ArgsSource.ARGS,
+        switches=(*_given(config), *_pages(config, repository)),
+        blocked_plugins=tuple(
+            name for name in (*REQUIRED_PLUGINS, *OWN_PLUGINS) if manager.is_blocked(name)
+        ),
+        missing_plugins=tuple(
+            name
+            for name in REQUIRED_PLUGINS
+            if not manager.hasplugin(name) and not manager.is_blocked(name)
+        ),
+        autoload=not os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"),
+        strange_plugins=strange_plugins(config, repository),
+        passive=any(config.getoption(name, False) for name in _PASSIVE),
+        optimized=sys.flags.optimize > 0,
+        rewritten=config.getoption("assertmode", "rewrite") == "rewrite",
+        inifile=inside(config.inipath, repository) if config.inipath else None,
+        rootdir=inside(config.rootpath, repository),
+        folder=Path(config.invocation_params.dir),
+    )
+
+
+def plugins(config: pytest.Config) -> tuple[LoadedPlugin, ...]:
+    """Describe the plugins that are loaded now, conftest files included."""
+    return read_plugins(config.pluginmanager.list_name_plugin())
+
+
+def strange_plugins(config: pytest.Config, repository: Path) -> tuple[str, ...]:
+    """Name the loaded plugins that have no place in a run."""
+    installed = Path(_pytest.__file__).resolve().parents[1]
+    return tuple(map(str, strangers(plugins(config), repository, installed)))
+
+
+def _given(config: pytest.Config) -> Iterator[str]:
+    for name, default, words in _SWITCHES:
+        value = config.getoption(name, default)
+        # An empty list or text, and a zero for "no limit", are the same as nothing.
+        if value and value != default:
+            yield words
+
+
+def _pages(config: pytest.Config, repository: Path) -> Iterator[str]:
+    """Find a page that pytest-html would write anew after each promise, amid what is watched."""
+    page = config.getoption("htmlpath", None)
+    folder = Path(config.invocation_params.dir)
+    if page and (folder / page).resolve().is_relative_to(repository):
+        yield "--html into the checkout (a run writes its own report.html)"

@@ -1,0 +1,155 @@
+"""The child's environment: made from a list of what is needed, never from what happens to be set.
+
+A variable that is not named here does not reach a child: no token, no proxy, no XLA_FLAGS that
+somebody exported a month ago.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from m43.evidence.journal.secrets import holds_secret
+from m43.records.profile import Transport
+
+_NAMES = frozenset(
+    {
+        "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH",
+        "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE",
+    }
+)  # fmt: skip
+_PREFIXES = ("LC_", "CUDA_", "NVIDIA_")
+
+# Source: FACTS, speed on the CPU: glibc told to keep its memory and to use huge pages; the
+# settings are read when a process starts, so only its parent can make them.
+_ALLOCATOR: Mapping[str, str] = {
+    "MALLOC_MMAP_THRESHOLD_": "68719476736",
+    "MALLOC_TRIM_THRESHOLD_": "68719476736",
+    "MALLOC_TOP_PAD_": "67108864",
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+}
+
+_OFFLINE: Mapping[str, str] = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    # Otherwise a token file in the home folder would be found.
+    "HF_TOKEN_PATH": os.devnull,
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+# What vouches for a hub outside; whether it may be asked, and through which proxy.
+_OF_OUTSIDE = frozenset(
+    {
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    }
+)
+
+XLA_FLAGS_ON_CPU = "--xla_disable_hlo_passes=while-loop-invariant-code-motion"
+"""The CPU backend slices in float32 only. To take one layer out of stacked bfloat16 weights it
+converts them, and this pass moves the conversion of all layers in front of the loop: a second
+copy of the weights, twice as large, in every step and every decoding.
+
+Source: the HLO of jax 0.10.2; a LoRA step of Gemma 1 2B at 1 x 128 tokens needs 7.7 GiB of
+temporaries with the pass and 0.3 GiB without, in less time.
+"""
+
+# Source: FACTS, versions: JAX takes 75 % unless told; to set both of its variables is an error.
+_GPU: Mapping[str, str] = {"JAX_PLATFORMS": "cuda", "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.9"}
+_CPU: Mapping[str, str] = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": XLA_FLAGS_ON_CPU}
+
+
+def child_environment(
+    environment: Mapping[str, str],
+    *,
+    repository: Path,
+    platform: Literal["cpu", "gpu"],
+    system: str,
+    parent_pid: int,
+    secrets: Sequence[str],
+) -> dict[str, str]:
+    """Make the environment of a child process.
+
+    Args:
+        environment: The engineer's variables, from which those on the list are kept.
+        repository: The folder that holds m43; nothing of it is installed in the child's venv.
+        platform: Where JAX shall compute; it is told this one and so cannot fall back.
+        system: The operating system, as `sys.platform` names it.
+        parent_pid: The process whose end the child shall not survive.
+        secrets: Texts that no variable may contain in any form, whatever its name; what is
+            shaped like a hub token none may either.
+    """
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if name in _NAMES or name.startswith(_PREFIXES)
+    }
+    made = {
+        **kept,
+        **_OFFLINE,
+        **(_GPU if platform == "gpu" else _CPU),
+        **(_ALLOCATOR if system == "linux" else {}),
+        "PYTHONPATH": str(repository),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONNOUSERSITE": "1",
+        "M43_PARENT_PID": str(parent_pid),
+    }
+    return {
+        name: value for name, value in made.items() if not holds_secret(os.fsencode(value), secrets)
+    }
+
+
+def hub_environment(
+    environment: Mapping[str, str],
+    *,
+    endpoint: str,
+    token: str,
+    transport: Transport,
+    outside: bool,
+    repository: Path,
+    parent_pid: int,
+) -> dict[str, str]:
+    """Make the environment of the child that talks to the hub.
+
+    Args:
+        environment: The engineer's variables, from which those on the list are kept.
+        endpoint: The one hub that anything in the child may ask by default.
+        token: The one that is sent; no other is found.
+        transport: How files are moved.
+        outside: Whether the hub is elsewhere: what is set for the outside is not for a hub on this
+            machine, neither proxies nor offline mode.
+        repository: The folder that holds m43.
+        parent_pid: By which the child and what it starts are known, apart from other children of
+            the same parent: the checklist has two at once, and ends each with all that is its own.
+    """
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if name in _NAMES or name.startswith("LC_") or (outside and name.upper() in _OF_OUTSIDE)
+    }
+    return {
+        **kept,
+        "HF_TOKEN": token,
+        # A token file in the home folder is not looked for.
+        "HF_TOKEN_PATH": os.devnull,
+        "HF_ENDPOINT": endpoint,
+        # Left on, the client asks for a list of agents by itself, and tells what is installed.
+        # Source: huggingface_hub 2.4, utils/_detect_agent.py, utils/_headers.py.
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_DISABLE_XET": "1" if transport == "http" else "0",
+        # hf_xet repeats by itself, for minutes. Source: hf_xet 1.8.0; with 0 it asked once.
+        "HF_XET_CLIENT_RETRY_MAX_ATTEMPTS": "0",
+        # A store for all caches of a machine, outside the one that was named.
+        "HF_HUB_DISABLE_SHARED_BLOBS": "1",
+        **({} if outside else {"NO_PROXY": "*"}),
+        "PYTHONPATH": str(repository),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONNOUSERSITE": "1",
+        "M43_PARENT_PID": f"{parent_pid}-hub",
+    }

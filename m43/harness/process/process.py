@@ -1,0 +1,282 @@
+"""The child process: started, watched, ended in time, and described by how it ended."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from m43 import typed_json
+from m43.harness.process.log_writer import LogPump
+from m43.harness.process.reaper import MARK, Guardian, end_all
+from m43.records.run_dir import write_atomically
+from m43.records.run_records import Heartbeat, ProcessRecord
+
+
+class LineCounter:
+    """Counts the records that were appended to a file of JSON Lines, by reading each of them."""
+
+    def __init__(self, path: Path, cls: type) -> None:
+        self._path = path
+        self._cls = cls
+        self._position = 0
+        self._rest = b""
+        self.count = 0
+
+    def look(self) -> int:
+        """Read what is new and return the count so far; a line that is no record does not count."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._position)
+                piece = file.read()
+        except FileNotFoundError:
+            return self.count
+        self._position += len(piece)
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        for line in lines:
+            value, _ = typed_json.parse(self._cls, line.decode(errors="replace"), self._path.name)
+            self.count += value is not None
+        return self.count
+
+
+GRACE_S = 5.0
+_TICK_S = 0.1
+_PUMP_PATIENCE_S = 5.0
+_STACKS_PATIENCE_S = 3.0
+# The child's faulthandler listens to it. Source: m43/training/__main__.py.
+STACKS_SIGNAL = signal.SIGUSR1
+_VMSTAT = Path("/proc/vmstat")
+
+EndedBy = Literal["no", "deadline", "silence", "interrupt"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Child:
+    """What is to be run, and for how long.
+
+    Attributes:
+        heartbeat: The file in which the child says where it is; None for a child without one,
+            which then has only its deadline.
+        counted: The file of JSON Lines whose lines are the steps; None counts by the heartbeat.
+        silence_s: How long the heartbeat may stand still.
+        stacks: Where to keep the stacks of its threads when it has to be ended; None asks for none.
+    """
+
+    command: tuple[str, ...]
+    folder: Path
+    environment: Mapping[str, str] = field(repr=False)
+    log: Path
+    deadline_s: float
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    heartbeat: Path | None = None
+    counted: tuple[Path, type] | None = None
+    silence_s: float = float("inf")
+    stacks: Path | None = None
+    grace_s: float = GRACE_S
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """What the parent sees of a child at one moment."""
+
+    beat: Heartbeat | None
+    steps: int
+    elapsed_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a child ended, and the last lines of both of its streams."""
+
+    record: ProcessRecord
+    stdout: tuple[str, ...] = field(repr=False)
+    stderr: tuple[str, ...] = field(repr=False)
+
+
+def run_child(
+    child: Child,
+    see: Callable[[Sight], None],
+    keep: Callable[[ProcessRecord], None] = lambda record: None,
+) -> Outcome:
+    """Run a child to its end, whatever that is; no process of its group outlives the call.
+
+    Args:
+        child: What is to be run.
+        see: Is shown the child about ten times a second.
+        keep: Is given the record in every case, also when this call is interrupted.
+
+    Raises:
+        OSError: when the child cannot be started at all.
+    """
+    oom_before = oom_kills()
+    with child.log.open("wb") as log:
+        process = subprocess.Popen(
+            child.command,
+            cwd=child.folder,
+            env=dict(child.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # A session of its own: Ctrl-C reaches the parent alone, and the group can be ended.
+            start_new_session=True,
+        )
+        guardian = Guardian(process.pid, child.environment.get(MARK, ""))
+        watch = _Watch(child, process, log)
+        try:
+            ended_by = watch.until_end(see)
+        except BaseException:
+            watch.end("interrupt")
+            keep(watch.record("interrupt", oom_before))
+            raise
+        finally:
+            guardian.dismiss()
+        record = watch.record(ended_by, oom_before)
+        keep(record)
+    return Outcome(record=record, stdout=watch.stdout.lines, stderr=watch.stderr.lines)
+
+
+class _Watch:
+    """A running child under its parent's eye."""
+
+    def __init__(self, child: Child, process: subprocess.Popen[bytes], log: BinaryIO) -> None:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self.child = child
+        self.process = process
+        self.begun = self.beat_at = time.monotonic()
+        self.stdout = LogPump(process.stdout, log, child.secrets)
+        self.stderr = LogPump(process.stderr, log, child.secrets)
+        self.beat: Heartbeat | None = None
+        self.counter = LineCounter(*child.counted) if child.counted else None
+        self.usage_bytes = 0
+        self.ended_at = 0.0
+
+    @property
+    def steps(self) -> int:
+        if self.counter is not None:
+            return self.counter.count
+        return self.beat.done if self.beat is not None else 0
+
+    def until_end(self, see: Callable[[Sight], None]) -> EndedBy:
+        while not self._has_ended():
+            self._look()
+            elapsed = time.monotonic() - self.begun
+            see(Sight(beat=self.beat, steps=self.steps, elapsed_s=elapsed))
+            if elapsed > self.child.deadline_s:
+                self.end("deadline")
+                return "deadline"
+            if time.monotonic() - self.beat_at > self.child.silence_s:
+                self.end("silence")
+                return "silence"
+            time.sleep(_TICK_S)
+        self.end("no")
+        see(Sight(beat=self.beat, steps=self.steps, elapsed_s=self.ended_at - self.begun))
+        return "no"
+
+    def end(self, by: EndedBy) -> None:
+        """End the whole group: politely first if the child still runs, then for certain."""
+        if by != "no":
+            self._keep_stacks()
+            self._signal(signal.SIGTERM)
+            patience = time.monotonic() + self.child.grace_s
+            while not self._has_ended() and time.monotonic() < patience:
+                time.sleep(_TICK_S / 2)
+        # Also after a good end: what the child left running would go on using the device. The
+        # child is not reaped before this, so its number cannot yet belong to another group.
+        end_all(self.process.pid, self.child.environment.get(MARK, ""))
+        self._reap()
+        for pump in (self.stdout, self.stderr):
+            pump.close(_PUMP_PATIENCE_S)
+        self._look()
+
+    def _keep_stacks(self) -> None:
+        """Have the child write where each of its threads stands, and keep that.
+
+        Only a child that has given a sign of life: from then on it listens to this signal.
+        """
+        if self.child.stacks is None or self.beat is None or self._has_ended():
+            return
+        before = self.child.log.stat().st_size
+        os.kill(self.process.pid, STACKS_SIGNAL)
+        patience, seen = time.monotonic() + _STACKS_PATIENCE_S, before
+        while time.monotonic() < patience:
+            time.sleep(_TICK_S)
+            last, seen = seen, self.child.log.stat().st_size
+            if seen == last > before:
+                break
+        with self.child.log.open("rb") as log:
+            log.seek(before)
+            # Out of the log, so that what it says has been redacted like the rest.
+            if text := log.read():
+                write_atomically(self.child.stacks, text)
+
+    def record(self, ended_by: EndedBy, oom_before: int) -> ProcessRecord:
+        assert self.process.returncode is not None
+        return ProcessRecord(
+            command=self.child.command,
+            exit_status=self.process.returncode,
+            duration_s=self.ended_at - self.begun,
+            peak_bytes=self.usage_bytes,
+            ended_by_parent=ended_by,
+            oom_kills=oom_kills() - oom_before,
+            last_phase=self.beat.phase if self.beat is not None else "",
+            steps_seen=self.steps,
+            variables=tuple(sorted(self.child.environment)),
+        )
+
+    def _has_ended(self) -> bool:
+        if self.process.returncode is not None:
+            return True
+        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self.process.pid, options) is not None
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self.process.pid, number)
+        except (ProcessLookupError, PermissionError):
+            # Nothing of the group is left; macOS says so of zombies with the second error.
+            return
+
+    def _reap(self) -> None:
+        if self.process.returncode is not None:
+            return
+        _, status, usage = os.wait4(self.process.pid, 0)
+        self.ended_at = time.monotonic()
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        # Source: getrusage(2): kilobytes on Linux, bytes on macOS.
+        self.usage_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+    def _look(self) -> None:
+        if self.counter is not None:
+            before = self.counter.count
+            if self.counter.look() != before:
+                self.beat_at = time.monotonic()
+        if self.child.heartbeat is None:
+            return
+        beat = read_beat(self.child.heartbeat)
+        if beat is not None and (self.beat is None or beat.beat != self.beat.beat):
+            self.beat, self.beat_at = beat, time.monotonic()
+
+
+def read_beat(path: Path) -> Heartbeat | None:
+    """Read a heartbeat; None when there is none, or none that can be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    beat, _ = typed_json.parse(Heartbeat, text, path.name)
+    return beat
+
+
+def oom_kills(vmstat: Path = _VMSTAT) -> int:
+    """Read how often the kernel has killed for want of memory; 0 where it does not say."""
+    try:
+        lines = vmstat.read_text().splitlines()
+    except OSError:
+        return 0
+    counts = (line.split() for line in lines)
+    return next((int(count) for name, count in counts if name == "oom_kill"), 0)

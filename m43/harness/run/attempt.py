@@ -1,0 +1,323 @@
+"""The attempt: one run from its first line to its last, gate by gate, with its journal."""
+
+import json
+import os
+import shutil
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from m43 import typed_json
+from m43.errors import FailureClass, M43Error, Problem
+from m43.evidence.contract import contract
+from m43.evidence.contract.contract import Promise
+from m43.evidence.contract.verdict import Verdict
+from m43.evidence.documents import write
+from m43.evidence.journal import ledger, manifest, secrets
+from m43.evidence.journal.digests import gate_digest
+from m43.evidence.journal.journal import Journal, stamp
+from m43.evidence.run.loaded_run import read_dossier
+from m43.evidence.verify import code
+from m43.files import Hold, file_sha256, one_at_a_time
+from m43.harness.process.signals import Interruption
+from m43.harness.run import closing, recovery
+from m43.harness.run.closing import Packages, Tree
+from m43.harness.run.hub_access import World
+from m43.harness.run.local_checks import require_ground
+from m43.harness.run.opening import Plan, git_commit, opening_record, require_whole_ledger
+from m43.harness.run.recovery import Recovered, vitals
+from m43.harness.run.traces import own_traces
+from m43.records.gates import CLOSING, GATES
+from m43.records.run_dir import (
+    RunDir,
+    is_disk_full,
+    is_not_writable,
+    remove_unfinished,
+    write_atomically,
+    write_record,
+)
+from m43.text import visible
+
+T = TypeVar("T")
+
+STAGES: tuple[str, ...] = (*GATES, CLOSING)
+_LONGEST_DETAIL = 4000
+_MOST_PROBLEMS = 20
+# The documents and the report of a run; given away when the disk is full, so that it can say so.
+_RESERVE_BYTES = 4 << 20
+
+
+class StoppedError(Exception):
+    """A gate that did not finish, in the words that the terminal and the report show."""
+
+
+@dataclass(kw_only=True)
+class Attempt:
+    """A run that has begun."""
+
+    plan: Plan
+    run: RunDir
+    journal: Journal
+    hold: Hold
+    tree_before: Tree
+    recovered: Recovered = field(default_factory=Recovered)
+    interruption: Interruption = field(default_factory=Interruption)
+    world: World | None = None
+    packages_before: Packages | None = None
+    site_packages: tuple[str, ...] = ()
+    stage: str = ""
+    stopped: FailureClass | None = None
+    closed: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    not_run: list[str] = field(default_factory=list)
+    interrupted: str = ""
+    # Why the journal can no longer be written; from then on nothing more is, and no line is left
+    # out between two others.
+    unwritable: str = ""
+    verdict: Verdict | None = None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What may appear in nothing that is written."""
+        return self.world.secrets if self.world is not None else ()
+
+    def promise(self, name: str) -> Promise:
+        """Look a promise of the contract up."""
+        return next(promise for promise in self.plan.contract.promises if promise.name == name)
+
+    # --- gates ---------------------------------------------------------------------------------
+
+    def pass_gate(self, stage: str, measure: Callable[[], None], read: Callable[[RunDir], T]) -> T:
+        """Do a gate: let it measure, read what it wrote back from disk, seal that, close it.
+
+        Raises: StoppedError, when the gate could not finish; the journal then says why.
+        """
+        self.stage = stage
+        try:
+            self.journal.append("gate_opened", gate=stage)
+            # Now, too: a power cut in the middle of a gate leaves a document that names the gate.
+            write.write_opening_analysis(self.run)
+            measure()
+            facts = read(self.run)
+            self.journal.append("gate_closed", gate=stage, detail=gate_digest(self.run, stage))
+            write.write_opening_analysis(self.run)
+        except M43Error as error:
+            raise StoppedError(self.stop(error.failure_class, error.problems)) from None
+        except Exception as error:  # noqa: BLE001 (whatever it is, the run must say so and end)
+            failure_class, problem = self._unforeseen(error)
+            raise StoppedError(self.stop(failure_class, (problem,))) from None
+        self.closed.append(stage)
+        return facts
+
+    def stop(self, failure_class: FailureClass, problems: Sequence[Problem]) -> str:
+        """Write down that the open gate stopped, and give the text that people are shown."""
+        self.stopped = failure_class
+        if failure_class is FailureClass.DISK_FULL:
+            self.run.reserve.unlink(missing_ok=True)
+        # Cut before it is JSON: a cut JSON is none.
+        tables = [
+            {name: self._clean(text) for name, text in typed_json.to_plain(problem).items()}
+            for problem in problems[:_MOST_PROBLEMS]
+        ]
+        detail = json.dumps(tables, ensure_ascii=False)
+        self._write(
+            lambda: self.journal.append(
+                "gate_stopped", gate=self.stage, failure_class=failure_class, detail=detail
+            )
+        )
+        self._write(lambda: write.write_opening_analysis(self.run))
+        lines = [f"gate {self.stage} stopped: {failure_class}"]
+        for problem in problems:
+            lines += [
+                f"  found     {problem.found}",
+                f"  expected  {problem.expected}",
+                f"  where     {problem.where}",
+                f"  to do     {problem.action}",
+            ]
+        return self._clean("\n".join(lines))
+
+    def _unforeseen(self, error: Exception) -> tuple[FailureClass, Problem]:
+        if is_disk_full(error):
+            failure_class, action = FailureClass.DISK_FULL, "free space; then a new run"
+        elif is_not_writable(error):
+            failure_class = FailureClass.NOT_WRITABLE
+            action = "make the run folder's file system writable; then a new run"
+        else:
+            failure_class, action = FailureClass.HARNESS_ERROR, "report this as an error of m43"
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        problem = Problem(
+            found=self._clean(f"{type(error).__name__}: {error}"),
+            expected="a gate that measures and ends",
+            where=f"{frame.name} ({frame.filename.rsplit('/', 1)[-1]}:{frame.lineno})",
+            action=action,
+        )
+        return failure_class, problem
+
+    # --- promises ------------------------------------------------------------------------------
+
+    def blocked(self, name: str) -> str:
+        """Say why a promise cannot be judged any more; empty when it can."""
+        stage = self.promise(name).gate
+        if self.interrupted:
+            return f"the run was interrupted ({self.interrupted})"
+        if self.stopped is not None and (self.broken or self.kept):
+            behind = STAGES.index(stage) >= STAGES.index(self.stage)
+            # The gate's first promise carries the reason; it is judged before anything is blocked.
+            if behind and any(self.promise(other).gate == self.stage for other in self.broken):
+                return f"gate {self.stage} stopped: {self.stopped}"
+        for other in self.broken:
+            if STAGES.index(stage) > STAGES.index(self.promise(other).gate):
+                return f"gate {self.promise(other).gate} did not keep its promises"
+        return ""
+
+    def judge(self, name: str, broken: str | None) -> None:
+        """Write down whether a promise was kept; `broken` is the text of its assertion."""
+        gate = self.promise(name).gate
+        if broken is None:
+            self.kept.append(name)
+            self._write(lambda: self.journal.append("promise_kept", gate=gate, name=name))
+        else:
+            self.broken.append(name)
+            detail = self._clean(broken)
+            self._write(
+                lambda: self.journal.append("promise_broken", gate=gate, name=name, detail=detail)
+            )
+
+    def pass_over(self, name: str, reason: str) -> None:
+        """Write down that a promise was not judged, and why."""
+        self.not_run.append(name)
+        gate = self.promise(name).gate
+        self._write(
+            lambda: self.journal.append("promise_not_run", gate=gate, name=name, detail=reason)
+        )
+
+    def interrupt(self, cause: str, failure_class: FailureClass = FailureClass.INTERRUPTED) -> None:
+        """Write down that something outside the gates ended the run."""
+        self.interrupted = cause
+        detail = self._clean(cause)
+        self._write(
+            lambda: self.journal.append(
+                "interrupted", gate=self.stage, failure_class=failure_class, detail=detail
+            )
+        )
+
+    def _write(self, write: Callable[[], object]) -> None:
+        """Write, and on a disk that takes nothing more go on without: the run ends in any case.
+
+        A gate that has not stopped yet is stopped then: a full disk is never passed over.
+        """
+        if self.unwritable:
+            return
+        try:
+            write()
+        except OSError as error:
+            failure_class, problem = self._unforeseen(error)
+            if not (is_disk_full(error) and self.run.reserve.exists()):
+                self.unwritable = f"{failure_class}: {problem.found}"
+                self.interrupted = self.interrupted or str(failure_class)
+                return
+            self.run.reserve.unlink(missing_ok=True)
+            self._write(write)
+            if self.stopped is None and not self.interrupted:
+                self.interrupt(problem.found, failure_class)
+
+    # --- the end -------------------------------------------------------------------------------
+
+    def finish(self, measure_closing: Callable[[], None]) -> Verdict:
+        """Close the run: what is left is measured, sealed, judged and written up.
+
+        Raises: OSError, when the disk takes nothing more; a later command then closes the run.
+        """
+        if self.unwritable:
+            raise OSError(self.unwritable)
+        # No child lives any more: what it left by half has no meaning, and must not be sealed.
+        remove_unfinished(self.run)
+        judged = {*self.kept, *self.broken, *self.not_run}
+        for promise in self.plan.contract.promises:
+            if promise.name not in judged:
+                reason = self.blocked(promise.name) or "the run ended before it"
+                self.pass_over(promise.name, reason)
+        if CLOSING not in self.closed and self.stage != CLOSING:
+            measure_closing()
+        leaks = secrets.search(self.run.path, self.secrets)
+        if leaks:
+            self.journal.append(
+                "interrupted",
+                failure_class=FailureClass.HARNESS_ERROR,
+                detail="a token was found in " + ", ".join(path.name for path in leaks),
+            )
+        digest = manifest.seal(self.run)
+        self.journal.append("sealed", detail=digest)
+        self.verdict = write.write_documents(self.run)
+        words = read_dossier(self.run).verdict_words(self.verdict.accepted)
+        self.journal.append("closed", detail=words)
+        self.hold.release()
+        return self.verdict
+
+    def _clean(self, text: str) -> str:
+        return visible(secrets.redact(text, self.secrets))[:_LONGEST_DETAIL]
+
+
+class RunInProgressError(M43Error):
+    """Another run of this folder whose process lives."""
+
+
+def begin(plan: Plan) -> Attempt:
+    """Begin a run: its folder, its locked profile, its opening, and the dead-man's document.
+
+    Runs that were cut off are closed first, so that this one finds a quiet tree.
+
+    Raises:
+        RunExistsError, RunInProgressError, BrokenChainError, ShortenedLedgerError, GroundError:
+            nothing is written for this run then.
+        OSError: when there is no room for it; what was made of it is removed.
+    """
+    # A folder that is there is refused below, with what it holds.
+    if not plan.folder.exists():
+        require_ground(plan.profile, plan.profile_path, plan.repository, os.environ)
+    with one_at_a_time(plan.ledger):
+        recovered = recovery.close_cut_off(plan.folder.parent)
+        if recovered.running:
+            raise RunInProgressError(
+                found=f"a run that is going on ({', '.join(recovered.running)})",
+                expected="none: two at once share the device, and each changes the other's tree",
+                where=str(plan.folder.parent),
+                action="let it end, or end it; then begin",
+            )
+        require_whole_ledger(plan.folder.parent)
+        traces = own_traces(os.environ, plan.repository, plan.profile)
+        left_out = [trace.within(plan.repository) for trace in traces]
+        before = closing.measure_tree(plan.repository, plan.folder, left_out)
+        run, hold = RunDir(plan.folder), _first_traces(plan)
+    journal = Journal.open(run.journal)
+    write_record(run.vitals, vitals())
+    write_record(run.profile, plan.profile)
+    contract.keep(run, plan.repository / "acceptance" / "test_production.py")
+    write_atomically(run.code, code.listing(plan.repository).encode())
+    code_sha256 = file_sha256(run.code)
+    unsearched = World(environment=os.environ, endpoint="", cache_dir=None).unsearched
+    opening = opening_record(plan, before, code_sha256, git_commit, unsearched)
+    write_record(run.opening, opening)
+    journal.append("opened")
+    write.write_opening_analysis(run)
+    return Attempt(
+        plan=plan, run=run, journal=journal, hold=hold, tree_before=before, recovered=recovered
+    )
+
+
+def _first_traces(plan: Plan) -> Hold:
+    """Make the run folder with its journal, and enter the attempt into the ledger."""
+    run, kind = RunDir.create(plan.folder), plan.profile.kind
+    try:
+        # First: from here on the folder is known as a run, and as one that is going on.
+        Journal.create(run.journal)
+        hold = Hold.take(run.journal)
+        run.reserve.write_bytes(bytes(_RESERVE_BYTES))
+        started = stamp(plan.started)
+        ledger.append(plan.ledger, run=run.path.name, kind=kind, started_utc=started)
+    except OSError:
+        shutil.rmtree(run.path)
+        raise
+    return hold

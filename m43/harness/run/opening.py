@@ -1,0 +1,225 @@
+"""The opening: what is true before the first gate, the earlier runs and their ledger included."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+
+from m43.errors import M43Error, Problem, ProblemsError
+from m43.evidence.contract.contract import ContractText
+from m43.evidence.journal import ledger
+from m43.evidence.journal.journal import stamp
+from m43.evidence.run import loaded_run
+from m43.evidence.verify.ledger import missing_lines
+from m43.files import file_sha256
+from m43.harness.run.closing import Tree
+from m43.records import profile_check
+from m43.records.profile import TIME_IN_NAME, Profile, RunTable
+from m43.records.run_dir import RunDir
+from m43.records.run_records import OpeningRecord
+
+
+class ShortenedLedgerError(ProblemsError):
+    """A ledger that no longer tells of an attempt which a run of the same folder disclosed."""
+
+
+def require_whole_ledger(runs: Path) -> None:
+    """Refuse a ledger from which a line was taken that a run of the folder remembers.
+
+    Raises: ShortenedLedgerError, BrokenChainError, CutChainError.
+    """
+    kept = ledger.read(runs / "attempts.jsonl")
+    problems: list[Problem] = []
+    for run in _runs(runs):
+        try:
+            opening = loaded_run.read_opening(run)
+        except M43Error:
+            # A run that was cut off before its opening discloses nothing.
+            continue
+        problems += missing_lines(opening, kept)
+    if problems:
+        raise ShortenedLedgerError(tuple(dict.fromkeys(problems)))
+
+
+def unlisted(runs: Path) -> tuple[str, ...]:
+    """Name the run folders of which the ledger has no line: of another machine, or taken out.
+
+    Raises: BrokenChainError, CutChainError.
+    """
+    known = {attempt.run for attempt in ledger.read(runs / "attempts.jsonl")}
+    return tuple(run.path.name for run in _runs(runs) if run.path.name not in known)
+
+
+def _runs(runs: Path) -> Iterator[RunDir]:
+    for path in sorted(runs.glob("*/opening.json")):
+        yield RunDir(path.parent)
+
+
+_GIT_PATIENCE_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A run that has been asked for and not been begun: where, by what, against what."""
+
+    repository: Path
+    profile_path: Path
+    profile: Profile  # with the run's name resolved
+    contract: ContractText = field(repr=False)
+    command: tuple[str, ...] = field(repr=False)
+    started: datetime
+    plugins: tuple[str, ...] = field(default=(), repr=False)  # of pytest, beside its own
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return runs_folder(self.repository) / self.profile.run.name
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger of attempts."""
+        return runs_folder(self.repository) / "attempts.jsonl"
+
+
+def runs_folder(repository: Path) -> Path:
+    """Say where the runs lie."""
+    return repository / "submission_runs"
+
+
+def contract_path(repository: Path) -> Path:
+    """Say where the contract lies."""
+    return repository / "acceptance" / "test_production.py"
+
+
+def named(profile: Profile, name: str, now: datetime) -> Profile:
+    """Give the profile with the run's name resolved: the one asked for, or its own."""
+    text = (name or profile.run.name).replace(TIME_IN_NAME, now.strftime("%Y%m%dT%H%M%SZ"))
+    return replace(profile, run=RunTable(name=text))
+
+
+def opening_record(
+    plan: Plan,
+    tree: Tree,
+    code_sha256: str,
+    commit: Callable[[Path], str],
+    unsearched: tuple[str, ...] = (),
+) -> OpeningRecord:
+    """Write down what is true now; the attempt already stands in the ledger."""
+    profile, repository = plan.profile, plan.repository
+    attempts = ledger.read(plan.ledger)
+    mine = [attempt for attempt in attempts if attempt.run == profile.run.name]
+    return OpeningRecord(
+        run=profile.run.name,
+        kind=profile.kind,
+        started_utc=stamp(plan.started),
+        m43_version=version(),
+        commit=commit(repository),
+        profile=shown(plan.profile_path, repository),
+        profile_sha256=profile_check.digest(plan.profile_path),
+        profile_differences=profile_differences(plan.profile_path, profile.kind, repository),
+        contract_sha256=plan.contract.text_sha256,
+        promises=plan.contract.names,
+        train_rows_sha256=_rows_sha256(profile.data.train),
+        eval_rows_sha256=_rows_sha256(profile.data.evaluation),
+        code_sha256=code_sha256,
+        plugins=plan.plugins,
+        tree_sha256=tree.sha256,
+        tree_files=len(tree.files),
+        attempts_of_this_run=len(mine),
+        earlier_attempts=tuple(attempt.earlier for attempt in attempts[:-1]),
+        unlisted_runs=unlisted(plan.ledger.parent),
+        command=plan.command,
+        left_out=tree.left_out,
+        unsearched=unsearched,
+    )
+
+
+def profile_differences(path: Path, kind: str, repository: Path) -> tuple[str, ...]:
+    """List where a profile leaves the locked decisions: the bundled profile of its kind."""
+    bundled = repository / "acceptance" / f"{kind}.toml"
+    mine, theirs = (_relative(profile_check.load(each), repository) for each in (path, bundled))
+    return profile_check.differences(mine, theirs)
+
+
+def _relative(profile: Profile, repository: Path) -> Profile:
+    """Write paths inside the repository as the same words wherever the repository lies."""
+    data, venv = profile.data, profile.venv
+    return replace(
+        profile,
+        data=replace(
+            data,
+            train=Path(shown(data.train, repository)),
+            evaluation=Path(shown(data.evaluation, repository)),
+        ),
+        venv=replace(venv, path=shown(Path(venv.path), repository)),
+    )
+
+
+def shown(path: Path, repository: Path) -> str:
+    """Give a path as a report shows it: from the repository on, if it lies there."""
+    # Not resolved: .venv-gpu may be a link that leads elsewhere, and is known by its name.
+    absolute = path if path.is_absolute() else Path.cwd() / path
+    return str(absolute.relative_to(repository) if absolute.is_relative_to(repository) else path)
+
+
+def _rows_sha256(path: Path) -> str:
+    # A file that is missing is a fact; the gate that needs it says so in its own words.
+    return file_sha256(path) if path.is_file() else "absent"
+
+
+def version() -> str:
+    """Give m43's version as it is installed."""
+    try:
+        return metadata.version("m43")
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def git_commit(repository: Path) -> str:
+    """Name the commit that is checked out, with "+changes" when files differ from it."""
+    head = _git(repository, "rev-parse", "--show-toplevel", "HEAD")
+    if head is None or len(head) < 2 or Path(head[0]) != repository:
+        return "none"
+    # Runs are no part of what is run, and this one's own folder is there already.
+    status = _git(repository, "status", "--porcelain", "--", ".", ":(exclude)submission_runs")
+    return head[1] + ("+changes" if status or status is None else "")
+
+
+def git_files(repository: Path, path: str) -> tuple[str, ...]:
+    """List what git knows at a path; nothing outside a checkout."""
+    return tuple(_git(repository, "ls-files", "--", path) or ())
+
+
+def _git(repository: Path, *words: str) -> list[str] | None:
+    # Without optional locks: a run writes nothing into .git either.
+    # A configuration may name programs that git then runs: none of the repository's, and of the
+    # environment's variables only what git needs to be found and to trust the folder.
+    quiet = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
+    # Whose code runs here already is trusted by git too, also where another user checked it out.
+    trust = ("-c", f"safe.directory={repository}")
+    command = ["git", "--no-optional-locks", *quiet, *trust, "-C", str(repository), *words]
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    try:
+        answer = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_GIT_PATIENCE_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env=kept | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"},
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.splitlines() if answer.returncode == 0 else None
+
+
+def own_command() -> tuple[str, ...]:
+    """Give the command line of this process, without the interpreter's own path in it."""
+    program, *words = sys.argv
+    return (Path(program).name if Path(program).name != "__main__.py" else "pytest", *words)

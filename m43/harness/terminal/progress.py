@@ -1,0 +1,177 @@
+"""The progress of a gate at this moment, as one line for a person, with the trend of the loss."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Literal
+
+from m43.harness.process.process import Sight
+from m43.records.gates import CLOSING
+from m43.records.run_records import Heartbeat
+
+Word = Literal["", "falling", "level", "rising"]
+
+# Enough to see through the noise of a batch, few enough to be about now.
+_KEPT = 40
+_FEWEST = 8
+# Of the loss: a smaller change is noise to the eye of a person who reads a number.
+_LEVEL = 0.02
+
+
+class Trend:
+    """Remembers the last losses and compares their newer half with the older one.
+
+    Example:
+        >>> trend = Trend()
+        >>> for step in range(1, 9):
+        ...     trend.see(step, 3.0 / step)
+        >>> trend.word
+        'falling'
+    """
+
+    def __init__(self) -> None:
+        self._losses: deque[float] = deque(maxlen=_KEPT)
+        self._step = 0
+
+    def see(self, step: int, loss_nats: float) -> None:
+        """Take the loss of a step; a step that was seen before says nothing new."""
+        if step > self._step:
+            self._step = step
+            self._losses.append(loss_nats)
+
+    @property
+    def word(self) -> Word:
+        """Where the loss is going; empty while too few steps tell."""
+        losses = list(self._losses)
+        if len(losses) < _FEWEST:
+            return ""
+        half = len(losses) // 2
+        before, after = sum(losses[:half]) / half, sum(losses[-half:]) / half
+        if abs(after - before) <= _LEVEL * abs(before):
+            return "level"
+        return "falling" if after < before else "rising"
+
+
+_MIB = 2**20
+_UNITS = {"train-300": "step", "eval": "row"}
+_SPEEDS_KEPT = 10
+_LEAST_GB = 0.05
+# Until the first sign of work, and for the gates that give none.
+_FIRST_WORDS = {
+    "auth": "asking the hub, four times at most",
+    "venv": "a child looks at the packages, the device and its numbers",
+    "train-300": "preparing",
+    "eval": "preparing",
+    CLOSING: "looking at the environment and the working tree again",
+}
+
+
+class Progress:
+    """What is known of the gate that is under way; whoever shows it asks for the line."""
+
+    def __init__(self, gate: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.gate = gate
+        self._clock = clock
+        self._begun = clock()
+        self._words = _FIRST_WORDS[gate]
+        self._phase = ""
+        self._phase_begun: tuple[float, int] = (0.0, 0)
+        self._counting = False
+        self._trend = Trend()
+        self._speeds: deque[float] = deque(maxlen=_SPEEDS_KEPT)
+        self._beat = 0
+
+    @property
+    def elapsed_s(self) -> float:
+        """How long the gate has been under way."""
+        return self._clock() - self._begun
+
+    @property
+    def line(self) -> str:
+        """Where the gate is."""
+        return self._words
+
+    def child(self, sight: Sight) -> None:
+        """Take what the parent sees of a child."""
+        beat = sight.beat
+        if beat is None:
+            self._words = f"starting, {clock_text(sight.elapsed_s)}"
+            return
+        done = max(beat.done, sight.steps) if beat.total else beat.done
+        done = min(done, beat.total) if beat.total else done
+        if beat.phase != self._phase:
+            self._phase, self._phase_begun = beat.phase, (sight.elapsed_s, done)
+            self._counting = False
+        # A later phase keeps the counts of an earlier one, all of them done.
+        self._counting = self._counting or done < beat.total
+        if beat.beat != self._beat and beat.tokens_per_s:
+            self._speeds.append(beat.tokens_per_s)
+        self._beat = beat.beat
+        if self._counting:
+            self._words = ", ".join(self._counted(beat, done, sight.elapsed_s))
+        else:
+            since = sight.elapsed_s - self._phase_begun[0]
+            self._words = f"{beat.phase}, {clock_text(since)}{_memory(beat)}"
+
+    def download(self, sight: Sight) -> None:
+        """Take what the parent sees of a download; its counts are bytes."""
+        beat = sight.beat
+        if beat is None or not beat.total:
+            self._words = f"asking for the model's files, {clock_text(sight.elapsed_s)}"
+            return
+        done, total = beat.done / _MIB, beat.total / _MIB
+        self._words = (
+            f"{beat.phase}: {done:,.0f} of {total:,.0f} MiB, {clock_text(sight.elapsed_s)}"
+        )
+
+    def _counted(self, beat: Heartbeat, done: int, elapsed_s: float) -> list[str]:
+        unit = _UNITS.get(self.gate, "part")
+        # "train: step 3 of 300" says one thing twice.
+        phase = "" if unit == "step" else f"{beat.phase}: "
+        parts = [f"{phase}{unit} {done} of {beat.total}"]
+        if beat.loss_nats:
+            self._trend.see(done, beat.loss_nats)
+            parts.append(f"loss {beat.loss_nats:.3f} {self._trend.word}".rstrip())
+        if beat.tokens_per_s and self._speeds:
+            parts.append(f"{sum(self._speeds) / len(self._speeds):.0f} tokens/s")
+        left = self._left_s(elapsed_s, done, beat.total)
+        if left is not None:
+            parts.append(f"{clock_text(left)} left")
+        parts[-1] += _memory(beat)
+        return parts
+
+    def _left_s(self, elapsed_s: float, done: int, total: int) -> float | None:
+        begun_s, begun_at = self._phase_begun
+        if done <= begun_at or elapsed_s <= begun_s:
+            return None
+        return (total - done) * (elapsed_s - begun_s) / (done - begun_at)
+
+
+def _memory(beat: Heartbeat) -> str:
+    """Tell the memory in use, of the device where it counts; what is not measured is not shown."""
+    host, device = beat.host_bytes / 1e9, beat.device_bytes / 1e9
+    words = f", {host:.1f} GB memory" if host >= _LEAST_GB else ""
+    return f"{words}, {device:.1f} GB on the device" if device >= _LEAST_GB else words
+
+
+def clock_text(seconds: float) -> str:
+    """Write a duration as people read a clock.
+
+    Example:
+        >>> clock_text(83)
+        '1:23'
+    """
+    whole = round(seconds)
+    hours, rest = divmod(whole, 3600)
+    minutes, left = divmod(rest, 60)
+    return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
+
+
+def duration_text(seconds: float) -> str:
+    """Write how long something took.
+
+    Example:
+        >>> [duration_text(seconds) for seconds in (0.31, 83.2)]
+        ['0.3 s', '1:23']
+    """
+    return f"{seconds:.1f} s" if seconds < 59.95 else clock_text(seconds)

@@ -1,0 +1,209 @@
+"""The words of a run on the terminal: the first, what stands behind a promise, and the last."""
+
+import re
+from collections.abc import Iterator
+
+from m43.evidence.contract.contract import Promise
+from m43.evidence.contract.measurement import measure
+from m43.evidence.contract.other_contract import other_contract_words
+from m43.evidence.diagnosis.catalogue import next_actions
+from m43.evidence.diagnosis.diagnosis import diagnose_dossier
+from m43.evidence.documents.failure import gate_checks
+from m43.evidence.run import loaded_run
+from m43.evidence.run.loaded_run import Dossier, read_dossier
+from m43.evidence.run.run_end import find_stop
+from m43.harness.run.attempt import Attempt
+from m43.harness.run.items import item_of
+from m43.harness.run.next_command import verify_command
+from m43.harness.run.opening import shown
+from m43.harness.run.recovery import Recovered
+from m43.harness.terminal.checklist_page import item_lines
+from m43.harness.terminal.line import EMPTY, Line
+from m43.records.gates import GATES
+from m43.records.run_dir import RunDir
+from m43.text import ascii_text
+
+_INDENT = 12
+
+
+def first_words(attempt: Attempt) -> tuple[Line, ...]:
+    """Write the lines before the first gate."""
+    return tuple(_first_lines(attempt))
+
+
+def _first_lines(attempt: Attempt) -> Iterator[Line]:
+    plan = attempt.plan
+    opening = loaded_run.read_opening(attempt.run)
+    yield EMPTY
+    yield Line(tone="title", head=f"m43 {plan.profile.kind} {attempt.run.path.name}")
+    if plan.profile.kind == "rehearsal":
+        text = "the same contract and the same code on a small model; it can never be production"
+        yield _first_line("rehearsal", text)
+    count = len(plan.contract.promises)
+    yield _first_line(
+        "promises",
+        f"{count}, in {len(GATES)} gates and a closing check; each needs the one before it",
+    )
+    yield _first_line("attempt", _attempts(len(opening.earlier_attempts)))
+    profile = shown(plan.profile_path, plan.repository)
+    changed = len(opening.profile_differences)
+    text = f"{profile}, in {changed} values not the locked decisions" if changed else profile
+    yield _first_line("profile", text)
+    if other := other_contract_words(opening.profile_differences):
+        yield _first_line("contract", other)
+    yield _first_line("folder", shown(attempt.run.path, plan.repository))
+
+
+def _attempts(earlier: int) -> str:
+    before = f"; {earlier} earlier in the ledger" if earlier else ""
+    return f"the only one under this name, nothing is retried or repaired{before}"
+
+
+def _first_line(word: str, text: str) -> Line:
+    head = f"  {word:<{_INDENT - 2}}"
+    return Line(tone="quiet", head=head, rest=ascii_text(text), indent=_INDENT)
+
+
+_EXPLAINED_INDENT = 13
+_LONGEST = 400
+# As `Attempt.stop` writes them.
+_PART = re.compile(r"\s+(found|expected|where|to do)\s+(.*)")
+
+
+class Explanations:
+    """Words for a person who asks why.
+
+    Args:
+        run: The run folder.
+        details: Whether everything is shown (-v), or only what is needed to act.
+    """
+
+    def __init__(self, run: RunDir, *, details: bool) -> None:
+        self._run = run
+        self._details = details
+        self._read: Dossier | None = None
+
+    def of_promise(self, promise: Promise, broken: str) -> tuple[Line, ...]:
+        """Show what a promise compared: always where it is broken, otherwise on demand.
+
+        Args:
+            promise: The promise.
+            broken: What pytest says of it; empty when it was kept.
+        """
+        if not broken and not self._details:
+            return ()
+        judged = measure(promise, self._dossier().records)
+        if judged.holds is None:
+            # The gate stopped before it had measured anything; pytest was told why.
+            return tuple(_told(text) for text in broken.splitlines())
+        asked = [_explained_line("asked", text) for text in judged.expected] if broken else []
+        found = [
+            _explained_line("found", f"{side.expression} = {side.value} ({side.file})")
+            for side in judged.measurements
+        ]
+        return (*asked, *found)
+
+    def of_measured_gate(self, gate: str) -> tuple[Line, ...]:
+        """List each check of a gate that has measured, on demand."""
+        self._read = None
+        if not self._details:
+            return ()
+        checks = gate_checks(self._dossier(), gate)
+        return tuple(line for check in checks for line in item_lines(item_of(check)))
+
+    def of_broken_gate(self, gate: str) -> tuple[Line, ...]:
+        """List what a person can do about a gate; with details it was listed before."""
+        if self._details:
+            return ()
+        checks = gate_checks(self._dossier(), gate)
+        failing = [item_of(check) for check in checks if check.checked and not check.holds]
+        if not failing:
+            return ()
+        head = Line(tone="quiet", head="  What has to be settled:")
+        return (head, *(line for item in failing for line in item_lines(item)))
+
+    def _dossier(self) -> Dossier:
+        if self._read is None:
+            self._read = read_dossier(self._run)
+        return self._read
+
+
+def _told(text: str) -> Line:
+    """Write a line of a stopped gate's words: one of four parts with its name, or free text."""
+    part = _PART.match(text)
+    return _explained_line(part[1], part[2]) if part else _explained_line("why", text)
+
+
+def _explained_line(word: str, text: str) -> Line:
+    head = f"{'':{_EXPLAINED_INDENT - 2}}{word:<10}"
+    return Line(tone="quiet", head=head, rest=ascii_text(text)[:_LONGEST], indent=len(head))
+
+
+def last_words(attempt: Attempt, trouble: str) -> tuple[Line, ...]:
+    """Write the lines that a person reads when everything is over.
+
+    Args:
+        attempt: The run, closed as far as it could be.
+        trouble: Why it could not be closed; empty when it was.
+    """
+    return tuple(_last_lines(attempt, trouble))
+
+
+def _last_lines(attempt: Attempt, trouble: str) -> Iterator[Line]:
+    run, verdict, plan = attempt.run, attempt.verdict, attempt.plan
+    accepted = verdict is not None and verdict.accepted
+    kind = plan.profile.kind
+    dossier = read_dossier(run)
+    yield EMPTY
+    for text in _of_others(attempt.recovered):
+        yield Line(tone="quiet", head=ascii_text(text))
+    head = f"m43 {kind} {run.path.name}: {dossier.verdict_words(accepted)}"
+    yield Line(tone="ok" if accepted else "bad", head=head)
+    if dossier.other_contract:
+        yield _last_line("contract", dossier.other_contract)
+    yield from _why(dossier, accepted)
+    if trouble:
+        yield _last_line("trouble", f"the run could not be closed: {trouble}")
+    if dossier.opening and (changed := dossier.opening.profile_differences):
+        yield _last_line(
+            "profile",
+            f"differs from the locked decisions in {len(changed)} values, listed in the documents",
+        )
+    if dossier.noted:
+        count = len(dossier.noted.warnings) + len(dossier.noted.stderr) + dossier.noted.left_out
+        what = f"{count} warnings" if count > 1 else "1 warning"
+        yield _last_line("noted", f"{what}, judged by nobody, listed in the documents")
+    document = run.summary if run.summary.exists() else run.failure_analysis
+    yield _last_line("read", shown(document, plan.repository), whole=True)
+    yield _last_line("report", shown(run.report, plan.repository), whole=True)
+    yield _last_line("check", verify_command(run.path, plan.repository), whole=True)
+
+
+def _why(dossier: Dossier, accepted: bool) -> Iterator[Line]:
+    if accepted:
+        promises = len(dossier.contract.promises) if dossier.contract else 0
+        yield _last_line("why", f"every promise of the contract was kept, {promises} of {promises}")
+        return
+    found = diagnose_dossier(dossier)
+    yield _last_line("why", f"{found.place}: {found.failure_class}. {found.sentence}")
+    actions = next_actions(dossier, find_stop(dossier.entries), found.failure_class)
+    # Some speak of what stands above or below them in the document, which is named next.
+    here = [text for text in actions if not {"above", "below"} & set(re.findall(r"\w+", text))]
+    for number, action in enumerate(here):
+        yield _last_line("" if number else "to do", action)
+
+
+def _of_others(recovered: Recovered) -> list[str]:
+    lines = [
+        f"m43 closed the earlier run {name}, which had been cut off" for name in recovered.closed
+    ]
+    lines += [
+        f"m43 could not close the earlier run {name}: its journal was changed"
+        for name in recovered.unclosable
+    ]
+    return lines
+
+
+def _last_line(word: str, text: str, *, whole: bool = False) -> Line:
+    head = f"  {word:<{_INDENT - 2}}"
+    return Line(tone="quiet", head=head, rest=ascii_text(text), indent=_INDENT, whole=whole)

@@ -1,0 +1,244 @@
+"""The profile's file: read from TOML, completed, and checked as a whole, key by key."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from m43.errors import FailureClass, Problem, ProblemsError
+from m43.gemma_families import ARCHITECTURES
+from m43.records.profile import (
+    DEFAULT_ENDPOINT,
+    LOOPBACK_ENDPOINT,
+    SELF_VENV,
+    Contract,
+    DataTable,
+    LoraTable,
+    Profile,
+    TrainingTable,
+    VenvTable,
+)
+from m43.text import clipped, is_address, is_folder_name, is_path, is_repository, is_weight_file
+from m43.typed_json import read_table, read_toml, to_plain
+
+# Far above what is done, far below what would be allocated or waited for in vain.
+_MOST_POSITIONS, _MOST_RANK, _MOST_SEED = 2**24, 2**13, 2**31 - 1
+_MOST_AMOUNT, _WEEK_S = 1e30, 7 * 86400.0
+_HEX = frozenset("0123456789abcdef")
+
+
+def problems_of(profile: Profile, source: str) -> list[Problem]:
+    """Name every value of a profile that breaks a rule, with the key it stands under.
+
+    Args:
+        profile: As it was read.
+        source: Where it was read from.
+    """
+    problems = []
+    for key, found, holds, expected in _rules(profile):
+        if not holds:
+            problems.append(
+                Problem(
+                    found=repr(found),
+                    expected=expected,
+                    where=f"{source}, {key}",
+                    action="correct the value",
+                )
+            )
+    return problems
+
+
+_Rule = tuple[str, object, bool, str]
+"""The key, what was found under it, whether that holds, and what was expected."""
+
+
+def _rules(profile: Profile) -> Iterator[_Rule]:
+    yield from _contract_rules(profile.contract)
+    yield from _model_rules(profile.contract, profile.hub.files)
+    yield from _name_rules(profile)
+    yield from _size_rules(profile)
+    yield from _training_rules(profile.training, profile.contract.optimizer_steps)
+    yield from _lora_rules(profile.training.method, profile.lora)
+
+
+def _contract_rules(contract: Contract) -> Iterator[_Rule]:
+    steps, revision, epochs = contract.optimizer_steps, contract.revision, contract.epochs_at_most
+    hexadecimal = len(revision) == 40 and set(revision) <= _HEX
+    # Source: DESIGN, locked decisions (the contract admits 200 to 500 steps, one epoch).
+    yield "contract.optimizer_steps", steps, 200 <= steps <= 500, "200 to 500"
+    yield "contract.epochs_at_most", epochs, 0 < epochs <= 1, "above 0, and 1 at most"
+    yield "contract.revision", revision, hexadecimal, "a commit of 40 lower-case hex digits"
+    yield "contract.repo", contract.repo, is_repository(contract.repo), "owner/name"
+
+
+def _model_rules(contract: Contract, files: tuple[str, ...]) -> Iterator[_Rule]:
+    """Ask what the model is, and of every file of weights how large it is: none is left open."""
+    families, architecture = tuple(ARCHITECTURES.values()), contract.architecture
+    expected = f"one of {', '.join(families)}, as config.json says"
+    yield "contract.architecture", architecture, architecture in families, expected
+    yield "contract.parameters", contract.parameters, contract.parameters > 0, "a number above 0"
+    for name in filter(is_weight_file, files):
+        if name not in contract.file_bytes:
+            expected = f"the size in bytes of {clipped(name, 80)}, a file of hub.files"
+            yield "contract.file_bytes", "nothing", False, expected
+    for name, size in contract.file_bytes.items():
+        key = f"contract.file_bytes.{clipped(name, 80)}"
+        weights = name in files and is_weight_file(name)
+        yield key, name, weights, "the name of a safetensors file of hub.files"
+        yield key, size, size > 0, "a size above 0"
+    for name, digest in contract.file_sha256.items():
+        key = f"contract.file_sha256.{clipped(name, 80)}"
+        hexadecimal = len(digest) == 64 and set(digest) <= _HEX
+        yield key, name, name in files, "the name of a file of hub.files"
+        yield key, digest, hexadecimal, "a SHA-256 of 64 lower-case hex digits"
+
+
+def _name_rules(profile: Profile) -> Iterator[_Rule]:
+    name, files, template = profile.run.name, profile.hub.files, profile.template
+    endpoint, ends = profile.hub.endpoint, (DEFAULT_ENDPOINT, LOOPBACK_ENDPOINT)
+    address = endpoint in ends or is_address(endpoint)
+    paths = {
+        "contract.device_kind": profile.contract.device_kind,
+        "venv.path": profile.venv.path,
+        "data.train": str(profile.data.train),
+        "data.evaluation": str(profile.data.evaluation),
+    }
+    yield "run.name", name, is_folder_name(name), "a plain folder name"
+    expected = '"default", "loopback" or an http address without user and query'
+    yield "hub.endpoint", endpoint, address, expected
+    yield "hub.files", files, _weights_named(files), "config.json, tokenizer.json and safetensors"
+    for key, text in paths.items():
+        yield key, text, is_path(text), "a name of printable characters, no longer than a path"
+    prompt, completion = template.prompt, template.completion
+    yield "template.prompt", prompt, "{prompt}" in prompt, "text with {prompt}"
+    answered = "{final_answer}" in completion
+    yield "template.completion", completion, answered, "text with {final_answer}"
+
+
+def _size_rules(profile: Profile) -> Iterator[_Rule]:
+    training, evaluation = profile.training, profile.evaluation
+    counts = {
+        "training.batch_rows": training.batch_rows,
+        "training.sequence_tokens": training.sequence_tokens,
+        "training.accumulate": training.accumulate,
+        "divergence.first_steps": profile.divergence.first_steps,
+        "divergence.last_steps": profile.divergence.last_steps,
+        "evaluation.batch_rows": evaluation.batch_rows,
+        "evaluation.prompt_tokens": evaluation.prompt_tokens,
+        "evaluation.max_new_tokens": evaluation.max_new_tokens,
+        "contract.eval_rows": profile.contract.eval_rows,
+    }
+    amounts = {
+        "training.learning_rate": training.learning_rate,
+        "training.clip_norm": training.clip_norm,
+        "contract.train_minutes_at_most": profile.contract.train_minutes_at_most,
+    }
+    trained = training.batch_rows * training.sequence_tokens
+    decoded = evaluation.batch_rows * (evaluation.prompt_tokens + evaluation.max_new_tokens)
+    positions = f"at most {_MOST_POSITIONS:,} tokens in one batch"
+    for key, count in counts.items():
+        yield key, count, count > 0, "a number above 0"
+    for key, amount in amounts.items():
+        yield key, amount, 0 < amount <= _MOST_AMOUNT, f"a number above 0, {_MOST_AMOUNT} at most"
+    for key, seconds in to_plain(profile.deadlines).items():
+        yield f"deadlines.{key}", seconds, 0 < seconds <= _WEEK_S, "above 0 s, and a week at most"
+    yield "training.batch_rows", trained, trained <= _MOST_POSITIONS, positions
+    yield "evaluation.batch_rows", decoded, decoded <= _MOST_POSITIONS, positions
+
+
+def _training_rules(training: TrainingTable, steps: int) -> Iterator[_Rule]:
+    parts, warmup, seed = training.accumulate, training.warmup_steps, training.seed
+    ratio, decay = training.end_learning_rate_ratio, training.weight_decay
+    # A part of no rows is refused as a number, not as a divisor.
+    divides = parts < 1 or training.batch_rows % parts == 0
+    yield "training.accumulate", parts, divides, f"a divisor of {training.batch_rows} rows"
+    yield "training.warmup_steps", warmup, 0 <= warmup < steps, "0 or more, below the steps"
+    yield "training.end_learning_rate_ratio", ratio, 0 <= ratio <= 1, "0 to 1"
+    yield "training.weight_decay", decay, 0 <= decay <= _MOST_AMOUNT, "0 or more"
+    yield "training.seed", seed, 0 <= seed <= _MOST_SEED, f"0 to {_MOST_SEED}"
+
+
+def _lora_rules(method: str, lora: LoraTable | None) -> Iterator[_Rule]:
+    asked = method == "lora"
+    expected = "a table" if asked else 'no table, unless training.method is "lora"'
+    yield "lora", lora, asked == (lora is not None), expected
+    if lora is not None:
+        rank, alpha, targets = lora.rank, lora.alpha, lora.targets
+        once = 0 < len(targets) == len(set(targets))
+        yield "lora.rank", rank, 0 < rank <= _MOST_RANK, f"above 0, and {_MOST_RANK} at most"
+        yield "lora.alpha", alpha, 0 < alpha <= _MOST_AMOUNT, f"above 0, {_MOST_AMOUNT} at most"
+        yield "lora.targets", targets, once, "at least one projection, and none twice"
+
+
+def _weights_named(files: tuple[str, ...]) -> bool:
+    plain = all(is_folder_name(name) for name in files) and len(set(files)) == len(files)
+    weights = any(map(is_weight_file, files))
+    return plain and weights and {"config.json", "tokenizer.json"} <= set(files)
+
+
+class ProfileError(ProblemsError):
+    """A profile that cannot be used, with everything that is wrong with it."""
+
+    failure_class = FailureClass.PROFILE_INVALID
+
+
+def load(path: Path) -> Profile:
+    """Read a profile, make its paths absolute and check it as a whole.
+
+    Raises: ProfileError, with all problems at once.
+    """
+    data, problems = read_toml(path)
+    if problems:
+        raise ProfileError(problems)
+    profile, problems = read_table(Profile, data, str(path))
+    if profile is None:
+        raise ProfileError(problems)
+    problems = tuple(problems_of(profile, str(path)))
+    if problems:
+        raise ProfileError(problems)
+    return _absolute(profile, Path(os.path.realpath(path)).parent)
+
+
+def digest(path: Path) -> str:
+    """Give the SHA-256 of a profile's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def differences(profile: Profile, other: Profile) -> tuple[str, ...]:
+    """List the keys in which two profiles differ, as `table.key: this instead of that`."""
+    mine, theirs = settings(profile), settings(other)
+    # A table that only one of them has is named key by key.
+    return tuple(
+        f"{key}: {mine.get(key)!r} instead of {theirs.get(key)!r}"
+        for key in dict.fromkeys((*mine, *theirs))
+        if mine.get(key) != theirs.get(key)
+    )
+
+
+def settings(profile: Profile) -> dict[str, object]:
+    """Give every value of a profile under its key, as `table.key`."""
+    return _flat(to_plain(profile))
+
+
+def _flat(table: dict[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _absolute(profile: Profile, folder: Path) -> Profile:
+    # Not Path.resolve, which raises where links lead in a circle.
+    data = DataTable(
+        train=Path(os.path.realpath(folder / profile.data.train)),
+        evaluation=Path(os.path.realpath(folder / profile.data.evaluation)),
+    )
+    if profile.venv.path == SELF_VENV:
+        return replace(profile, data=data)
+    # Not resolved: a virtual environment may itself be a link, and a person knows it by its name.
+    venv = VenvTable(path=os.path.normpath(folder / profile.venv.path))
+    return replace(profile, data=data, venv=venv)

@@ -1,0 +1,271 @@
+"""The records: what each gate measured, as it stands on disk. Measurements only, no verdicts."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from m43.errors import FailureClass, ProblemsError
+
+
+class MalformedRecordError(ProblemsError):
+    """A record that is missing, unreadable or not of its type."""
+
+    failure_class = FailureClass.HARNESS_ERROR
+
+
+# --- before the first gate ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlierAttempt:
+    """One line of the ledger: an attempt that came before this one."""
+
+    run: str
+    kind: str
+    started_utc: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpeningRecord:
+    """What was true before the first gate. `opening.json`."""
+
+    run: str
+    kind: Literal["production", "rehearsal"]
+    started_utc: str
+    m43_version: str
+    commit: str  # "none" outside a git checkout
+    profile: str
+    profile_sha256: str
+    # How the profile differs from the bundled one of its kind; empty means the locked decisions.
+    profile_differences: tuple[str, ...]
+    contract_sha256: str
+    promises: tuple[str, ...] = field(repr=False)
+    train_rows_sha256: str
+    eval_rows_sha256: str
+    code_sha256: str  # of code.sha256, which names every file that judges the run
+    plugins: tuple[str, ...]  # of pytest, beside its own
+    tree_sha256: str
+    tree_files: int
+    attempts_of_this_run: int  # lines of the ledger under this run's name, this one included
+    earlier_attempts: tuple[EarlierAttempt, ...] = field(repr=False)
+    unlisted_runs: tuple[str, ...]  # run folders of which the ledger has no line
+    command: tuple[str, ...] = field(repr=False)
+    # Paths of the working tree that the run itself writes by configuration, and that are therefore
+    # not watched: a cache, the file that its output goes into.
+    left_out: tuple[str, ...] = ()
+    # Secrets by name that are also words: hidden in addresses, and not searched for in files.
+    unsearched: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vitals:
+    """The machine and the process that made the run. `vitals.json`, before the first gate."""
+
+    boot_id: str  # of the machine's start; "not told" where the system does not say
+    pid: int
+    oom_kills: int  # the kernel's counter of kills for want of memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecoveryRecord:
+    """What a later m43 command found when it closed a run that was cut off. `recovery.json`."""
+
+    closed_utc: str
+    vitals: Vitals  # of the command that closed it
+    journal_bytes_removed: int  # of a last line that was never finished
+    removed: tuple[str, ...]  # unfinished files, which had no name of their own yet
+
+
+# --- venv --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Package:
+    """An installed distribution."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requirement:
+    """A requirement of m43's training and what the environment holds; "absent" if nothing."""
+
+    requirement: str
+    installed: str
+    satisfied: bool  # by packaging's SpecifierSet over the installed version
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """An accelerator (or CPU) as JAX sees it."""
+
+    platform: str
+    kind: str
+    memory_bytes: int  # for a CPU: the host's memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeRecord:
+    """What the probe child printed about the interpreter that ran it."""
+
+    executable: str
+    prefix: str
+    python_version: str
+    system: str  # platform.system(): "Linux", "Windows", ...
+    release: str
+    packages: tuple[Package, ...] = field(repr=False)
+    site_packages: tuple[str, ...]  # the folders in which the packages lie
+    import_error: str  # empty, or why JAX could not be imported or started
+    devices: tuple[Device, ...]
+    default_device: str  # "platform:kind" that a computation really ran on; empty if none ran
+    # The canary: relative errors against float64, of a product of bfloat16 matrices
+    # with float32 result, and of a float32 softmax. -1 if it did not run.
+    product_relative_error: float
+    softmax_relative_error: float
+    driver_version: str  # "none" without an NVIDIA driver
+    host_memory_bytes: int
+    disk_free_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class VenvRecord:
+    """The environment that trains. `venv.json`."""
+
+    path: str
+    interpreter: str
+    probe: ProbeRecord
+    requirements: tuple[Requirement, ...] = field(repr=False)
+    packages_sha256: str
+    duration_s: float
+
+    @property
+    def device(self) -> str:
+        """Where a computation really ran, as platform:kind."""
+        return self.probe.default_device
+
+    @property
+    def unsatisfied(self) -> tuple[str, ...]:
+        """The requirements that the environment does not meet, with what it holds."""
+        return tuple(
+            f"{item.requirement} (installed: {item.installed})"
+            for item in self.requirements
+            if not item.satisfied
+        )
+
+
+# --- train-300 ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepMetrics:
+    """One optimizer step. A line of `training_metrics.jsonl`."""
+
+    step: int  # from 1
+    loss_nats: float  # mean over the supervised tokens of the step
+    learning_rate: float
+    gradient_norm: float  # before clipping
+    padded_tokens: int  # positions computed
+    real_tokens: int  # positions that are not padding
+    supervised_tokens: int
+    duration_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A named stretch of time in a child."""
+
+    name: str
+    duration_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRecord:
+    """What the training child did. `train.json`, written by the child at its end."""
+
+    backend: Literal["jax"]
+    device: str  # platform:kind that holds the trained parameters
+    jax_version: str
+    flax_version: str
+    repo_config_sha256: str  # of the config.json that was read
+    base_weights_sha256: str
+    weights_dtypes: tuple[str, ...]  # that the base stores its tensors in; each is saved in its own
+    model_sha256: str  # of the weights as saved
+    reloaded_sha256: str  # of the weights read back from the saved folder and digested again
+    method: Literal["full", "lora"]
+    architecture: str  # of the saved model, as config.json names it
+    parameters: int  # of the saved model, counted over its tensors
+    trained_parameters: int  # all of the model's, or the adapters' beside it
+    parameters_moved: int  # how many of the saved model's differ from the base, bit for bit
+    optimizer_steps: int  # the counter in the optimizer's own state
+    train_rows_sha256: str
+    rows_in_file: int
+    rows_used: int
+    epochs: float  # rows_used / rows_in_file
+    phases: tuple[Phase, ...] = field(repr=False)
+    peak_host_bytes: int
+    peak_device_bytes: int  # 0 where the backend does not count
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessRecord:
+    """How a child ended, as its parent saw it. `train.process.json`, also for download and eval."""
+
+    command: tuple[str, ...] = field(repr=False)
+    exit_status: int  # negative: the signal that ended it
+    duration_s: float
+    peak_bytes: int  # ru_maxrss of the child
+    ended_by_parent: Literal["no", "deadline", "silence", "interrupt"]
+    oom_kills: int  # rise of the kernel's counter while the child ran
+    last_phase: str
+    steps_seen: int  # optimizer steps, rows, or bytes of a file, that the parent watched go by
+    variables: tuple[str, ...] = field(repr=False)  # names in the child's environment
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChildError:
+    """Why a child stopped by itself. `train.error.json`, `eval.error.json`."""
+
+    failure_class: FailureClass
+    problems: tuple[str, ...]
+    step: int  # 0: before the first step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heartbeat:
+    """Where a child is now. `train.heartbeat.json`, also for download and eval; replaced."""
+
+    phase: str
+    done: int
+    total: int
+    loss_nats: float  # 0 before the first step
+    tokens_per_s: float
+    beat: int  # rises by one each time, so that silence can be told from a stopped clock
+    host_bytes: int = 0  # resident at this beat; 0 where the system does not say
+    device_bytes: int = 0  # in use on the device at this beat; 0 where the backend does not count
+
+
+# --- after the last gate -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClosingRecord:
+    """What is true after the last gate that ran. `closing.json`."""
+
+    packages_sha256: str
+    tree_sha256: str
+    tree_files: int
+    changed_paths: tuple[str, ...]  # of the working tree outside the run folder
+    changed_packages: tuple[str, ...]
+    model_sha256: str
+    foreign_code: tuple[str, ...]  # of the harness's process: plugins and functions not m43's own
+    documents: tuple[str, ...]  # closing documents that lie in the run folder at that moment
+    left_out: tuple[str, ...] = ()  # paths that were not watched, as opening.json names them
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotedRecord:
+    """What came up during a run and is judged by nobody. `noted.json`, where there is any."""
+
+    warnings: tuple[str, ...]  # category, message and place of each, once
+    stderr: tuple[str, ...]  # lines that were written to standard error, redacted
+    left_out: int  # how many more there were of both

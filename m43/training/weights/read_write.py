@@ -1,0 +1,272 @@
+"""A model's weights as a Hugging Face folder of safetensors: read, written, read again."""
+
+import functools
+import hashlib
+import json
+import math
+import shutil
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from m43.core.config import GemmaConfig
+from m43.core.gemma import Gemma, abstract_gemma
+from m43.core.linear import Projection
+from m43.files import ModelFolderError, whole_folder
+from m43.training.device import give_back_memory
+from m43.training.weights.folder import (
+    EMBEDDING,
+    HEAD,
+    INDEX,
+    StoredWeights,
+    TensorPlace,
+    open_weight_folder,
+    tensor_places,
+)
+from m43.training.weights.safetensors_file import (
+    DTYPES,
+    FLOAT32,
+    LENGTH_BYTES,
+    SafetensorsFile,
+    aligned_empty,
+    common_dtype,
+    make_header,
+    read_into,
+)
+
+COMPANIONS = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+)
+"""What makes a folder of weights a model that others can load; copied where it is there."""
+
+Leaf = tuple[Any, ...]
+"""The path of a parameter in the model."""
+
+
+def read_weights(
+    folder: Path,
+    config: GemmaConfig,
+    dtype: jnp.dtype | type | None,
+    *,
+    compute_dtype: jnp.dtype | type = jnp.bfloat16,
+    remat: bool = True,
+    donated: bool = False,
+) -> Gemma:
+    """Read a single or sharded safetensors folder straight into the stacked parameters.
+
+    One parameter is in host memory at a time: it is filled tensor by tensor and handed over.
+    A `lm_head.weight` is accepted if its bits equal the embedding's, as they must when tied.
+
+    Args:
+        folder: of the model.
+        config: of the model.
+        dtype: that the weights are converted to; None for the narrowest that holds every tensor
+            of a parameter exactly, which is that of its files where they have only one.
+        compute_dtype: as in `Gemma`.
+        remat: as in `Gemma`.
+        donated: whether a step will be given the arrays' memory. What JAX has only borrowed from
+            NumPy it copies before it gives it away, and keeps both: then each is copied here, one
+            at a time.
+
+    Raises:
+        WeightsError: with every file and tensor that is missing, unexpected, misshapen,
+            cut off or of an unknown dtype.
+    """
+    places = tuple(tensor_places(config))
+    stored = open_weight_folder(folder, places)
+    by_leaf: dict[Leaf, list[TensorPlace]] = defaultdict(list)
+    for place in places:
+        by_leaf[place.leaf].append(place)
+    model = abstract_gemma(config, dtype or FLOAT32, compute_dtype=compute_dtype, remat=remat)
+    graphdef, state = nnx.split(model)
+
+    def read(leaf: Leaf, shape: tuple[int, ...]) -> jax.Array:
+        here = by_leaf[leaf]
+        exact = common_dtype(stored.tensors[place.name][1].dtype for place in here)
+        kept = exact if dtype is None else np.dtype(dtype)
+        return _read_leaf(stored, here, shape, kept, owned=donated)
+
+    filled = [
+        (path, variable.replace(read(path, variable.shape)))
+        for path, variable in nnx.to_flat_state(state)
+    ]
+    return nnx.merge(graphdef, nnx.from_flat_state(filled))
+
+
+def _read_leaf(
+    stored: StoredWeights,
+    places: list[TensorPlace],
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    *,
+    owned: bool,
+) -> jax.Array:
+    buffer = aligned_empty(shape, dtype)
+    for place in places:
+        file, tensor = stored.tensors[place.name]
+        read_into(buffer if place.layer is None else buffer[place.layer], file, tensor)
+    if not owned:
+        return jax.device_put(buffer)
+    # To `device_put` it makes no difference on a CPU what `may_alias` says.
+    copied = jax.block_until_ready(jnp.array(buffer, copy=True))
+    del buffer
+    give_back_memory()
+    return copied
+
+
+def write_weights(
+    model: Gemma, folder: Path, *, source: Path, dtype: jnp.dtype | type | None = None
+) -> None:
+    """Write a model as the folder it was read from is written: same files, names and order.
+
+    Untouched weights in the dtypes they came in give the same bytes. The tokenizer files and
+    config.json are copied; only the dtype in config.json changes, and only if it does. The
+    folder is written under another name and renamed when it is whole and on the disk.
+
+    Args:
+        model: as it is to be stored.
+        folder: that is not there yet.
+        source: the folder that the model was read from.
+        dtype: of every tensor; None stores each as the source does.
+
+    Raises:
+        ModelFolderError: if the folder is there already, or the dtype is not one to store.
+        WeightsError: if the source is not a folder of this model.
+    """
+    codes = {numpy_dtype: name for name, numpy_dtype in DTYPES.items()}
+    code = None if dtype is None else codes.get(np.dtype(dtype))
+    if code is None and dtype is not None:
+        raise ModelFolderError(
+            found=f"dtype {np.dtype(dtype)}",
+            expected=" or ".join(DTYPES),
+            where=str(folder),
+            action="name another dtype",
+        )
+    stored = open_weight_folder(source, tuple(tensor_places(model.config)))
+    places = {place.name: place for place in tensor_places(model.config)}
+    places[HEAD] = places[EMBEDDING]
+    with whole_folder(folder) as partial:
+        for file in stored.files:
+            with (partial / file.path.name).open("wb") as out:
+                _write_file(out, file, code, model, places)
+        _write_companions(source, partial, stored, code)
+
+
+def _write_file(
+    out: BinaryIO,
+    file: SafetensorsFile,
+    code: str | None,
+    model: Gemma,
+    places: dict[str, TensorPlace],
+) -> None:
+    changed = code is not None and any(tensor.dtype != code for tensor in file.tensors)
+    # The source's own header where it still holds: other writers pad and order differently.
+    header = make_header(file.tensors, str(code), file.metadata) if changed else file.header
+    out.write(len(header).to_bytes(LENGTH_BYTES, "little") + header)
+    for tensor in file.tensors:
+        values = tensor_of(model, places[tensor.name])
+        # As bytes: NumPy gives bfloat16 no buffer of its own.
+        # What float16 cannot hold becomes infinite there, which who reads it back will name.
+        with np.errstate(over="ignore"):
+            values = values.astype(DTYPES[code or tensor.dtype], copy=False)
+        values = np.ascontiguousarray(values)
+        out.write(values.reshape(-1).view(np.uint8).data)
+
+
+def tensor_of(model: Gemma, place: TensorPlace) -> np.ndarray:
+    """Take one tensor of the files out of a model; an adapter is merged into its projection."""
+    holder = functools.reduce(getattr, place.leaf[:-1], model)
+    if isinstance(holder, Projection) and place.layer is not None:
+        return np.asarray(holder.merged(place.layer))
+    leaf = getattr(holder, place.leaf[-1])[...]
+    return np.asarray(leaf if place.layer is None else leaf[place.layer])
+
+
+def _write_companions(source: Path, partial: Path, stored: StoredWeights, code: str | None) -> None:
+    for name in COMPANIONS:
+        if (source / name).exists():
+            shutil.copyfile(source / name, partial / name)
+    if (source / INDEX).exists():
+        shutil.copyfile(source / INDEX, partial / INDEX)
+    tensors = [tensor for file in stored.files for tensor in file.tensors]
+    if code is None or all(tensor.dtype == code for tensor in tensors):
+        return
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    keys = [key for key in ("dtype", "torch_dtype") if key in config] or ["torch_dtype"]
+    config.update(dict.fromkeys(keys, DTYPES[code].name))
+    _write_json(partial / "config.json", config)
+    if (source / INDEX).exists():
+        index = json.loads((source / INDEX).read_text(encoding="utf-8"))
+        size_bytes = sum(math.prod(tensor.shape) for tensor in tensors) * DTYPES[code].itemsize
+        index["metadata"] = index.get("metadata", {}) | {"total_size": size_bytes}
+        _write_json(partial / INDEX, index)
+
+
+def _write_json(path: Path, table: dict[str, object]) -> None:
+    path.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+
+
+def weights_digest(folder: Path) -> str:
+    """Identify the weights of a folder by one SHA-256, in hexadecimal.
+
+    It is the digest of the text that `sha256sum` prints for the safetensors files of the folder
+    in the order of their names, so that anybody can check it without m43:
+
+        cd FOLDER && LC_ALL=C sha256sum *.safetensors | sha256sum
+
+    Raises:
+        ModelFolderError: if there is no safetensors file to digest.
+    """
+    paths = sorted(folder.glob("*.safetensors"), key=lambda path: path.name)
+    if not paths:
+        raise ModelFolderError(
+            found="no *.safetensors file",
+            expected="at least one",
+            where=str(folder),
+            action="name the folder that holds the model",
+        )
+    lines = []
+    for path in paths:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        lines.append(f"{digest}  {path.name}\n")
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def reloaded_digest(folder: Path, config: GemmaConfig, dtype: np.dtype | None = None) -> str:
+    """Read a folder into a model and digest the model's arrays in the layout of the files.
+
+    Args:
+        folder: of the model.
+        config: of the model.
+        dtype: of the arrays; None for those that hold every tensor exactly.
+
+    Equal to `weights_digest` of the folder exactly when every tensor arrived bit for bit in its
+    place; reading the same bytes of a file twice would prove nothing about that.
+    """
+    model = read_weights(folder, config, dtype)
+    places = tuple(tensor_places(config))
+    place_of = {place.name: place for place in places}
+    place_of[HEAD] = place_of[EMBEDDING]
+    lines = []
+    for file in open_weight_folder(folder, places).files:
+        digest = hashlib.sha256(len(file.header).to_bytes(LENGTH_BYTES, "little") + file.header)
+        for tensor in file.tensors:
+            values = tensor_of(model, place_of[tensor.name])
+            stored = np.ascontiguousarray(values.astype(DTYPES[tensor.dtype], copy=False))
+            digest.update(stored.reshape(-1).view(np.uint8).data)
+        lines.append(f"{digest.hexdigest()}  {file.path.name}\n")
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -1,0 +1,185 @@
+"""Every check of auth and venv is listed, those that hold and those that do not."""
+
+from dataclasses import replace
+
+import pytest
+
+from m43.errors import FailureClass as F
+from m43.evidence.contract.check import failing
+from m43.evidence.contract.checks import auth_checks, response_class, venv_checks
+from m43.records.hub_record import HubStep
+from m43.records.run_records import Device, Package, Requirement
+from tests.unit.evidence.good_records import (
+    CONTRACT,
+    FILES,
+    auth_record,
+    hub_response,
+    probe_record,
+    profile_of,
+    venv_record,
+)
+
+PROFILE = profile_of()
+GPU = replace(
+    PROFILE,
+    contract=replace(PROFILE.contract, platform="gpu", device_kind="NVIDIA GeForce RTX 5090"),
+)
+CUDA13 = (
+    Package(name="jax", version="0.10.2"),
+    Package(name="jax_cuda13_plugin", version="0.10.2"),
+)
+CARD = Device(platform="gpu", kind="NVIDIA GeForce RTX 5090", memory_bytes=32 * 10**9)
+
+
+def on_card(**changes: object) -> object:
+    """Give the venv record of a machine with the promised card."""
+    values = {
+        "packages": CUDA13,
+        "devices": (CARD,),
+        "default_device": "gpu:NVIDIA GeForce RTX 5090",
+        "driver_version": "580.65.06",
+    }
+    return venv_record(probe_record(**{**values, **changes}))
+
+
+def test_a_good_gate_has_checks_and_all_hold() -> None:
+    """Nothing fails, and not because nothing was looked at."""
+    auth, venv = auth_checks(auth_record(PROFILE), PROFILE), venv_checks(venv_record(), PROFILE)
+
+    assert len(auth) == 10
+    assert len(venv) == 7
+    assert failing((*auth, *venv)) == ()
+    assert failing(venv_checks(on_card(), GPU)) == ()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("step", "status", "error", "expected"),
+    [
+        ("whoami", 200, "", None),
+        ("whoami", 401, "HfHubHTTPError: 401", F.TOKEN_REFUSED),
+        ("whoami", 403, "HfHubHTTPError: 403", F.TOKEN_REFUSED),
+        ("auth_check", 403, "GatedRepoError: 403", F.LICENCE_NOT_ACCEPTED),
+        ("auth_check", 401, "GatedRepoError: 401", F.LICENCE_NOT_ACCEPTED),
+        ("auth_check", 403, "HfHubHTTPError: 403", F.TOKEN_WITHOUT_GATED_ACCESS),
+        ("auth_check", 404, "RepositoryNotFoundError: 404", F.WRONG_REVISION),
+        ("revision", 404, "RevisionNotFoundError: 404", F.WRONG_REVISION),
+        ("weights_head", 404, "RemoteEntryNotFoundError: 404", F.FILES_MISSING),
+        ("weights_head", 404, "", F.FILES_MISSING),
+        ("weights_head", 403, "HfHubHTTPError: 403", F.TOKEN_WITHOUT_GATED_ACCESS),
+        ("revision", 429, "HfHubHTTPError: 429", F.RATE_LIMITED),
+        ("revision", 500, "", F.HUB_ERROR),
+        ("revision", 503, "", F.HUB_ERROR),
+        ("whoami", 302, "", F.HUB_ERROR),
+        ("whoami", 0, "ConnectError: refused", F.HUB_UNREACHABLE),
+        ("whoami", 0, "KeyError: what nobody foresaw", F.HUB_CLIENT_FAILED),
+        ("whoami", 200, "JSONDecodeError: <html>", F.NOT_THE_HUB),
+    ],
+)
+def test_an_answer_of_the_hub_has_one_meaning(
+    step: HubStep, status: int, error: str, expected: F | None
+) -> None:
+    """Status, step and the client's own name for the error decide."""
+    response = hub_response(step, status, error)
+
+    assert response_class(response) is expected
+
+
+def test_a_token_that_cannot_be_sent_is_told_apart_from_none() -> None:
+    """The flaw is found, the form is expected, and nothing was asked for that reason."""
+    flaw = "characters outside visible ASCII: 2 of 39"
+    record = auth_record(PROFILE, token_flaw=flaw, responses=(), revision="", files=())
+
+    checks = auth_checks(record, PROFILE)
+
+    assert {check.failure_class for check in failing(checks)} == {F.TOKEN_MALFORMED}
+    assert checks[0].found == f"HF_TOKEN: {flaw}"
+    assert checks[0].expected == "HF_TOKEN, a token as the hub shows it"
+    assert "nothing beside it" in checks[0].action
+    told = "not asked: HF_TOKEN does not hold a token as a hub shows it"
+    assert [check.found for check in checks].count(told) == 4
+
+
+def test_a_gate_that_stops_early_still_shows_all_of_its_checks() -> None:
+    """What was not asked is shown as not asked, with the reason."""
+    record = auth_record(PROFILE, token_source="absent", responses=(), revision="", files=())
+
+    checks = auth_checks(record, PROFILE)
+
+    assert len(checks) == 10
+    assert {check.failure_class for check in failing(checks)} == {F.NO_TOKEN}
+    assert sum("not asked" in check.found for check in checks) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"revision": "ff" * 20}, F.WRONG_REVISION),
+        ({"repo": "other/model"}, F.WRONG_REVISION),
+        ({"missing_files": ("config.json",)}, F.FILES_MISSING),
+        ({"files": ()}, F.FILES_MISSING),
+        ({"files": (*FILES[:-1], replace(FILES[-1], size_bytes=1))}, F.WRONG_MODEL),
+        ({"files": (*FILES[:-1], replace(FILES[-1], digest="0" * 64))}, F.WRONG_MODEL),
+        ({"files": (*FILES[:-1], replace(FILES[-1], digest_kind="git-sha1"))}, F.WRONG_MODEL),
+        ({"weight_bytes": 1}, F.HARNESS_ERROR),
+        ({"token_source": "token file"}, F.NO_TOKEN),
+        ({"token_flaw": "characters: 5,000, expected 1,000 at most"}, F.TOKEN_MALFORMED),
+    ],
+)
+def test_each_auth_check_can_fail(changes: dict[str, object], expected: F) -> None:
+    """One thing that is wrong fails a check of its class."""
+    checks = failing(auth_checks(auth_record(PROFILE, **changes), PROFILE))
+
+    assert checks[0].failure_class is expected
+    assert checks[0].action
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"prefix": "/other"}, F.BROKEN_VENV),
+        ({"system": "Windows"}, F.NATIVE_WINDOWS),
+        ({"system": "Darwin"}, F.WRONG_DEVICE),
+        ({"import_error": "ImportError: jaxlib"}, F.BROKEN_VENV),
+        ({"default_device": "cpu:cpu", "devices": ()}, F.WRONG_DEVICE),
+        ({"default_device": ""}, F.WRONG_DEVICE),
+        ({"driver_version": "575.10"}, F.DRIVER_TOO_OLD),
+        ({"driver_version": "none"}, F.WRONG_DEVICE),
+        ({"packages": ()}, F.PACKAGE_MISMATCH),
+        ({"product_relative_error": 0.02}, F.NUMERIC_CANARY),
+        ({"softmax_relative_error": -1.0}, F.NUMERIC_CANARY),
+    ],
+)
+def test_each_venv_check_can_fail(changes: dict[str, object], expected: F) -> None:
+    """One thing that is wrong fails a check of its class."""
+    checks = failing(venv_checks(on_card(**changes), GPU))  # type: ignore[arg-type]
+
+    assert checks[0].failure_class is expected
+
+
+@pytest.mark.parametrize(
+    ("requirements", "expected"),
+    [
+        ((), F.HARNESS_ERROR),
+        (
+            (Requirement(requirement="optax>=0.2.8", installed="absent", satisfied=False),),
+            F.PACKAGE_MISMATCH,
+        ),
+    ],
+)
+def test_requirements_are_checked_one_by_one_and_never_none(
+    requirements: tuple[Requirement, ...], expected: F
+) -> None:
+    """An unmet requirement fails, and so does having compared none."""
+    checks = failing(venv_checks(venv_record(requirements=requirements), PROFILE))
+
+    assert [check.failure_class for check in checks] == [expected]
+
+
+def test_the_limits_of_the_canary_are_those_of_the_contract() -> None:
+    """The check shows the limits that the promise decides by, and no others."""
+    text = CONTRACT.read_text(encoding="utf-8")
+    check = venv_checks(venv_record(), PROFILE)[-1]
+
+    assert check.expected == "product below 0.01, softmax below 0.0001"
+    assert "0 <= venv.probe.product_relative_error < 0.01\n" in text
+    assert "0 <= venv.probe.softmax_relative_error < 0.0001\n" in text

@@ -1,0 +1,124 @@
+"""What was counted before the first step, and how both models answered, is counted again."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from m43.errors import Problem
+from m43.evidence.documents.scores import rows_section
+from m43.evidence.run.loaded_run import Dossier, read_dossier
+from m43.evidence.verify.rows import audit_decoding, audit_lint
+from m43.evidence.verify.verify import verify
+from m43.records.evaluation_record import FormCount
+from m43.records.run_dir import RunDir
+from tests.unit.evidence.good_records import REPOSITORY, digest, lint_record
+from tests.unit.evidence.good_run import write_good_run
+
+LINT_LIES = {
+    "train_rows_sha256": digest("other"),
+    "eval_rows_sha256": digest("other"),
+    "rows_in_file": 2399,
+    "rows_planned": 2399,
+    "truncated_rows": 1,
+    "duplicate_rows": 99,
+    "contradicting_rows": 99,
+    "padded_tokens": 1,
+    "real_tokens": 1,
+    "supervised_tokens": 1,
+    "forms": (),
+}
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    """A run folder that nobody changes."""
+    return write_good_run(tmp_path_factory.mktemp("lint"))
+
+
+@pytest.fixture(scope="module")
+def dossier(good: RunDir) -> Dossier:
+    """Everything in it."""
+    return read_dossier(good)
+
+
+def decoding_lies(dossier: Dossier, **lie: object) -> tuple[Problem, ...]:
+    """Audit the decoding of a run that says something else about it."""
+    assert dossier.evaluation is not None
+    changed = replace(dossier.evaluation.decoding, **lie)
+    evaluation = replace(dossier.evaluation, decoding=changed)
+    return tuple(audit_decoding(replace(dossier, evaluation=evaluation)))
+
+
+def test_an_honest_lint_and_decoding_have_no_problem(dossier: Dossier) -> None:
+    """Nothing is held against a good run."""
+    assert tuple(audit_lint(dossier, REPOSITORY)) == ()
+    assert tuple(audit_decoding(dossier)) == ()
+
+
+@pytest.mark.parametrize("name", sorted(LINT_LIES))
+def test_each_lie_of_the_lint_is_one_problem(dossier: Dossier, name: str) -> None:
+    """Each count that can be made again is made again, and the one that differs is named."""
+    lying = replace(dossier, lint=lint_record(**{name: LINT_LIES[name]}))
+
+    (problem,) = audit_lint(lying, REPOSITORY)
+
+    assert problem.where == f"lint.json, {name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "lie"),
+    [("stop_text", ";"), ("max_new_tokens", 999), ("precision", "bfloat16"), ("stop_ids", ())],
+)
+def test_each_lie_about_the_decoding_is_one_problem(
+    dossier: Dossier, name: str, lie: object
+) -> None:
+    """Stops and limit are those of the profile, and something ends an answer."""
+    (problem,) = decoding_lies(dossier, **{name: lie})
+
+    assert problem.where == f"eval.json, decoding.{name}"
+
+
+def test_an_output_beyond_its_stop_is_named_by_its_row(dossier: Dossier) -> None:
+    """Both models' outputs end before the stop text."""
+    assert dossier.evaluation is not None
+    first, *others = dossier.evaluation.predictions
+    for lie in (replace(first, base_output="a\nb"), replace(first, tuned_output="a\n")):
+        evaluation = replace(dossier.evaluation, predictions=(lie, *others))
+
+        (problem,) = audit_decoding(replace(dossier, evaluation=evaluation))
+
+        assert problem.where == f"predictions.jsonl, row {first.id}"
+
+
+def test_a_run_without_its_lint_does_not_verify(good: RunDir, tmp_path: Path) -> None:
+    """The lint is one of the records that close the gate."""
+    run = RunDir(Path(shutil.copytree(good.path, tmp_path / good.path.name)))
+    run.lint.unlink()
+
+    found = "\n".join(map(str, verify(run.path, REPOSITORY)))
+
+    assert "lint.json" in found
+
+
+def test_the_section_names_what_training_never_shows() -> None:
+    """A form that only evaluation has is told in words; where there is none, that is told."""
+    forms = (
+        FormCount(form="number", training_rows=9, evaluation_rows=4),
+        FormCount(form="percent", training_rows=0, evaluation_rows=3),
+    )
+
+    text = rows_section(lint_record(forms=forms))
+
+    assert "never shows:** percent (3) (lint.json)" in text
+    assert "Training shows every form" in rows_section(lint_record(forms=forms[:1]))
+
+
+def test_the_section_says_what_was_counted() -> None:
+    """Each number with its file."""
+    text = rows_section(lint_record(padded_tokens=200, real_tokens=50, truncated_rows=0))
+
+    assert "| 75.0 % of 200 positions | lint.json |" in text
+    assert "| 2,400 of 2,400 | lint.json |" in text
+    assert "a row that is too long is refused" in text

@@ -1,0 +1,46 @@
+"""The plan as a page: every figure of the record, and the verdict last."""
+
+from m43.harness.commands.plan import fits, plan_page
+from tests.unit.evidence.good_plan import limits, plan_that_does_not_fit, training_plan
+
+
+def test_a_plan_that_fits_says_so_last() -> None:
+    """With memory, arrays, arithmetic, time and disk before it."""
+    text = plan_page(training_plan(), "title")
+    assert text.startswith("title\n\nmemory of cpu:cpu\n")
+    assert text.endswith("\nIt fits.\n")
+    for line in (
+        "arguments                         11.4 MiB",
+        "temporaries                       95.4 MiB",
+        "at most, read back                764.8 MiB",
+        "at most, steps                    869.8 MiB",
+        "peak                              869.8 MiB",
+        "peak with a margin of 15%         1000.2 MiB",
+        "float32[1280,128] state.params.embedding",
+        "head                              0.003 TFLOP (32.8%)",
+        "model FLOPs                       0.009 TFLOP, 0.01 GFLOP per token",
+        "matrix products                   33 of bfloat16, 0 of float32 operands",
+        "rows of logits at once            128",
+        "a step, at least                  0.094 s",
+        "a step at 50% of the peak         0.187 s",
+        "epochs                            1 (2400 of 2400 rows, unpacked)",
+        "tokens, at most                   460,800",
+    ):
+        assert line in text
+
+
+def test_a_plan_that_does_not_fit_names_what_would() -> None:
+    """In capitals, with the settings."""
+    plan = plan_that_does_not_fit().training
+    assert plan is not None
+    text = plan_page(plan, "title")
+    assert not fits(plan)
+    assert "IT DOES NOT FIT: free memory, or change the profile" in text
+    assert "training.remat = true" in text
+
+
+def test_the_margin_decides() -> None:
+    """15 % more than the peak must be free."""
+    peak = training_plan().peak_bytes
+    assert fits(training_plan(limits=limits(memory_bytes=round(1.16 * peak))))
+    assert not fits(training_plan(limits=limits(memory_bytes=round(1.14 * peak))))

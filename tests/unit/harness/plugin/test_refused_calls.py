@@ -1,0 +1,180 @@
+"""Every way that pytest offers to run something else than the contract, tried in a copy."""
+
+import subprocess
+import sys
+
+import pytest
+
+from m43.harness.run import code_integrity
+from tests.unit.harness.conftest import REPOSITORY
+from tests.unit.harness.copied_tree import CopiedTree
+
+# Replaces the gate that trains by one that does nothing, as soon as it is loaded.
+SABOTAGE = """
+from m43.harness.gates import gates
+gates.pass_train = lambda attempt, progress: None
+"""
+# Judges twice whatever is collected, as pytest-repeat does.
+REPEATER = """
+def pytest_collection_modifyitems(items):
+    items.extend(list(items))
+"""
+
+
+def refused(tree: CopiedTree, told: str, *arguments: str, **variables: str) -> None:
+    """Call pytest, and see it refuse with a reason and without a trace."""
+    result = tree.pytest(*(arguments or ("acceptance", "-m", "rehearsal")), **variables)
+    assert result.returncode == 4, result.stdout + result.stderr
+    assert "nothing was written for it" in result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+    assert told in result.stderr
+    assert not tree.runs.exists()
+
+
+def test_options_from_the_environment_are_options(copied_tree: CopiedTree) -> None:
+    """PYTEST_ADDOPTS is read as if it had been typed; all that is wrong is told at once."""
+    options = "-k auth --lf -p no:m43-stages --rootdir m43 -o python_files=x.py"
+    result = copied_tree.pytest("acceptance", "-m", "rehearsal", PYTEST_ADDOPTS=options)
+    assert result.returncode == 4
+    assert not copied_tree.runs.exists()
+    off = "the pytest plugin 'm43-stages' switched off"
+    for told in ("-k,", "--lf,", "-o,", off, "the root"):
+        assert f"found {told}" in result.stderr
+
+
+@pytest.mark.parametrize("way", ["-p", "PYTEST_PLUGINS"])
+def test_a_plugin_that_m43_does_not_know_is_refused(copied_tree: CopiedTree, way: str) -> None:
+    """Whatever it does: repeat, reorder, or set outcomes."""
+    (copied_tree.root / "stranger.py").write_text(REPEATER)
+    arguments = ("acceptance", "-m", "rehearsal")
+    path = {"PYTHONPATH": str(copied_tree.root)}
+    told = "found the pytest plugin stranger, expected those only that m43 knows"
+    if way == "-p":
+        refused(copied_tree, told, *arguments, "-p", "stranger", **path)
+    else:
+        refused(copied_tree, told, PYTEST_PLUGINS="stranger", **path)
+
+
+def test_a_module_that_only_has_the_name_of_a_known_plugin_is_refused(
+    copied_tree: CopiedTree,
+) -> None:
+    """A known plugin is known by its place, beside pytest itself."""
+    (copied_tree.root / "pytest_timeout.py").write_text(REPEATER)
+    refused(
+        copied_tree,
+        "found the pytest plugin timeout (pytest_timeout)",
+        PYTHONPATH=str(copied_tree.root),
+    )
+
+
+def test_a_conftest_above_the_repository_is_refused(copied_tree: CopiedTree) -> None:
+    """With --confcutdir pytest would load it."""
+    above = copied_tree.root.parent
+    (above / "conftest.py").write_text(REPEATER)
+    refused(copied_tree, "conftest.py", "acceptance", "-m", "rehearsal", "--confcutdir", str(above))
+
+
+@pytest.mark.parametrize("way", ["link/acceptance", "link/acceptance/test_production.py"])
+def test_a_call_through_a_link_is_the_same_call(copied_tree: CopiedTree, way: str) -> None:
+    """From elsewhere, as a folder and as a file."""
+    (copied_tree.root.parent / "link").symlink_to(copied_tree.root)
+    elsewhere = copied_tree.root.parent / "elsewhere"
+    elsewhere.mkdir()
+    arguments = (str(elsewhere.parent / way), "-m", "rehearsal")
+    result = subprocess.run(
+        copied_tree.command(*arguments),
+        cwd=elsewhere,
+        env=copied_tree.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "ACCEPTED" in result.stdout
+
+
+def test_a_link_to_the_folder_alone_is_refused_in_a_sentence(copied_tree: CopiedTree) -> None:
+    """Pytest then reads neither the ini file nor the conftest of the checkout."""
+    (copied_tree.root.parent / "short").symlink_to(copied_tree.root / "acceptance")
+    result = subprocess.run(
+        copied_tree.command("short", "-m", "rehearsal"),
+        cwd=copied_tree.root.parent,
+        env=copied_tree.environment(PYTHONPATH=str(copied_tree.root)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 4
+    assert f"pytest {copied_tree.root}/acceptance -m rehearsal" in result.stderr
+    assert not copied_tree.runs.exists()
+
+
+@pytest.mark.parametrize("marker", ["rehearsal", "production"])
+def test_a_call_without_a_folder_is_told_the_whole_command(
+    copied_tree: CopiedTree, marker: str
+) -> None:
+    """pytest.ini's testpaths stand for it, which nobody typed."""
+    (copied_tree.root / "tests" / "unit").mkdir(parents=True)
+    told = f"found no folder, expected acceptance: pytest acceptance -m {marker}"
+    refused(copied_tree, told, "-m", marker)
+
+
+def test_a_checkout_with_other_line_ends_is_refused(copied_tree: CopiedTree) -> None:
+    """Told before the first gate, where the toy would only have another revision."""
+    tokenizer = copied_tree.root / "m43" / "rehearsal" / "tokenizer.json"
+    tokenizer.write_bytes(tokenizer.read_bytes().replace(b"\n", b"\r\n"))
+    told = "line ends were changed (LF to CRLF) in 1 file (m43/rehearsal/tokenizer.json) of this"
+    refused(copied_tree, told)
+
+
+def test_a_gate_that_a_conftest_replaced_is_refused_by_name(copied_tree: CopiedTree) -> None:
+    """The functions in the process are held against m43's files before the first gate."""
+    conftest = copied_tree.root / "acceptance" / "conftest.py"
+    conftest.write_text(conftest.read_text() + SABOTAGE)
+    refused(copied_tree, "found m43.harness.gates.gates.pass_train (other code")
+
+
+def test_another_ini_file_is_refused(copied_tree: CopiedTree) -> None:
+    """What is collected stands in the one of the repository."""
+    (copied_tree.root / "other.ini").write_text("[pytest]\npython_functions = test_auth_*\n")
+    told = "found the ini file"
+    refused(copied_tree, told, "acceptance", "-m", "rehearsal", "-c", "other.ini")
+
+
+def test_asserts_that_are_switched_off_are_refused(copied_tree: CopiedTree) -> None:
+    """Under -O every promise would be kept; m43 says so itself, in one sentence."""
+    told = "found Python without asserts (-O or PYTHONOPTIMIZE), expected asserts: run without"
+    for level in ("1", "2"):
+        refused(copied_tree, told, PYTHONOPTIMIZE=level)
+
+
+def test_a_gate_that_is_replaced_during_the_run_breaks_a_promise(
+    copied_tree: CopiedTree,
+) -> None:
+    """After the first gate nothing is refused any more; the closing measures it instead."""
+    late = "import pytest\n@pytest.fixture(autouse=True)\ndef sabotage(request):\n"
+    late += "    if 'eval' in request.node.name:\n"
+    late += "        from m43.harness.gates import gates\n        gates.pass_train = print\n"
+    conftest = copied_tree.root / "acceptance" / "conftest.py"
+    conftest.write_text(conftest.read_text() + late)
+    result = copied_tree.pytest("acceptance", "-m", "rehearsal")
+    (run,) = (path for path in copied_tree.runs.iterdir() if path.is_dir())
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "m43.harness.gates.gates.pass_train (builtin_function_or_method in its place)" in (
+        run / "closing.json"
+    ).read_text(encoding="utf-8")
+    assert not (run / "m43_summary.md").exists()
+
+
+def test_an_unreadable_source_is_a_named_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be compared is not taken for equal."""
+    module = sys.modules["m43.harness.run.code_integrity"]
+    monkeypatch.setattr(code_integrity.Path, "read_bytes", _unreadable)
+    with pytest.raises(code_integrity.UnreadableCodeError, match="restore it from git"):
+        code_integrity.foreign_code({"m43.harness.run.code_integrity": module}, REPOSITORY / "m43")
+
+
+def _unreadable(path: object) -> bytes:
+    raise OSError("gone")

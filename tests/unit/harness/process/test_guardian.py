@@ -1,0 +1,90 @@
+"""The guardian: after the death of who watches, nothing of the child's goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from m43.harness.process.reaper import MARK, Guardian, end_all, marked
+
+SLEEP = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"]
+WATCHER = (
+    "import subprocess, sys, time; from m43.harness.process.reaper import Guardian\n"
+    "sleep = [sys.executable, '-I', '-S', '-c', 'import time; time.sleep(60)']\n"
+    "child = subprocess.Popen(sleep, start_new_session=True)\n"
+    "guardian = Guardian(child.pid, '')\n"
+    "print(child.pid, flush=True); time.sleep(60)"
+)
+
+Start = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start processes that sleep, and end them with the test."""
+    with ExitStack() as stack:
+
+        def begin(**options: object) -> subprocess.Popen[bytes]:
+            process = subprocess.Popen(SLEEP, start_new_session=True, **options)  # type: ignore[call-overload]
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            return process
+
+        yield begin
+
+
+def ended(pid: int) -> bool:
+    """Tell whether a process ends within a moment; a zombie has."""
+    for _ in range(200):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except FileNotFoundError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_a_killed_watcher_takes_the_childs_group_with_it() -> None:
+    """SIGKILL cannot be caught, so somebody else must see to it."""
+    watcher = subprocess.Popen([sys.executable, "-c", WATCHER], stdout=subprocess.PIPE, text=True)
+    assert watcher.stdout is not None
+    child = int(watcher.stdout.readline())
+    os.kill(child, 0)
+    watcher.kill()
+    watcher.communicate()
+    assert ended(child)
+
+
+def test_a_guardian_that_is_dismissed_does_nothing(start: Start) -> None:
+    """After a good end the child's number may soon belong to somebody else."""
+    process = start()
+    Guardian(process.pid, "").dismiss()
+    time.sleep(0.2)
+    assert process.poll() is None
+
+
+def test_what_has_left_the_group_is_known_by_its_mark(start: Start) -> None:
+    """A grandchild in a session of its own still carries the environment that it was given."""
+    mark = f"test-{os.getpid()}"
+    group, strayed, other = start(), start(env={MARK: mark}), start(env={MARK: f"{mark}0"})
+    assert list(marked(mark)) == [strayed.pid]
+    end_all(group.pid, mark)
+    assert group.wait(5) == strayed.wait(5) == -signal.SIGKILL
+    assert other.poll() is None
+
+
+def test_a_group_that_is_gone_is_no_error(start: Start) -> None:
+    """The usual case: everything has ended by itself."""
+    process = start()
+    process.kill()
+    process.wait()
+    end_all(process.pid, "")
+    assert list(marked("x", Path("/nowhere"))) == []

@@ -1,0 +1,134 @@
+"""Training rows become tokens of which only the completion is learnt."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from m43.records.profile import TemplateTable
+from m43.rows.rows import RowsError
+from m43.training.data.examples import ExamplesFile, read_examples
+from m43.training.data.template import Template, fill
+from m43.training.data.tokenizer import read_tokenizer
+from m43.training.weights.config_json import read_model_config
+from tests.unit.training.conftest import WriteRows
+
+GOOD = {"prompt": "2+2?", "final_answer": "4", "steps": [{"i": 0, "type": "a", "content": "add"}]}
+
+
+def read(folder: Path, path: Path, template: TemplateTable, longest: int = 64) -> ExamplesFile:
+    """Read examples with the tiny model's tokenizer."""
+    config = read_model_config(folder)
+    tokens = Template(template, read_tokenizer(folder, config), config)
+    return read_examples(path, tokens, longest, path.parent)
+
+
+def test_an_example_is_bos_prompt_completion_eos(
+    tiny_gemma: Path, write_rows: WriteRows, template: TemplateTable
+) -> None:
+    """BOS once, EOS once, and what is learnt begins where the completion does."""
+    tokenizer = read_tokenizer(tiny_gemma, read_model_config(tiny_gemma))
+
+    (example,) = read(tiny_gemma, write_rows([GOOD]), template).examples
+
+    prompt, completion = tokenizer.encode("Q: 2+2?\nA:"), tokenizer.encode(" 4")
+    assert example.tokens == (2, *prompt, *completion, 1)
+    assert example.completion == 1 + len(prompt)
+
+
+def test_steps_are_joined_by_new_lines(
+    tiny_gemma: Path, write_rows: WriteRows, template: TemplateTable
+) -> None:
+    """A template with {steps} teaches the contents of the steps, one per line."""
+    tokenizer = read_tokenizer(tiny_gemma, read_model_config(tiny_gemma))
+    worked = replace(template, completion="{steps}\nAnswer: {final_answer}")
+    row = GOOD | {"steps": [{"content": "one"}, {"content": "two"}]}
+
+    (example,) = read(tiny_gemma, write_rows([row]), worked).examples
+
+    assert tokenizer.decode(example.tokens[example.completion :]) == "one\ntwo\nAnswer: 4"
+
+
+def test_values_are_filled_in_once() -> None:
+    """A prompt that itself holds a placeholder or braces stays as it is."""
+    assert fill("{prompt}{x}", {"prompt": "{final_answer}{"}) == "{final_answer}{{x}"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"prompt": None}, "prompt of type null"),
+        ({"final_answer": ""}, "an empty final_answer"),
+        ({"final_answer": 4}, "final_answer of type number"),
+        ({"steps": []}, "an empty steps"),
+        ({"steps": "add"}, "steps that are no list"),
+        ({"steps": ["add"]}, "steps[0] 'add'"),
+        ({"steps": [["add"]]}, "steps[0] ['add']"),
+        ({"steps": [{"i": 0}]}, "steps[0].content of type null"),
+        ({"steps": [{"content": "a"}, {"content": ""}]}, "an empty steps[1].content"),
+        ({"prompt": "long " * 20}, "110 tokens"),
+    ],
+)
+def test_a_bad_row_is_refused_with_file_line_and_reason(
+    tiny_gemma: Path,
+    write_rows: WriteRows,
+    template: TemplateTable,
+    change: dict[str, object],
+    reason: str,
+) -> None:
+    """One bad row among good ones refuses the file."""
+    path = write_rows([GOOD, GOOD | change, GOOD])
+
+    with pytest.raises(RowsError) as caught:
+        read(tiny_gemma, path, template)
+
+    (problem,) = caught.value.problems
+    assert problem.where == f"{path}:2"
+    assert reason in problem.found
+
+
+@pytest.mark.parametrize("name", ["prompt", "final_answer", "steps"])
+def test_a_missing_field_is_refused(
+    tiny_gemma: Path, write_rows: WriteRows, template: TemplateTable, name: str
+) -> None:
+    """Each field that training reads must be there."""
+    row = {key: value for key, value in GOOD.items() if key != name}
+
+    with pytest.raises(RowsError, match=f"no {name}"):
+        read(tiny_gemma, write_rows([row]), template)
+
+
+def test_all_bad_rows_are_told_at_once(
+    tiny_gemma: Path, write_rows: WriteRows, template: TemplateTable
+) -> None:
+    """Bad JSON and bad fields of several rows come in one error, in the order of the file."""
+    path = write_rows([GOOD | {"prompt": ""}, "{bad", GOOD, {"prompt": "a"}])
+
+    with pytest.raises(RowsError) as caught:
+        read(tiny_gemma, path, template)
+
+    places = [problem.where.removeprefix(f"{path}:") for problem in caught.value.problems]
+    assert places == ["1", "2", "4", "4"]
+
+
+def test_a_row_that_fits_exactly_is_accepted(
+    tiny_gemma: Path, write_rows: WriteRows, template: TemplateTable
+) -> None:
+    """The limit itself is allowed, one token less is not enough."""
+    path = write_rows([GOOD])
+    (example,) = read(tiny_gemma, path, template).examples
+    size = len(example.tokens)
+
+    assert read(tiny_gemma, path, template, longest=size).examples == (example,)
+    with pytest.raises(RowsError, match=f"at most {size - 1}"):
+        read(tiny_gemma, path, template, longest=size - 1)
+
+
+def test_a_row_with_nothing_to_learn_is_refused(
+    tiny_gemma: Path, write_rows: WriteRows, template: TemplateTable
+) -> None:
+    """A template that renders no completion leaves EOS alone, which teaches silence."""
+    silent = replace(template, completion="")
+
+    with pytest.raises(RowsError, match="nothing supervised"):
+        read(tiny_gemma, write_rows([GOOD]), silent)

@@ -1,0 +1,61 @@
+"""Cards are described in files, and a wrong description is refused whole."""
+
+from pathlib import Path
+
+import pytest
+
+from m43.training.plan.devices import FOLDER, TargetError, known_targets, read_target, target_of
+
+
+def test_every_bundled_card_can_be_read_and_found_by_its_name() -> None:
+    """What XLA is told and what the plan divides by are the same card."""
+    assert known_targets() == ("h100", "rtx5090")
+    for name in known_targets():
+        target = read_target(name)
+        assert target_of(target.device_kind) == target
+        assert f"device_memory_size: {target.memory_bytes}\n" in target.target_config
+        assert f"memory_bandwidth: {int(target.bytes_per_s)}\n" in target.target_config.replace(
+            "3352320000000", "3352000000000"
+        )
+        assert f'device_description_str: "{target.device_kind}"' in target.target_config
+        assert 0 < target.limits.memory_bytes < target.memory_bytes
+
+
+def test_the_rtx_5090_is_the_one_of_the_facts() -> None:
+    """209.5 TFLOP/s, 1.79 TB/s, 32,607 MiB of which a run takes nine tenths."""
+    card = read_target("rtx5090")
+    assert (card.flops_per_s, card.bytes_per_s) == (209.5e12, 1792e9)
+    assert card.memory_bytes >> 20 == 32_606
+    assert card.limits.memory_bytes == int(0.9 * card.memory_bytes)
+
+
+def test_a_card_of_ones_own_is_read_from_its_file(tmp_path: Path) -> None:
+    """A path in the place of a name."""
+    path = tmp_path / "mine.toml"
+    text = (FOLDER / "h100.toml").read_text()
+    path.write_text(text.replace('"NVIDIA H100 80GB HBM3"\nmemory', '"My card"\nmemory'))
+    assert read_target(str(path)).device_kind == "My card"
+    assert target_of("My card") is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("usable_share = 0.9", "usable_share = 1.5", "usable_share"),
+        ("flops_per_s = 989.4e12", "flops_per_s = 0.0", "flops_per_s"),
+        ("bytes_per_s", "byte_rate", "byte_rate"),
+        ("device_kind =", "device_kind", "Expected"),
+    ],
+)
+def test_a_wrong_card_is_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
+    """The key, or the line, is named."""
+    path = tmp_path / "wrong.toml"
+    path.write_text((FOLDER / "h100.toml").read_text().replace(old, new, 1))
+    with pytest.raises(TargetError, match=told):
+        read_target(str(path))
+
+
+def test_an_unknown_card_is_told_which_ones_there_are() -> None:
+    """Neither a name of m43 nor a file."""
+    with pytest.raises(TargetError, match="cpu, h100, rtx5090"):
+        read_target("rtx9090")
