@@ -1,0 +1,116 @@
+"""The house stays one that can be seen: few files a folder, none too long, none too small."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from m43 import errors
+
+M43 = Path(errors.__file__).resolve().parent
+MOST_FILES = 14
+MOST_LINES_OF_A_FUNCTION = 60
+MOST_LINES = 350
+# A file of up to so many lines says in its docstring why it is one.
+MOST_LINES_WITH_A_REASON = 450
+REASON = "One file: "
+SMALL = 60
+
+
+def rooms(house: Path) -> list[Path]:
+    """List every module but the folders' faces."""
+    return sorted(path for path in house.rglob("*.py") if path.name != "__init__.py")
+
+
+def too_many(house: Path) -> Iterator[str]:
+    """Name the folders that hold more files than a person takes in at a look."""
+    for folder in sorted({path.parent for path in rooms(house)}):
+        count = sum(path.parent == folder for path in rooms(house))
+        if count > MOST_FILES:
+            yield f"{folder.relative_to(house.parent)}: {count} files, at most {MOST_FILES}"
+
+
+def too_long(house: Path) -> Iterator[str]:
+    """Name the functions and files that are longer than they may be."""
+    for path in rooms(house):
+        text = path.read_text(encoding="utf-8")
+        tree = ast.parse(text)
+        name = path.relative_to(house.parent)
+        lines = len(text.splitlines())
+        reasoned = REASON in " ".join((ast.get_docstring(tree) or "").split())
+        if lines > (MOST_LINES_WITH_A_REASON if reasoned else MOST_LINES):
+            yield f"{name}: {lines} lines"
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                length = (node.end_lineno or node.lineno) - node.lineno + 1
+                if length > MOST_LINES_OF_A_FUNCTION:
+                    yield f"{name}, {node.name}: {length} lines"
+
+
+def imported(path: Path, house: Path) -> set[str]:
+    """Name the modules of the house that a file imports, faces resolved to nothing."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.partition(".")[0] == house.name}
+
+
+def too_small(house: Path) -> Iterator[str]:
+    """Name the files that one other alone imports and that are not worth a door."""
+    importers: dict[str, list[Path]] = {}
+    for path in sorted(house.rglob("*.py")):
+        for name in imported(path, house):
+            importers.setdefault(name, []).append(path)
+    for path in rooms(house):
+        name = ".".join(path.relative_to(house.parent).with_suffix("").parts)
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        if lines < SMALL and len(importers.get(name, [])) == 1:
+            (other,) = importers[name]
+            yield f"{name}: {lines} lines, for {other.relative_to(house.parent)} alone"
+
+
+CHECKS = (too_many, too_long, too_small)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_the_house_can_be_seen(check: object) -> None:
+    """Each line is a folder, file or function that has to be divided, or joined to another."""
+    assert callable(check)
+    assert list(check(M43)) == []
+
+
+def built(folder: Path, **files: str) -> Path:
+    """Write a house of its own; "a__b" is a/b.py."""
+    house = folder / "house"
+    for name, text in files.items():
+        path = house / f"{name.replace('__', '/')}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return house
+
+
+def test_a_house_with_every_fault_is_told(tmp_path: Path) -> None:
+    """A folder of fifteen, a function of 61 lines, a file of 351, one of 451, one for one alone."""
+    long = "def f():\n" + "    pass\n" * 60
+    house = built(
+        tmp_path,
+        **{f"many__m{number:02}": "" for number in range(15)},
+        function=long,
+        file="\n" * 351,
+        reasoned=f'"""A table.\n\n{REASON}it is one table.\n"""\n' + "\n" * 346,
+        endless=f'"""{REASON}because."""\n' + "\n" * 450,
+        small="X = 1\n",
+        importer="from house.small import X\n" + "\n" * 60,
+    )
+    assert list(too_many(house)) == ["house/many: 15 files, at most 14"]
+    assert list(too_long(house)) == [
+        "house/endless.py: 451 lines",
+        "house/file.py: 351 lines",
+        "house/function.py, f: 61 lines",
+    ]
+    assert list(too_small(house)) == ["house.small: 1 lines, for house/importer.py alone"]
