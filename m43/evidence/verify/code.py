@@ -1,7 +1,10 @@
 """The code of a run: every file that judges it, listed before the first gate, then audited."""
 
 import hashlib
+import json
+import re
 import subprocess
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +52,39 @@ def parse(text: str) -> Mapping[str, str]:
     return listed
 
 
+def other_version(run: RunDir, repository: Path) -> Problem | None:
+    """Say which m43 can judge a folder whose records and documents this one writes otherwise.
+
+    Up to the minor version (semver.org, item 4) they are the same. Read without the record's
+    type, which is one of the things that differ; what cannot be read is named by other checks.
+    """
+    try:
+        project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))
+        opening = json.loads(run.opening.read_text(encoding="utf-8"))
+        own, made_by = project["project"]["version"], opening["m43_version"]
+        if _minor(own) == _minor(made_by):
+            return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    commit = str(opening.get("commit", "")).partition("+")[0]
+    where = f"`git checkout {commit}`" if _COMMIT.fullmatch(commit) else "take its checkout"
+    return Problem(
+        found=f"a run of m43 {made_by}",
+        expected=f"one of m43 {'.'.join(map(str, _minor(own)))}, which this checkout is",
+        where=f"{run.opening.name}, m43_version",
+        action=f"m43 {made_by} can judge it: {where}, then verify it again",
+    )
+
+
+def _minor(version: str) -> tuple[int, int]:
+    match = _VERSION.fullmatch(version)
+    if match is None:
+        raise ValueError(version)
+    return int(match[1]), int(match[2])
+
+
+_VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})\.[0-9a-z.]{1,20}", re.ASCII)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _GIT_PATIENCE_S = 30.0
 
 

@@ -22,7 +22,7 @@ from m43.evidence.journal.digests import gate_digest
 from m43.evidence.run.acceptance import verdict_of
 from m43.evidence.run.loaded_run import Dossier, read_dossier
 from m43.evidence.verify import line_ends
-from m43.evidence.verify.code import audit_code
+from m43.evidence.verify.code import audit_code, other_version
 from m43.evidence.verify.ledger import audit_ledger
 from m43.evidence.verify.rows import audit_decoding, audit_lint, audit_rows
 from m43.evidence.verify.signature import audit_signature
@@ -42,10 +42,10 @@ def verify(
 ) -> tuple[Problem, ...]:
     """Make every claim of a run folder again; an empty answer means that all are supported."""
     run, runs = RunDir(run_path), run_path.absolute().parent
-    changed = line_ends.checkout_problem(repository)
-    if changed is not None:
-        # Contract, profile and rows are read from it: nothing can be held against them.
-        return (changed,)
+    # Contract, profile, rows and code are this checkout's: nothing else can be held against them.
+    unfit = line_ends.checkout_problem(repository) or other_version(run, repository)
+    if unfit is not None:
+        return (unfit,)
     names = line_ends.rewritten(run)
     if not names:
         key = public_key

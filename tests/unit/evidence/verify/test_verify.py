@@ -239,6 +239,32 @@ def test_another_contract_in_the_repository_names_the_commit(run: RunDir, tmp_pa
     assert "check out commit c0ffee" in text
 
 
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [
+        ("0.0.9", True),
+        ("1.0.0", True),
+        ("0.1.7", False),
+        ("not installed", False),
+        ("1", False),
+        ("9.9.9; x", False),
+    ],
+)
+def test_a_run_of_another_version_names_the_one_that_can_judge_it(
+    run: RunDir, version: str, told: bool
+) -> None:
+    """In one sentence, whatever else has become different; a fix leaves records as they are."""
+    edit("opening.json", '"m43_version": "0.1.0"', f'"m43_version": "{version}"')(run)
+    edit("opening.json", '"kind":', '"sort":')(run)
+    problems = verify(run.path, REPOSITORY)
+    told_of = [each for each in problems if each.where == "opening.json, m43_version"]
+    assert bool(told_of) == told
+    if told:
+        assert problems == tuple(told_of)
+        assert problems[0].found == f"a run of m43 {version}"
+        assert f"m43 {version} can judge it: `git checkout c0ffee" in problems[0].action
+
+
 def test_code_in_the_run_folder_is_never_run(run: RunDir, tmp_path: Path) -> None:
     """The kept contract is text: whatever stands in it, nothing happens."""
     mark = tmp_path / "ran"
