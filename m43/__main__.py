@@ -277,11 +277,11 @@ def _render(options: argparse.Namespace) -> int:
 def _compare(options: argparse.Namespace) -> int:
     from m43.evidence.documents.comparison import comparison_html, comparison_markdown
     from m43.evidence.run.comparison import compare
-    from m43.evidence.run.loaded_run import read_dossier
+    from m43.evidence.run.loaded_run import load_run
     from m43.records.run_dir import require_run, write_atomically
 
     one, other = (require_run(path, RUNS) for path in (options.one, options.other))
-    found = compare(read_dossier(one), read_dossier(other))
+    found = compare(load_run(one), load_run(other))
     if options.html:
         write_atomically(options.html, comparison_html(found).encode(errors="replace"))
     sys.stdout.write(comparison_markdown(found))

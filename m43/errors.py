@@ -122,6 +122,20 @@ class GateStoppedError(M43Error):
         self.failure_class = failure_class  # type: ignore[misc]  # narrower than the class's default
 
 
+def causes(error: BaseException) -> tuple[BaseException, ...]:
+    """List an exception and what it came from, outermost first.
+
+    Also what `raise ... from None` puts out of sight: httpcore raises its errors again so, and
+    libraries wrap what happened (datasets turns a full disk into an error of its own).
+    """
+    found: list[BaseException] = []
+    seen: BaseException | None = error
+    while seen is not None and seen not in found:
+        found.append(seen)
+        seen = seen.__cause__ or seen.__context__
+    return tuple(found)
+
+
 def shown(problems: Sequence[Problem], most: int = _MOST_SHOWN) -> tuple[str, ...]:
     """Write problems as lines, and count those beyond what anybody would read."""
     more = len(problems) - most

@@ -1,5 +1,6 @@
 """Files: read whole within a bound, digested, written whole or not at all, and locked."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -64,22 +65,33 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     try:
         yield partial
         for path in (*partial.iterdir(), partial):
-            _flush(path)
+            sync(path)
     except BaseException:
         # A full disk is the likely cause: what is half written only takes more of it.
         shutil.rmtree(partial, ignore_errors=True)
         raise
     partial.replace(folder)
-    _flush(folder.parent)
+    sync(folder.parent)
 
 
-def _flush(path: Path) -> None:
+def sync(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk and not in a cache."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Tell whether an error says that the disk, or this person's share of it, is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_not_writable(error: BaseException) -> bool:
+    """Tell whether an error says that a place may not be written to."""
+    codes = (errno.EROFS, errno.EACCES, errno.EPERM)
+    return isinstance(error, OSError) and error.errno in codes
 
 
 _LOOK_S = 0.05
@@ -164,16 +176,10 @@ def _lock(descriptor: int, *, wait: bool, shared: bool = False) -> bool:
     return True
 
 
-_CHUNK_BYTES = 1 << 20
-
-
 def file_sha256(path: Path) -> str:
     """Give the SHA-256 of a file's bytes, read in pieces because weights are large."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while piece := file.read(_CHUNK_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def bytes_sha256(data: bytes) -> str:

@@ -1,5 +1,5 @@
 """Reads a run folder back: journal, contract, run, diagnosis, documents, verification; no JAX.
 
-Outsiders use `Journal`, `judge`, `read_dossier`, `verdict_of`, `write_documents` and `verify`,
+Outsiders use `Journal`, `judge`, `load_run`, `LoadedRun`, `write_documents` and `verify`,
 each from its room; a room imports only from those named before it here.
 """

@@ -1,16 +1,17 @@
-"""The run folder: where each fact of a run lies, written once and read back."""
+"""The run folder: the table of its files, where each fact lies, written once and read back."""
 
-import errno
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar, overload
 
 from m43 import typed_json
 from m43.errors import FailureClass, M43Error, Problem
+from m43.files import is_disk_full, sync
 from m43.records import run_records
 from m43.records.evaluation_record import Prediction
 from m43.records.profile import Profile
@@ -28,11 +29,119 @@ class RunExistsError(M43Error):
     failure_class = FailureClass.HARNESS_ERROR
 
 
-class RunDir:
-    """A run folder. Everything after its creation takes this one argument."""
+@dataclass(frozen=True, kw_only=True)
+class RunFile:
+    """A row of the table of files: of a run its path, of the class `RunDir` the row itself.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Attributes:
+        name: Of the file, or of the folder.
+        what: What it is, as the report's index says it.
+        gate: Whose record it is; the digest in the journal's `gate_closed` covers it.
+        sealed: Whether the manifest covers it; what changes after the seal has it False.
+    """
+
+    name: str
+    what: str
+    gate: str = ""
+    sealed: bool = True
+
+    @overload
+    def __get__(self, run: None, owner: type["RunDir"]) -> "RunFile": ...
+
+    @overload
+    def __get__(self, run: "RunDir", owner: type["RunDir"]) -> Path: ...
+
+    def __get__(self, run: "RunDir | None", owner: type["RunDir"]) -> "RunFile | Path":
+        """Return where the file lies in a run folder; the row where no folder is meant."""
+        return self if run is None else run.path / self.name
+
+
+def file(name: str, what: str, *, gate: str = "", sealed: bool = True) -> RunFile:
+    """Write a row of the table of files."""
+    return RunFile(name=name, what=what, gate=gate, sealed=sealed)
+
+
+@dataclass(eq=False)
+class RunDir:
+    """A run folder. Everything after its creation takes this one argument.
+
+    Below stands the table of its files: each name here and nowhere else, in the order in which
+    somebody looks into them. The records of a gate stand in the order that its digest has.
+
+    Example:
+        >>> RunDir.auth.name, RunDir(Path("runs/one")).auth.as_posix()
+        ('auth.json', 'runs/one/auth.json')
+    """
+
+    path: Path
+
+    summary = file("m43_summary.md", "the whole account of an accepted run", sealed=False)
+    failure_analysis = file(
+        "failure_analysis.md", "the whole account of a run that was not accepted", sealed=False
+    )
+    report = file("report.html", "this page", sealed=False)
+    loss_curve = file("loss_curve.svg", "the loss of every step", sealed=False)
+    opening = file("opening.json", "what was true before the first gate")
+    contract_text = file("contract.txt", "the promises, as they stood when the run began")
+    profile = file("contract.lock.json", "the settings of the run, complete")
+    code = file("code.sha256", "the digests of the code that judged the run")
+    vitals = file("vitals.json", "by what one can tell later whether the machine was restarted")
+    auth = file("auth.json", "what the hub answered", gate="auth")
+    venv = file("venv.json", "the environment and its devices", gate="venv")
+    plan = file("plan.json", "what the run was predicted to take", gate="venv")
+    env_snapshot = file("env_snapshot.txt", "every installed package")
+    gpu_snapshot = file("gpu_snapshot.txt", "what the driver said")
+    download = file("download.json", "the files of the model, with digests", gate="train-300")
+    download_process = file(
+        "download.process.json", "how the download process ended", gate="train-300"
+    )
+    download_log = file("download_log.txt", "what the download printed")
+    download_error = file("download.error.json", "why the download stopped by itself")
+    download_heartbeat = file("download.heartbeat.json", "where the download was last")
+    download_stacks = file(
+        "download.stacks.txt", "where the threads of the download stood when m43 ended it"
+    )
+    lint = file("lint.json", "the rows as tokens", gate="train-300")
+    train = file("train.json", "what training did", gate="train-300")
+    metrics = file("training_metrics.jsonl", "one line for every step", gate="train-300")
+    train_process = file("train.process.json", "how the training process ended", gate="train-300")
+    train_log = file("training_log.txt", "what training printed")
+    train_error = file("train.error.json", "why training stopped by itself")
+    train_heartbeat = file("train.heartbeat.json", "where training was last")
+    train_stacks = file("train.stacks.txt", "where the threads of training stood when m43 ended it")
+    model = file("model", "the trained model")
+    adapter = file("adapter", "the trained adapter, where the method is LoRA")
+    evaluation = file("eval.json", "what evaluation did", gate="eval")
+    predictions = file(
+        "predictions.jsonl", "one line for every question, with both outputs", gate="eval"
+    )
+    results = file("evaluation_results.json", "the scores", gate="eval")
+    eval_process = file("eval.process.json", "how the evaluation process ended", gate="eval")
+    eval_log = file("evaluation_log.txt", "what evaluation printed")
+    eval_error = file("eval.error.json", "why evaluation stopped by itself")
+    eval_heartbeat = file("eval.heartbeat.json", "where evaluation was last")
+    eval_stacks = file("eval.stacks.txt", "where the threads of evaluation stood when m43 ended it")
+    closing = file("closing.json", "what was true after the last gate", gate="closing")
+    journal = file(
+        "journal.jsonl", "what happened, in order, each entry sealed by the next", sealed=False
+    )
+    junit = file("junit.xml", "the promises as test results, for other programs", sealed=False)
+    manifest = file("MANIFEST.sha256", "the digest of every file, for sha256sum -c", sealed=False)
+    attestation = file(
+        "attestation.intoto.json",
+        "the verdict as an in-toto statement, for other programs",
+        sealed=False,
+    )
+    provenance = file(
+        "provenance.intoto.json", "what the run was made from, as SLSA provenance", sealed=False
+    )
+    signature = file("seal.dsse.json", "the signature of the person who sealed it", sealed=False)
+    reports_seal = file("reports.sha256", "the digests of report.html and junit.xml", sealed=False)
+    noted = file("noted.json", "warnings that were noted, and judged by nobody")
+    recovery = file("recovery.json", "how a later command closed a run that was cut off")
+    # Gone when the run is sealed: room on a full disk for its last words, and what children read.
+    reserve = file(".reserve", "room on the disk for the last words", sealed=False)
+    base_model = file(".base_model", "links to the pinned files")
 
     @classmethod
     def create(cls, path: Path) -> "RunDir":
@@ -48,181 +157,34 @@ class RunDir:
                 found="an earlier attempt",
                 expected="no folder of this name: one attempt per run folder, never a second",
                 where=str(path),
-                action="read its failure_analysis.md or m43_summary.md; "
+                action=f"read its {cls.failure_analysis.name} or {cls.summary.name}; "
                 "to try again, name a new run with --m43-run NAME",
             ) from None
         return cls(path)
 
-    # One name for each fact, here and nowhere else.
-    @property
-    def profile(self) -> Path:
-        """The resolved profile."""
-        return self.path / "contract.lock.json"
-
-    @property
-    def contract_text(self) -> Path:
-        """The contract's file, copied before the first gate; read as text, never run."""
-        return self.path / "contract.txt"
-
-    @property
-    def code(self) -> Path:
-        """The digest of every file that judges the run, as sha256sum prints it."""
-        return self.path / "code.sha256"
-
-    @property
-    def opening(self) -> Path:
-        return self.path / "opening.json"
-
-    @property
-    def journal(self) -> Path:
-        return self.path / "journal.jsonl"
-
-    @property
-    def auth(self) -> Path:
-        return self.path / "auth.json"
-
-    @property
-    def venv(self) -> Path:
-        return self.path / "venv.json"
-
-    @property
-    def plan(self) -> Path:
-        return self.path / "plan.json"
-
-    @property
-    def download(self) -> Path:
-        return self.path / "download.json"
-
-    @property
-    def lint(self) -> Path:
-        return self.path / "lint.json"
-
-    @property
-    def train(self) -> Path:
-        return self.path / "train.json"
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / "training_metrics.jsonl"
-
-    @property
-    def model(self) -> Path:
-        return self.path / "model"
-
-    @property
-    def adapter(self) -> Path:
-        return self.path / "adapter"
-
-    @property
-    def evaluation(self) -> Path:
-        return self.path / "eval.json"
-
-    @property
-    def predictions(self) -> Path:
-        return self.path / "predictions.jsonl"
-
-    @property
-    def results(self) -> Path:
-        return self.path / "evaluation_results.json"
-
-    @property
-    def vitals(self) -> Path:
-        return self.path / "vitals.json"
-
-    @property
-    def recovery(self) -> Path:
-        return self.path / "recovery.json"
-
-    @property
-    def noted(self) -> Path:
-        return self.path / "noted.json"
-
-    @property
-    def reserve(self) -> Path:
-        """Room on the disk for the last words of a run that filled it; gone when it is sealed."""
-        return self.path / ".reserve"
-
-    @property
-    def base_model(self) -> Path:
-        """Links to the pinned files, which children read; gone when the run is sealed."""
-        return self.path / ".base_model"
-
-    @property
-    def closing(self) -> Path:
-        return self.path / "closing.json"
-
-    @property
-    def manifest(self) -> Path:
-        return self.path / "MANIFEST.sha256"
-
-    @property
-    def summary(self) -> Path:
-        return self.path / "m43_summary.md"
-
-    @property
-    def failure_analysis(self) -> Path:
-        return self.path / "failure_analysis.md"
-
-    @property
-    def report(self) -> Path:
-        return self.path / "report.html"
-
-    @property
-    def junit(self) -> Path:
-        return self.path / "junit.xml"
-
-    @property
-    def attestation(self) -> Path:
-        """The result of the run as an in-toto statement."""
-        return self.path / "attestation.intoto.json"
-
-    @property
-    def provenance(self) -> Path:
-        """How the trained model came to be, as an in-toto statement."""
-        return self.path / "provenance.intoto.json"
-
-    @property
-    def signature(self) -> Path:
-        """A person's signature under the finished folder, as a DSSE envelope."""
-        return self.path / "seal.dsse.json"
-
-    @property
-    def reports_seal(self) -> Path:
-        """The digests of the two reports, as sha256sum prints them."""
-        return self.path / "reports.sha256"
-
-    @property
-    def loss_curve(self) -> Path:
-        return self.path / "loss_curve.svg"
-
-    @property
-    def env_snapshot(self) -> Path:
-        return self.path / "env_snapshot.txt"
-
-    @property
-    def gpu_snapshot(self) -> Path:
-        return self.path / "gpu_snapshot.txt"
-
     def process(self, child: str) -> Path:
-        """How a child ("download", "train" or "eval") ended."""
-        return self.path / f"{child}.process.json"
+        """Return how a child ("download", "train" or "eval") ended."""
+        return self.path / child_file(child, "process").name
 
     def error(self, child: str) -> Path:
-        """Why a child stopped by itself."""
-        return self.path / f"{child}.error.json"
+        """Return why a child stopped by itself."""
+        return self.path / child_file(child, "error").name
 
     def heartbeat(self, child: str) -> Path:
-        """Where a child is now."""
-        return self.path / f"{child}.heartbeat.json"
+        """Return where a child is now."""
+        return self.path / child_file(child, "heartbeat").name
 
     def stacks(self, child: str) -> Path:
-        """Where every thread of a child stood when m43 ended it."""
-        return self.path / f"{child}.stacks.txt"
+        """Return where every thread of a child stood when m43 ended it."""
+        return self.path / child_file(child, "stacks").name
 
     def log(self, child: str) -> Path:
-        """Everything a child printed."""
-        names = {"train": "training_log.txt", "eval": "evaluation_log.txt"}
-        return self.path / names.get(child, f"{child}_log.txt")
+        """Return everything that a child printed."""
+        return self.path / child_file(child, "log").name
+
+    def records(self, gate: str) -> tuple[Path, ...]:
+        """List the records of a gate: what is there, and unchanged, once the gate is closed."""
+        return tuple(self.path / each.name for each in FILES if each.gate == gate)
 
     def read_profile(self) -> Profile:
         """Read the locked profile back."""
@@ -235,6 +197,17 @@ class RunDir:
     def read_predictions(self) -> tuple[Prediction, ...]:
         """Read every evaluated row."""
         return tuple(read_lines(self.predictions, Prediction))
+
+
+def child_file(
+    child: str, what: Literal["process", "error", "heartbeat", "stacks", "log"]
+) -> RunFile:
+    """Return the row of a file that a child ("download", "train" or "eval") leaves."""
+    row: RunFile = vars(RunDir)[f"{child}_{what}"]
+    return row
+
+
+FILES: tuple[RunFile, ...] = tuple(row for row in vars(RunDir).values() if isinstance(row, RunFile))
 
 
 def read_record(path: Path, cls: type[T]) -> T:
@@ -284,17 +257,6 @@ def write_last_record(run: RunDir, path: Path, value: object) -> None:
         write_record(path, value)
 
 
-def is_disk_full(error: BaseException) -> bool:
-    """Tell whether an error says that the disk, or this person's share of it, is full."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-def is_not_writable(error: BaseException) -> bool:
-    """Tell whether an error says that a place may not be written to."""
-    codes = (errno.EROFS, errno.EACCES, errno.EPERM)
-    return isinstance(error, OSError) and error.errno in codes
-
-
 def unfinished(folder: Path) -> tuple[Path, ...]:
     """List what was being written under another name when its writer died."""
     names = folder.iterdir() if folder.is_dir() else ()
@@ -326,15 +288,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)
 
 
 def _text(path: Path) -> str:
@@ -363,17 +317,19 @@ def require_run(path: Path | None, runs: Path) -> RunDir:
 
     Raises: NotARunError.
     """
-    if path is not None and (path / "journal.jsonl").is_file():
+    if path is not None and RunDir(path).journal.is_file():
         return RunDir(path)
     # Those near the place that was meant come first: a slip of one letter is the usual cause.
     near = () if path is None else (path, path.absolute().parent)
     found = [
-        each.parent for place in (*near, runs) for each in sorted(place.glob("*/journal.jsonl"))
+        each.parent
+        for place in (*near, runs)
+        for each in sorted(place.glob(f"*/{RunDir.journal.name}"))
     ]
     known = list(dict.fromkeys(_from_here(each) for each in found))
     raise NotARunError(
         found=_not_a_run(path),
-        expected="a run folder, with its journal.jsonl",
+        expected=f"a run folder, with its {RunDir.journal.name}",
         where=str(path or "RUN_DIR"),
         action=f"give one of: {', '.join(known)}" if known else "no run was made here yet",
     )

@@ -4,17 +4,17 @@ import errno
 import importlib
 import sys
 import traceback
-from collections.abc import Iterator
 from typing import Literal
 
-from m43.errors import FailureClass, M43Error
+from m43.errors import FailureClass, M43Error, causes
+from m43.files import is_disk_full
+from m43.records.gates import TABLE
 from m43.records.run_dir import RunDir, write_last_record
 from m43.records.run_records import ChildError
 from m43.training.progress import Heartbeats
 
 # Thousands of bad rows make a record that nobody reads.
 _MOST_PROBLEMS = 100
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def describe(error: BaseException, step: int) -> ChildError:
@@ -25,7 +25,7 @@ def describe(error: BaseException, step: int) -> ChildError:
         step: the last optimizer step (or row) that was finished; an error that knows its own
             step overrules it.
     """
-    cause = next((part for part in _chain(error) if _named(part)), error)
+    cause = next((part for part in causes(error) if _named(part)), error)
     return ChildError(
         failure_class=_named(cause) or FailureClass.HARNESS_ERROR,
         problems=_problems(cause),
@@ -35,15 +35,7 @@ def describe(error: BaseException, step: int) -> ChildError:
 
 def is_foreseen(error: BaseException) -> bool:
     """Tell whether a failure has a name of its own."""
-    return any(_named(part) for part in _chain(error))
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    # Libraries wrap what happened: datasets turns a full disk into a generation error.
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    return any(_named(part) for part in causes(error))
 
 
 def _named(error: BaseException) -> FailureClass | None:
@@ -51,7 +43,7 @@ def _named(error: BaseException) -> FailureClass | None:
         return error.failure_class
     if isinstance(error, MemoryError):
         return FailureClass.OUT_OF_HOST_MEMORY
-    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+    if is_disk_full(error):
         return FailureClass.DISK_FULL
     # By name, because this must work where JAX and safetensors cannot be imported.
     kind, text = type(error).__name__, str(error)
@@ -72,7 +64,7 @@ def _problems(error: BaseException) -> tuple[str, ...]:
 
 Job = Literal["train", "evaluate"]
 # What the run folder calls the child that does a job.
-CHILD_OF_JOB: dict[Job, str] = {"train": "train", "evaluate": "eval"}
+CHILD_OF_JOB = {gate.job: gate.children[-1] for gate in TABLE if gate.job}
 
 FINISHED, CRASHED, STOPPED = 0, 1, 3
 

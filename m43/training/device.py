@@ -15,7 +15,7 @@ from huggingface_hub import constants
 
 from m43.errors import FailureClass, M43Error
 from m43.records.profile import LOOPBACK_ENDPOINT, Profile
-from m43.training.control_groups import CGROUP, OWN_GROUPS, room_bytes
+from m43.training.control_groups import CGROUP, OWN_GROUPS, own_bytes, room_bytes
 
 
 class WrongDeviceError(M43Error):
@@ -116,8 +116,7 @@ def give_back_memory() -> None:
         trim(0)
 
 
-_STATM, _CLEAR_REFS = Path("/proc/self/statm"), Path("/proc/self/clear_refs")
-_PAGE_BYTES = resource.getpagesize()
+_CLEAR_REFS = Path("/proc/self/clear_refs")
 
 Result = TypeVar("Result")
 
@@ -136,13 +135,8 @@ class Taken:
 
 
 def held_bytes() -> int:
-    """Give the memory that this process holds now; where the kernel does not say, its peak.
-
-    Source: Linux, proc(5): the second number of statm is what is resident, in pages.
-    """
-    if not _STATM.exists():
-        return peak_host_bytes()
-    return int(_STATM.read_text().split()[1]) * _PAGE_BYTES
+    """Return the memory that this process holds now; where the kernel does not say, its peak."""
+    return own_bytes("resident") or peak_host_bytes()
 
 
 def measured(work: Callable[[], Result]) -> tuple[Result, Taken]:

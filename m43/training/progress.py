@@ -1,6 +1,5 @@
 """The progress of training: the heartbeat, told through one small file, and divergence."""
 
-import os
 import statistics
 import time
 from collections import deque
@@ -14,10 +13,10 @@ from m43.errors import FailureClass, M43Error
 from m43.records.profile import DivergenceTable
 from m43.records.run_dir import write_record
 from m43.records.run_records import Heartbeat, Phase
+from m43.training.control_groups import own_bytes
 
 _SECONDS_BETWEEN_BEATS = 0.5
 _SECONDS_BETWEEN_LINES = 5.0
-_STATM = Path("/proc/self/statm")
 
 
 class Heartbeats:
@@ -81,7 +80,7 @@ class Heartbeats:
         self._last = replace(
             heartbeat,
             beat=heartbeat.beat + 1,
-            host_bytes=resident_bytes(),
+            host_bytes=own_bytes("resident") or 0,
             device_bytes=self._device_bytes(),
         )
         self._beat_at = self._clock()
@@ -90,17 +89,6 @@ class Heartbeats:
     def _print(self, text: str) -> None:
         self._log.write(text + "\n")
         self._log.flush()
-
-
-def resident_bytes(statm: Path = _STATM) -> int:
-    """Give the memory that this process holds now; 0 where the system does not say.
-
-    Source: proc_pid_statm(5): the second number, in pages.
-    """
-    try:
-        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return 0
 
 
 def _line(beat: Heartbeat) -> str:

@@ -74,7 +74,8 @@ def test_the_peak_of_a_whole_rehearsal_is_the_planned_one() -> None:
     subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
     (made,) = (path for path in set(runs.iterdir()) - before if path.is_dir())
     run = RunDir(made)
-    found = performance(loaded_run.read_plan(run), loaded_run.read_train(run))
+    facts = loaded_run.load_run(run)
+    found = performance(facts.require("plan"), facts.require("train"))
     assert found is not None
     tell("toy, a whole rehearsal", found.planned_peak_bytes, found.measured_peak_bytes)
     assert found.measured_peak_bytes == pytest.approx(found.planned_peak_bytes, rel=0.15)

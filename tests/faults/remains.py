@@ -10,7 +10,7 @@ from m43.evidence.documents.write import expected_document
 from m43.evidence.journal import journal, ledger
 from m43.evidence.journal.chain import CutChainError, Entry
 from m43.evidence.journal.secrets import holds_secret
-from m43.evidence.run.loaded_run import read_dossier
+from m43.evidence.run.loaded_run import load_run
 from m43.evidence.verify.verify import verify
 from m43.harness.run.recovery import is_closed
 from m43.records.run_dir import RunDir, unfinished
@@ -61,7 +61,7 @@ def examine_folder(tree: FaultTree, folder: Path, status: int, closer: str = REN
     assert_true(run)
     assert_supported(run, tree)
     assert_ledger(tree, run)
-    found = diagnose_dossier(read_dossier(run))
+    found = diagnose_dossier(load_run(run))
     return Remains(
         status=status,
         documents=tuple(path.name for path in _documents(run)),
@@ -146,7 +146,7 @@ def assert_true(run: RunDir, *, tidy: bool = True) -> None:
     """
     entries = journal.read(run.journal)
     assert [entry.event for entry in entries][-2:] == ["sealed", "closed"]
-    dossier = read_dossier(run)
+    dossier = load_run(run)
     name, text = expected_document(dossier)
     assert [path.name for path in _documents(run)] == [name]
     assert (run.path / name).read_text() == text
@@ -176,7 +176,7 @@ def assert_supported(run: RunDir, tree: FaultTree) -> None:
         # The quick child's numbers are made up, and verify knows that they cannot be true.
         problems = [text for text in problems if "cannot all be true" not in text]
     assert not problems, "\n".join(problems)
-    for claim in diagnose_dossier(read_dossier(run)).claims:
+    for claim in diagnose_dossier(load_run(run)).claims:
         for evidence in claim.evidence:
             assert (run.path / evidence.split(",")[0]).exists(), claim
         assert claim.evidence or claim.standing in ("unknown", "hypothesis"), claim

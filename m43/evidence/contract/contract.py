@@ -8,12 +8,16 @@ from pathlib import Path
 
 from m43.errors import Problem, ProblemsError
 from m43.evidence.contract.expression import AssertedExpression, unreadable
-from m43.records.gates import PREFIXES, gate_of
+from m43.records.gates import STAGES, TABLE, gate_of
 from m43.records.run_dir import RunDir, write_atomically
 
 
 class ContractError(ProblemsError):
     """A contract that does not read as one, with everything that is wrong with it."""
+
+
+# Where the contract lies in a checkout.
+PATH = Path("acceptance", "test_production.py")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +92,7 @@ def _foreign(module: ast.Module, where: str) -> Iterator[Problem]:
 def _function_problems(function: ast.FunctionDef, where: str) -> Iterator[Problem]:
     name = function.name
     if gate_of(name) is None:
-        expected = "a name that begins with " + ", ".join(PREFIXES)
+        expected = "a name that begins with " + ", ".join(gate.prefix for gate in TABLE)
         yield _problem(f"the name {name}", expected, where, "name the promise after its gate")
     if function.decorator_list:
         found = f"{name} decorated with `{_brief(function.decorator_list[0])}`"
@@ -137,17 +141,16 @@ def _duplicates(functions: list[ast.FunctionDef], where: str) -> Iterator[Proble
 
 
 def _disorder(functions: list[ast.FunctionDef], where: str) -> Iterator[Problem]:
-    order = list(PREFIXES.values())
     reached = 0
     for function in functions:
         gate = gate_of(function.name)
         if gate is None:
             continue
-        if order.index(gate) < reached:
-            found = f"{function.name} after a promise of gate {order[reached]}"
+        if STAGES.index(gate) < reached:
+            found = f"{function.name} after a promise of gate {STAGES[reached]}"
             action = "put the promises in the order of the gates"
             yield _problem(found, f"gate {gate} first", f"{where}:{function.lineno}", action)
-        reached = max(reached, order.index(gate))
+        reached = max(reached, STAGES.index(gate))
 
 
 def _brief(node: ast.AST) -> str:

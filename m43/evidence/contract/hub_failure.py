@@ -4,6 +4,7 @@ import errno
 from collections.abc import Mapping, Sequence
 
 from m43.errors import FailureClass as F
+from m43.errors import causes
 
 # The error of a step that m43 itself ended.
 DEADLINE, CHILD_ENDED = "DeadlineError", "ChildEndedError"
@@ -63,7 +64,7 @@ def class_of_causes(causes: Sequence[str]) -> F | None:
 def cause_names(error: BaseException) -> tuple[str, ...]:
     """List what an exception and those behind it are: each one's type, and its errno's symbol."""
     names: list[str] = []
-    for part in chain(error):
+    for part in causes(error):
         names.append(type(part).__name__)
         # getaddrinfo and ssl number their errors otherwise.
         own_numbers = type(part).__name__ == "gaierror" or "SSL" in type(part).__name__
@@ -72,13 +73,3 @@ def cause_names(error: BaseException) -> tuple[str, ...]:
         if isinstance(part, RuntimeError) and "home directory" in str(part):
             names.append("NoHomeError")
     return tuple(dict.fromkeys(names))
-
-
-def chain(error: BaseException) -> tuple[BaseException, ...]:
-    """List an exception and what it came from, outermost first."""
-    found: list[BaseException] = []
-    seen: BaseException | None = error
-    while seen is not None and seen not in found:
-        found.append(seen)
-        seen = seen.__cause__ or seen.__context__
-    return tuple(found)

@@ -9,27 +9,28 @@ from typing import Any
 from m43.evidence.contract.contract import Promise
 from m43.evidence.contract.expression import AssertedExpression, names
 from m43.records.evaluation_record import EvaluationResults
+from m43.records.run_dir import RunDir
 
 # Where the records lie that the contract's fixtures return; a field of its own file comes first.
 FILES: Mapping[str, str] = {
-    "opening": "opening.json",
-    "contract": "contract.lock.json",
-    "auth": "auth.json",
-    "venv": "venv.json",
-    "plan": "plan.json",
-    "train": "train.json",
-    "train.process": "train.process.json",
-    "train.download": "download.json",
-    "train.metrics": "training_metrics.jsonl",
-    "train.losses_nats": "training_metrics.jsonl",
-    "train.supervised_tokens": "training_metrics.jsonl",
-    "evaluation": "eval.json",
-    "evaluation.process": "eval.process.json",
-    "evaluation.predictions": "predictions.jsonl",
-    "evaluation.ids": "predictions.jsonl",
-    "evaluation.results": "evaluation_results.json",
-    "evaluation.recomputed_results": "predictions.jsonl",
-    "closing": "closing.json",
+    "opening": RunDir.opening.name,
+    "contract": RunDir.profile.name,
+    "auth": RunDir.auth.name,
+    "venv": RunDir.venv.name,
+    "plan": RunDir.plan.name,
+    "train": RunDir.train.name,
+    "train.process": RunDir.train_process.name,
+    "train.download": RunDir.download.name,
+    "train.metrics": RunDir.metrics.name,
+    "train.losses_nats": RunDir.metrics.name,
+    "train.supervised_tokens": RunDir.metrics.name,
+    "evaluation": RunDir.evaluation.name,
+    "evaluation.process": RunDir.eval_process.name,
+    "evaluation.predictions": RunDir.predictions.name,
+    "evaluation.ids": RunDir.predictions.name,
+    "evaluation.results": RunDir.results.name,
+    "evaluation.recomputed_results": RunDir.predictions.name,
+    "closing": RunDir.closing.name,
 }
 
 _HEX = re.compile(r"[0-9a-f]{40,64}")

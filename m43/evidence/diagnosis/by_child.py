@@ -9,9 +9,10 @@ from m43.evidence.contract.plan_checks import size_words
 from m43.evidence.diagnosis.finding import Claim, Standing
 from m43.evidence.run.loaded_run import Child
 from m43.records.plan_record import PlanRecord, TrainingPlan
+from m43.records.run_dir import RunDir, child_file
 from m43.records.run_records import ChildError, ProcessRecord, StepMetrics
 
-_PLAN = "plan.json"
+_PLAN = RunDir.plan.name
 _MOST_BUFFERS = 5
 # Source: XLA of jax 0.10.2: "RESOURCE_EXHAUSTED: Out of memory allocating 1234 bytes."; the GPU's
 # allocator says "while trying to allocate" and may write the size as 1.5GiB, which is shown as is.
@@ -25,7 +26,7 @@ def memory_claims(plan: PlanRecord | None, child: Child, name: str) -> tuple[Cla
     claims = [*_asked(child, name)]
     if child.process is not None:
         text = f"The process held {size_words(child.process.peak_bytes)} of the host's memory at "
-        claims.append(_claim(f"{text}its peak.", "established", f"{name}.process.json"))
+        claims.append(_claim(f"{text}its peak.", "established", child_file(name, "process").name))
     training = plan.training if plan is not None else None
     if training is None or name != "train":
         text = "What was planned for it and what filled the memory: there is no plan of this child."
@@ -39,7 +40,7 @@ def _asked(child: Child, name: str) -> list[Claim]:
     if found is None:
         return []
     text = f"The request that failed was for {found[1]}."
-    return [_claim(text, "established", f"{name}.error.json")]
+    return [_claim(text, "established", child_file(name, "error").name)]
 
 
 def _planned(training: TrainingPlan) -> list[Claim]:
@@ -118,14 +119,14 @@ def child_claims(
     """State what a child's traces show about its failure."""
     claims: list[Claim] = []
     if child.process:
-        file = f"{name}.process.json"
+        file = child_file(name, "process").name
         claims.append(_claim(_process_text(child.process, name), "established", file))
         claims += _kill_claims(child.process, file)
     if stood := stood_at(child.stacks):
         text = f"When m43 ended it, the thread that works stood in {stood}."
-        claims.append(_claim(text, "established", f"{name}.stacks.txt"))
+        claims.append(_claim(text, "established", child_file(name, "stacks").name))
     if child.error:
-        file = f"{name}.error.json"
+        file = child_file(name, "error").name
         step = f" at step {child.error.step}" if child.error.step else " before its first step"
         where = step if name == "train" else ""
         text = f"The child itself reported '{child.error.failure_class}'{where}"
@@ -214,7 +215,7 @@ def _loss_claims(metrics: Sequence[StepMetrics], failed_at: int) -> list[Claim]:
         text = "It happened at the first step: a weight or a row is already not finite."
         return [_claim(text, "hypothesis")]
     last = metrics[-1]
-    file = "training_metrics.jsonl"
+    file = RunDir.metrics.name
     text = (
         f"The last recorded step is {last.step}: loss {last.loss_nats:.4f} nats, gradient norm "
         f"{last.gradient_norm:.3g}, learning rate {last.learning_rate:.3g}."

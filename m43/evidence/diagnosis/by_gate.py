@@ -9,9 +9,10 @@ from m43.evidence.diagnosis.finding import Claim, Standing
 from m43.records.hub_record import AuthRecord
 from m43.records.plan_record import PlanRecord
 from m43.records.profile import Contract, Profile
+from m43.records.run_dir import RunDir
 from m43.records.run_records import VenvRecord
 
-_AUTH_FILE = ("auth.json",)
+_AUTH_FILE = (RunDir.auth.name,)
 
 # What an answer suggests about its cause; the answer itself is established.
 _CAUSES: dict[FailureClass, tuple[Standing, str]] = {
@@ -153,7 +154,7 @@ def _auth_claim(text: str, standing: Standing) -> Claim:
     return Claim(text=text, standing=standing, evidence=() if standing == "unknown" else _AUTH_FILE)
 
 
-_VENV_FILE, _PLAN = ("venv.json",), ("plan.json",)
+_VENV_FILE, _PLAN = (RunDir.venv.name,), (RunDir.plan.name,)
 
 
 def venv_claims(

@@ -7,8 +7,9 @@ from m43.evidence.contract.check import failing
 from m43.evidence.contract.checks import venv_checks
 from m43.evidence.contract.plan_checks import alternatives_words
 from m43.evidence.diagnosis.by_child import ending
-from m43.evidence.run.loaded_run import Child, Dossier
+from m43.evidence.run.loaded_run import Child, LoadedRun
 from m43.evidence.run.run_end import Stop
+from m43.records.run_dir import RunDir
 
 SENTENCES: Mapping[F, str] = {
     F.NO_TOKEN: "There is no token in HF_TOKEN, where it has to be.",
@@ -78,7 +79,7 @@ SENTENCES: Mapping[F, str] = {
 _PYTHON = "/bin/python"
 
 
-def words(dossier: Dossier, stop: Stop) -> Mapping[str, str]:
+def words(dossier: LoadedRun, stop: Stop) -> Mapping[str, str]:
     """Give the run's facts that the sentences and the actions name."""
     profile, auth, venv = dossier.profile, dossier.auth, dossier.venv
     contract = profile.contract if profile else None
@@ -107,7 +108,7 @@ def words(dossier: Dossier, stop: Stop) -> Mapping[str, str]:
         "eval_rows": str(profile.data.evaluation) if profile else "the evaluation rows",
         "batch_rows": str(profile.training.batch_rows) if profile else "(not known)",
         "alternatives": _alternatives(dossier),
-        "log": "evaluation_log.txt" if stop.gate == "eval" else "training_log.txt",
+        "log": RunDir.eval_log.name if stop.gate == "eval" else RunDir.train_log.name,
         "profile": dossier.opening.profile if dossier.opening else "the profile",
         "commit": dossier.opening.commit if dossier.opening else "(not known)",
         "next_run": next_name(dossier.name),
@@ -116,7 +117,7 @@ def words(dossier: Dossier, stop: Stop) -> Mapping[str, str]:
     return {name: " ".join(value.replace("`", "'").split()) for name, value in facts.items()}
 
 
-def progress(dossier: Dossier, stop: Stop, child: Child) -> str:
+def progress(dossier: LoadedRun, stop: Stop, child: Child) -> str:
     """Say how far the run had come, in the words of the gate that it stopped in."""
     if stop.gate == "train-300":
         promised = dossier.profile.contract.optimizer_steps if dossier.profile else 0
@@ -127,7 +128,7 @@ def progress(dossier: Dossier, stop: Stop, child: Child) -> str:
     return f"the beginning of gate {stop.gate}" if stop.gate else "the opening of the run"
 
 
-def _asked(dossier: Dossier, stop: Stop) -> str:
+def _asked(dossier: LoadedRun, stop: Stop) -> str:
     """Name who did not answer: the hub, or the storage that it sends to for its files."""
     endpoint = dossier.auth.endpoint if dossier.auth else "the profile's endpoint"
     host = stop.problems[0].where if stop.problems and stop.gate in ("venv", "train-300") else ""
@@ -136,14 +137,14 @@ def _asked(dossier: Dossier, stop: Stop) -> str:
     return f"The storage at {host}, where the hub sends for the model's files,"
 
 
-def _arrived(dossier: Dossier, stop: Stop) -> str:
+def _arrived(dossier: LoadedRun, stop: Stop) -> str:
     beat = dossier.download_child.heartbeat
     if stop.gate != "train-300" or beat is None:
         return "before its last answer"
     return f"at {beat.done:,} of {beat.total:,} bytes ({beat.phase})"
 
 
-def _environment(dossier: Dossier, stop: Stop) -> str:
+def _environment(dossier: LoadedRun, stop: Stop) -> str:
     """Name the environment's folder; where nobody could ask it, by the interpreter it lacks."""
     if dossier.venv is not None and dossier.venv.path:
         return dossier.venv.path
@@ -153,7 +154,7 @@ def _environment(dossier: Dossier, stop: Stop) -> str:
     return dossier.profile.venv.path if dossier.profile else "(not known)"
 
 
-def _requirements(dossier: Dossier) -> str:
+def _requirements(dossier: LoadedRun) -> str:
     if dossier.venv is None or dossier.profile is None:
         return "the packages named above"
     unmet = [
@@ -164,7 +165,7 @@ def _requirements(dossier: Dossier) -> str:
     return ", ".join(unmet) or "the packages named above"
 
 
-def _alternatives(dossier: Dossier) -> str:
+def _alternatives(dossier: LoadedRun) -> str:
     if dossier.plan is None or dossier.plan.training is None:
         return "no plan was made that would say what fits"
     return alternatives_words(dossier.plan.training)
@@ -380,7 +381,7 @@ ACTIONS: Mapping[F, tuple[str, ...]] = {
 }
 
 
-def next_actions(dossier: Dossier, stop: Stop, failure_class: F) -> tuple[str, ...]:
+def next_actions(dossier: LoadedRun, stop: Stop, failure_class: F) -> tuple[str, ...]:
     """List what a person can do, in order, the way to a new run last."""
     facts = words(dossier, stop)
     if dossier.kind == "production":

@@ -16,9 +16,9 @@ from m43.evidence.diagnosis.by_gate import auth_claims, venv_claims
 from m43.evidence.diagnosis.catalogue import SENTENCES, words
 from m43.evidence.diagnosis.finding import Claim, Diagnosis
 from m43.evidence.journal.chain import Entry
-from m43.evidence.run.loaded_run import Child, Dossier, read_dossier
+from m43.evidence.run.loaded_run import Child, LoadedRun, load_run
 from m43.evidence.run.run_end import Stop, find_stop
-from m43.records.gates import CLOSING
+from m43.records.gates import CLOSING, STAGES, gate_named
 from m43.records.run_dir import RunDir
 from m43.records.run_records import RecoveryRecord, Vitals
 
@@ -30,7 +30,7 @@ SENTENCE = (
     "or a crash of the machine leave it, and a later command closed its journal."
 )
 
-_FILES = ("vitals.json", "recovery.json")
+_FILES = (RunDir.vitals.name, RunDir.recovery.name)
 
 
 def is_cut_off(entry: Entry | None) -> bool:
@@ -38,7 +38,7 @@ def is_cut_off(entry: Entry | None) -> bool:
     return entry is not None and entry.event == "interrupted" and entry.detail == CUT_OFF
 
 
-def cut_off_claims(dossier: Dossier) -> tuple[Claim, ...]:
+def cut_off_claims(dossier: LoadedRun) -> tuple[Claim, ...]:
     """State what is known of the end of a run that could not tell of it."""
     recovery = dossier.recovery
     claims = [_last_entry(dossier)]
@@ -52,14 +52,14 @@ def cut_off_claims(dossier: Dossier) -> tuple[Claim, ...]:
     return (*claims, Claim(text=unknown, standing="unknown", evidence=()))
 
 
-def _last_entry(dossier: Dossier) -> Claim:
+def _last_entry(dossier: LoadedRun) -> Claim:
     before = [entry for entry in dossier.entries if entry.event not in _AFTERWARDS]
     text = "The run wrote nothing into its journal."
     if before:
         last = before[-1]
         what = f"'{last.event}' {last.gate or last.name}".rstrip()
         text = f"The last thing that the run itself wrote is {what} at {last.time_utc}."
-    return Claim(text=text, standing="established", evidence=("journal.jsonl",))
+    return Claim(text=text, standing="established", evidence=(RunDir.journal.name,))
 
 
 # What the later command writes; a run's own promises that were not run come after its end, too.
@@ -78,7 +78,9 @@ def _recovery_claims(recovery: RecoveryRecord) -> list[Claim]:
     if recovery.removed:
         names = ", ".join(recovery.removed)
         texts.append(f"Files that were still being written were removed: {names}.")
-    return [Claim(text=text, standing="established", evidence=("recovery.json",)) for text in texts]
+    return [
+        Claim(text=text, standing="established", evidence=(RunDir.recovery.name,)) for text in texts
+    ]
 
 
 def _machine_claims(then: Vitals | None, now: Vitals) -> list[Claim]:
@@ -139,10 +141,10 @@ _OF_MEMORY = (FailureClass.OUT_OF_DEVICE_MEMORY, FailureClass.OUT_OF_HOST_MEMORY
 
 def diagnose(run: RunDir) -> Diagnosis:
     """Say why a run failed, from its folder alone."""
-    return diagnose_dossier(read_dossier(run))
+    return diagnose_dossier(load_run(run))
 
 
-def diagnose_dossier(dossier: Dossier) -> Diagnosis:
+def diagnose_dossier(dossier: LoadedRun) -> Diagnosis:
     """Say why a run failed, from what its folder holds."""
     stop = find_stop(dossier.entries)
     failure_class = class_of(dossier, stop)
@@ -155,7 +157,7 @@ def diagnose_dossier(dossier: Dossier) -> Diagnosis:
     )
 
 
-def class_of(dossier: Dossier, stop: Stop) -> FailureClass:
+def class_of(dossier: LoadedRun, stop: Stop) -> FailureClass:
     """Name the failure: as the journal does, else as the records of the gate show it."""
     if stop.failure_class is not None:
         return stop.failure_class
@@ -167,7 +169,7 @@ def class_of(dossier: Dossier, stop: Stop) -> FailureClass:
     return _class_of_records(dossier, stop.gate) or named or FailureClass.PROMISE_BROKEN
 
 
-def _class_of_records(dossier: Dossier, gate: str) -> FailureClass | None:
+def _class_of_records(dossier: LoadedRun, gate: str) -> FailureClass | None:
     profile = dossier.profile
     if gate == "auth" and dossier.auth and profile:
         checks = failing(auth_checks(dossier.auth, profile))
@@ -179,24 +181,25 @@ def _class_of_records(dossier: Dossier, gate: str) -> FailureClass | None:
     return process_class(child.process, child.error) if child else None
 
 
-def child_of(dossier: Dossier, gate: str) -> Child | None:
+def child_of(dossier: LoadedRun, gate: str) -> Child | None:
     """Give the child that a gate was at, if it starts one that keeps records."""
     name = child_name(dossier, gate)
     children = {"download": dossier.download_child, "train": dossier.train_child}
     return children.get(name, dossier.eval_child) if name else None
 
 
-def child_name(dossier: Dossier, gate: str) -> str:
+def child_name(dossier: LoadedRun, gate: str) -> str:
     """Name the child that a gate was at; empty for a gate without one that keeps records."""
-    if gate == "train-300":
+    children = gate_named(gate).children if gate in STAGES else ()
+    if len(children) > 1:
         # The download comes first; its record is written when all of it is there.
         download = dossier.download_child
         came = dossier.download is None and bool(download.heartbeat or download.process)
-        return "download" if came and dossier.train_child.heartbeat is None else "train"
-    return "eval" if gate == "eval" else ""
+        return children[0] if came and dossier.train_child.heartbeat is None else children[-1]
+    return children[0] if children else ""
 
 
-def _sentence(dossier: Dossier, stop: Stop, failure_class: FailureClass) -> str:
+def _sentence(dossier: LoadedRun, stop: Stop, failure_class: FailureClass) -> str:
     if stop.how == "no closing record":
         return (
             "The run has no closing record. Either it is still running, or it was ended from "
@@ -214,7 +217,7 @@ def _sentence(dossier: Dossier, stop: Stop, failure_class: FailureClass) -> str:
 
 
 def _problem_claims(stop: Stop) -> tuple[Claim, ...]:
-    place = f"journal.jsonl, entry {stop.entry.seq}" if stop.entry else "journal.jsonl"
+    place = f"journal.jsonl, entry {stop.entry.seq}" if stop.entry else RunDir.journal.name
     return tuple(
         Claim(
             text=f"{problem.where}: found {problem.found}, expected {problem.expected}.",
@@ -225,7 +228,7 @@ def _problem_claims(stop: Stop) -> tuple[Claim, ...]:
     )
 
 
-def _claims(dossier: Dossier, stop: Stop, failure_class: FailureClass) -> tuple[Claim, ...]:
+def _claims(dossier: LoadedRun, stop: Stop, failure_class: FailureClass) -> tuple[Claim, ...]:
     if stop.how == "no closing record":
         return _silent_end(dossier, stop)
     if is_cut_off(stop.entry):
@@ -247,7 +250,7 @@ def _claims(dossier: Dossier, stop: Stop, failure_class: FailureClass) -> tuple[
         Claim(
             text=f"The promise {name} is broken.",
             standing="established",
-            evidence=("journal.jsonl",),
+            evidence=(RunDir.journal.name,),
         )
         for name in (stop.broken if stop.how == "broken" else ())
     )
@@ -264,7 +267,7 @@ def _interruption(stop: Stop) -> tuple[Claim, ...]:
     return (Claim(text=f"Interrupted: {cause}.", standing="established", evidence=evidence),)
 
 
-def _silent_end(dossier: Dossier, stop: Stop) -> tuple[Claim, ...]:
+def _silent_end(dossier: LoadedRun, stop: Stop) -> tuple[Claim, ...]:
     last = dossier.entries[-1] if dossier.entries else None
     known = (
         f"The last thing that the run wrote is '{last.event}' {last.gate or last.name}".rstrip()
@@ -272,7 +275,7 @@ def _silent_end(dossier: Dossier, stop: Stop) -> tuple[Claim, ...]:
         if last
         else "The run wrote nothing into its journal that can be read."
     )
-    claim = Claim(text=known, standing="established", evidence=("journal.jsonl",))
+    claim = Claim(text=known, standing="established", evidence=(RunDir.journal.name,))
     unknown = "What ended the run, if it ended, is not recorded."
     return (
         claim,
@@ -281,7 +284,7 @@ def _silent_end(dossier: Dossier, stop: Stop) -> tuple[Claim, ...]:
     )
 
 
-def _last_seen(dossier: Dossier, stop: Stop) -> tuple[Claim, ...]:
+def _last_seen(dossier: LoadedRun, stop: Stop) -> tuple[Claim, ...]:
     child = child_of(dossier, stop.gate)
     if child is None or child.heartbeat is None:
         return ()
@@ -290,14 +293,15 @@ def _last_seen(dossier: Dossier, stop: Stop) -> tuple[Claim, ...]:
     return (Claim(text=text, standing="established", evidence=(f"{name}.heartbeat.json",)),)
 
 
-def _closing_claims(dossier: Dossier) -> tuple[Claim, ...]:
+def _closing_claims(dossier: LoadedRun) -> tuple[Claim, ...]:
     closing = dossier.closing
     if closing is None:
         return ()
     changed = [f"The file {path} changed during the run." for path in closing.changed_paths]
     changed += [f"The package {name} changed during the run." for name in closing.changed_packages]
     established = tuple(
-        Claim(text=text, standing="established", evidence=("closing.json",)) for text in changed
+        Claim(text=text, standing="established", evidence=(RunDir.closing.name,))
+        for text in changed
     )
     unknown = "Who or what changed it is not recorded; m43 writes only into the run folder."
     return (*established, Claim(text=unknown, standing="unknown", evidence=()))

@@ -25,13 +25,12 @@ PROVENANCE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "m43:training-run/v1"
 BUILDER = "m43:harness"
 
-_MANIFEST = "MANIFEST.sha256"
-_MODEL = ("model/", "adapter/")
+_MODEL = (f"{RunDir.model.name}/", f"{RunDir.adapter.name}/")
 
 Digests = Mapping[str, str]
 
 
-def test_result(dossier: Dossier, sealed: Digests, manifest_sha256: str, *, accepted: bool) -> str:
+def test_result(dossier: Dossier, sealed: Digests, manifest_sha256: str) -> str:
     """Write the result of the run as that of a test suite whose tests are the promises.
 
     A promise that was not run is in neither list; a run that has one has not passed.
@@ -40,17 +39,16 @@ def test_result(dossier: Dossier, sealed: Digests, manifest_sha256: str, *, acce
         dossier: The run.
         sealed: The files of the manifest, by name, with their SHA-256.
         manifest_sha256: The digest of the manifest itself.
-        accepted: The verdict.
     """
-    subjects = [_file(_MANIFEST, manifest_sha256), *_model_files(sealed)]
-    return statement(subjects, TEST_RESULT, test_predicate(dossier, sealed, accepted=accepted))
+    subjects = [_file(RunDir.manifest.name, manifest_sha256), *_model_files(sealed)]
+    return statement(subjects, TEST_RESULT, test_predicate(dossier, sealed))
 
 
-def test_predicate(dossier: Dossier, sealed: Digests, *, accepted: bool) -> dict[str, object]:
+def test_predicate(dossier: Dossier, sealed: Digests) -> dict[str, object]:
     """Give the predicate of the test result: the verdict, its configuration, and the promises."""
-    names = ("contract.txt", "contract.lock.json", "code.sha256")
+    names = (RunDir.contract_text.name, RunDir.profile.name, RunDir.code.name)
     return {
-        "result": "PASSED" if accepted else "FAILED",
+        "result": "PASSED" if dossier.verdict.accepted else "FAILED",
         "configuration": [_file(name, sealed[name]) for name in names if name in sealed],
         "passedTests": _promises(dossier, "promise_kept"),
         "warnedTests": [],
@@ -81,7 +79,7 @@ def provenance(dossier: Dossier, sealed: Digests) -> str | None:
             },
             "byproducts": [
                 _file(name, sealed[name])
-                for name in ("training_metrics.jsonl", "predictions.jsonl")
+                for name in (RunDir.metrics.name, RunDir.predictions.name)
                 if name in sealed
             ],
         },
@@ -132,7 +130,7 @@ def _dependencies(dossier: Dossier, sealed: Digests) -> list[dict[str, object]]:
     if download is not None and dossier.auth is not None:
         repo = f"{dossier.auth.repo}@{download.revision}"
         found += _pinned(repo, download.files)
-    names = ("code.sha256", "env_snapshot.txt")
+    names = (RunDir.code.name, RunDir.env_snapshot.name)
     return [*found, *(_file(name, sealed[name]) for name in names if name in sealed)]
 
 
@@ -144,15 +142,15 @@ def _pinned(repo: str, files: Iterable[PinnedFile]) -> list[dict[str, object]]:
     ]
 
 
-def write_attestations(run: RunDir, dossier: Dossier, *, accepted: bool) -> None:
+def write_attestations(run: RunDir, dossier: Dossier) -> None:
     """Write the attestations of a sealed run; one that was never sealed attests nothing."""
-    for name, text in _expected(run, dossier, accepted=accepted).items():
+    for name, text in _expected(run, dossier).items():
         write_atomically(run.path / name, text.encode())
 
 
-def audit_attestations(run: RunDir, dossier: Dossier, *, accepted: bool) -> Iterator[Problem]:
+def audit_attestations(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
     """Make both attestations again and compare them with those that lie there."""
-    expected = _expected(run, dossier, accepted=accepted)
+    expected = _expected(run, dossier)
     for path in (run.attestation, run.provenance):
         text = expected.get(path.name)
         found = path.read_bytes() if path.is_file() else None
@@ -165,12 +163,12 @@ def audit_attestations(run: RunDir, dossier: Dossier, *, accepted: bool) -> Iter
             )
 
 
-def _expected(run: RunDir, dossier: Dossier, *, accepted: bool) -> Mapping[str, str]:
+def _expected(run: RunDir, dossier: Dossier) -> Mapping[str, str]:
     sealed_now = any(entry.event == "sealed" for entry in dossier.entries)
     if not sealed_now or not run.manifest.is_file():
         return {}
     sealed = manifest.read(run)
-    result = test_result(dossier, sealed, file_sha256(run.manifest), accepted=accepted)
+    result = test_result(dossier, sealed, file_sha256(run.manifest))
     texts = {run.attestation.name: result}
     origin = provenance(dossier, sealed)
     if origin is not None:

@@ -254,9 +254,16 @@ class Part:
     body: str
 
 
-def report_html(run: RunDir, title: str, tests: str) -> str:
-    """Write the page of a run as it stands; `tests` is what pytest says of its tests, as HTML."""
-    dossier = read_dossier(run)
+def report_html(run: RunDir, title: str, tests: str, loaded: Dossier | None = None) -> str:
+    """Write the page of a run as it stands.
+
+    Args:
+        run: The run folder.
+        title: Of the page.
+        tests: What pytest says of its tests, as HTML.
+        loaded: The run folder, where the caller has read it already.
+    """
+    dossier = loaded or read_dossier(run)
     accepted = verdict_of(dossier).accepted
     parts = [part for part in _parts(run, dossier, tests) if part.body]
     # The analysis of a failure has anchors of its own.
@@ -273,12 +280,12 @@ def report_html(run: RunDir, title: str, tests: str) -> str:
     )
 
 
-def tells_the_end(run: RunDir) -> bool:
+def tells_the_end(run: RunDir, loaded: Dossier) -> bool:
     """Tell whether the page that lies there was drawn from the journal as it is now."""
     if not run.report.is_file():
         return False
     page = run.report.read_text(encoding="utf-8", errors="replace")
-    return _drawn_to(read_dossier(run)) in page
+    return _drawn_to(loaded) in page
 
 
 def _drawn_to(dossier: Dossier) -> str:

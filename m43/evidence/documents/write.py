@@ -15,22 +15,30 @@ from m43.evidence.run.loaded_run import Dossier, complete, read_dossier
 from m43.records.run_dir import RunDir, write_atomically
 
 
-def write_opening_analysis(run: RunDir) -> None:
+def write_opening_analysis(run: RunDir, loaded: Dossier | None = None) -> None:
     """Write a true failure analysis of the run as it stands: the dead-man's switch.
 
     It may be called again at every gate; nothing here can write a summary.
+
+    Args:
+        run: The run folder.
+        loaded: The same, where its caller has read it already.
     """
-    dossier = read_dossier(run)
+    dossier = loaded or read_dossier(run)
     text = _clean(render_failure(dossier, verdict_of(dossier)))
     write_atomically(run.failure_analysis, text.encode())
 
 
-def write_documents(run: RunDir) -> Verdict:
+def write_documents(run: RunDir, loaded: Dossier | None = None) -> Verdict:
     """Judge the journal as it lies on disk and leave the one document that the verdict allows.
 
     This is the only function that writes `m43_summary.md`.
+
+    Args:
+        run: The run folder.
+        loaded: The same, where its caller has read it already.
     """
-    dossier = read_dossier(run)
+    dossier = loaded or read_dossier(run)
     verdict = verdict_of(dossier)
     if dossier.metrics:
         svg = loss_curve_svg(dossier.metrics, watermark(dossier))
@@ -39,7 +47,7 @@ def write_documents(run: RunDir) -> Verdict:
     document = run.path / name
     other = run.failure_analysis if document == run.summary else run.summary
     _replace(document, text, other)
-    write_attestations(run, dossier, accepted=verdict.accepted)
+    write_attestations(run, dossier)
     return verdict
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from m43.evidence.journal import chain
 from m43.evidence.journal.chain import EDGES, CutChainError, Entry, Event, follow
 from m43.evidence.journal.secrets import redact
+from m43.files import sync
 
 Clock = Callable[[], datetime]
 
@@ -26,17 +27,22 @@ def stamp(moment: datetime) -> str:
 class Journal:
     """The writer of a run's journal; there is one writer at a time."""
 
-    def __init__(self, path: Path, last: Entry | None, now: Clock) -> None:
+    def __init__(self, path: Path, entries: tuple[Entry, ...], now: Clock) -> None:
         self.path = path
-        self._last = last
+        self._entries = entries
         self._now = now
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """What stands in the file: every entry that was read from it or written into it."""
+        return self._entries
 
     @classmethod
     def create(cls, path: Path, now: Clock = utc_now) -> "Journal":
         """Begin a journal; there must be none yet."""
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
-        sync_folder(path.parent)
-        return cls(path, None, now)
+        sync(path.parent)
+        return cls(path, (), now)
 
     @classmethod
     def open(cls, path: Path, now: Clock = utc_now) -> "Journal":
@@ -44,8 +50,7 @@ class Journal:
 
         Raises: BrokenChainError, CutChainError.
         """
-        entries = read(path)
-        return cls(path, entries[-1] if entries else None, now)
+        return cls(path, read(path), now)
 
     def append(
         self,
@@ -72,9 +77,9 @@ class Journal:
             previous_sha256="",
             sha256="",
         )
-        entry = follow(self._last, draft)
+        entry = follow(self._entries[-1] if self._entries else None, draft)
         append_line(self.path, chain.line(entry), sync=event in EDGES)
-        self._last = entry
+        self._entries = (*self._entries, entry)
         return entry
 
 
@@ -124,14 +129,5 @@ def append_line(path: Path, data: bytes, *, sync: bool) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         if sync:
             os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a new name in a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -6,8 +6,12 @@ from pathlib import Path
 
 from m43 import typed_json
 from m43.evidence.journal import chain
-from m43.evidence.journal.journal import append_line, drop_cut, sync_folder
+from m43.evidence.journal.journal import append_line, drop_cut
+from m43.files import sync
 from m43.records.run_records import EarlierAttempt
+
+# Where the runs of a checkout lie, and the name of the ledger among them.
+RUNS, FILE = "submission_runs", "attempts.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,6 @@ def append(path: Path, *, run: str, kind: str, started_utc: str) -> Attempt:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
-        sync_folder(path.parent)
+        sync(path.parent)
     append_line(path, chain.line(attempt), sync=True)
     return attempt

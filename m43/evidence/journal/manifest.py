@@ -6,7 +6,7 @@ from pathlib import Path
 
 from m43.errors import M43Error, Problem
 from m43.files import file_sha256
-from m43.records.run_dir import RunDir, unfinished, write_atomically
+from m43.records.run_dir import FILES, RunDir, unfinished, write_atomically
 
 _LINE = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<name>.+)")
 
@@ -44,7 +44,9 @@ def seal(run: RunDir) -> str:
 
 def is_weights(name: str) -> bool:
     """Tell whether a sealed file holds weights, which a folder is often handed on without."""
-    return name.startswith(("model/", "adapter/")) and name.endswith(".safetensors")
+    return name.startswith((f"{RunDir.model.name}/", f"{RunDir.adapter.name}/")) and name.endswith(
+        ".safetensors"
+    )
 
 
 def check(run: RunDir, *, without_weights: bool = False) -> tuple[Problem, ...]:
@@ -78,24 +80,11 @@ def read(run: RunDir) -> Mapping[str, str]:
 def sealed_names(run: RunDir) -> tuple[str, ...]:
     """List what the manifest covers, by path inside the run folder, in order.
 
-    Left out is what changes after the seal or is made from sealed files: the manifest itself, the
-    journal (which seals itself, and names the manifest's digest), the documents and reports, and
-    what was being written when its writer died.
+    Left out is what the table of files calls not sealed, because it changes after the seal or is
+    made from sealed files: the manifest itself, the journal (which seals itself, and names the
+    manifest's digest), the documents and reports; and what was being written when its writer died.
     """
-    later = {
-        run.manifest,
-        run.journal,
-        run.reserve,
-        run.summary,
-        run.failure_analysis,
-        run.report,
-        run.junit,
-        run.reports_seal,
-        run.attestation,
-        run.provenance,
-        run.signature,
-        run.loss_curve,
-    }
+    later = {run.path / file.name for file in FILES if not file.sealed}
     # A report is written after the seal: killed in the middle of it, it leaves such a file.
     later |= set(unfinished(run.path))
     paths = (path for path in run.path.rglob("*") if path.is_symlink() or not path.is_dir())

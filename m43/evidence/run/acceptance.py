@@ -1,34 +1,54 @@
-"""Whether a run is accepted: its journal, its records and its contract together."""
+"""Whether a run is accepted, and under which contract: journal, records and promises together."""
 
+from collections.abc import Sequence
+from typing import Protocol
+
+from m43.errors import Problem
+from m43.evidence.contract.contract import ContractText
+from m43.evidence.contract.measurement import Judged
 from m43.evidence.contract.verdict import Verdict, judge
-from m43.evidence.run.history import judged
-from m43.evidence.run.loaded_run import Complete, Dossier, complete
+from m43.evidence.journal.chain import Entry
+from m43.records.run_records import OpeningRecord
+from m43.text import clipped
 
 
-def verdict_of(dossier: Dossier) -> Verdict:
-    """Judge what a dossier holds: the journal, and the records that it speaks of.
+def accept(
+    entries: Sequence[Entry],
+    *,
+    contract: ContractText | None,
+    opening: OpeningRecord | None,
+    whole: bool,
+    problems: Sequence[Problem],
+    judged: Sequence[Judged],
+) -> Verdict:
+    """Judge what a run folder holds: the journal, and the records that it speaks of.
 
-    A journal alone can be accepted by `judge`. A summary also needs every record, the very
-    contract that the run was opened under, and measurements that keep the promises once more.
+    A journal alone can be accepted by `judge`. A run also needs every record, the very contract
+    that it was opened under, and measurements that keep the promises once more.
+
+    Args:
+        entries: The journal.
+        contract: The promises, as the folder keeps them.
+        opening: What was true before the first gate.
+        whole: Whether no record is missing.
+        problems: What of the folder could not be read.
+        judged: Every promise, held against the records.
     """
-    promises = dossier.contract.promises if dossier.contract else ()
-    reasons = list(judge(dossier.entries, promises).reasons)
-    reasons += [str(problem) for problem in dossier.problems]
-    facts = complete(dossier)
-    if facts is None:
+    reasons = list(judge(entries, contract.promises if contract else ()).reasons)
+    reasons += [str(problem) for problem in problems]
+    if not whole or opening is None:
         reasons.append("a record is missing: opening, profile, auth, venv, train, eval or closing")
     else:
-        reasons += _contract_reasons(facts)
+        reasons += _contract_reasons(contract, opening)
     reasons += [
         f"promise {item.promise.name} does not hold over the records"
-        for item in judged(dossier)
+        for item in judged
         if item.holds is False
     ]
     return Verdict(accepted=not reasons, reasons=tuple(reasons))
 
 
-def _contract_reasons(facts: Complete) -> list[str]:
-    contract, opening = facts.dossier.contract, facts.opening
+def _contract_reasons(contract: ContractText | None, opening: OpeningRecord) -> list[str]:
     if contract is None:
         return ["contract.txt is missing: the run does not say what it promised"]
     reasons = []
@@ -37,3 +57,44 @@ def _contract_reasons(facts: Complete) -> list[str]:
     if contract.names != opening.promises:
         reasons.append("contract.txt does not hold the promises that opening.json names")
     return reasons
+
+
+_OF_THE_MODEL = (
+    "contract.repo:",
+    "contract.revision:",
+    "contract.architecture:",
+    "contract.parameters:",
+    "contract.file_bytes.",
+    "contract.file_sha256.",
+    "hub.files:",
+)
+_LONGEST = 200
+
+
+def model_differences(differences: Sequence[str]) -> tuple[str, ...]:
+    """Return the differences from the locked decisions by which the model is another one.
+
+    A digest that the locked decisions do not know asks more of the same model.
+    """
+    return tuple(
+        line
+        for line in differences
+        if line.startswith(_OF_THE_MODEL)
+        and not (line.startswith("contract.file_sha256.") and line.endswith(" instead of None"))
+    )
+
+
+def other_contract_words(differences: Sequence[str]) -> str:
+    """Name the other model in one line; empty when it is the one of the locked decisions."""
+    lines = [clipped(line, _LONGEST) for line in model_differences(differences)]
+    return f"another contract: {'; '.join(lines)}" if lines else ""
+
+
+class _Judged(Protocol):
+    @property
+    def verdict(self) -> Verdict: ...
+
+
+def verdict_of(run: _Judged) -> Verdict:
+    """Return a run's verdict, for the documents that ask here."""
+    return run.verdict

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 
 from m43.evidence.contract.measurement import Judged
 from m43.evidence.run import history
-from m43.evidence.run.acceptance import verdict_of
 from m43.evidence.run.history import clock_words, total_s
-from m43.evidence.run.loaded_run import Dossier
+from m43.evidence.run.loaded_run import LoadedRun
 from m43.evidence.run.performance import SMOOTHED_STEPS, running_mean, tokens_per_s
 from m43.records import profile_check
 from m43.records.evaluation_record import Prediction
@@ -68,8 +67,8 @@ class Answers:
 class Comparison:
     """Everything that is said about two runs; `one` is A and `other` is B."""
 
-    one: Dossier = field(repr=False)
-    other: Dossier = field(repr=False)
+    one: LoadedRun = field(repr=False)
+    other: LoadedRun = field(repr=False)
     overview: tuple[Pair, ...]
     promises: tuple[Pair, ...]  # whose state differs
     measured: tuple[Pair, ...]  # alike in state, and measured differently
@@ -80,7 +79,7 @@ class Comparison:
     environment: tuple[Pair, ...]
 
 
-def compare(one: Dossier, other: Dossier) -> Comparison:
+def compare(one: LoadedRun, other: LoadedRun) -> Comparison:
     """Hold two run folders against each other, whatever state they are in."""
     ours, theirs = _promises(one), _promises(other)
     clauses = dict.fromkeys((*ours, *theirs))
@@ -110,14 +109,14 @@ def compare(one: Dossier, other: Dossier) -> Comparison:
     )
 
 
-def _overview(one: Dossier, other: Dossier) -> Iterator[Pair]:
+def _overview(one: LoadedRun, other: LoadedRun) -> Iterator[Pair]:
     ours, theirs = dict(_facts(one)), dict(_facts(other))
     for what in dict.fromkeys((*ours, *theirs)):
         yield Pair(what=what, one=ours.get(what, ABSENT), other=theirs.get(what, ABSENT))
 
 
-def _facts(dossier: Dossier) -> Iterator[tuple[str, str]]:
-    yield "verdict", dossier.verdict_words(verdict_of(dossier).accepted)
+def _facts(dossier: LoadedRun) -> Iterator[tuple[str, str]]:
+    yield "verdict", dossier.verdict_words(dossier.verdict.accepted)
     states = history.promise_states(dossier)
     promises = dossier.contract.promises if dossier.contract else ()
     kept = sum(states.get(promise.name) == "kept" for promise in promises)
@@ -148,14 +147,14 @@ class _Told:
     judged: Judged
 
 
-def _promises(dossier: Dossier) -> Mapping[str, _Told]:
+def _promises(dossier: LoadedRun) -> Mapping[str, _Told]:
     """Give every promise by its clause: names may change from one commit to the next."""
     states = history.promise_states(dossier)
     return {
         item.promise.clause: _Told(
             state=states.get(item.promise.name, history.NOT_JUDGED), judged=item
         )
-        for item in history.judged(dossier)
+        for item in dossier.judged
     }
 
 
@@ -197,7 +196,7 @@ def _at(values: Sequence[float], place: int) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
-def _answers(one: Dossier, other: Dossier) -> Answers:
+def _answers(one: LoadedRun, other: LoadedRun) -> Answers:
     ours, theirs = _predictions(one), _predictions(other)
     pairs = [
         (ours[id_], theirs[id_])
@@ -214,7 +213,7 @@ def _answers(one: Dossier, other: Dossier) -> Answers:
     )
 
 
-def _predictions(dossier: Dossier) -> Mapping[str, Prediction]:
+def _predictions(dossier: LoadedRun) -> Mapping[str, Prediction]:
     rows = dossier.evaluation.predictions if dossier.evaluation else ()
     return {row.id: row for row in rows}
 
@@ -233,7 +232,7 @@ def _change(one: Prediction, other: Prediction) -> RowChange:
     )
 
 
-def _settings(one: Dossier, other: Dossier) -> Iterator[Pair]:
+def _settings(one: LoadedRun, other: LoadedRun) -> Iterator[Pair]:
     """Give every setting of the locked profiles that differs; a run's name always does."""
     if one.profile is None or other.profile is None:
         return
@@ -244,13 +243,13 @@ def _settings(one: Dossier, other: Dossier) -> Iterator[Pair]:
             yield pair
 
 
-def _environment(one: Dossier, other: Dossier) -> Iterator[Pair]:
+def _environment(one: LoadedRun, other: LoadedRun) -> Iterator[Pair]:
     ours, theirs = dict(_surroundings(one)), dict(_surroundings(other))
     for what in dict.fromkeys((*ours, *theirs)):
         yield Pair(what=what, one=ours.get(what, ABSENT), other=theirs.get(what, ABSENT))
 
 
-def _surroundings(dossier: Dossier) -> Iterator[tuple[str, str]]:
+def _surroundings(dossier: LoadedRun) -> Iterator[tuple[str, str]]:
     opening, venv = dossier.opening, dossier.venv
     if opening:
         yield "m43", opening.m43_version

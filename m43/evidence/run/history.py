@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-from m43.evidence.contract.measurement import Judged, measure
+from m43.evidence.contract.measurement import Judged
 from m43.evidence.journal.chain import Entry
-from m43.evidence.run.loaded_run import Dossier, moment
+from m43.evidence.run.loaded_run import LoadedRun, moment
 from m43.records.gates import CLOSING
+from m43.records.run_dir import RunDir
 from m43.records.run_records import Phase
 
 REHEARSAL = "REHEARSAL \N{EN DASH} not a production run"
@@ -21,24 +22,23 @@ NOT_JUDGED = "not judged"
 AFTER_THE_VERDICT = "closed"
 
 
-def watermark(dossier: Dossier) -> str:
+def watermark(dossier: LoadedRun) -> str:
     """Give the words that keep a rehearsal from being taken for more; nothing in production."""
     return "" if dossier.kind == "production" else REHEARSAL
 
 
-def told_entries(dossier: Dossier) -> tuple[Entry, ...]:
+def told_entries(dossier: LoadedRun) -> tuple[Entry, ...]:
     """Give the journal's entries that the documents tell of."""
     return tuple(entry for entry in dossier.entries if entry.event != AFTER_THE_VERDICT)
 
 
-def judged(dossier: Dossier) -> tuple[Judged, ...]:
-    """Hold every promise of the kept contract against the records."""
-    promises = dossier.contract.promises if dossier.contract else ()
-    return tuple(measure(promise, dossier.records) for promise in promises)
+def judged(run: LoadedRun) -> tuple[Judged, ...]:
+    """Return every promise with what it compares, for the documents that ask here."""
+    return run.judged
 
 
-def promise_states(dossier: Dossier) -> dict[str, str]:
-    """Give what the journal says of each promise: kept, broken or not judged.
+def promise_states(dossier: LoadedRun) -> dict[str, str]:
+    """Return what the journal says of each promise: kept, broken or not judged.
 
     Where a gate stopped, its first promise fails for that reason alone: nothing was compared.
     """
@@ -51,7 +51,7 @@ def promise_states(dossier: Dossier) -> dict[str, str]:
     }
 
 
-def _stopped_gates(dossier: Dossier) -> set[str]:
+def _stopped_gates(dossier: LoadedRun) -> set[str]:
     return {entry.gate for entry in dossier.entries if entry.event == "gate_stopped"}
 
 
@@ -72,7 +72,7 @@ def seconds_between(start: datetime | None, end: datetime | None) -> float | Non
     return (end - start).total_seconds()
 
 
-def gate_seconds(dossier: Dossier, gate: str) -> float | None:
+def gate_seconds(dossier: LoadedRun, gate: str) -> float | None:
     """Give how long a gate took; None when it did not begin and end, or the clock was set back."""
     if steps_back([entry for entry in dossier.entries if entry.gate == gate]):
         return None
@@ -139,13 +139,13 @@ def clock_words(seconds: float) -> str:
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} min"
 
 
-def total_s(dossier: Dossier) -> float | None:
+def total_s(dossier: LoadedRun) -> float | None:
     """Give how long a run took from its first entry to its last; None when that is not known."""
     told = told_entries(dossier)
     return seconds_between(dossier.started, moment(told[-1].time_utc)) if told else None
 
 
-def stretches(dossier: Dossier) -> tuple[Stretch, ...]:
+def stretches(dossier: LoadedRun) -> tuple[Stretch, ...]:
     """Take the run's time apart, in order; what no record accounts for is told as that."""
     return (
         *_whole(dossier, "auth", "questions to the hub"),
@@ -156,25 +156,29 @@ def stretches(dossier: Dossier) -> tuple[Stretch, ...]:
     )
 
 
-def _whole(dossier: Dossier, gate: str, name: str) -> Iterator[Stretch]:
+def _whole(dossier: LoadedRun, gate: str, name: str) -> Iterator[Stretch]:
     seconds = gate_seconds(dossier, gate)
     if seconds is not None:
-        yield Stretch(gate=gate, name=name, duration_s=seconds, file="journal.jsonl")
+        yield Stretch(gate=gate, name=name, duration_s=seconds, file=RunDir.journal.name)
 
 
-def _train(dossier: Dossier) -> Iterator[Stretch]:
+def _train(dossier: LoadedRun) -> Iterator[Stretch]:
     gate, parts = "train-300", []
     if dossier.download:
         seconds = dossier.download.duration_s
-        file = "download.json"
+        file = RunDir.download.name
         parts.append(Stretch(gate=gate, name="download", duration_s=seconds, file=file))
     if dossier.train:
-        parts += _phases(gate, dossier.train.phases, "train.json")
+        parts += _phases(gate, dossier.train.phases, RunDir.train.name)
     yield from _with_rest(dossier, gate, parts, dossier.train is not None)
 
 
-def _eval(dossier: Dossier) -> Iterator[Stretch]:
-    parts = _phases("eval", dossier.evaluation.phases, "eval.json") if dossier.evaluation else []
+def _eval(dossier: LoadedRun) -> Iterator[Stretch]:
+    parts = (
+        _phases("eval", dossier.evaluation.phases, RunDir.evaluation.name)
+        if dossier.evaluation
+        else []
+    )
     yield from _with_rest(dossier, "eval", parts, dossier.evaluation is not None)
 
 
@@ -186,7 +190,7 @@ def _phases(gate: str, phases: Sequence[Phase], file: str) -> list[Stretch]:
 
 
 def _with_rest(
-    dossier: Dossier, gate: str, parts: Sequence[Stretch], recorded: bool
+    dossier: LoadedRun, gate: str, parts: Sequence[Stretch], recorded: bool
 ) -> Iterator[Stretch]:
     """Give the parts of a gate and what is left of its time."""
     yield from parts
@@ -196,4 +200,4 @@ def _with_rest(
     rest = whole - sum(part.duration_s for part in parts)
     if rest > _NOTICED_S:
         name = "start and end of the process" if recorded else NOT_RECORDED
-        yield Stretch(gate=gate, name=name, duration_s=rest, file="journal.jsonl")
+        yield Stretch(gate=gate, name=name, duration_s=rest, file=RunDir.journal.name)

@@ -1,4 +1,7 @@
-"""A run folder, loaded: every record that it holds, read as far as it is there.
+"""A run folder, loaded and judged once: what it holds, how it is read, and what follows from it.
+
+Over 350 lines, because a record is added to all three at once: to what may be missing, to the
+reading, and to what a summary may not miss.
 
 A failure analysis must be possible over any folder, also one that a power cut left behind. So a
 file that is missing is None, and a file that is there and cannot be read is None with a problem.
@@ -7,18 +10,20 @@ file that is missing is None, and a file that is there and cannot be read is Non
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from m43 import typed_json
 from m43.errors import M43Error, Problem
 from m43.evidence.contract.contract import ContractText, read_kept
-from m43.evidence.contract.other_contract import other_contract_words
-from m43.evidence.contract.verdict import verdict_words
+from m43.evidence.contract.measurement import Judged, measure
+from m43.evidence.contract.verdict import Verdict, verdict_words
 from m43.evidence.journal import chain, journal
 from m43.evidence.journal.chain import Entry
 from m43.evidence.journal.manifest import sealed_names
 from m43.evidence.journal.secrets import redact
+from m43.evidence.run.acceptance import accept, other_contract_words
 from m43.files import file_sha256
 from m43.records.evaluation_record import (
     EvaluationRecord,
@@ -34,6 +39,7 @@ from m43.records.run_records import (
     ChildError,
     ClosingRecord,
     Heartbeat,
+    MalformedRecordError,
     NotedRecord,
     OpeningRecord,
     ProcessRecord,
@@ -91,51 +97,26 @@ class EvaluationFacts(EvaluationRecord):
         return tuple(row.id for row in self.predictions)
 
 
-def read_opening(run: RunDir) -> OpeningRecord:
-    """Read what was true before the first gate."""
-    return read_record(run.opening, OpeningRecord)
-
-
-def read_auth(run: RunDir) -> AuthRecord:
-    """Read what the hub said."""
-    return read_record(run.auth, AuthRecord)
-
-
-def read_venv(run: RunDir) -> VenvRecord:
-    """Read what the environment is."""
-    return read_record(run.venv, VenvRecord)
-
-
-def read_plan(run: RunDir) -> PlanRecord:
-    """Read what the run was planned to take."""
-    return read_record(run.plan, PlanRecord)
-
-
-def read_train(run: RunDir) -> TrainFacts:
+def _train(run: RunDir) -> TrainFacts:
     """Read what training did, how its process ended, and what it was given."""
     return TrainFacts(
         **_values(read_record(run.train, TrainRecord)),
-        process=read_record(run.process("train"), ProcessRecord),
+        process=read_record(run.train_process, ProcessRecord),
         download=read_record(run.download, DownloadRecord),
         metrics=run.read_metrics(),
     )
 
 
-def read_evaluation(run: RunDir) -> EvaluationFacts:
+def _evaluation(run: RunDir) -> EvaluationFacts:
     """Read what evaluation did, and count the scores again from the predictions."""
     predictions = run.read_predictions()
     return EvaluationFacts(
         **_values(read_record(run.evaluation, EvaluationRecord)),
-        process=read_record(run.process("eval"), ProcessRecord),
+        process=read_record(run.eval_process, ProcessRecord),
         predictions=predictions,
         results=read_record(run.results, EvaluationResults),
         recomputed_results=scoring.tally(predictions),
     )
-
-
-def read_closing(run: RunDir) -> ClosingRecord:
-    """Read what is true after the last gate."""
-    return read_record(run.closing, ClosingRecord)
 
 
 def _values(record: Any) -> dict[str, Any]:
@@ -147,7 +128,7 @@ T = TypeVar("T")
 LOG_TAIL_LINES = 40
 _LOG_TAIL_BYTES = 1 << 16
 # The weights are in the manifest; digesting gigabytes again for a document takes minutes.
-_MODEL_PREFIX = "model/"
+_MODEL_PREFIX = f"{RunDir.model.name}/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,8 +151,12 @@ class EvidenceFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dossier:
-    """All that a document may say; every field is None or empty where nothing was found."""
+class LoadedRun:
+    """A run folder as it was read, once; a field is None or empty where nothing was found.
+
+    What follows from it (each promise held against the records, the verdict) is worked out when it
+    is first asked for, and kept.
+    """
 
     name: str
     entries: tuple[Entry, ...] = field(repr=False)
@@ -230,6 +215,55 @@ class Dossier:
         }
         return {name: record for name, record in named.items() if record is not None}
 
+    def require(self, name: str) -> Any:
+        """Return a record under the name by which the contract asks for it.
+
+        Raises: MalformedRecordError, with what kept it from being read.
+        """
+        record = self.records.get(name)
+        if record is None:
+            missing = Problem(
+                found="none that can be read",
+                expected=f"the record {name!r}, whole",
+                where=self.name,
+                action="look at the run folder: the run did not get as far, or a file was taken "
+                "away",
+            )
+            raise MalformedRecordError((*self.problems, missing))
+        return record
+
+    @cached_property
+    def judged(self) -> tuple[Judged, ...]:
+        """Every promise of the kept contract, held against the records."""
+        promises = self.contract.promises if self.contract else ()
+        return tuple(measure(promise, self.records) for promise in promises)
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """Whether the run is accepted, and every reason why not."""
+        return accept(
+            self.entries,
+            contract=self.contract,
+            opening=self.opening,
+            whole=self.whole is not None,
+            problems=self.problems,
+            judged=self.judged,
+        )
+
+    @cached_property
+    def whole(self) -> "Complete | None":
+        """The same run with none of its records missing; None where one is."""
+        return complete(self)
+
+    def with_entries(self, entries: tuple[Entry, ...]) -> "LoadedRun":
+        """Return the same records beside a journal that has grown since they were read."""
+        if entries == self.entries:
+            return self
+        grown = replace(self, entries=entries)
+        # The same records keep the same promises.
+        vars(grown)["judged"] = self.judged
+        return grown
+
     @property
     def started(self) -> datetime | None:
         """The time of the first entry of the journal."""
@@ -263,36 +297,36 @@ class _Reading:
         return None
 
 
-def read_dossier(run: RunDir) -> Dossier:
-    """Read a run folder, whatever state it is in."""
+def load_run(run: RunDir) -> LoadedRun:
+    """Read a run folder, whatever state it is in, and digest its files."""
     reading = _Reading()
     take = reading.take
-    train_files = (run.train, run.process("train"), run.download, run.metrics)
-    eval_files = (run.evaluation, run.process("eval"), run.predictions, run.results)
+    train_files = (run.train, run.train_process, run.download, run.metrics)
+    eval_files = (run.evaluation, run.eval_process, run.predictions, run.results)
     metrics, metrics_cut = _metrics(run, reading)
-    return Dossier(
+    return LoadedRun(
         name=run.path.name,
         entries=_entries(run, reading),
         contract=take((run.contract_text,), lambda: read_kept(run)),
-        opening=take((run.opening,), lambda: read_opening(run)),
+        opening=take((run.opening,), lambda: read_record(run.opening, OpeningRecord)),
         vitals=take((run.vitals,), lambda: read_record(run.vitals, Vitals)),
         recovery=take((run.recovery,), lambda: read_record(run.recovery, RecoveryRecord)),
         noted=take((run.noted,), lambda: read_record(run.noted, NotedRecord)),
         profile=take((run.profile,), run.read_profile),
-        auth=take((run.auth,), lambda: read_auth(run)),
-        venv=take((run.venv,), lambda: read_venv(run)),
-        plan=take((run.plan,), lambda: read_plan(run)),
+        auth=take((run.auth,), lambda: read_record(run.auth, AuthRecord)),
+        venv=take((run.venv,), lambda: read_record(run.venv, VenvRecord)),
+        plan=take((run.plan,), lambda: read_record(run.plan, PlanRecord)),
         download=take((run.download,), lambda: read_record(run.download, DownloadRecord)),
         download_child=_child(run, "download", reading),
         lint=take((run.lint,), lambda: read_record(run.lint, LintRecord)),
-        train=take(train_files, lambda: read_train(run)),
+        train=take(train_files, lambda: _train(run)),
         train_child=_child(run, "train", reading),
         metrics=metrics,
         metrics_cut=metrics_cut,
-        evaluation=take(eval_files, lambda: read_evaluation(run)),
+        evaluation=take(eval_files, lambda: _evaluation(run)),
         eval_child=_child(run, "eval", reading),
         results=take((run.results,), lambda: read_record(run.results, EvaluationResults)),
-        closing=take((run.closing,), lambda: read_closing(run)),
+        closing=take((run.closing,), lambda: read_record(run.closing, ClosingRecord)),
         files=tuple(
             EvidenceFile(name=name, sha256=file_sha256(run.path / name))
             for name in sealed_names(run)
@@ -371,7 +405,7 @@ def _unreadable(path: Path, error: Exception) -> Problem:
 class Complete:
     """A dossier in which nothing is missing; a summary of less cannot be asked for."""
 
-    dossier: Dossier
+    dossier: LoadedRun
     opening: OpeningRecord
     profile: Profile
     auth: AuthRecord
@@ -382,24 +416,15 @@ class Complete:
     evaluation: EvaluationFacts
 
 
-def complete(dossier: Dossier) -> Complete | None:
-    """Give the dossier with all its records, or None."""
-    opening, profile, auth = dossier.opening, dossier.profile, dossier.auth
-    venv, lint, train = dossier.venv, dossier.lint, dossier.train
-    plan = dossier.plan
-    evaluation = dossier.evaluation
-    if not (opening and profile and dossier.closing):
+def complete(dossier: LoadedRun) -> Complete | None:
+    """Return the run with all its records, or None."""
+    names = [each.name for each in fields(Complete) if each.name != "dossier"]
+    found: dict[str, Any] = {name: getattr(dossier, name) for name in names}
+    if dossier.closing is None or any(record is None for record in found.values()):
         return None
-    if not (auth and venv and plan and lint and train and evaluation):
-        return None
-    return Complete(
-        dossier=dossier,
-        opening=opening,
-        profile=profile,
-        auth=auth,
-        venv=venv,
-        plan=plan,
-        lint=lint,
-        train=train,
-        evaluation=evaluation,
-    )
+    return Complete(dossier=dossier, **found)
+
+
+# The names that the documents still have for them.
+Dossier = LoadedRun
+read_dossier = load_run

@@ -8,8 +8,8 @@ from typing import Literal
 from m43.errors import FailureClass, Problem
 from m43.evidence.journal.chain import Entry
 from m43.evidence.run import history
-from m43.evidence.run.loaded_run import Dossier
-from m43.records.gates import CLOSING, GATES, STAGES
+from m43.evidence.run.loaded_run import LoadedRun
+from m43.records.gates import CLOSING, GATES, STAGES, gate_named
 
 How = Literal["stopped", "broken", "interrupted", "no closing record", "sealed"]
 
@@ -80,15 +80,6 @@ def _problems(entry: Entry) -> tuple[Problem, ...]:
         return (Problem(found=text, expected="a gate that finishes", where=entry.gate, action=""),)
 
 
-# What a gate is for, as a question that somebody asks who has never seen one.
-QUESTIONS: Mapping[str, str] = {
-    "auth": "May this token read exactly the pinned files?",
-    "venv": "Is this the machine and the software that were promised?",
-    "train-300": "Did the promised training really happen, step by step?",
-    "eval": "Were all questions put to both models, and scored?",
-    CLOSING: "Was nothing else touched?",
-}
-
 _GOOD: Mapping[str, bool | None] = {
     "kept": True,
     "STOPPED": False,
@@ -117,7 +108,7 @@ class GateState:
     @property
     def question(self) -> str:
         """What the gate asks."""
-        return QUESTIONS[self.gate]
+        return gate_named(self.gate).question
 
     @property
     def good(self) -> bool | None:
@@ -125,7 +116,7 @@ class GateState:
         return _GOOD.get(self.state)
 
 
-def gate_states(dossier: Dossier) -> tuple[GateState, ...]:
+def gate_states(dossier: LoadedRun) -> tuple[GateState, ...]:
     """Give the gates in their order, the closing check last."""
     states = history.promise_states(dossier)
     promises = dossier.contract.promises if dossier.contract else ()
@@ -144,7 +135,7 @@ def gate_states(dossier: Dossier) -> tuple[GateState, ...]:
     return tuple(found)
 
 
-def _state(dossier: Dossier, gate: str, promises: list[str | None]) -> str:
+def _state(dossier: LoadedRun, gate: str, promises: list[str | None]) -> str:
     """Call a gate kept only if every promise of it was kept, and there are some."""
     events = {entry.event for entry in dossier.entries if entry.gate == gate}
     state = "running, or ended from outside"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 import tomllib
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from m43.errors import Problem
-from m43.evidence.run.loaded_run import Dossier
+from m43.evidence.run.loaded_run import LoadedRun
 from m43.files import file_sha256
 from m43.records.run_dir import RunDir
 
@@ -108,12 +109,12 @@ def checkout_of(repository: Path, commit: str) -> Checkout:
 
 
 def _committed(repository: Path, commit: str) -> Mapping[str, str] | None:
-    listed = _git(repository, "ls-tree", "-r", "-z", "--name-only", commit, "--", *PARTS)
+    listed = git(repository, "ls-tree", "-r", "-z", "--name-only", commit, "--", *PARTS)
     if listed is None:
         return None
     names = [name for name in listed.decode(errors="surrogateescape").split("\0") if name]
     wanted = "".join(f"{commit}:{name}\n" for name in names)
-    answer = _git(repository, "cat-file", "--batch", given=wanted.encode(errors="surrogateescape"))
+    answer = git(repository, "cat-file", "--batch", given=wanted.encode(errors="surrogateescape"))
     return _parted(names, answer) if answer is not None else None
 
 
@@ -132,14 +133,24 @@ def _parted(names: list[str], answer: bytes) -> Mapping[str, str] | None:
     return digests
 
 
-def _git(repository: Path, *words: str, given: bytes = b"") -> bytes | None:
-    # Without optional locks: to verify writes nothing, into .git neither.
+def git(repository: Path, *words: str, given: bytes = b"") -> bytes | None:
+    """Ask git about a checkout, which is left as it is; None where git does not answer."""
+    # Without optional locks: nothing is written, into .git neither.
+    # A configuration may name programs that git then runs: none of the repository's, and of the
+    # environment's variables only what git needs to be found and to trust the folder.
+    quiet = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
     # Whose code runs here already is trusted by git too, also where another user checked it out.
     trust = ("-c", f"safe.directory={repository}")
-    command = ["git", "--no-optional-locks", *trust, "-C", str(repository), *words]
+    command = ["git", "--no-optional-locks", *quiet, *trust, "-C", str(repository), *words]
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     try:
         answer = subprocess.run(
-            command, input=given, capture_output=True, timeout=_GIT_PATIENCE_S, check=False
+            command,
+            input=given,
+            capture_output=True,
+            timeout=_GIT_PATIENCE_S,
+            check=False,
+            env=kept | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"},
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -149,7 +160,7 @@ def _git(repository: Path, *words: str, given: bytes = b"") -> bytes | None:
 _SHOWN = 5
 
 
-def audit_code(run: RunDir, dossier: Dossier, repository: Path) -> Iterator[Problem]:
+def audit_code(run: RunDir, dossier: LoadedRun, repository: Path) -> Iterator[Problem]:
     """Hold the list of the code that judged the run against the code of its commit.
 
     A gate that was changed for the run, in a file of m43 or in a conftest, shows here.

@@ -10,8 +10,6 @@ from m43.evidence.journal import chain, ledger
 from m43.evidence.journal.ledger import Attempt
 from m43.records.run_records import EarlierAttempt, OpeningRecord
 
-_FILE = "attempts.jsonl"
-
 
 def audit_ledger(opening: OpeningRecord | None, runs: Path) -> Iterator[Problem]:
     """Hold the ledger beside a run folder against what the run disclosed when it was opened.
@@ -27,7 +25,7 @@ def audit_ledger(opening: OpeningRecord | None, runs: Path) -> Iterator[Problem]
         expected = f"{count}, as its earlier attempts say"
         yield _problem(found, expected, "opening.json, attempts_of_this_run")
     try:
-        kept = ledger.read(runs / _FILE)
+        kept = ledger.read(runs / ledger.FILE)
     except M43Error as error:
         yield from error.problems
         return
@@ -44,7 +42,7 @@ def missing_lines(opening: OpeningRecord, kept: Sequence[Attempt]) -> Iterator[P
         if found != line:
             words = f"the attempt {found.run}" if found else "the end of the ledger"
             expected = f"the attempt {line.run} of {line.started_utc}, as {opening.run} disclosed"
-            yield _problem(words, expected, f"{_FILE}:{number}")
+            yield _problem(words, expected, f"{ledger.FILE}:{number}")
             return
 
 

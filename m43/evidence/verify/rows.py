@@ -5,15 +5,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from m43.errors import Problem
-from m43.evidence.run.loaded_run import Dossier, EvaluationFacts, TrainFacts
+from m43.evidence.run.loaded_run import EvaluationFacts, LoadedRun, TrainFacts
 from m43.files import file_sha256
 from m43.records.evaluation_record import LintRecord, Prediction
+from m43.records.run_dir import RunDir
 from m43.rows.overlap import Answered, KnownPrompts, count_forms, count_repeats
 
-_PREDICTIONS_FILE = "predictions.jsonl"
+_PREDICTIONS_FILE = RunDir.predictions.name
 
 
-def audit_rows(dossier: Dossier, repository: Path) -> Iterator[Problem]:
+def audit_rows(dossier: LoadedRun, repository: Path) -> Iterator[Problem]:
     """Hold every prediction against the evaluation file, and against the training file.
 
     A run that scored itself against other answers than the file's, or that hides which of its
@@ -36,7 +37,7 @@ def audit_rows(dossier: Dossier, repository: Path) -> Iterator[Problem]:
         yield from _overlap_problems(facts, known, data.train.name)
 
 
-def _same_training_file(dossier: Dossier) -> Iterator[Problem]:
+def _same_training_file(dossier: LoadedRun) -> Iterator[Problem]:
     train, evaluation = dossier.train, dossier.evaluation
     if train and evaluation and train.train_rows_sha256 != evaluation.train_rows_sha256:
         found = f"training rows {evaluation.train_rows_sha256[:12]}…"
@@ -110,7 +111,7 @@ def _problem(found: str, expected: str, where: str) -> Problem:
 _ACTION = "do not rely on this folder: its answers end where the profile does not say"
 
 
-def audit_decoding(dossier: Dossier) -> Iterator[Problem]:
+def audit_decoding(dossier: LoadedRun) -> Iterator[Problem]:
     """Hold the stops and the limit against the profile, and the outputs against the stop text."""
     if dossier.evaluation is None or dossier.profile is None:
         return
@@ -146,10 +147,10 @@ def audit_decoding(dossier: Dossier) -> Iterator[Problem]:
             )
 
 
-_LINT_FILE = "lint.json"
+_LINT_FILE = RunDir.lint.name
 
 
-def audit_lint(dossier: Dossier, repository: Path) -> Iterator[Problem]:
+def audit_lint(dossier: LoadedRun, repository: Path) -> Iterator[Problem]:
     """Count again what the lint counted, from the metrics and from both files of rows."""
     lint, train, evaluation = dossier.lint, dossier.train, dossier.evaluation
     if lint is None or train is None or evaluation is None or dossier.profile is None:

@@ -17,7 +17,7 @@ from typing import Any
 from m43.errors import M43Error, Problem
 from m43.evidence.documents import attestation
 from m43.evidence.journal import manifest
-from m43.evidence.run.loaded_run import Dossier
+from m43.evidence.run.loaded_run import LoadedRun
 from m43.files import file_sha256
 from m43.records.run_dir import RunDir, write_atomically
 
@@ -38,9 +38,7 @@ class SignedAlreadyError(M43Error):
     """A folder under which there is a signature."""
 
 
-def sign(
-    run: RunDir, dossier: Dossier, key: Path, ask: Callable[[str], str], *, accepted: bool
-) -> str:
+def sign(run: RunDir, dossier: LoadedRun, key: Path, ask: Callable[[str], str]) -> str:
     """Sign a finished folder with a private key, and give the id of the key.
 
     Args:
@@ -48,7 +46,6 @@ def sign(
         dossier: What it holds.
         key: A private key in PEM: Ed25519, ECDSA or RSA.
         ask: Asks a person for the password of a key that has one.
-        accepted: The verdict, which is signed as well.
 
     Raises: MissingExtraError, KeyFileError, SignedAlreadyError.
     """
@@ -60,7 +57,7 @@ def sign(
             action="check it with verify --public-key; remove it yourself to sign anew",
         )
     dsse, signer = _library("securesystemslib.dsse"), _signer(key, ask)
-    payload = _statement(run, dossier, accepted=accepted).encode()
+    payload = _statement(run, dossier).encode()
     envelope = dsse.Envelope(payload=payload, payload_type=PAYLOAD_TYPE, signatures={})
     signature = envelope.sign(signer)
     text = json.dumps(envelope.to_dict(), indent=2) + "\n"
@@ -68,9 +65,7 @@ def sign(
     return str(signature.keyid)
 
 
-def audit_signature(
-    run: RunDir, dossier: Dossier, public_key: Path | None, *, accepted: bool
-) -> Iterator[Problem]:
+def audit_signature(run: RunDir, dossier: LoadedRun, public_key: Path | None) -> Iterator[Problem]:
     """Hold a folder against the signature under it, and that against a public key if one is given.
 
     Raises: MissingExtraError, KeyFileError.
@@ -89,17 +84,17 @@ def audit_signature(
         yield _problem(found, "a DSSE envelope around a statement", name, _ALTERED)
         return
     yield from _changed(run, signed)
-    if payload != _statement(run, dossier, accepted=accepted).encode():
+    if payload != _statement(run, dossier).encode():
         expected = "the statement that follows from the records, of type " + PAYLOAD_TYPE
         yield _problem("another statement", expected, name, _ALTERED)
     if public_key is not None:
         yield from _verified(table, public_key, name)
 
 
-def _statement(run: RunDir, dossier: Dossier, *, accepted: bool) -> str:
-    """Write the result of the run as a statement about every file that the manifest leaves out."""
+def _statement(run: RunDir, dossier: LoadedRun) -> str:
+    """Write the verdict of the run as a statement about every file that the manifest leaves out."""
     sealed = manifest.read(run)
-    predicate = attestation.test_predicate(dossier, sealed, accepted=accepted)
+    predicate = attestation.test_predicate(dossier, sealed)
     subjects = attestation.resources(_unsealed(run, sealed))
     return attestation.statement(subjects, attestation.TEST_RESULT, predicate)
 

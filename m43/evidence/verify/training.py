@@ -7,7 +7,7 @@ from pathlib import Path
 
 from m43.errors import Problem
 from m43.evidence.contract.model_checks import model_words
-from m43.evidence.run.loaded_run import Dossier, TrainFacts
+from m43.evidence.run.loaded_run import LoadedRun, TrainFacts
 from m43.files import file_sha256, weights_digest, weights_sha256
 from m43.gemma_families import ARCHITECTURES, count_parameters
 from m43.records.profile import Profile
@@ -47,10 +47,10 @@ def most_flops_per_s(device: str) -> float:
     return CLOCK_MARGIN * PEAK_FLOPS_PER_S.get(kind, FASTEST_FLOPS_PER_S)
 
 
-_FILE = "training_metrics.jsonl"
+_FILE = RunDir.metrics.name
 
 
-def audit_metrics(dossier: Dossier) -> Iterator[Problem]:
+def audit_metrics(dossier: LoadedRun) -> Iterator[Problem]:
     """Count the steps, tokens and rows again, and hold them against each other."""
     for number, step in enumerate(dossier.metrics, start=1):
         yield from _step_problems(step, number)
@@ -63,14 +63,14 @@ def audit_metrics(dossier: Dossier) -> Iterator[Problem]:
         most = train.rows_in_file
     if not 0 < train.rows_used <= most:
         expected = f"1 to {most}: what the steps can read"
-        yield _metrics_problem(f"{train.rows_used} rows used", expected, "train.json")
+        yield _metrics_problem(f"{train.rows_used} rows used", expected, RunDir.train.name)
     epochs = train.rows_used / train.rows_in_file if train.rows_in_file else 0.0
     if not math.isclose(train.epochs, epochs, rel_tol=1e-9):
         expected = f"{epochs:.6g}: rows used by rows in the file"
-        yield _metrics_problem(f"{train.epochs:.6g} epochs", expected, "train.json")
+        yield _metrics_problem(f"{train.epochs:.6g} epochs", expected, RunDir.train.name)
     if not 0 <= train.parameters_moved <= train.parameters:
         found = f"{train.parameters_moved} parameters moved"
-        yield _metrics_problem(found, f"at most {train.parameters}", "train.json")
+        yield _metrics_problem(found, f"at most {train.parameters}", RunDir.train.name)
     yield from _method_problems(train, profile)
     spent = sum(step.duration_s for step in train.metrics)
     if spent > train.process.duration_s:
@@ -80,11 +80,11 @@ def audit_metrics(dossier: Dossier) -> Iterator[Problem]:
 
 def _method_problems(train: TrainFacts, profile: Profile) -> Iterator[Problem]:
     if train.method != profile.training.method:
-        yield _metrics_problem(f"method {train.method}", profile.training.method, "train.json")
+        yield _metrics_problem(f"method {train.method}", profile.training.method, RunDir.train.name)
     full, trained = train.method == "full", train.trained_parameters
     if trained != train.parameters if full else not 0 < trained < train.parameters:
         expected = f"{'all' if full else 'fewer than the'} {train.parameters}"
-        yield _metrics_problem(f"{trained} parameters trained", expected, "train.json")
+        yield _metrics_problem(f"{trained} parameters trained", expected, RunDir.train.name)
 
 
 def _step_problems(step: StepMetrics, number: int) -> Iterator[Problem]:
@@ -119,7 +119,7 @@ _NEEDED = (
 _PASSES = {"full": 3, "lora": 2}
 
 
-def audit_speed(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
+def audit_speed(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
     """Count the least arithmetic of all steps from the saved config.json, by the time they took."""
     train = dossier.train
     if train is None or not train.metrics:
@@ -136,7 +136,7 @@ def audit_speed(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
         yield Problem(
             found=f"{len(train.metrics)} steps over {tokens:,} tokens in {spent:.3g} s",
             expected=f"{least_s:.3g} s at least: {flops:.3g} FLOPs on {train.device}",
-            where="training_metrics.jsonl",
+            where=RunDir.metrics.name,
             action="do not rely on this folder: the device cannot compute so fast",
         )
 
@@ -170,7 +170,7 @@ def read_dimensions(path: Path) -> Mapping[str, int] | Problem:
         )
 
 
-def audit_weights(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
+def audit_weights(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
     """Digest the saved model again, and take the base model's digest from the pinned files."""
     train = dossier.train
     if train is None:
@@ -214,7 +214,7 @@ def _weights_problem(found: str, expected: str, where: str, action: str) -> Prob
 _LEAST_BYTES = 2
 
 
-def audit_model(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
+def audit_model(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
     """Count the model's weights again from model/config.json, without JAX and without weights."""
     train = dossier.train
     if train is None:
@@ -224,9 +224,9 @@ def audit_model(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
     if isinstance(described, Problem):
         yield described
         return
-    claims = {"train.json": model_words(train.architecture, train.parameters)}
+    claims = {RunDir.train.name: model_words(train.architecture, train.parameters)}
     if dossier.plan is not None and dossier.plan.training is not None:
-        claims["plan.json"] = model_words(dossier.plan.architecture, dossier.plan.parameters)
+        claims[RunDir.plan.name] = model_words(dossier.plan.architecture, dossier.plan.parameters)
     for where, claimed in claims.items():
         if claimed != described:
             action = "do not rely on this folder: it was another model"
@@ -238,7 +238,7 @@ def audit_model(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
         yield Problem(
             found=f"{stored:,} bytes of weights",
             expected=f"{least:,} at least, for {train.parameters:,} parameters",
-            where="download.json",
+            where=RunDir.download.name,
             action="do not rely on this folder: so many parameters do not fit these files",
         )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from m43.errors import M43Error, Problem
+from m43.evidence.contract import contract
 from m43.evidence.contract.contract import read_contract
 from m43.evidence.diagnosis.diagnosis import is_cut_off
 from m43.evidence.documents.attestation import audit_attestations
@@ -19,8 +20,7 @@ from m43.evidence.documents.report import audit_reports
 from m43.evidence.documents.write import expected_document, expected_loss_curve
 from m43.evidence.journal import manifest, secrets
 from m43.evidence.journal.digests import gate_digest
-from m43.evidence.run.acceptance import verdict_of
-from m43.evidence.run.loaded_run import Dossier, read_dossier
+from m43.evidence.run.loaded_run import LoadedRun, load_run
 from m43.evidence.verify import line_ends
 from m43.evidence.verify.code import audit_code, other_version
 from m43.evidence.verify.ledger import audit_ledger
@@ -65,7 +65,7 @@ def _moved(problem: Problem, old: str, new: str) -> Problem:
 def _problems(
     run: RunDir, repository: Path, runs: Path, *, without_weights: bool, public_key: Path | None
 ) -> tuple[Problem, ...]:
-    dossier = read_dossier(run)
+    dossier = load_run(run)
     checks: tuple[Callable[[], Iterator[Problem]], ...] = (
         lambda: _identity(dossier),
         lambda: _ending(run, dossier),
@@ -85,9 +85,9 @@ def _problems(
         lambda: audit_lint(dossier, repository),
         lambda: _documents(run, dossier),
         lambda: _loss_curve(run, dossier),
-        lambda: audit_attestations(run, dossier, accepted=verdict_of(dossier).accepted),
+        lambda: audit_attestations(run, dossier),
         lambda: audit_reports(run, dossier),
-        lambda: audit_signature(run, dossier, public_key, accepted=verdict_of(dossier).accepted),
+        lambda: audit_signature(run, dossier, public_key),
         lambda: _no_secrets(run),
     )
     problems = list(dossier.problems)
@@ -96,11 +96,11 @@ def _problems(
     return tuple(dict.fromkeys(problems))
 
 
-def _identity(dossier: Dossier) -> Iterator[Problem]:
+def _identity(dossier: LoadedRun) -> Iterator[Problem]:
     """Hold what the folder says about itself against itself."""
     opening, profile = dossier.opening, dossier.profile
     if opening is None or profile is None:
-        missing = "opening.json" if opening is None else "contract.lock.json"
+        missing = RunDir.opening.name if opening is None else RunDir.profile.name
         yield _problem("no record", "what was true before the first gate", missing, _MISSING)
         return
     if opening.kind != profile.kind:
@@ -113,7 +113,7 @@ def _identity(dossier: Dossier) -> Iterator[Problem]:
         yield _problem(f"a folder called {dossier.name}", opening.run, "opening.json, run", action)
 
 
-def _ending(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
+def _ending(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
     """Ask for the end of the journal, and for a word about every promise."""
     events = [entry.event for entry in dossier.entries]
     where = run.journal.name
@@ -127,7 +127,7 @@ def _ending(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
         )
         yield _problem("no closing record", "'sealed' and 'closed' at the end", where, action)
         return
-    verdict = verdict_of(dossier)
+    verdict = dossier.verdict
     words = dossier.verdict_words(verdict.accepted)
     if dossier.entries[-1].detail != words:
         why = "; ".join(verdict.reasons[:3]) or "nothing speaks against it"
@@ -141,7 +141,7 @@ def _ending(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
             yield _problem(found, "exactly one", where, _ALTERED)
 
 
-def _seals(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
+def _seals(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
     """Take the digests again that the journal holds."""
     for entry in dossier.entries:
         if entry.event == "gate_closed":
@@ -154,7 +154,7 @@ def _seals(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
             yield from _digest_problem(digest, entry.detail, path.name)
 
 
-def _manifest(run: RunDir, dossier: Dossier, *, without_weights: bool) -> Iterator[Problem]:
+def _manifest(run: RunDir, dossier: LoadedRun, *, without_weights: bool) -> Iterator[Problem]:
     # A run that was never sealed has no manifest; that it was not is told once, by its ending.
     if any(entry.event == "sealed" for entry in dossier.entries):
         yield from manifest.check(run, without_weights=without_weights)
@@ -163,7 +163,7 @@ def _manifest(run: RunDir, dossier: Dossier, *, without_weights: bool) -> Iterat
 def _gate_digest(run: RunDir, gate: str) -> str:
     try:
         return gate_digest(run, gate)
-    except (M43Error, KeyError) as error:
+    except M43Error as error:
         return f"nothing ({error})"
 
 
@@ -172,9 +172,9 @@ def _digest_problem(found: str, expected: str, where: str) -> Iterator[Problem]:
         yield _problem(f"SHA-256 {found}", f"{expected}, as in the journal", where, _ALTERED)
 
 
-def _contract(dossier: Dossier, repository: Path) -> Iterator[Problem]:
+def _contract(dossier: LoadedRun, repository: Path) -> Iterator[Problem]:
     """Judge every promise again with the repository's own contract."""
-    path = repository / "acceptance" / "test_production.py"
+    path = repository / contract.PATH
     try:
         digest = read_contract(path).text_sha256
     except M43Error as error:
@@ -187,7 +187,7 @@ def _contract(dossier: Dossier, repository: Path) -> Iterator[Problem]:
             yield _problem(
                 f"contract {digest[:12]}… in {path}",
                 f"{wanted[:12]}…, as in {where}",
-                "acceptance/test_production.py",
+                contract.PATH.as_posix(),
                 f"check out commit {commit}, which this run was made with, and verify again",
             )
             return
@@ -197,13 +197,13 @@ def _contract(dossier: Dossier, repository: Path) -> Iterator[Problem]:
     yield from _judged_again(dossier, path)
 
 
-def _contract_digests(dossier: Dossier, kept: str) -> Iterator[tuple[str, str]]:
+def _contract_digests(dossier: LoadedRun, kept: str) -> Iterator[tuple[str, str]]:
     if dossier.opening:
-        yield "opening.json", dossier.opening.contract_sha256
-    yield "contract.txt", kept
+        yield RunDir.opening.name, dossier.opening.contract_sha256
+    yield RunDir.contract_text.name, kept
 
 
-def _judged_again(dossier: Dossier, path: Path) -> Iterator[Problem]:
+def _judged_again(dossier: LoadedRun, path: Path) -> Iterator[Problem]:
     promises = load_promises(path)
     stopped = {entry.gate for entry in dossier.entries if entry.event == "gate_stopped"}
     for entry in dossier.entries:
@@ -252,7 +252,7 @@ def hold(promise: Callable[..., None], records: Mapping[str, object]) -> str:
     return ""
 
 
-def _profile(dossier: Dossier, repository: Path) -> Iterator[Problem]:
+def _profile(dossier: LoadedRun, repository: Path) -> Iterator[Problem]:
     """Hold a run's profile against the locked decisions of its kind in the repository.
 
     Paths and the run's name differ from machine to machine and are disclosed in the opening.
@@ -270,10 +270,10 @@ def _profile(dossier: Dossier, repository: Path) -> Iterator[Problem]:
         key = line.split(":", 1)[0]
         if not key.startswith(("data.", "venv.", "run.")) and key not in disclosed:
             action = "the run did not keep to the locked decisions and does not say so"
-            yield _problem(line, "a difference that is disclosed", "opening.json", action)
+            yield _problem(line, "a difference that is disclosed", RunDir.opening.name, action)
 
 
-def _scores(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
+def _scores(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
     """Count the scores again, and judge every answer again."""
     if dossier.evaluation is None or dossier.profile is None:
         return
@@ -289,7 +289,7 @@ def _scores(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
         yield _problem(found, expected, run.predictions.name, _ALTERED)
 
 
-def _documents(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
+def _documents(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
     """Ask for exactly one closing document, the same as rendering writes."""
     name, text = expected_document(dossier)
     for path in (run.summary, run.failure_analysis):
@@ -315,7 +315,7 @@ def _text_problem(path: Path, expected: str) -> Iterator[Problem]:
     yield _problem(repr(line[:120]), repr(truth[:120]), f"{path.name}:{number}", _RENDER)
 
 
-def _loss_curve(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
+def _loss_curve(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
     """Draw the curve again, where matplotlib is installed in the version that drew it."""
     path = run.loss_curve
     events = {entry.event for entry in dossier.entries}

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from m43.errors import M43Error
-from m43.evidence.run.acceptance import verdict_of
-from m43.evidence.run.loaded_run import read_dossier
+from m43.evidence.run.loaded_run import load_run
 from m43.evidence.verify.signature import sign
 from m43.evidence.verify.verify import verify
 from m43.records.run_dir import RunDir
@@ -32,8 +31,6 @@ def seal(run_path: Path, key: Path, repository: Path) -> Iterator[str]:
             action="nothing was signed",
         )
     run = RunDir(run_path)
-    dossier = read_dossier(run)
     # A password is asked for: as an argument everybody on the machine could read it.
-    accepted = verdict_of(dossier).accepted
-    keyid = sign(run, dossier, key, lambda prompt: getpass.getpass(prompt), accepted=accepted)
+    keyid = sign(run, load_run(run), key, lambda prompt: getpass.getpass(prompt))
     yield f"{run.signature}: signed by the key {keyid}"

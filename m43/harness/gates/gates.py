@@ -5,10 +5,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import m43
-from m43.evidence.run import loaded_run
-from m43.evidence.run.loaded_run import EvaluationFacts, TrainFacts
+from m43.evidence.run.loaded_run import EvaluationFacts, LoadedRun, TrainFacts
 from m43.harness.gates import auth, download, job, venv
 from m43.harness.gates import plan as plan_gate
 from m43.harness.process.process import Sight
@@ -16,7 +16,7 @@ from m43.harness.run import closing, code_integrity
 from m43.harness.run.attempt import Attempt
 from m43.harness.run.hub_access import World
 from m43.harness.terminal.run_view import RunView
-from m43.records.gates import CLOSING
+from m43.records.gates import CLOSING, gate_named
 from m43.records.hub_record import AuthRecord
 from m43.records.run_dir import write_atomically, write_record
 from m43.records.run_records import ClosingRecord, VenvRecord
@@ -82,22 +82,22 @@ def nvidia_smi(command: tuple[str, ...] = _NVIDIA_SMI) -> str:
     return answer.stdout
 
 
-def pass_auth(attempt: Attempt) -> AuthRecord:
+def pass_auth(attempt: Attempt, world: World) -> AuthRecord:
     """Do gate 1: what the hub says to the token."""
 
     def measure() -> None:
-        record = auth.measure(_world(attempt), attempt.plan.profile, _watched(attempt))
+        record = auth.measure(world, attempt.plan.profile, _watched(attempt))
         write_record(attempt.run.auth, record)
 
-    return attempt.pass_gate("auth", measure, loaded_run.read_auth)
+    return attempt.pass_gate("auth", measure, _record("auth"))
 
 
-def pass_venv(attempt: Attempt) -> VenvRecord:
+def pass_venv(attempt: Attempt, world: World) -> VenvRecord:
     """Do gate 2: the environment that trains."""
     run, plan = attempt.run, attempt.plan
 
     def measure() -> None:
-        found = venv.measure(_world(attempt), plan.profile, plan.repository, _watched(attempt))
+        found = venv.measure(world, plan.profile, plan.repository, _watched(attempt))
         attempt.packages_before = found.packages
         attempt.site_packages = found.record.probe.site_packages
         write_atomically(run.env_snapshot, env_snapshot(found.record).encode())
@@ -105,9 +105,9 @@ def pass_venv(attempt: Attempt) -> VenvRecord:
         write_atomically(run.gpu_snapshot, text.encode())
         write_record(run.venv, found.record)
         record = plan_gate.measure(
-            _world(attempt),
+            world,
             plan.profile,
-            loaded_run.read_auth(run),
+            attempt.loaded.require("auth"),
             found.record,
             run_folder=run.path,
             repository=plan.repository,
@@ -115,40 +115,40 @@ def pass_venv(attempt: Attempt) -> VenvRecord:
         )
         write_record(run.plan, record)
 
-    return attempt.pass_gate("venv", measure, loaded_run.read_venv)
+    return attempt.pass_gate("venv", measure, _record("venv"))
 
 
-def pass_train(attempt: Attempt, view: RunView) -> TrainFacts:
+def pass_train(attempt: Attempt, world: World, view: RunView) -> TrainFacts:
     """Do gate 3: one child downloads, and another that is given no token trains."""
-    run, plan, world = attempt.run, attempt.plan, _world(attempt)
+    run, plan = attempt.run, attempt.plan
 
     def measure() -> None:
-        record = loaded_run.read_auth(run)
+        record = attempt.loaded.require("auth")
         with view.shown("train-300"):
             coming = _watched(attempt, view.download)
             write_record(run.download, download.fetch(run, world, plan.profile, record, coming))
             see = _watched(attempt, view.child)
             job.run_job("train", run, world, plan.profile, plan.repository, see)
 
-    return attempt.pass_gate("train-300", measure, loaded_run.read_train)
+    return attempt.pass_gate("train-300", measure, _record("train-300"))
 
 
-def pass_evaluation(attempt: Attempt, view: RunView) -> EvaluationFacts:
+def pass_evaluation(attempt: Attempt, world: World, view: RunView) -> EvaluationFacts:
     """Do gate 4: every row, base against tuned, in a child."""
-    run, plan, world = attempt.run, attempt.plan, _world(attempt)
+    run, plan = attempt.run, attempt.plan
 
     def measure() -> None:
         with view.shown("eval"):
             see = _watched(attempt, view.child)
             job.run_job("eval", run, world, plan.profile, plan.repository, see)
 
-    return attempt.pass_gate("eval", measure, loaded_run.read_evaluation)
+    return attempt.pass_gate("eval", measure, _record("eval"))
 
 
 def pass_closing(attempt: Attempt) -> ClosingRecord:
     """Measure what is true after the last gate."""
     measure = functools.partial(measure_closing, attempt)
-    return attempt.pass_gate(CLOSING, measure, loaded_run.read_closing)
+    return attempt.pass_gate(CLOSING, measure, _record(CLOSING))
 
 
 def measure_closing(attempt: Attempt) -> None:
@@ -164,6 +164,11 @@ def measure_closing(attempt: Attempt) -> None:
     write_record(attempt.run.closing, record)
 
 
+def _record(gate: str) -> Callable[[LoadedRun], Any]:
+    """Return the reader of what a gate measured."""
+    return lambda run: run.require(gate_named(gate).record)
+
+
 def _watched(
     attempt: Attempt, see: Callable[[Sight], None] = lambda sight: None
 ) -> Callable[[Sight], None]:
@@ -174,9 +179,3 @@ def _watched(
         see(sight)
 
     return look
-
-
-def _world(attempt: Attempt) -> World:
-    if attempt.world is None:
-        raise RuntimeError("a gate was opened before the world was known")
-    return attempt.world

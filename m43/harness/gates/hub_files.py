@@ -16,7 +16,8 @@ from urllib.parse import urljoin, urlsplit
 from huggingface_hub import hf_hub_download, hf_hub_url
 from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
-from m43.evidence.contract.hub_failure import cause_names, chain
+from m43.errors import causes
+from m43.evidence.contract.hub_failure import cause_names
 from m43.harness.gates.hub_client import ANSWER_BYTES, AnswerTooLargeError, Others, hub_client
 from m43.harness.gates.hub_exchange import Arrival, Failed, Fetched, HubRequest, told
 from m43.records.hub_record import PinnedFile
@@ -211,7 +212,7 @@ class _Watch:
 
     def _failed(self, name: str, error: Exception) -> Failed:
         # What came before the second request tells why there would have been one.
-        parts = [part for part in chain(error) if not isinstance(part, AskedAgainError)]
+        parts = [part for part in causes(error) if not isinstance(part, AskedAgainError)]
         first = parts[0] if parts else self._error or error
         failed = Failed(
             name=name,

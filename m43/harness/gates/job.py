@@ -14,12 +14,12 @@ from m43.harness.gates.venv import find_interpreter, venv_folder
 from m43.harness.process.environment import child_environment
 from m43.harness.process.process import Child, Outcome, Sight, run_child
 from m43.harness.run.hub_access import World
+from m43.records.gates import gate_of_child
 from m43.records.profile import SELF_VENV, Profile
 from m43.records.run_dir import RunDir, read_record, write_last_record, write_record
 from m43.records.run_records import ChildError, ProcessRecord, StepMetrics
 
 Name = Literal["train", "eval"]
-_WORDS: dict[Name, str] = {"train": "train", "eval": "evaluate"}
 _TAIL_LINES = 8
 
 
@@ -48,7 +48,7 @@ def run_job(
     interpreter = find_interpreter(venv_folder(profile), own=own)
     deadlines = profile.deadlines
     child = Child(
-        command=(str(interpreter), "-m", "m43.training", _WORDS[name], str(run.path)),
+        command=(str(interpreter), "-m", "m43.training", gate_of_child(name).job, str(run.path)),
         folder=repository,
         environment=child_environment(
             world.environment,
@@ -99,7 +99,7 @@ def require_success(name: Name, run: RunDir, outcome: Outcome) -> None:
     tail = " | ".join(line.strip() for line in outcome.stderr[-_TAIL_LINES:] if line.strip())
     problem = Problem(
         found=" | ".join(texts) or f"{_ending(record)}{f': {tail}' if tail else ''}",
-        expected=f"a {_WORDS[name]} process that ends by itself, with status 0",
+        expected=f"a {gate_of_child(name).job} process that ends by itself, with status 0",
         where=f"{(path if texts else run.log(name)).name}, {_place(record)}",
         action="read the failure analysis; nothing is retried, a new attempt is a new run",
     )

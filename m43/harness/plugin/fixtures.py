@@ -10,30 +10,26 @@ from typing import TypeVar
 import pytest
 
 from m43.errors import FailureClass, Problem
-from m43.evidence.run import loaded_run
 from m43.evidence.run.loaded_run import EvaluationFacts, TrainFacts
 from m43.harness.gates import gates
 from m43.harness.run.attempt import Attempt, StoppedError
 from m43.harness.run.hub_access import World
 from m43.harness.terminal.run_view import RunView
-from m43.records.gates import CLOSING, gate_of
+from m43.records.gates import CLOSING, gate_named, gate_of
 from m43.records.hub_record import AuthRecord
 from m43.records.plan_record import PlanRecord
 from m43.records.profile import Contract, Profile
-from m43.records.run_records import ClosingRecord, OpeningRecord, VenvRecord
+from m43.records.run_records import (
+    ClosingRecord,
+    MalformedRecordError,
+    OpeningRecord,
+    VenvRecord,
+)
 
 T = TypeVar("T")
 
 ATTEMPT = pytest.StashKey[Attempt]()
 VIEW = pytest.StashKey[RunView]()
-
-FIXTURE_OF_STAGE = {
-    "auth": "auth",
-    "venv": "venv",
-    "train-300": "train",
-    "eval": "evaluation",
-    CLOSING: "closing",
-}
 
 
 def _passed(attempt: Attempt, gate: Callable[[], T]) -> T:
@@ -64,7 +60,10 @@ def attempt(pytestconfig: pytest.Config) -> Attempt:
 @pytest.fixture(scope="session")
 def profile(attempt: Attempt) -> Profile:
     """The locked profile, as it stands in the run folder."""
-    return attempt.run.read_profile()
+    found = attempt.loaded.profile
+    if found is None:
+        raise MalformedRecordError(attempt.loaded.problems)
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -82,40 +81,42 @@ def contract(profile: Profile) -> Contract:
 @pytest.fixture(scope="session")
 def opening(attempt: Attempt) -> OpeningRecord:
     """What was true before the first gate."""
-    return loaded_run.read_opening(attempt.run)
+    record: OpeningRecord = attempt.loaded.require("opening")
+    return record
 
 
 @pytest.fixture(scope="session")
 def auth(attempt: Attempt, opening: OpeningRecord, world: World, view: RunView) -> AuthRecord:
     """Gate 1: what the hub said to the token."""
-    attempt.world = world
+    attempt.keep_secret(world.secrets)
     with view.shown("auth"):
-        return _passed(attempt, lambda: gates.pass_auth(attempt))
+        return _passed(attempt, lambda: gates.pass_auth(attempt, world))
 
 
 @pytest.fixture(scope="session")
-def venv(attempt: Attempt, auth: AuthRecord, view: RunView) -> VenvRecord:
+def venv(attempt: Attempt, auth: AuthRecord, world: World, view: RunView) -> VenvRecord:
     """Gate 2: the environment that trains."""
     with view.shown("venv"):
-        return _passed(attempt, lambda: gates.pass_venv(attempt))
+        return _passed(attempt, lambda: gates.pass_venv(attempt, world))
 
 
 @pytest.fixture(scope="session")
 def plan(attempt: Attempt, venv: VenvRecord) -> PlanRecord:
     """What the run was planned to take, at gate 2."""
-    return loaded_run.read_plan(attempt.run)
+    record: PlanRecord = attempt.loaded.require("plan")
+    return record
 
 
 @pytest.fixture(scope="session")
-def train(attempt: Attempt, venv: VenvRecord, view: RunView) -> TrainFacts:
+def train(attempt: Attempt, venv: VenvRecord, world: World, view: RunView) -> TrainFacts:
     """Gate 3: the training that happened."""
-    return _passed(attempt, lambda: gates.pass_train(attempt, view))
+    return _passed(attempt, lambda: gates.pass_train(attempt, world, view))
 
 
 @pytest.fixture(scope="session")
-def evaluation(attempt: Attempt, train: TrainFacts, view: RunView) -> EvaluationFacts:
+def evaluation(attempt: Attempt, train: TrainFacts, world: World, view: RunView) -> EvaluationFacts:
     """Gate 4: every row, both models."""
-    return _passed(attempt, lambda: gates.pass_evaluation(attempt, view))
+    return _passed(attempt, lambda: gates.pass_evaluation(attempt, world, view))
 
 
 @pytest.fixture(scope="session")
@@ -130,4 +131,4 @@ def gate_of_promise(request: pytest.FixtureRequest) -> None:
     """Pass the gate that a promise is about, whatever records the promise itself asks for."""
     stage = gate_of(request.function.__name__)
     if stage is not None:
-        request.getfixturevalue(FIXTURE_OF_STAGE[stage])
+        request.getfixturevalue(gate_named(stage).record)

@@ -5,6 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from m43.evidence.contract import contract
+
 KINDS = ("production", "rehearsal")
 COMMANDS = (
     "pytest acceptance -m rehearsal     all four gates on a toy Gemma, on this machine's CPU",
@@ -159,7 +161,7 @@ def _stranger_problem(name: str) -> str:
 
 def _argument_problems(asked: Asked, repository: Path) -> Iterator[str]:
     acceptance = repository / "acceptance"
-    whole = (acceptance, acceptance / "test_production.py")
+    whole = (acceptance, repository / contract.PATH)
     known = asked.marker in KINDS
     # Without a marker both commands are told already.
     command = f": pytest acceptance -m {asked.marker}" if known else ""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from m43.evidence.journal.secrets import redact
-from m43.harness.run.hub_access import World
+from m43.harness.run.hub_access import shell_secrets
 from m43.records.run_dir import RunDir, write_record
 from m43.records.run_records import NotedRecord
 from m43.text import visible, without_escapes
@@ -31,6 +31,7 @@ class Noted:
 
     def __init__(self) -> None:
         self._run: RunDir | None = None
+        self._shell = shell_secrets(os.environ).secrets
         self._secrets: Callable[[], tuple[str, ...]] = tuple
         self._warnings: dict[str, None] = {}
         self._stderr: dict[str, None] = {}
@@ -113,6 +114,5 @@ class Noted:
             write_record(self._run.noted, record)
 
     def _every_secret(self) -> tuple[str, ...]:
-        # Before the first gate the run's world, and so its token, is not known.
-        shell = World(environment=os.environ, endpoint="", cache_dir=None)
-        return (*shell.secrets, *self._secrets())
+        # Before the run has begun, those of the shell; then its own, which grow with its world.
+        return (*self._shell, *self._secrets())

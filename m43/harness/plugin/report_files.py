@@ -19,6 +19,8 @@ from pytest_html.selfcontained_report import SelfContainedReport
 from m43.evidence.contract.contract import ContractText
 from m43.evidence.documents.html import escaped
 from m43.evidence.documents.report import report_html
+from m43.evidence.run.loaded_run import LoadedRun
+from m43.harness.run.attempt import Attempt
 from m43.records.run_dir import RunDir, write_atomically
 
 _LONGEST_LOG = 20_000
@@ -30,8 +32,9 @@ class RunPage:
     pytest-html's own page shows its rows with a script only, and has no room for a verdict.
     """
 
-    def __init__(self, run: RunDir, contract: ContractText) -> None:
+    def __init__(self, run: RunDir, contract: ContractText, read: Callable[[], LoadedRun]) -> None:
         self._run = run
+        self._read = read
         self._gates = [promise.gate for promise in contract.promises]
         self._text = ""
 
@@ -43,7 +46,7 @@ class RunPage:
         # after a kill is the one from before the gate that was on then.
         if not self._text or finished or self._gate_ends(len(tests)):
             rows = outcomes_html(values["run_count"], values["table_head"], tests)
-            self._text = report_html(self._run, values["title"], rows)
+            self._text = report_html(self._run, values["title"], rows, self._read())
         return self._text
 
     def _gate_ends(self, judged: int) -> bool:
@@ -56,11 +59,11 @@ class PageWriter(SelfContainedReport):
     def __init__(
         self,
         config: pytest.Config,
-        run: RunDir,
-        contract: ContractText,
+        attempt: Attempt,
         write: Callable[[str], None],
     ) -> None:
-        super().__init__(str(run.report), config, ReportData(config), RunPage(run, contract), "")
+        page = RunPage(attempt.run, attempt.plan.contract, lambda: attempt.now)
+        super().__init__(str(attempt.run.report), config, ReportData(config), page, "")
         self._write = write
 
     def _write_report(self, rendered_report: str) -> None:
@@ -91,10 +94,10 @@ def _row(row: dict[str, Any]) -> str:
 _JUNIT_BYTES = 1 << 18
 
 
-def open_reports(session: pytest.Session, run: RunDir, contract: ContractText) -> None:
+def open_reports(session: pytest.Session, attempt: Attempt) -> None:
     """Have pytest-html and pytest's JUnit writer report into the run folder."""
-    config = session.config
-    page = PageWriter(config, run, contract, lambda text: _write_page(session, run, text))
+    config, run = session.config, attempt.run
+    page = PageWriter(config, attempt, lambda text: _write_page(session, run, text))
     config.pluginmanager.register(page)
     _catch_up(page, session)
     config.option.xmlpath = str(run.junit)

@@ -13,6 +13,7 @@ import m43
 from m43.errors import FailureClass, M43Error
 from m43.evidence.documents.report import seal_reports
 from m43.evidence.journal.secrets import redact
+from m43.files import is_disk_full
 from m43.harness.gates import gates
 from m43.harness.plugin import invocation, options, terminal
 from m43.harness.plugin.fixtures import ATTEMPT
@@ -23,7 +24,6 @@ from m43.harness.process.signals import Interruption
 from m43.harness.run import code_integrity
 from m43.harness.run.attempt import Attempt, begin
 from m43.harness.run.opening import Plan, version
-from m43.records.run_dir import is_disk_full
 from m43.text import visible, without_escapes
 
 
@@ -112,7 +112,7 @@ class Reporting:
         attempt = self.attempt
         self.noted.begin(attempt.run, lambda: attempt.secrets)
         open_view(session.config, self.attempt, lambda: self.trouble)
-        open_reports(session, self.attempt.run, self.plan.contract)
+        open_reports(session, attempt)
         return (yield)
 
     # --- each promise --------------------------------------------------------------------------
@@ -172,6 +172,9 @@ class Reporting:
         except Exception as error:  # noqa: BLE001 (the dead-man's document stands, and is true)
             self.trouble = f"{type(error).__name__}: {error}"
             accepted = False
+            # What is said at the end is about the folder as it was left.
+            with suppress(OSError):
+                attempt.read_again()
         if not accepted and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -61,7 +61,7 @@ def open_view(config: pytest.Config, attempt: Attempt, trouble: Callable[[], str
         attempt: The run that has begun.
         trouble: Gives why it could not be closed; empty when it was.
     """
-    words = Explanations(attempt.run, details=config.option.verbose > 0)
+    words = Explanations(attempt.run, details=config.option.verbose > 0, read=lambda _: attempt.now)
     view = RunView(Screen(config, os.environ), attempt.plan.contract, words)
     config.stash[VIEW] = view
     plugin = ViewPlugin(config, view, lambda: last_words(attempt, trouble()))

@@ -17,22 +17,26 @@ from m43.evidence.documents import write
 from m43.evidence.journal import ledger, manifest, secrets
 from m43.evidence.journal.digests import gate_digest
 from m43.evidence.journal.journal import Journal, stamp
-from m43.evidence.run.loaded_run import read_dossier
+from m43.evidence.run.loaded_run import LoadedRun, load_run
 from m43.evidence.verify import code
-from m43.files import Hold, file_sha256, one_at_a_time
+from m43.files import Hold, file_sha256, is_disk_full, is_not_writable, one_at_a_time
 from m43.harness.process.signals import Interruption
 from m43.harness.run import closing, recovery
 from m43.harness.run.closing import Packages, Tree
-from m43.harness.run.hub_access import World
+from m43.harness.run.hub_access import shell_secrets
 from m43.harness.run.local_checks import require_ground
-from m43.harness.run.opening import Plan, git_commit, opening_record, require_whole_ledger
+from m43.harness.run.opening import (
+    Plan,
+    contract_path,
+    git_commit,
+    opening_record,
+    require_whole_ledger,
+)
 from m43.harness.run.recovery import Recovered, vitals
 from m43.harness.run.traces import own_traces
-from m43.records.gates import CLOSING, GATES
+from m43.records.gates import CLOSING, STAGES
 from m43.records.run_dir import (
     RunDir,
-    is_disk_full,
-    is_not_writable,
     remove_unfinished,
     write_atomically,
     write_record,
@@ -41,7 +45,6 @@ from m43.text import visible
 
 T = TypeVar("T")
 
-STAGES: tuple[str, ...] = (*GATES, CLOSING)
 _LONGEST_DETAIL = 4000
 _MOST_PROBLEMS = 20
 # The documents and the report of a run; given away when the disk is full, so that it can say so.
@@ -61,9 +64,12 @@ class Attempt:
     journal: Journal
     hold: Hold
     tree_before: Tree
+    # The folder as it was read last: once at the opening, once by each gate, once at the end.
+    loaded: LoadedRun = field(repr=False)
     recovered: Recovered = field(default_factory=Recovered)
     interruption: Interruption = field(default_factory=Interruption)
-    world: World | None = None
+    # What may appear in nothing that is written: of the shell, and of the world of the gates.
+    secrets: tuple[str, ...] = field(default=(), repr=False)
     packages_before: Packages | None = None
     site_packages: tuple[str, ...] = ()
     stage: str = ""
@@ -79,9 +85,19 @@ class Attempt:
     verdict: Verdict | None = None
 
     @property
-    def secrets(self) -> tuple[str, ...]:
-        """What may appear in nothing that is written."""
-        return self.world.secrets if self.world is not None else ()
+    def now(self) -> LoadedRun:
+        """The run folder as it was read last, with the journal as it has grown since."""
+        self.loaded = self.loaded.with_entries(self.journal.entries)
+        return self.loaded
+
+    def keep_secret(self, secrets: Sequence[str]) -> None:
+        """Take more secrets on: those of the world that the gates are about to touch."""
+        self.secrets = tuple(dict.fromkeys((*self.secrets, *secrets)))
+
+    def read_again(self) -> LoadedRun:
+        """Read the run folder, because there is more in it than before."""
+        self.loaded = load_run(self.run)
+        return self.loaded
 
     def promise(self, name: str) -> Promise:
         """Look a promise of the contract up."""
@@ -89,8 +105,10 @@ class Attempt:
 
     # --- gates ---------------------------------------------------------------------------------
 
-    def pass_gate(self, stage: str, measure: Callable[[], None], read: Callable[[RunDir], T]) -> T:
-        """Do a gate: let it measure, read what it wrote back from disk, seal that, close it.
+    def pass_gate(
+        self, stage: str, measure: Callable[[], None], read: Callable[[LoadedRun], T]
+    ) -> T:
+        """Do a gate: let it measure, seal what it wrote, read that back from disk, close it.
 
         Raises: StoppedError, when the gate could not finish; the journal then says why.
         """
@@ -98,11 +116,12 @@ class Attempt:
         try:
             self.journal.append("gate_opened", gate=stage)
             # Now, too: a power cut in the middle of a gate leaves a document that names the gate.
-            write.write_opening_analysis(self.run)
+            write.write_opening_analysis(self.run, self.now)
             measure()
-            facts = read(self.run)
-            self.journal.append("gate_closed", gate=stage, detail=gate_digest(self.run, stage))
-            write.write_opening_analysis(self.run)
+            digest = gate_digest(self.run, stage)
+            facts = read(self.read_again())
+            self.journal.append("gate_closed", gate=stage, detail=digest)
+            write.write_opening_analysis(self.run, self.now)
         except M43Error as error:
             raise StoppedError(self.stop(error.failure_class, error.problems)) from None
         except Exception as error:  # noqa: BLE001 (whatever it is, the run must say so and end)
@@ -127,7 +146,8 @@ class Attempt:
                 "gate_stopped", gate=self.stage, failure_class=failure_class, detail=detail
             )
         )
-        self._write(lambda: write.write_opening_analysis(self.run))
+        # What the gate left before it stopped is what explains it.
+        self._write(lambda: write.write_opening_analysis(self.run, self.read_again()))
         lines = [f"gate {self.stage} stopped: {failure_class}"]
         for problem in problems:
             lines += [
@@ -250,8 +270,9 @@ class Attempt:
             )
         digest = manifest.seal(self.run)
         self.journal.append("sealed", detail=digest)
-        self.verdict = write.write_documents(self.run)
-        words = read_dossier(self.run).verdict_words(self.verdict.accepted)
+        # As it lies on disk now that nothing more is added: this is what is judged.
+        self.verdict = write.write_documents(self.run, self.read_again())
+        words = self.loaded.verdict_words(self.verdict.accepted)
         self.journal.append("closed", detail=words)
         self.hold.release()
         return self.verdict
@@ -294,16 +315,24 @@ def begin(plan: Plan) -> Attempt:
     journal = Journal.open(run.journal)
     write_record(run.vitals, vitals())
     write_record(run.profile, plan.profile)
-    contract.keep(run, plan.repository / "acceptance" / "test_production.py")
+    contract.keep(run, contract_path(plan.repository))
     write_atomically(run.code, code.listing(plan.repository).encode())
     code_sha256 = file_sha256(run.code)
-    unsearched = World(environment=os.environ, endpoint="", cache_dir=None).unsearched
-    opening = opening_record(plan, before, code_sha256, git_commit, unsearched)
+    shell = shell_secrets(os.environ)
+    opening = opening_record(plan, before, code_sha256, git_commit, shell.unsearched)
     write_record(run.opening, opening)
     journal.append("opened")
-    write.write_opening_analysis(run)
+    loaded = load_run(run)
+    write.write_opening_analysis(run, loaded)
     return Attempt(
-        plan=plan, run=run, journal=journal, hold=hold, tree_before=before, recovered=recovered
+        plan=plan,
+        run=run,
+        journal=journal,
+        hold=hold,
+        tree_before=before,
+        loaded=loaded,
+        recovered=recovered,
+        secrets=shell.secrets,
     )
 
 

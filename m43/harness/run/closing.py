@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from m43.evidence.journal import ledger
 from m43.files import weights_sha256
 from m43.records.run_dir import RunDir
 from m43.records.run_records import ClosingRecord
@@ -27,7 +28,7 @@ _CACHES = frozenset(
 # What editors write beside a file that is only looked at. Source: Vim, recover.txt: .NAME.swp, and
 # further letters where that is taken; GNU Emacs manual, "Interlocking": .#NAME.
 _EDITORS = re.compile(r"\..*\.sw[a-p]|\.#.*")
-_LEDGER = ("submission_runs", "attempts.jsonl")
+_LEDGER = (ledger.RUNS, ledger.FILE)
 # Beyond this a file (the weights of an earlier run) counts with its size and time of change:
 # to read gigabytes twice would cost more than the gates.
 _READ_BYTES = 1 << 24

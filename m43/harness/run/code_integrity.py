@@ -6,6 +6,7 @@ replaces this very check as well is not found out; the documents say so.
 """
 
 import ast
+import functools
 import inspect
 import sys
 import sysconfig
@@ -114,6 +115,8 @@ def _plain(live: Any) -> types.FunctionType | None:
         live = live.fget
     elif isinstance(live, staticmethod | classmethod):
         live = live.__func__
+    elif isinstance(live, functools.cached_property):
+        live = live.func
     while not isinstance(live, types.FunctionType) and hasattr(live, "__wrapped__"):
         live = live.__wrapped__
     # contextmanager's wrapper is itself a function.

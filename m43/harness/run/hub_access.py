@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
@@ -176,6 +177,9 @@ class NamedSecret:
 class World:
     """Everything outside the repository that the gates may touch.
 
+    The token and the secrets are read when they are first asked for, and are values from then on:
+    what becomes of a variable or of a file afterwards changes nothing.
+
     Attributes:
         environment: The variables as the engineer set them; a rehearsal gets its own.
         endpoint: The hub's address; empty means the one that huggingface_hub itself uses.
@@ -188,18 +192,18 @@ class World:
     cache_dir: Path | None
     hidden: tuple[str, ...] = field(default=(), repr=False)
 
-    @property
+    @cached_property
     def token(self) -> HubToken:
         """The token that huggingface_hub would use."""
         return find_token(self.environment)
 
-    @property
+    @cached_property
     def secrets(self) -> tuple[str, ...]:
         """Every text that may appear in nothing that m43 writes."""
         return tuple(dict.fromkeys((*(each.value for each in self.named_secrets), *self.hidden)))
 
-    @property
-    def named_secrets(self) -> tuple["NamedSecret", ...]:
+    @cached_property
+    def named_secrets(self) -> tuple[NamedSecret, ...]:
         """The secrets in the environment, each with what it is called."""
         tokens = (
             NamedSecret(name=f"the token in {each.source}", value=each.value)
@@ -231,6 +235,11 @@ class World:
     def hub_variables(self) -> tuple[str, ...]:
         """The names of the variables by which huggingface_hub can be told to behave otherwise."""
         return tuple(sorted(name for name in self.environment if name.startswith(_HUB_PREFIXES)))
+
+
+def shell_secrets(environment: Mapping[str, str]) -> World:
+    """Give a world of which nothing but its secrets is known yet."""
+    return World(environment=environment, endpoint="", cache_dir=None)
 
 
 def outside_world(profile: Profile, environment: Mapping[str, str]) -> World:

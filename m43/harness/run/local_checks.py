@@ -11,7 +11,7 @@ from m43.evidence.contract.contract import read_contract
 from m43.evidence.journal import ledger
 from m43.evidence.journal.chain import CutChainError
 from m43.files import is_held
-from m43.harness.run.hub_access import ACCEPTED_SOURCE, World, flaw, outside_world
+from m43.harness.run.hub_access import ACCEPTED_SOURCE, flaw, outside_world, shell_secrets
 from m43.harness.run.items import Item, checked, listed, note
 from m43.harness.run.next_command import free_name
 from m43.harness.run.opening import (
@@ -48,11 +48,7 @@ def ground_items(
 ) -> tuple[Item, ...]:
     """Look at what the gates stand on; nothing is written."""
     own_hub = profile.hub.endpoint == LOOPBACK_ENDPOINT
-    world = (
-        World(environment=environment, endpoint="", cache_dir=None)
-        if own_hub
-        else outside_world(profile, environment)
-    )
+    world = shell_secrets(environment) if own_hub else outside_world(profile, environment)
     return (
         _kind(profile),
         *_differences(profile, path, repository),
@@ -163,7 +159,7 @@ def _free(profile: Profile, repository: Path) -> Item:
 
 
 def _ledger(repository: Path) -> Item:
-    path = runs_folder(repository) / "attempts.jsonl"
+    path = runs_folder(repository) / ledger.FILE
     expected = "a chain without a gap; every report discloses the attempts in it"
     try:
         attempts = ledger.read(path)
@@ -180,7 +176,7 @@ def _ledger(repository: Path) -> Item:
 
 def _unclosed(repository: Path) -> Iterator[Item]:
     """Name runs without an end; there is nothing to say when there are none."""
-    journals = sorted(runs_folder(repository).glob("*/journal.jsonl"))
+    journals = sorted(runs_folder(repository).glob(f"*/{RunDir.journal.name}"))
     unclosed = [path for path in journals if not is_closed(RunDir(path.parent))]
     running = [path.parent.name for path in unclosed if is_held(path)]
     names = [path.parent.name for path in unclosed if path.parent.name not in running]

@@ -1,7 +1,5 @@
 """The opening: what is true before the first gate, the earlier runs and their ledger included."""
 
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -10,16 +8,17 @@ from importlib import metadata
 from pathlib import Path
 
 from m43.errors import M43Error, Problem, ProblemsError
+from m43.evidence.contract import contract
 from m43.evidence.contract.contract import ContractText
 from m43.evidence.journal import ledger
 from m43.evidence.journal.journal import stamp
-from m43.evidence.run import loaded_run
+from m43.evidence.verify.code import git
 from m43.evidence.verify.ledger import missing_lines
 from m43.files import file_sha256
 from m43.harness.run.closing import Tree
 from m43.records import profile_check
 from m43.records.profile import TIME_IN_NAME, Profile, RunTable
-from m43.records.run_dir import RunDir
+from m43.records.run_dir import RunDir, read_record
 from m43.records.run_records import OpeningRecord
 
 
@@ -32,11 +31,11 @@ def require_whole_ledger(runs: Path) -> None:
 
     Raises: ShortenedLedgerError, BrokenChainError, CutChainError.
     """
-    kept = ledger.read(runs / "attempts.jsonl")
+    kept = ledger.read(runs / ledger.FILE)
     problems: list[Problem] = []
     for run in _runs(runs):
         try:
-            opening = loaded_run.read_opening(run)
+            opening = read_record(run.opening, OpeningRecord)
         except M43Error:
             # A run that was cut off before its opening discloses nothing.
             continue
@@ -50,16 +49,13 @@ def unlisted(runs: Path) -> tuple[str, ...]:
 
     Raises: BrokenChainError, CutChainError.
     """
-    known = {attempt.run for attempt in ledger.read(runs / "attempts.jsonl")}
+    known = {attempt.run for attempt in ledger.read(runs / ledger.FILE)}
     return tuple(run.path.name for run in _runs(runs) if run.path.name not in known)
 
 
 def _runs(runs: Path) -> Iterator[RunDir]:
-    for path in sorted(runs.glob("*/opening.json")):
+    for path in sorted(runs.glob(f"*/{RunDir.opening.name}")):
         yield RunDir(path.parent)
-
-
-_GIT_PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,17 +78,17 @@ class Plan:
     @property
     def ledger(self) -> Path:
         """The ledger of attempts."""
-        return runs_folder(self.repository) / "attempts.jsonl"
+        return runs_folder(self.repository) / ledger.FILE
 
 
 def runs_folder(repository: Path) -> Path:
     """Say where the runs lie."""
-    return repository / "submission_runs"
+    return repository / ledger.RUNS
 
 
 def contract_path(repository: Path) -> Path:
     """Say where the contract lies."""
-    return repository / "acceptance" / "test_production.py"
+    return repository / contract.PATH
 
 
 def named(profile: Profile, name: str, now: datetime) -> Profile:
@@ -185,7 +181,7 @@ def git_commit(repository: Path) -> str:
     if head is None or len(head) < 2 or Path(head[0]) != repository:
         return "none"
     # Runs are no part of what is run, and this one's own folder is there already.
-    status = _git(repository, "status", "--porcelain", "--", ".", ":(exclude)submission_runs")
+    status = _git(repository, "status", "--porcelain", "--", ".", f":(exclude){ledger.RUNS}")
     return head[1] + ("+changes" if status or status is None else "")
 
 
@@ -195,28 +191,8 @@ def git_files(repository: Path, path: str) -> tuple[str, ...]:
 
 
 def _git(repository: Path, *words: str) -> list[str] | None:
-    # Without optional locks: a run writes nothing into .git either.
-    # A configuration may name programs that git then runs: none of the repository's, and of the
-    # environment's variables only what git needs to be found and to trust the folder.
-    quiet = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
-    # Whose code runs here already is trusted by git too, also where another user checked it out.
-    trust = ("-c", f"safe.directory={repository}")
-    command = ["git", "--no-optional-locks", *quiet, *trust, "-C", str(repository), *words]
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    try:
-        answer = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_GIT_PATIENCE_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            env=kept | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"},
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.splitlines() if answer.returncode == 0 else None
+    answer = git(repository, *words)
+    return None if answer is None else answer.decode(errors="replace").splitlines()
 
 
 def own_command() -> tuple[str, ...]:

@@ -11,18 +11,25 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from m43.errors import FailureClass
+from m43.errors import FailureClass, M43Error
+from m43.evidence.contract.contract import read_kept
 from m43.evidence.diagnosis.diagnosis import CUT_OFF, is_cut_off
 from m43.evidence.documents import write
 from m43.evidence.documents.report import report_html, seal_reports, tells_the_end
 from m43.evidence.journal import chain, journal, ledger, manifest, secrets
 from m43.evidence.journal.chain import Entry
 from m43.evidence.journal.journal import Clock, Journal, stamp, utc_now
-from m43.evidence.run.loaded_run import read_dossier
+from m43.evidence.run.loaded_run import LoadedRun, load_run
 from m43.files import HeldError, Hold
 from m43.harness.process.process import oom_kills
-from m43.records.run_dir import RunDir, remove_unfinished, write_atomically, write_record
-from m43.records.run_records import RecoveryRecord, Vitals
+from m43.records.run_dir import (
+    RunDir,
+    read_record,
+    remove_unfinished,
+    write_atomically,
+    write_record,
+)
+from m43.records.run_records import OpeningRecord, RecoveryRecord, Vitals
 
 # Source: random(4): a number that Linux draws anew at every start of the machine.
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -78,7 +85,7 @@ def close_cut_off(runs: Path, now: Clock = utc_now) -> Recovered:
     recovered = Recovered(
         closed=tuple(closed), running=tuple(running), unclosable=tuple(unclosable)
     )
-    _complete_ledger(runs / "attempts.jsonl", [RunDir(runs / name) for name in recovered.closed])
+    _complete_ledger(runs / ledger.FILE, [RunDir(runs / name) for name in recovered.closed])
     return recovered
 
 
@@ -88,7 +95,9 @@ def _run_folders(runs: Path) -> Sequence[Path]:
         return ()
     folders = (path for path in sorted(runs.iterdir()) if path.is_dir() and not path.is_symlink())
     return [
-        path for path in folders if (path / "journal.jsonl").is_file() or not any(path.iterdir())
+        path
+        for path in folders
+        if (path / RunDir.journal.name).is_file() or not any(path.iterdir())
     ]
 
 
@@ -107,7 +116,7 @@ def is_closed(run: RunDir) -> bool:
 
 
 def _has_failure_analysis_of_now(run: RunDir) -> bool:
-    name, text = write.expected_document(read_dossier(run))
+    name, text = write.expected_document(load_run(run))
     path = run.path / name
     return path.is_file() and path.read_bytes() == text.encode()
 
@@ -134,10 +143,9 @@ def _close(run: RunDir, now: Clock) -> None:
     except chain.BrokenChainError:
         write.write_documents(run)
         raise
-    entries = journal.read(run.journal)
     removed = remove_unfinished(run)
     writer = Journal.open(run.journal, now)
-    if not _is_sealed_well(run, entries):
+    if not _is_sealed_well(run, writer.entries):
         record = RecoveryRecord(
             closed_utc=stamp(now()),
             vitals=vitals(),
@@ -145,24 +153,30 @@ def _close(run: RunDir, now: Clock) -> None:
             removed=removed,
         )
         write_record(run.recovery, record)
-        _write_end(run, writer, entries)
-    verdict = write.write_documents(run)
-    writer.append("closed", detail=read_dossier(run).verdict_words(verdict.accepted))
-    seal_left_reports(run)
+        _write_end(run, writer)
+    loaded = load_run(run)
+    verdict = write.write_documents(run, loaded)
+    writer.append("closed", detail=loaded.verdict_words(verdict.accepted))
+    seal_left_reports(run, loaded.with_entries(writer.entries))
 
 
-def seal_left_reports(run: RunDir) -> None:
+def seal_left_reports(run: RunDir, loaded: LoadedRun | None = None) -> None:
     """Seal the reports of a closed run whose process ended before it could.
 
     To seal them is the last thing that a run does. A page that was drawn before the journal's last
     entry is drawn again from the records; junit.xml is taken as it lies there.
+
+    Args:
+        run: The run folder.
+        loaded: The same, where the caller has read it already.
     """
     if not run.reports_seal.exists():
         # The folder of another person may be one that cannot be written to.
         with suppress(OSError):
-            if not tells_the_end(run):
-                title = f"m43 {read_dossier(run).kind} {run.path.name}"
-                write_atomically(run.report, report_html(run, title, _NO_TESTS).encode())
+            found = loaded or load_run(run)
+            if not tells_the_end(run, found):
+                title = f"m43 {found.kind} {run.path.name}"
+                write_atomically(run.report, report_html(run, title, _NO_TESTS, found).encode())
             seal_reports(run)
 
 
@@ -171,7 +185,8 @@ def _is_sealed_well(run: RunDir, entries: Sequence[Entry]) -> bool:
     return bool(entries) and entries[-1].event == "sealed" and not manifest.check(run)
 
 
-def _write_end(run: RunDir, writer: Journal, entries: Sequence[Entry]) -> None:
+def _write_end(run: RunDir, writer: Journal) -> None:
+    entries = writer.entries
     opened = [entry.gate for entry in entries if entry.event == "gate_opened"]
     if not any(is_cut_off(entry) for entry in entries):
         writer.append(
@@ -181,11 +196,13 @@ def _write_end(run: RunDir, writer: Journal, entries: Sequence[Entry]) -> None:
             detail=CUT_OFF,
         )
     told = {entry.name for entry in entries if entry.event.startswith("promise_")}
-    contract = read_dossier(run).contract
-    for promise in contract.promises if contract else ():
-        if promise.name not in told:
-            detail = "the run was cut off"
-            writer.append("promise_not_run", gate=promise.gate, name=promise.name, detail=detail)
+    # A run that was cut off before it had kept its contract tells of no promise.
+    with suppress(M43Error):
+        for promise in read_kept(run).promises:
+            if promise.name not in told:
+                detail = "the run was cut off"
+                gate, name = promise.gate, promise.name
+                writer.append("promise_not_run", gate=gate, name=name, detail=detail)
     leaks = secrets.search(run.path, ())
     if leaks:
         names = ", ".join(path.name for path in leaks)
@@ -203,7 +220,9 @@ def _complete_ledger(path: Path, runs: Sequence[RunDir]) -> None:
     known = {attempt.run for attempt in ledger.read(path)}
     for run in runs:
         if run.path.name not in known:
-            opening = read_dossier(run).opening
+            opening = None
+            with suppress(M43Error):
+                opening = read_record(run.opening, OpeningRecord)
             ledger.append(
                 path,
                 run=run.path.name,

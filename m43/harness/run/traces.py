@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from m43.evidence.journal import ledger
 from m43.harness.run.hub_access import hub_cache, hub_home
 from m43.records.profile import LOOPBACK_ENDPOINT, Profile
 
 # What a run is about; whatever lies there is watched.
-_WATCHED = ("m43", "acceptance", "submission_runs")
-_LEDGER = Path("submission_runs", "attempts.jsonl")
+_WATCHED = ("m43", "acceptance", ledger.RUNS)
+_LEDGER = Path(ledger.RUNS, ledger.FILE)
 _PROCESSES = Path("/proc")
 
 
@@ -50,8 +51,8 @@ def own_traces(
         for path in _open_files(_PROCESSES)
     ]
     by_path = {trace.path: trace for trace in traces if trace.within(repository)}
-    ledger = Path(os.path.realpath(repository / _LEDGER))
-    return tuple(by_path[path] for path in sorted(by_path) if path != ledger)
+    own = Path(os.path.realpath(repository / _LEDGER))
+    return tuple(by_path[path] for path in sorted(by_path) if path != own)
 
 
 def meets(trace: Trace, repository: Path, data: Sequence[Path], tracked: Sequence[str]) -> str:
@@ -68,7 +69,7 @@ def meets(trace: Trace, repository: Path, data: Sequence[Path], tracked: Sequenc
     for path in (*(repository / name for name in _WATCHED), *data):
         watched = Path(os.path.realpath(path))
         # A log straight in the folder of runs is no run.
-        log = watched.name == "submission_runs" and trace.path.parent == watched
+        log = watched.name == ledger.RUNS and trace.path.parent == watched
         if log and not trace.path.is_dir() and trace.path.exists():
             continue
         if trace.path.is_relative_to(watched) or watched.is_relative_to(trace.path):

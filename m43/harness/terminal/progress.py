@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from m43.harness.process.process import Sight
-from m43.records.gates import CLOSING
+from m43.records.gates import gate_named
 from m43.records.run_records import Heartbeat
 
 Word = Literal["", "falling", "level", "rising"]
@@ -53,17 +53,8 @@ class Trend:
 
 
 _MIB = 2**20
-_UNITS = {"train-300": "step", "eval": "row"}
 _SPEEDS_KEPT = 10
 _LEAST_GB = 0.05
-# Until the first sign of work, and for the gates that give none.
-_FIRST_WORDS = {
-    "auth": "asking the hub, four times at most",
-    "venv": "a child looks at the packages, the device and its numbers",
-    "train-300": "preparing",
-    "eval": "preparing",
-    CLOSING: "looking at the environment and the working tree again",
-}
 
 
 class Progress:
@@ -73,7 +64,7 @@ class Progress:
         self.gate = gate
         self._clock = clock
         self._begun = clock()
-        self._words = _FIRST_WORDS[gate]
+        self._words = gate_named(gate).first_words
         self._phase = ""
         self._phase_begun: tuple[float, int] = (0.0, 0)
         self._counting = False
@@ -125,7 +116,7 @@ class Progress:
         )
 
     def _counted(self, beat: Heartbeat, done: int, elapsed_s: float) -> list[str]:
-        unit = _UNITS.get(self.gate, "part")
+        unit = gate_named(self.gate).unit or "part"
         # "train: step 3 of 300" says one thing twice.
         phase = "" if unit == "step" else f"{beat.phase}: "
         parts = [f"{phase}{unit} {done} of {beat.total}"]

@@ -1,16 +1,14 @@
 """The words of a run on the terminal: the first, what stands behind a promise, and the last."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from m43.evidence.contract.contract import Promise
 from m43.evidence.contract.measurement import measure
-from m43.evidence.contract.other_contract import other_contract_words
 from m43.evidence.diagnosis.catalogue import next_actions
 from m43.evidence.diagnosis.diagnosis import diagnose_dossier
 from m43.evidence.documents.failure import gate_checks
-from m43.evidence.run import loaded_run
-from m43.evidence.run.loaded_run import Dossier, read_dossier
+from m43.evidence.run.loaded_run import LoadedRun, load_run
 from m43.evidence.run.run_end import find_stop
 from m43.harness.run.attempt import Attempt
 from m43.harness.run.items import item_of
@@ -33,7 +31,7 @@ def first_words(attempt: Attempt) -> tuple[Line, ...]:
 
 def _first_lines(attempt: Attempt) -> Iterator[Line]:
     plan = attempt.plan
-    opening = loaded_run.read_opening(attempt.run)
+    opening = attempt.loaded.require("opening")
     yield EMPTY
     yield Line(tone="title", head=f"m43 {plan.profile.kind} {attempt.run.path.name}")
     if plan.profile.kind == "rehearsal":
@@ -49,7 +47,7 @@ def _first_lines(attempt: Attempt) -> Iterator[Line]:
     changed = len(opening.profile_differences)
     text = f"{profile}, in {changed} values not the locked decisions" if changed else profile
     yield _first_line("profile", text)
-    if other := other_contract_words(opening.profile_differences):
+    if other := attempt.loaded.other_contract:
         yield _first_line("contract", other)
     yield _first_line("folder", shown(attempt.run.path, plan.repository))
 
@@ -76,12 +74,15 @@ class Explanations:
     Args:
         run: The run folder.
         details: Whether everything is shown (-v), or only what is needed to act.
+        read: Gives the folder as it is now; a run that is on has read it already.
     """
 
-    def __init__(self, run: RunDir, *, details: bool) -> None:
+    def __init__(
+        self, run: RunDir, *, details: bool, read: Callable[[RunDir], LoadedRun] = load_run
+    ) -> None:
         self._run = run
         self._details = details
-        self._read: Dossier | None = None
+        self._read = read
 
     def of_promise(self, promise: Promise, broken: str) -> tuple[Line, ...]:
         """Show what a promise compared: always where it is broken, otherwise on demand.
@@ -105,7 +106,6 @@ class Explanations:
 
     def of_measured_gate(self, gate: str) -> tuple[Line, ...]:
         """List each check of a gate that has measured, on demand."""
-        self._read = None
         if not self._details:
             return ()
         checks = gate_checks(self._dossier(), gate)
@@ -122,10 +122,8 @@ class Explanations:
         head = Line(tone="quiet", head="  What has to be settled:")
         return (head, *(line for item in failing for line in item_lines(item)))
 
-    def _dossier(self) -> Dossier:
-        if self._read is None:
-            self._read = read_dossier(self._run)
-        return self._read
+    def _dossier(self) -> LoadedRun:
+        return self._read(self._run)
 
 
 def _told(text: str) -> Line:
@@ -153,7 +151,7 @@ def _last_lines(attempt: Attempt, trouble: str) -> Iterator[Line]:
     run, verdict, plan = attempt.run, attempt.verdict, attempt.plan
     accepted = verdict is not None and verdict.accepted
     kind = plan.profile.kind
-    dossier = read_dossier(run)
+    dossier = attempt.now
     yield EMPTY
     for text in _of_others(attempt.recovered):
         yield Line(tone="quiet", head=ascii_text(text))
@@ -179,7 +177,7 @@ def _last_lines(attempt: Attempt, trouble: str) -> Iterator[Line]:
     yield _last_line("check", verify_command(run.path, plan.repository), whole=True)
 
 
-def _why(dossier: Dossier, accepted: bool) -> Iterator[Line]:
+def _why(dossier: LoadedRun, accepted: bool) -> Iterator[Line]:
     if accepted:
         promises = len(dossier.contract.promises) if dossier.contract else 0
         yield _last_line("why", f"every promise of the contract was kept, {promises} of {promises}")

@@ -15,10 +15,8 @@ from m43.core.config import GemmaConfig
 from m43.errors import FailureClass, Problem, ProblemsError
 from m43.files import read_whole
 from m43.text import BYTE_ORDER_MARK, NotTextError, other_kind, read_text, without_mark
+from m43.training.control_groups import own_bytes
 from m43.typed_json import read_json
-
-_STATM = Path("/proc/self/statm")
-_PAGE_BYTES = resource.getpagesize()
 
 
 class OutOfTimeError(Exception):
@@ -37,7 +35,8 @@ def bounded(*, cpu_s: float, memory_bytes: int) -> Iterator[None]:
         MemoryError: where the block asked for too much.
     """
     limits = resource.getrlimit(resource.RLIMIT_DATA)
-    most = _data_bytes() + memory_bytes
+    # Very much where the kernel does not say.
+    most = (own_bytes("data") or 1 << 50) + memory_bytes
     bound = most if limits[0] == resource.RLIM_INFINITY else min(most, limits[0])
     in_main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGVTALRM, _end) if in_main else None
@@ -55,15 +54,6 @@ def bounded(*, cpu_s: float, memory_bytes: int) -> Iterator[None]:
 
 def _end(number: int, frame: FrameType | None) -> None:
     raise OutOfTimeError("it computes without end")
-
-
-def _data_bytes() -> int:
-    """Give what the kernel counts against the limit now; very much where it does not say."""
-    try:
-        # Source: proc(5): the sixth number is data and stack, in pages.
-        return int(_STATM.read_text().split()[5]) * _PAGE_BYTES
-    except OSError:
-        return 1 << 50
 
 
 Ids = tuple[int, ...]

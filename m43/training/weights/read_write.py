@@ -17,7 +17,7 @@ from flax import nnx
 from m43.core.config import GemmaConfig
 from m43.core.gemma import Gemma, abstract_gemma
 from m43.core.linear import Projection
-from m43.files import ModelFolderError, whole_folder
+from m43.files import ModelFolderError, weights_sha256, whole_folder
 from m43.training.device import give_back_memory
 from m43.training.weights.folder import (
     EMBEDDING,
@@ -230,20 +230,15 @@ def weights_digest(folder: Path) -> str:
     Raises:
         ModelFolderError: if there is no safetensors file to digest.
     """
-    paths = sorted(folder.glob("*.safetensors"), key=lambda path: path.name)
-    if not paths:
+    digest = weights_sha256(folder)
+    if not digest:
         raise ModelFolderError(
             found="no *.safetensors file",
             expected="at least one",
             where=str(folder),
             action="name the folder that holds the model",
         )
-    lines = []
-    for path in paths:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        lines.append(f"{digest}  {path.name}\n")
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return digest
 
 
 def reloaded_digest(folder: Path, config: GemmaConfig, dtype: np.dtype | None = None) -> str:

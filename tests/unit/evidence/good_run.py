@@ -14,7 +14,7 @@ from m43.evidence.documents.report import seal_reports
 from m43.evidence.journal import manifest
 from m43.evidence.journal.digests import gate_digest
 from m43.evidence.journal.journal import Journal
-from m43.evidence.run.loaded_run import read_dossier
+from m43.evidence.run.loaded_run import load_run
 from m43.evidence.run.run_end import find_stop
 from m43.files import weights_sha256
 from m43.records.gates import CLOSING, STAGES
@@ -149,7 +149,7 @@ def finish(run: RunDir, journal: Journal) -> None:
     """Seal a run, write its document and close it."""
     journal.append("sealed", detail=manifest.seal(run))
     verdict = write.write_documents(run)
-    dossier = read_dossier(run)
+    dossier = load_run(run)
     journal.append("closed", detail=dossier.verdict_words(verdict.accepted))
     run.report.write_text(f"<html>{dossier.kind}: 35 passed</html>")
     run.junit.write_text("<testsuites/>")
@@ -228,7 +228,7 @@ def fail_gate(
     run, journal = reach(folder, gate, profile, **opened)
     write(run)
     journal.append("gate_closed", gate=gate, detail=gate_digest(run, gate))
-    records = read_dossier(run).records
+    records = load_run(run).records
     for promise in PROMISES:
         if promise.gate != gate:
             continue

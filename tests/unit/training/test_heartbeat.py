@@ -8,7 +8,8 @@ import pytest
 
 from m43.records.run_dir import read_record
 from m43.records.run_records import Heartbeat
-from m43.training.progress import Heartbeats, resident_bytes
+from m43.training.control_groups import own_bytes
+from m43.training.progress import Heartbeats
 
 
 class Clock:
@@ -118,4 +119,4 @@ def test_a_beat_tells_the_memory_of_the_process_and_of_the_device(
 
 def test_where_the_system_does_not_say_no_memory_is_told(tmp_path: Path) -> None:
     """Elsewhere than on Linux there is no such file."""
-    assert resident_bytes(tmp_path / "absent") == 0
+    assert own_bytes("resident", tmp_path / "absent") is None

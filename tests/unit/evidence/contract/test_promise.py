@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from m43.evidence.contract.contract import ContractError, parse_contract, read_contract
-from m43.records.gates import PREFIXES
+from m43.records.gates import STAGES
 from tests.unit.evidence.good_records import CONTRACT
 
 GOOD = '''"""A contract."""
@@ -38,7 +38,7 @@ def test_the_bundled_contract_is_readable_and_covers_every_gate() -> None:
     """The contract of the repository is one, and asks something of each gate."""
     contract = read_contract(CONTRACT)
 
-    assert {promise.gate for promise in contract.promises} == set(PREFIXES.values())
+    assert {promise.gate for promise in contract.promises} == set(STAGES)
 
 
 ONE = 'def test_auth_x(auth):\n    """A clause."""\n    assert auth.a == 1\n'

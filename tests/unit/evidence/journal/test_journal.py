@@ -14,7 +14,7 @@ from m43 import typed_json
 from m43.evidence.journal import chain, journal
 from m43.evidence.journal.chain import BrokenChainError, CutChainError, Event
 from m43.evidence.journal.journal import Journal
-from m43.records.run_dir import is_disk_full
+from m43.files import is_disk_full
 from tests.unit.evidence.good_records import ticking
 
 

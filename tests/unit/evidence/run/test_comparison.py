@@ -11,7 +11,7 @@ from m43 import typed_json
 from m43.__main__ import main
 from m43.evidence.documents.comparison import NOTHING, comparison_html, comparison_markdown
 from m43.evidence.run.comparison import ABSENT, compare
-from m43.evidence.run.loaded_run import Dossier, read_dossier
+from m43.evidence.run.loaded_run import LoadedRun, load_run
 from m43.records.evaluation_record import Prediction
 from m43.records.run_dir import RunDir, write_record
 from m43.records.run_records import Package
@@ -27,19 +27,19 @@ from tests.unit.evidence.good_run import stop_at, write_good_run
 
 
 @pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> Dossier:
+def good(tmp_path_factory: pytest.TempPathFactory) -> LoadedRun:
     """A run that nobody changes."""
-    return read_dossier(write_good_run(tmp_path_factory.mktemp("one")))
+    return load_run(write_good_run(tmp_path_factory.mktemp("one")))
 
 
-def with_rows(run: RunDir, rows: tuple[Prediction, ...]) -> Dossier:
+def with_rows(run: RunDir, rows: tuple[Prediction, ...]) -> LoadedRun:
     """Give a run other predictions."""
     run.predictions.write_text("".join(typed_json.dump_line(row) for row in rows))
     write_record(run.results, scoring.tally(rows))
-    return read_dossier(run)
+    return load_run(run)
 
 
-def test_a_run_does_not_differ_from_itself(good: Dossier) -> None:
+def test_a_run_does_not_differ_from_itself(good: LoadedRun) -> None:
     """Nothing is lost, nothing gained, nothing listed."""
     found = compare(good, good)
 
@@ -52,7 +52,9 @@ def test_a_run_does_not_differ_from_itself(good: Dossier) -> None:
     assert comparison_markdown(found).count(NOTHING) == 3
 
 
-def test_answers_gained_and_lost_are_named_with_both_answers(good: Dossier, tmp_path: Path) -> None:
+def test_answers_gained_and_lost_are_named_with_both_answers(
+    good: LoadedRun, tmp_path: Path
+) -> None:
     """By hand: one row turns wrong, two turn right; 3 changes give p = 1."""
     rows = list(predictions())
     rows[0] = replace(rows[0], tuned_answer="no idea", tuned_correct=False)
@@ -71,7 +73,7 @@ def test_answers_gained_and_lost_are_named_with_both_answers(good: Dossier, tmp_
     assert "### Gained: wrong in A, right in B (2)" in text
 
 
-def test_only_the_same_question_is_compared(good: Dossier, tmp_path: Path) -> None:
+def test_only_the_same_question_is_compared(good: LoadedRun, tmp_path: Path) -> None:
     """A row of the same id with another prompt is another question."""
     rows = list(predictions())
     rows[0] = replace(rows[0], prompt="Something else?", tuned_correct=False)
@@ -82,9 +84,9 @@ def test_only_the_same_question_is_compared(good: Dossier, tmp_path: Path) -> No
     assert found.answers.lost == ()
 
 
-def test_what_one_run_did_not_reach_is_absent(good: Dossier, tmp_path: Path) -> None:
+def test_what_one_run_did_not_reach_is_absent(good: LoadedRun, tmp_path: Path) -> None:
     """A run that stopped at the first gate has no curve, no answers, no environment."""
-    other = read_dossier(stop_at(tmp_path, "auth", lambda run: None, failure_class="no token"))
+    other = load_run(stop_at(tmp_path, "auth", lambda run: None, failure_class="no token"))
 
     found = compare(good, other)
 
@@ -97,7 +99,7 @@ def test_what_one_run_did_not_reach_is_absent(good: Dossier, tmp_path: Path) -> 
     assert "did not answer one question in common" in comparison_markdown(found)
 
 
-def test_settings_and_packages_that_differ_are_listed(good: Dossier, tmp_path: Path) -> None:
+def test_settings_and_packages_that_differ_are_listed(good: LoadedRun, tmp_path: Path) -> None:
     """The learning rate and a package, and not what is alike."""
     run = write_good_run(tmp_path)
     profile = profile_of()
@@ -107,7 +109,7 @@ def test_settings_and_packages_that_differ_are_listed(good: Dossier, tmp_path: P
     packages = (Package(name="jax", version="0.10.3"), Package(name="flax", version="0.12.8"))
     write_record(run.venv, venv_record(probe_record(packages=packages)))
 
-    found = compare(good, read_dossier(run))
+    found = compare(good, load_run(run))
 
     assert [(pair.what, pair.one, pair.other) for pair in found.settings] == [
         ("training.learning_rate", "0.002", "0.5")
@@ -117,7 +119,9 @@ def test_settings_and_packages_that_differ_are_listed(good: Dossier, tmp_path: P
     ]
 
 
-def test_the_page_draws_both_curves_and_escapes_both_models(good: Dossier, tmp_path: Path) -> None:
+def test_the_page_draws_both_curves_and_escapes_both_models(
+    good: LoadedRun, tmp_path: Path
+) -> None:
     """Four pictures of two lines each; an answer is text; the page is well formed."""
     rows = list(predictions())
     rows[0] = replace(rows[0], tuned_answer="<script>alert(1)</script>", tuned_correct=False)

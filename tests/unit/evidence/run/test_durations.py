@@ -13,7 +13,7 @@ from m43.evidence.run.history import (
     told_entries,
     total_s,
 )
-from m43.evidence.run.loaded_run import read_dossier
+from m43.evidence.run.loaded_run import load_run
 from m43.records.run_dir import write_record
 from m43.records.run_records import Phase
 from tests.unit.evidence.good_records import train_record
@@ -25,7 +25,7 @@ def test_the_parts_of_a_gate_add_up_to_it(tmp_path: Path) -> None:
     run = write_good_run(tmp_path)
     phases = tuple(Phase(name=name, duration_s=0.1) for name in ("import", "compile 64", "train"))
     write_record(run.train, train_record(phases=phases))
-    dossier = read_dossier(run)
+    dossier = load_run(run)
 
     parts = [part for part in stretches(dossier) if part.gate == "train-300"]
 
@@ -51,7 +51,7 @@ def test_a_child_that_failed_is_not_called_set_up(tmp_path: Path) -> None:
         lambda run: (write_gate_files(run, "train-300"), run.train.unlink())[1],
         failure_class="killed",
     )
-    dossier = read_dossier(run)
+    dossier = load_run(run)
 
     last = [part for part in stretches(dossier) if part.gate == "train-300"][-1]
 
@@ -60,7 +60,7 @@ def test_a_child_that_failed_is_not_called_set_up(tmp_path: Path) -> None:
 
 def test_every_purpose_is_in_the_list(tmp_path: Path) -> None:
     """A part whose purpose the report does not know would be left out of its sum."""
-    parts = stretches(read_dossier(write_good_run(tmp_path)))
+    parts = stretches(load_run(write_good_run(tmp_path)))
 
     assert {part.purpose for part in parts} <= set(PURPOSES)
     assert replace(parts[0], gate="train-300", name="anything").purpose == "set-up"

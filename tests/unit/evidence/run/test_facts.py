@@ -1,18 +1,22 @@
 """The facts read back from a good run serve the contract exactly."""
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from m43.evidence.contract.contract import read_contract
-from m43.evidence.contract.measurement import measure
+from m43.evidence.contract.contract import Promise, read_contract
+from m43.evidence.contract.measurement import Judged, measure
 from m43.evidence.run import loaded_run
-from m43.evidence.verify.verify import hold, load_promises
+from m43.evidence.run.loaded_run import load_run
+from m43.evidence.verify.verify import hold, load_promises, verify
 from m43.records.run_dir import RunDir
 from m43.records.run_records import MalformedRecordError
 from tests.unit.evidence.good_records import CONTRACT
 from tests.unit.evidence.good_run import write_good_run
+
+REPOSITORY = CONTRACT.parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -21,18 +25,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     return write_good_run(tmp_path_factory.mktemp("facts"))
 
 
-def records_of(run: RunDir) -> dict[str, object]:
+def records_of(run: RunDir) -> Mapping[str, object]:
     """Give the facts under the fixtures' names."""
-    return {
-        "opening": loaded_run.read_opening(run),
-        "contract": run.read_profile().contract,
-        "auth": loaded_run.read_auth(run),
-        "venv": loaded_run.read_venv(run),
-        "plan": loaded_run.read_plan(run),
-        "train": loaded_run.read_train(run),
-        "evaluation": loaded_run.read_evaluation(run),
-        "closing": loaded_run.read_closing(run),
-    }
+    return load_run(run).records
 
 
 @pytest.mark.parametrize("name", read_contract(CONTRACT).names)
@@ -64,6 +59,47 @@ def test_a_promise_without_its_records_is_not_measured(run: RunDir) -> None:
 
 
 def test_a_missing_record_is_a_named_error(tmp_path: Path) -> None:
-    """A gate that did not run has no facts, and the error says which file is not there."""
-    with pytest.raises(MalformedRecordError, match=r"train\.json"):
-        loaded_run.read_train(RunDir(tmp_path))
+    """A gate that did not run has no facts, and the error says which record is not there."""
+    with pytest.raises(MalformedRecordError, match="the record 'train'"):
+        load_run(RunDir(tmp_path)).require("train")
+
+
+def test_a_record_that_cannot_be_read_is_named_with_its_file(tmp_path: Path) -> None:
+    """What is there and is no record says where it lies and what is wrong with it."""
+    run = write_good_run(tmp_path)
+    run.auth.write_text("{")
+    with pytest.raises(MalformedRecordError, match=r"auth\.json"):
+        load_run(run).require("auth")
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Write down each promise that is held against records, from now on."""
+    names: list[str] = []
+
+    def noting(promise: Promise, records: Mapping[str, object]) -> Judged:
+        names.append(promise.name)
+        return measure(promise, records)
+
+    monkeypatch.setattr(loaded_run, "measure", noting)
+    return names
+
+
+def test_what_was_read_is_judged_once(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the verdict is asked for, also beside a journal that has grown."""
+    names = counted(monkeypatch)
+    loaded = load_run(run)
+    assert loaded.verdict.accepted
+    assert loaded.verdict is loaded.verdict
+    shorter = loaded.with_entries(loaded.entries[:-2])
+    assert not shorter.verdict.accepted
+    assert shorter.records == loaded.records
+    assert sorted(names) == sorted(loaded.contract.names if loaded.contract else ())
+
+
+def test_a_folder_is_verified_with_one_judgement(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ending, documents, attestations and signature ask the same run for its verdict."""
+    names = counted(monkeypatch)
+    verify(run.path, REPOSITORY, without_weights=True)
+    assert sorted(names) == sorted(read_contract(CONTRACT).names)

@@ -17,7 +17,8 @@ from tests.unit.evidence.good_run import write_good_run
 def facts_of_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainFacts, EvaluationFacts]:
     """Read a good run's facts: 300 steps of 0.1 s, each 1536 padded, 400 real, 60 supervised."""
     run = write_good_run(tmp_path_factory.mktemp("performance"))
-    return loaded_run.read_train(run), loaded_run.read_evaluation(run)
+    facts = loaded_run.load_run(run)
+    return facts.require("train"), facts.require("evaluation")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from m43.errors import Problem
 from m43.evidence.documents.scores import rows_section
-from m43.evidence.run.loaded_run import Dossier, read_dossier
+from m43.evidence.run.loaded_run import LoadedRun, load_run
 from m43.evidence.verify.rows import audit_decoding, audit_lint
 from m43.evidence.verify.verify import verify
 from m43.records.evaluation_record import FormCount
@@ -38,12 +38,12 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
 
 
 @pytest.fixture(scope="module")
-def dossier(good: RunDir) -> Dossier:
+def dossier(good: RunDir) -> LoadedRun:
     """Everything in it."""
-    return read_dossier(good)
+    return load_run(good)
 
 
-def decoding_lies(dossier: Dossier, **lie: object) -> tuple[Problem, ...]:
+def decoding_lies(dossier: LoadedRun, **lie: object) -> tuple[Problem, ...]:
     """Audit the decoding of a run that says something else about it."""
     assert dossier.evaluation is not None
     changed = replace(dossier.evaluation.decoding, **lie)
@@ -51,14 +51,14 @@ def decoding_lies(dossier: Dossier, **lie: object) -> tuple[Problem, ...]:
     return tuple(audit_decoding(replace(dossier, evaluation=evaluation)))
 
 
-def test_an_honest_lint_and_decoding_have_no_problem(dossier: Dossier) -> None:
+def test_an_honest_lint_and_decoding_have_no_problem(dossier: LoadedRun) -> None:
     """Nothing is held against a good run."""
     assert tuple(audit_lint(dossier, REPOSITORY)) == ()
     assert tuple(audit_decoding(dossier)) == ()
 
 
 @pytest.mark.parametrize("name", sorted(LINT_LIES))
-def test_each_lie_of_the_lint_is_one_problem(dossier: Dossier, name: str) -> None:
+def test_each_lie_of_the_lint_is_one_problem(dossier: LoadedRun, name: str) -> None:
     """Each count that can be made again is made again, and the one that differs is named."""
     lying = replace(dossier, lint=lint_record(**{name: LINT_LIES[name]}))
 
@@ -72,7 +72,7 @@ def test_each_lie_of_the_lint_is_one_problem(dossier: Dossier, name: str) -> Non
     [("stop_text", ";"), ("max_new_tokens", 999), ("precision", "bfloat16"), ("stop_ids", ())],
 )
 def test_each_lie_about_the_decoding_is_one_problem(
-    dossier: Dossier, name: str, lie: object
+    dossier: LoadedRun, name: str, lie: object
 ) -> None:
     """Stops and limit are those of the profile, and something ends an answer."""
     (problem,) = decoding_lies(dossier, **{name: lie})
@@ -80,7 +80,7 @@ def test_each_lie_about_the_decoding_is_one_problem(
     assert problem.where == f"eval.json, decoding.{name}"
 
 
-def test_an_output_beyond_its_stop_is_named_by_its_row(dossier: Dossier) -> None:
+def test_an_output_beyond_its_stop_is_named_by_its_row(dossier: LoadedRun) -> None:
     """Both models' outputs end before the stop text."""
     assert dossier.evaluation is not None
     first, *others = dossier.evaluation.predictions

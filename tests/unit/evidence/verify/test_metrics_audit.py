@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from m43.evidence.documents.summary import render_summary
-from m43.evidence.run.loaded_run import complete, read_dossier
+from m43.evidence.run.loaded_run import complete, load_run
 from m43.evidence.verify.training import audit_metrics
 from m43.records.profile import LoraTable, Profile
 from m43.records.run_dir import RunDir, read_record, write_record
@@ -46,7 +46,7 @@ def ask_for_lora(run: RunDir) -> None:
 
 def found(run: RunDir) -> list[str]:
     """Audit the folder."""
-    return [str(problem) for problem in audit_metrics(read_dossier(run))]
+    return [str(problem) for problem in audit_metrics(load_run(run))]
 
 
 def test_both_methods_pass_when_the_record_fits(run: RunDir) -> None:
@@ -86,13 +86,13 @@ def test_lora_trains_some_and_fewer_than_all(run: RunDir, parameters: int) -> No
 
 def test_the_summary_says_which_method_it_was(run: RunDir) -> None:
     """Which projections, of which size, how many weights, in how many parts."""
-    facts = complete(read_dossier(run))
+    facts = complete(load_run(run))
     assert facts is not None
     assert f"{ALL:,} parameters, all of them trained, in JAX" in render_summary(facts)
     ask_for_lora(run)
     trained(run, "lora", ADAPTERS)
 
-    facts = complete(read_dossier(run))
+    facts = complete(load_run(run))
 
     assert facts is not None
     text = render_summary(facts)

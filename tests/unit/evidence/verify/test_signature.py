@@ -16,7 +16,7 @@ from in_toto_attestation.v1.statement import Statement
 from in_toto_attestation.v1.statement_pb2 import Statement as StatementMessage
 
 from m43 import __main__ as command
-from m43.evidence.run.loaded_run import read_dossier
+from m43.evidence.run.loaded_run import load_run
 from m43.evidence.verify import signature
 from m43.evidence.verify.verify import verify
 from m43.records.run_dir import RunDir
@@ -107,7 +107,7 @@ def resign(run: RunDir) -> None:
     """Change the signed statement itself, to what now lies there."""
     forge(run)
     table = json.loads(run.signature.read_text())
-    text = signature._statement(run, read_dossier(run), accepted=True)
+    text = signature._statement(run, load_run(run))
     payload = base64.b64encode(text.encode()).decode()
     run.signature.write_text(json.dumps({**table, "payload": payload}))
 

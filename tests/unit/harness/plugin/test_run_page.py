@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from m43.evidence.contract.contract import read_contract
+from m43.evidence.run.loaded_run import LoadedRun, load_run
 from m43.harness.plugin import report_files
 from m43.harness.plugin.report_files import RunPage, outcomes_html
 from m43.records.run_dir import RunDir
@@ -38,13 +39,13 @@ def test_the_page_is_written_again_at_every_gate_and_at_the_end(
     """Once for each gate that has been judged, and not for each of its promises."""
     written: list[str] = []
 
-    def report(run: RunDir, title: str, tests: str) -> str:
+    def report(run: RunDir, title: str, tests: str, loaded: LoadedRun) -> str:
         written.append(title)
         return f"page {len(written)}"
 
     monkeypatch.setattr(report_files, "report_html", report)
     contract = read_contract(CONTRACT)
-    page = RunPage(RunDir(tmp_path), contract)
+    page = RunPage(RunDir(tmp_path), contract, lambda: load_run(RunDir(tmp_path)))
 
     def render(count: int, state: str = "started") -> str:
         tests = {name: [row("")] for name in contract.names[:count]}

@@ -38,6 +38,10 @@ class Record:
     def good(self):
         return self.value == 1
 
+    @functools.cached_property
+    def doubled(self):
+        return self.value * 2
+
     @classmethod
     def make(cls):
         return cls(1)
@@ -70,7 +74,9 @@ def test_what_is_as_written_is_not_foreign(module: Any) -> None:
     """After it has run as well, and with a variable that has varied."""
     for _ in range(100):
         assert module.judge(3)
-    assert module.Record.make().good
+    record = module.Record.make()
+    assert record.good
+    assert record.doubled == 2
     module.seen = 7
     assert found(module) == ()
 
@@ -104,6 +110,10 @@ TAMPERINGS: dict[str, tuple[Callable[[Any], None], str]] = {
     "a property": (
         lambda m: setattr(m.Record, "good", property(other)),
         "m43.small.Record.good (other code",
+    ),
+    "a cached property": (
+        lambda m: setattr(m.Record, "doubled", functools.cached_property(other)),
+        "m43.small.Record.doubled (other code",
     ),
     "a class method": (
         lambda m: setattr(m.Record, "make", classmethod(other)),

@@ -15,7 +15,7 @@ from m43.harness.process.process import Sight
 from m43.harness.terminal.run_view import BROKEN, KEPT, NOT_RUN, RunView
 from m43.harness.terminal.screen import Screen
 from m43.harness.terminal.words import Explanations
-from m43.records.gates import CLOSING, GATES, TITLES
+from m43.records.gates import CLOSING, GATES, gate_named
 from m43.records.run_dir import RunDir, write_record
 from m43.records.run_records import Heartbeat
 from tests.unit.evidence.good_records import CONTRACT, auth_record, train_record
@@ -126,7 +126,7 @@ def test_quietly_a_gate_is_one_line(tmp_path: Path) -> None:
 def test_on_demand_each_check_and_each_measurement_is_shown(tmp_path: Path) -> None:
     """What -v is for: the checks as the gate closes, the values under their promises."""
     lines = shown(write_good_run(tmp_path), keep, verbose=1).splitlines()
-    venv = lines[lines.index("Gate 2 of 4: venv - " + TITLES["venv"]) :]
+    venv = lines[lines.index("Gate 2 of 4: venv - " + gate_named("venv").title) :]
     assert venv[1].startswith("  ok           the environment is the one that was named: /venv")
     assert any(line.startswith("  ok           package jax: 0.10.2 (expected: ") for line in venv)
     first = venv.index("  kept     " + CLAUSES["test_venv_is_the_environment_that_was_named"])
