@@ -55,6 +55,22 @@ def test_an_opened_journal_goes_on_where_it_ended(tmp_path: Path) -> None:
     assert [entry.seq for entry in journal.read(path)] == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_writer_knows_what_stands_in_its_file(tmp_path: Path) -> None:
+    """Who holds the journal need not read it again: begun, gone on with, and not written."""
+    path = tmp_path / "journal.jsonl"
+    writer = Journal.create(path, now=ticking())
+    assert writer.entries == ()
+    writer.append("opened")
+    again = Journal.open(path, now=ticking())
+    again.append("sealed")
+    assert [entry.event for entry in again.entries] == ["opened", "sealed"]
+    assert again.entries == journal.read(path)
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        again.append("closed")
+    assert len(again.entries) == 2
+
+
 def test_a_second_journal_under_the_same_name_is_refused(tmp_path: Path) -> None:
     """A journal is begun once."""
     written(tmp_path / "journal.jsonl")
