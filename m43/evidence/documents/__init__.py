@@ -1,5 +1,6 @@
 """What people read: summary, failure analysis, report, comparison, attestations.
 
-Outsiders use `write_documents` and `render` (write), `report_html` (report), `comparison_markdown`
-(comparison) and `summary_template` (template); text of others is escaped by markdown and html.
+What a document says is a tree of nodes (nodes), which two writers write (markdown, html); they
+alone escape. Outsiders use `write_documents` and `render` (write), `report_html` (report),
+`comparison_markdown` (comparison) and `summary_template` (summary).
 """

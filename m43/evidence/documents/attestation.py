@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from m43.errors import Problem
 from m43.evidence.journal import manifest
 from m43.evidence.journal.secrets import redact
-from m43.evidence.run.loaded_run import Dossier
+from m43.evidence.run.loaded_run import LoadedRun
 from m43.files import file_sha256
 from m43.records.hub_record import PinnedFile
 from m43.records.run_dir import RunDir, write_atomically
@@ -30,7 +30,7 @@ _MODEL = (f"{RunDir.model.name}/", f"{RunDir.adapter.name}/")
 Digests = Mapping[str, str]
 
 
-def test_result(dossier: Dossier, sealed: Digests, manifest_sha256: str) -> str:
+def test_result(dossier: LoadedRun, sealed: Digests, manifest_sha256: str) -> str:
     """Write the result of the run as that of a test suite whose tests are the promises.
 
     A promise that was not run is in neither list; a run that has one has not passed.
@@ -44,7 +44,7 @@ def test_result(dossier: Dossier, sealed: Digests, manifest_sha256: str) -> str:
     return statement(subjects, TEST_RESULT, test_predicate(dossier, sealed))
 
 
-def test_predicate(dossier: Dossier, sealed: Digests) -> dict[str, object]:
+def test_predicate(dossier: LoadedRun, sealed: Digests) -> dict[str, object]:
     """Give the predicate of the test result: the verdict, its configuration, and the promises."""
     names = (RunDir.contract_text.name, RunDir.profile.name, RunDir.code.name)
     return {
@@ -56,7 +56,7 @@ def test_predicate(dossier: Dossier, sealed: Digests) -> dict[str, object]:
     }
 
 
-def provenance(dossier: Dossier, sealed: Digests) -> str | None:
+def provenance(dossier: LoadedRun, sealed: Digests) -> str | None:
     """Write how the trained model came to be; None when the run left no model."""
     subjects = _model_files(sealed)
     opening, profile = dossier.opening, dossier.profile
@@ -113,11 +113,11 @@ def _model_files(sealed: Digests) -> list[dict[str, object]]:
     return resources({name: sealed[name] for name in sealed if name.startswith(_MODEL)})
 
 
-def _promises(dossier: Dossier, event: str) -> list[str]:
+def _promises(dossier: LoadedRun, event: str) -> list[str]:
     return [entry.name for entry in dossier.entries if entry.event == event]
 
 
-def _dependencies(dossier: Dossier, sealed: Digests) -> list[dict[str, object]]:
+def _dependencies(dossier: LoadedRun, sealed: Digests) -> list[dict[str, object]]:
     """List what training read: the code, the model's files, the rows, the environment."""
     found: list[dict[str, object]] = []
     opening, download = dossier.opening, dossier.download
@@ -142,13 +142,13 @@ def _pinned(repo: str, files: Iterable[PinnedFile]) -> list[dict[str, object]]:
     ]
 
 
-def write_attestations(run: RunDir, dossier: Dossier) -> None:
+def write_attestations(run: RunDir, dossier: LoadedRun) -> None:
     """Write the attestations of a sealed run; one that was never sealed attests nothing."""
     for name, text in _expected(run, dossier).items():
         write_atomically(run.path / name, text.encode())
 
 
-def audit_attestations(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
+def audit_attestations(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
     """Make both attestations again and compare them with those that lie there."""
     expected = _expected(run, dossier)
     for path in (run.attestation, run.provenance):
@@ -163,7 +163,7 @@ def audit_attestations(run: RunDir, dossier: Dossier) -> Iterator[Problem]:
             )
 
 
-def _expected(run: RunDir, dossier: Dossier) -> Mapping[str, str]:
+def _expected(run: RunDir, dossier: LoadedRun) -> Mapping[str, str]:
     sealed_now = any(entry.event == "sealed" for entry in dossier.entries)
     if not sealed_now or not run.manifest.is_file():
         return {}

@@ -1,27 +1,19 @@
-"""Charts: the curves of a run as SVG that is the same bytes for the same steps, also inside a page.
+"""Charts: the curves of a run as SVG, pure functions of the points, the same bytes everywhere.
 
-A page that allows no inline style (its content security policy says so) and has a dark scheme needs
-three things that matplotlib does not write: style as attributes, colours that the page names, and
-ids that no other picture on the page has.
+A picture is built as an XML tree, which escapes by itself. Its parts have classes and no style: in
+a page the page's style sheet colours them, also in the dark; a picture that stands alone brings a
+style sheet of its own.
 """
 
-import html
-import io
 import math
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import median
-from typing import Any
 
-from m43.evidence.documents.html import escaped
 from m43.evidence.run.performance import SMOOTHED_STEPS, running_mean, tokens_per_s
 from m43.records.run_records import StepMetrics
-
-# The colours of a picture that stands alone; the report gives them others in the dark.
-FAINT, STRONG = ("#9bb8d3", "#e0b48a"), ("#1f4e79", "#a04000")
-GRID, WARNING = "#cccccc", "#b00020"
+from m43.text import visible
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,230 +29,179 @@ class Line:
 class Picture:
     """One or two lines over the steps, and what is said about them to those who cannot see."""
 
-    name: str  # of its ids
+    name: str  # begins its ids, so that no other picture on a page has them
     title: str
-    unit: str
-    description: str
-    lines: tuple[Line, ...]
-    smoothed: bool  # whether a running mean is drawn over the steps
+    unit: str = ""
+    description: str = ""
+    lines: tuple[Line, ...] = field(default=(), repr=False)
+    smoothed: bool = False  # whether a running mean is drawn over the steps
     watermark: str = ""
-    inches: tuple[float, float] = (7.2, 3.6)
+    size: tuple[int, int] = (400, 220)  # in user units; an image of a page scales
+
+
+# The plot's margins in user units: for tick labels, the unit above, the axis title below.
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 30, 40
+_TICKS = 6  # at most, an axis
+# Shown by the file that stands alone; report.css has the same classes.
+_STYLE = (
+    "text{font:10px sans-serif}.grid{stroke:#ccc;stroke-width:.5}.axis{stroke:#000}"
+    "polyline{fill:none;stroke-linejoin:round}.faint{stroke-width:.8}.strong{stroke-width:1.8}"
+    ".faint.a{stroke:#9bb8d3}.strong.a{stroke:#1f4e79}.faint.b{stroke:#e0b48a}"
+    ".strong.b{stroke:#a04000;stroke-dasharray:5 3}circle.a{fill:#1f4e79}circle.b{fill:#a04000}"
+    ".watermark{fill:#b00020}"
+)
+
+
+def draw(picture: Picture, *, alone: bool = False) -> str:
+    """Draw a picture, as a part of a page or as a file of its own."""
+    width, height = picture.size
+    root = ET.Element("svg", {"class": "plot", "viewBox": f"0 0 {width} {height}", "role": "img"})
+    root.set("aria-labelledby", f"{picture.name}-title {picture.name}-desc")
+    _add(root, "title", picture.title, id=f"{picture.name}-title")
+    _add(root, "desc", picture.description, id=f"{picture.name}-desc")
+    if alone:
+        root.set("xmlns", "http://www.w3.org/2000/svg")
+        _add(root, "style", _STYLE)
+        _add(root, "rect", width=str(width), height=str(height), fill="#fff")
+    _frame(root, picture)
+    for index, line in enumerate(picture.lines):
+        _line(root, picture, line, "ab"[index])
+    _legend(root, picture)
+    return ET.tostring(root, encoding="unicode") + ("\n" if alone else "")
+
+
+def _add(parent: ET.Element, tag: str, text: str = "", **attributes: str) -> ET.Element:
+    names = {key.removesuffix("_").replace("_", "-"): value for key, value in attributes.items()}
+    child = ET.SubElement(parent, tag, names)
+    child.text = visible(text) or None
+    return child
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Axis:
+    """Where values lie: `low` at the place `start`, `high` at the place `end`."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def place(self, value: float) -> float:
+        """Return the place of a value in user units."""
+        # Divided before it is multiplied: a difference of the largest floats is still one.
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+
+def _is_drawn(value: float) -> bool:
+    # Beyond this even an axis a little longer than the value has no end.
+    return abs(value) < 1e300
+
+
+def _axes(picture: Picture) -> tuple[_Axis, _Axis]:
+    width, height = picture.size
+    steps = [step for line in picture.lines for step in line.steps]
+    values = [value for line in picture.lines for value in line.values if _is_drawn(value)]
+    first, last = min(steps), max(steps)
+    top = max(values, default=0.0) or 1.0
+    # From zero: a loss that hardly falls must not look as if it fell to nothing.
+    bottom = min(0.0, *values) if values else 0.0
+    across = _Axis(low=first, high=max(last, first + 1), start=_LEFT, end=width - _RIGHT)
+    up = _Axis(low=bottom, high=1.04 * max(top, 0.0) or 1.0, start=height - _BOTTOM, end=_TOP)
+    return across, up
+
+
+def ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
+    """Return the round numbers between two values: 1, 2 or 5 times a power of ten apart.
+
+    Example:
+        >>> ticks(0, 3.4)
+        [0.0, 1.0, 2.0, 3.0]
+        >>> ticks(1, 300, whole=True)
+        [100.0, 200.0, 300.0]
+    """
+    # Not log10, whose last bit differs between machines: the text of a float does not.
+    exponent = int(f"{(high - low) / _TICKS:e}".partition("e")[2])
+    sizes = (float(f"{n}e{exponent + more}") for more in (0, 1) for n in (1, 2, 5))
+    apart = next(s for s in sizes if (high - low) / s <= _TICKS and (s >= 1 or not whole))
+    return [n * apart for n in range(math.ceil(low / apart), math.floor(high / apart) + 1)]
+
+
+def _frame(root: ET.Element, picture: Picture) -> None:
+    """Draw axes, grid and words; the unit stands above its axis, where it is read upright."""
+    across, up = _axes(picture)
+    left, right, bottom = f"{across.start:g}", f"{across.end:g}", f"{up.start:g}"
+    for value in ticks(up.low, up.high):
+        y = up.place(value)
+        _add(root, "line", class_="grid", x1=left, x2=right, y1=f"{y:.1f}", y2=f"{y:.1f}")
+        text = {"x": f"{_LEFT - 6}", "y": f"{y + 3.5:.1f}", "text_anchor": "end"}
+        _add(root, "text", f"{value:,.12g}", **text)
+    for value in ticks(across.low, across.high, whole=True):
+        x = f"{across.place(value):.1f}"
+        _add(root, "line", class_="axis", x1=x, x2=x, y1=bottom, y2=f"{up.start + 4:g}")
+        _add(root, "text", f"{value:,.12g}", x=x, y=f"{up.start + 16:g}", text_anchor="middle")
+    _add(root, "line", class_="axis", x1=left, x2=right, y1=bottom, y2=bottom)
+    _add(root, "line", class_="axis", x1=left, x2=left, y1=bottom, y2=f"{_TOP}")
+    middle = f"{(across.start + across.end) / 2:g}"
+    _add(root, "text", "optimizer step", x=middle, y=f"{up.start + 32:g}", text_anchor="middle")
+    _add(root, "text", picture.unit, x=left, y="14")
+    if picture.watermark:
+        # Plain text in a corner: legible on paper, and not over the curve.
+        mark = {"class_": "watermark", "x": right, "y": "14", "text_anchor": "end"}
+        _add(root, "text", picture.watermark, **mark)
+
+
+def _line(root: ET.Element, picture: Picture, line: Line, letter: str) -> None:
+    """Draw one run; where a value is no number the line is interrupted."""
+    mean = running_mean(line.values, SMOOTHED_STEPS) if picture.smoothed else line.values
+    kinds = [("faint", line.values)] if picture.smoothed else []
+    for kind, values in (*kinds, ("strong", mean)):
+        for points in _stretches(picture, line.steps, values):
+            if len(points) > 1:
+                text = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+                _add(root, "polyline", class_=f"{kind} {letter}", points=text)
+            elif kind == "strong":
+                # One point makes no line.
+                ((x, y),) = points
+                _add(root, "circle", class_=letter, cx=f"{x:.1f}", cy=f"{y:.1f}", r="3")
+
+
+def _stretches(
+    picture: Picture, steps: Sequence[int], values: Sequence[float]
+) -> Iterator[list[tuple[float, float]]]:
+    across, up = _axes(picture)
+    points: list[tuple[float, float]] = []
+    for step, value in zip(steps, values, strict=True):
+        if _is_drawn(value):
+            points.append((across.place(step), up.place(value)))
+        elif points:
+            yield points
+            points = []
+    if points:
+        yield points
+
+
+def _legend(root: ET.Element, picture: Picture) -> None:
+    """Name the lines where there is more than one, from the right."""
+    if len(picture.lines) > 1:
+        named = [(f"strong {'ab'[i]}", line.label) for i, line in enumerate(picture.lines)]
+    elif picture.smoothed:
+        named = [("faint a", "each step"), ("strong a", f"mean of {SMOOTHED_STEPS} steps")]
+    else:
+        return
+    x = picture.size[0] - _RIGHT - sum(34 + 6 * len(label) for _, label in named)
+    for kind, label in named:
+        _add(root, "polyline", class_=kind, points=f"{x},24 {x + 20},24")
+        _add(root, "text", label, x=f"{x + 24}", y="27.5")
+        x += 34 + 6 * len(label)
 
 
 def loss_curve_svg(metrics: Sequence[StepMetrics], watermark: str) -> str:
-    """Draw the loss of every step and its running mean."""
+    """Draw the loss of every step and its running mean, as a file of its own."""
     if not metrics:
         raise ValueError("a loss curve needs at least one step")
-    return draw(
-        Picture(
-            name="loss",
-            title="Training loss by optimizer step",
-            unit="loss (nats per supervised token)",
-            description=description(metrics, watermark),
-            lines=(
-                Line(
-                    label="each step",
-                    steps=tuple(step.step for step in metrics),
-                    values=tuple(step.loss_nats for step in metrics),
-                ),
-            ),
-            smoothed=True,
-            watermark=watermark,
-        )
-    )
-
-
-def draw(picture: Picture) -> str:
-    """Draw a picture.
-
-    matplotlib is loaded here and nowhere else, so that verify runs without it.
-    """
-    import matplotlib as mpl
-    from matplotlib import style
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    settings = {
-        # Text stays text: small, searchable, and read aloud; ids are hashed without randomness.
-        "svg.fonttype": "none",
-        "svg.hashsalt": "m43",
-        "font.family": ["sans-serif"],
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-    width, height = picture.inches
-    with style.context(["default", settings]):
-        figure = Figure(figsize=(width, height))
-        # Fixed margins: a fitted layout would depend on how this machine measures its fonts.
-        figure.subplots_adjust(
-            left=0.7 / width, right=1 - 0.14 / width, bottom=0.5 / height, top=1 - 0.32 / height
-        )
-        FigureCanvasSVG(figure)
-        _plot(figure.add_subplot(), picture)
-        buffer = io.StringIO()
-        metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(buffer, format="svg", metadata=metadata)
-    return _accessible(buffer.getvalue(), picture, mpl.__version__)
-
-
-def _plot(axes: Any, picture: Picture) -> None:
-    """Draw the lines; a second one is dashed, for those who do not see its colour."""
-    for index, line in enumerate(picture.lines):
-        faint, strong = FAINT[index], STRONG[index]
-        dash = "solid" if index == 0 else "dashed"
-        # One point makes no line.
-        point = "o" if len(line.steps) == 1 else ""
-        if not picture.smoothed:
-            style = {"color": strong, "linewidth": 1.8, "linestyle": dash, "marker": point}
-            axes.plot(line.steps, line.values, label=line.label, **style)
-            continue
-        single = len(picture.lines) == 1
-        axes.plot(
-            line.steps,
-            line.values,
-            color=faint,
-            linewidth=0.8,
-            label=line.label if single else None,
-        )
-        mean = running_mean(line.values, SMOOTHED_STEPS)
-        label = f"mean of {SMOOTHED_STEPS} steps" if single else line.label
-        style = {"color": strong, "linewidth": 1.8, "linestyle": dash, "marker": point}
-        axes.plot(line.steps, mean, label=label, **style)
-    axes.set_xlabel("optimizer step")
-    # Above and not beside the axis: it is read without turning the head, and no tick is so wide
-    # that it pushes the words out of the picture.
-    axes.set_title(picture.unit, loc="left", fontsize=10)
-    axes.set_ylim(bottom=0)
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.yaxis.set_major_formatter("{x:,.12g}")
-    axes.grid(visible=True, linewidth=0.3, color=GRID)
-    # The place is fixed: the best one is searched for among thousands of points, and may change.
-    if len(picture.lines) > 1:
-        above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 2}
-        axes.legend(frameon=False, borderpad=0, **above)
-    elif picture.smoothed:
-        axes.legend(frameon=False, loc="upper right")
-    if picture.watermark:
-        # Plain text in a corner: legible on paper, and not over the curve.
-        axes.set_title(picture.watermark, loc="right", color=WARNING, fontsize=10)
-
-
-def description(metrics: Sequence[StepMetrics], watermark: str) -> str:
-    """Say in words what the curve shows."""
-    losses = [step.loss_nats for step in metrics]
-    text = (
-        f"Training loss over {len(losses)} optimizer steps, in nats per supervised token: "
-        f"{losses[0]:.4f} at step {metrics[0].step}, {losses[-1]:.4f} at step {metrics[-1].step}, "
-        f"lowest {min(losses):.4f}, highest {max(losses):.4f}."
-    )
-    return f"{watermark}. {text}" if watermark else text
-
-
-def drawn_by(version: str) -> str:
-    """Give the mark that names the version of matplotlib; another one draws other bytes."""
-    return f"<!-- drawn with matplotlib {version} -->"
-
-
-def _accessible(svg: str, picture: Picture, version: str) -> str:
-    """Give the picture a title and a description for those who cannot see it."""
-    start = svg.index("<svg ")
-    end = svg.index(">", start)
-    name = picture.name
-    labelled = svg[start:end] + f' role="img" aria-labelledby="{name}-title {name}-desc">'
-    words = (
-        f'\n <title id="{name}-title">{html.escape(picture.title)}</title>'
-        f'\n <desc id="{name}-desc">{html.escape(picture.description)}</desc>\n {drawn_by(version)}'
-    )
-    return svg[:start] + labelled + words + svg[end + 1 :]
-
-
-_XLINK = "{http://www.w3.org/1999/xlink}href"
-
-# Colours as the page's style names them.
-_COLOURS: Mapping[str, str] = {
-    "#000000": "currentColor",
-    "#ffffff": "none",
-    GRID: "var(--line)",
-    WARNING: "var(--bad)",
-    FAINT[0]: "var(--faint-a)",
-    FAINT[1]: "var(--faint-b)",
-    STRONG[0]: "var(--strong-a)",
-    STRONG[1]: "var(--strong-b)",
-}
-
-
-def inline_svg(svg: str, name: str) -> str:
-    """Rewrite a picture for a page; `name` begins every id in it."""
-    root = ET.fromstring(svg)
-    used = _references(root)
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if _tag(child) in ("metadata", "style"):
-                parent.remove(child)
-    for node in root.iter():
-        node.tag = _tag(node)
-        for key, value in _attributes(node, used, name).items():
-            node.set(key, value)
-    for key in ("width", "height", "version"):
-        root.attrib.pop(key, None)
-    root.set("class", "plot")
-    root.set("fill", "currentColor")
-    # What matplotlib says in the style element for every node.
-    root.set("stroke-linejoin", "round")
-    return ET.tostring(root, encoding="unicode", short_empty_elements=True)
-
-
-def _tag(node: ET.Element) -> str:
-    return str(node.tag).rpartition("}")[2]
-
-
-def _references(root: ET.Element) -> set[str]:
-    """Collect the ids that something in the picture points to."""
-    used = set((root.get("aria-labelledby") or "").split())
-    for node in root.iter():
-        for key, value in node.attrib.items():
-            if key == _XLINK:
-                used.add(value[1:])
-            elif value.startswith("url(#"):
-                used.add(value[5:-1])
-    return used
-
-
-def _attributes(node: ET.Element, used: set[str], name: str) -> Mapping[str, str]:
-    """Take a node's attributes away and give what stands in their place."""
-    old = dict(node.attrib)
-    node.attrib.clear()
-    new: dict[str, str] = {}
-    for key, value in old.items():
-        if key == "style":
-            new |= _style(value)
-        elif key == "id":
-            # Pictures name title and description after themselves already.
-            own = value if value.startswith(name) else f"{name}-{value}"
-            new |= {"id": own} if value in used else {}
-        elif key == _XLINK:
-            new["href"] = f"#{name}-{value[1:]}"
-        elif value.startswith("url(#"):
-            new[key] = f"url(#{name}-{value[5:-1]})"
-        else:
-            new[key] = _COLOURS.get(value, value)
-    return new
-
-
-def _style(text: str) -> Mapping[str, str]:
-    """Write declarations as attributes."""
-    pairs = (part.split(":", 1) for part in text.split(";") if ":" in part)
-    found = {key.strip(): value.strip() for key, value in pairs}
-    # A shorthand, and so no attribute: "10px 'DejaVu Sans', sans-serif". The family is the page's.
-    font = found.pop("font", "")
-    if font:
-        found["font-size"] = next(word for word in font.split() if word.endswith("px"))
-    found.pop("font-family", None)
-    return {key: _COLOURS.get(value, value) for key, value in found.items()}
-
-
-# Half of the page's width each.
-_INCHES = (5.0, 2.6)
+    loss = pictures({"each step": metrics})[0]
+    words = f"{watermark}. {loss.description}" if watermark else loss.description
+    return draw(replace(loss, description=words, watermark=watermark, size=(720, 360)), alone=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,7 +212,7 @@ class _Quantity:
     title: str
     unit: str
     of: Callable[[Sequence[StepMetrics]], list[float]]
-    smoothed: bool
+    smoothed: bool = False
 
 
 _QUANTITIES = (
@@ -287,7 +228,6 @@ _QUANTITIES = (
         title="Learning rate",
         unit="learning rate",
         of=lambda steps: [step.learning_rate for step in steps],
-        smoothed=False,
     ),
     _Quantity(
         name="norm",
@@ -301,37 +241,11 @@ _QUANTITIES = (
         title=f"Throughput, over {SMOOTHED_STEPS} steps",
         unit="real tokens per second",
         of=tokens_per_s,
-        smoothed=False,
     ),
 )
 
 
-def curves_html(metrics: Sequence[StepMetrics]) -> str:
-    """Draw the four curves; nothing without a step."""
-    return _drawn(tuple(metrics)) if metrics else ""
-
-
-@lru_cache(maxsize=2)  # the page is written again after each promise, its curves stay
-def _drawn(metrics: tuple[StepMetrics, ...]) -> str:
-    return figures_html(pictures(metrics))
-
-
-def figures_html(drawn: Sequence[Picture]) -> str:
-    """Draw pictures, each under its title."""
-    figures = "".join(
-        f"<figure><figcaption>{escaped(each.title)}</figcaption>"
-        f"{inline_svg(draw(each), each.name)}</figure>"
-        for each in drawn
-    )
-    return f'<div class="plots">{figures}</div>'
-
-
-def pictures(metrics: Sequence[StepMetrics]) -> tuple[Picture, ...]:
-    """Say what is drawn of one run."""
-    return compared({"each step": metrics})
-
-
-def compared(runs: Mapping[str, Sequence[StepMetrics]]) -> tuple[Picture, ...]:
+def pictures(runs: Mapping[str, Sequence[StepMetrics]]) -> tuple[Picture, ...]:
     """Say what is drawn of one run, or of two over each other, by their labels."""
     return tuple(_picture(quantity, runs) for quantity in _QUANTITIES)
 
@@ -353,7 +267,6 @@ def _picture(quantity: _Quantity, runs: Mapping[str, Sequence[StepMetrics]]) -> 
         description=f"{quantity.title}, {quantity.unit}. {words}",
         lines=lines,
         smoothed=quantity.smoothed,
-        inches=_INCHES,
     )
 
 

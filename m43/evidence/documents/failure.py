@@ -10,52 +10,98 @@ from m43.evidence.diagnosis.by_child import ending
 from m43.evidence.diagnosis.catalogue import next_actions
 from m43.evidence.diagnosis.diagnosis import child_name, child_of, diagnose_dossier
 from m43.evidence.diagnosis.finding import Diagnosis
-from m43.evidence.documents.markdown import block, code, document, prose, rich, table
-from m43.evidence.documents.promises import (
-    NOTED,
-    attempts,
-    banner,
-    environment_difference,
-    evidence_index,
-    impact_on_m42,
-    noted,
-    other_contract,
-    promise_table,
-    timeline,
-    unasked_words,
+from m43.evidence.documents import promises
+from m43.evidence.documents.markdown import markdown
+from m43.evidence.documents.nodes import (
+    BREAK,
+    Bullets,
+    CodeBlock,
+    Node,
+    Section,
+    Span,
+    Table,
+    Text,
+    Words,
+    code,
+    joined,
+    linked,
+    mark,
+    strong,
 )
 from m43.evidence.run import history
 from m43.evidence.run.history import NOT_JUDGED, NOT_MEASURED
-from m43.evidence.run.loaded_run import Child, Dossier
+from m43.evidence.run.loaded_run import Child, LoadedRun
 from m43.evidence.run.run_end import Stop, find_stop
 from m43.records.gates import CLOSING, GATES
 
-LOGS = {
+_LOGS = {
     "download": "download_log.txt",
     "train": "training_log.txt",
     "eval": "evaluation_log.txt",
 }
 
 
-def progress_at_failure(dossier: Dossier) -> str:
+def render_failure(dossier: LoadedRun, verdict: Verdict) -> str:
+    """Write the failure analysis of a run that was not accepted, or has not been yet."""
+    stop = find_stop(dossier.entries)
+    diagnosis = diagnose_dossier(dossier)
+    watermark = history.watermark(dossier)
+    unreadable = Bullets([str(problem) for problem in dossier.problems])
+    document = Section(
+        "M43 failure analysis" + (f": {watermark}" if watermark else ""),
+        (
+            promises.banner(watermark),
+            _verdict_line(dossier, stop, diagnosis),
+            promises.other_contract(dossier),
+            _facts(dossier, stop, diagnosis),
+            *analysis(dossier, verdict),
+            Section("Timeline", promises.timeline(dossier)),
+            Section("Environment difference", promises.environment_difference(dossier)),
+            *promises.noted(dossier),
+            Section("Earlier attempts", promises.attempts(dossier)),
+            *([Section("Files that cannot be read", (unreadable,))] if dossier.problems else ()),
+            Section("Evidence index", promises.evidence_index(promises.evidence_rows(dossier))),
+            Section("Impact on M42", promises.impact_on_m42(dossier)),
+        ),
+    )
+    return markdown(document)
+
+
+def analysis(dossier: LoadedRun, verdict: Verdict) -> tuple[Section, ...]:
+    """Say what a person needs who has to act: in the failure analysis and in the report."""
+    stop, diagnosis = find_stop(dossier.entries), diagnose_dossier(dossier)
+    actions = next_actions(dossier, stop, diagnosis.failure_class)
+    happened = Text(_what_happened(dossier, stop, diagnosis))
+    todo = (Text("m43 did none of these."), Bullets([linked(each) for each in actions], True))
+    return (
+        Section("What happened", (happened,), "happened"),
+        Section("Next actions for a person", todo, "actions"),
+        Section("Why, as far as it is known", _claims(stop, diagnosis, verdict), "why"),
+        Section("Expected against observed", _expected_against_observed(dossier, stop), "compared"),
+        Section("Gates not run", (_not_run(dossier, stop),), "not-run"),
+        Section("Progress at failure", (progress_at_failure(dossier),), "progress"),
+        Section("Resources then", (resources_then(dossier),), "resources"),
+        Section("Error excerpt", error_excerpt(dossier, stop), "excerpt"),
+    )
+
+
+def progress_at_failure(dossier: LoadedRun) -> Node:
     """Say how far training and evaluation had come."""
     lines = [*_download(dossier), *_training(dossier), *_evaluation(dossier)]
-    if unasked := unasked_words(dossier):
-        lines.append(f"Requests that m43 did not make, judged by nobody: {prose(unasked)}.")
-    return "\n".join(f"- {line}" for line in lines)
+    if unasked := promises.unasked_words(dossier):
+        lines.append(f"Requests that m43 did not make, judged by nobody: {unasked}.")
+    return Bullets(lines)
 
 
-def _download(dossier: Dossier) -> list[str]:
+def _download(dossier: LoadedRun) -> list[Words]:
     beat = dossier.download_child.heartbeat
     if beat is None or dossier.download is not None:
         return []
-    return [
-        f"Download: {code(beat.phase)}, {beat.done:,} of {beat.total:,} bytes "
-        "(download.heartbeat.json)."
-    ]
+    count = f", {beat.done:,} of {beat.total:,} bytes (download.heartbeat.json)."
+    return [("Download: ", code(beat.phase), count)]
 
 
-def _training(dossier: Dossier) -> list[str]:
+def _training(dossier: LoadedRun) -> list[Words]:
     lines = _heartbeat(dossier.train_child, "train")
     if dossier.metrics:
         last = dossier.metrics[-1]
@@ -70,7 +116,7 @@ def _training(dossier: Dossier) -> list[str]:
     return lines
 
 
-def _evaluation(dossier: Dossier) -> list[str]:
+def _evaluation(dossier: LoadedRun) -> list[Words]:
     lines = _heartbeat(dossier.eval_child, "eval")
     if dossier.results is None:
         return [*lines, f"Evaluation: {NOT_MEASURED} (evaluation_results.json)."]
@@ -82,19 +128,17 @@ def _evaluation(dossier: Dossier) -> list[str]:
     return [*lines, text]
 
 
-def _heartbeat(child: Child, name: str) -> list[str]:
+def _heartbeat(child: Child, name: str) -> list[Words]:
     beat = child.heartbeat
     if beat is None:
         return []
-    return [
-        f"Last heartbeat: phase {code(beat.phase)}, {beat.done} of {beat.total}, "
-        f"{beat.tokens_per_s:.0f} tokens/s ({name}.heartbeat.json)."
-    ]
+    count = f", {beat.done} of {beat.total}, {beat.tokens_per_s:.0f} tokens/s"
+    return [("Last heartbeat: phase ", code(beat.phase), f"{count} ({name}.heartbeat.json).")]
 
 
-def resources_then(dossier: Dossier) -> str:
+def resources_then(dossier: LoadedRun) -> Node:
     """Say what the children used and what the machine had."""
-    lines = []
+    lines: list[Words] = []
     children = {
         "download": dossier.download_child,
         "train": dossier.train_child,
@@ -113,133 +157,83 @@ def resources_then(dossier: Dossier) -> str:
         lines.append(
             f"Machine at the venv gate: {probe.host_memory_bytes / 1e9:.1f} GB memory, "
             f"{probe.disk_free_bytes / 1e9:.1f} GB free on the disk, NVIDIA driver "
-            f"{prose(probe.driver_version)} (venv.json)."
+            f"{probe.driver_version} (venv.json)."
         )
         lines += [
-            f"Device: {prose(device.platform)} {prose(device.kind)}, "
+            f"Device: {device.platform} {device.kind}, "
             f"{device.memory_bytes / 1e9:.1f} GB (venv.json)."
             for device in probe.devices
         ]
-    return "\n".join(f"- {line}" for line in lines) or f"{NOT_MEASURED.capitalize()}."
+    return Bullets(lines) if lines else Text(f"{NOT_MEASURED.capitalize()}.")
 
 
-def error_excerpt(dossier: Dossier, stop: Stop) -> str:
+def error_excerpt(dossier: LoadedRun, stop: Stop) -> list[Node]:
     """Show what was printed about the failure; it was redacted when it was written."""
     child = child_of(dossier, stop.gate)
-    parts = []
+    found: list[tuple[Words, Sequence[str]]] = []
     if child and child.error:
-        parts += ["What the child reported:", block(child.error.problems)]
+        found.append(("What the child reported:", child.error.problems))
     if child and child.stacks:
         file = f"{child_name(dossier, stop.gate)}.stacks.txt"
-        parts += [f"Where its threads stood when m43 ended it ({file}):", block(child.stacks)]
+        found.append((f"Where its threads stood when m43 ended it ({file}):", child.stacks))
     if child and child.log_tail:
-        name = LOGS[child_name(dossier, stop.gate)]
-        parts += [f"The last {len(child.log_tail)} lines of {name}:", block(child.log_tail)]
+        name = _LOGS[child_name(dossier, stop.gate)]
+        found.append((f"The last {len(child.log_tail)} lines of {name}:", child.log_tail))
     if stop.gate == "venv" and dossier.venv and dossier.venv.probe.import_error:
         error = dossier.venv.probe.import_error.splitlines()
-        parts += ["What importing JAX said (venv.json):", block(error)]
+        found.append(("What importing JAX said (venv.json):", error))
     # A gate that stopped blocks its first promise, whose text says nothing new.
     for entry in dossier.entries if stop.how == "broken" else ():
         if entry.event == "promise_broken" and entry.detail:
-            title = f"What {code(entry.name)} said (journal.jsonl, entry {entry.seq}):"
-            parts += [title, block(entry.detail.splitlines())]
-    return "\n\n".join(parts) or "None: nothing printed an error beyond what stands above."
+            where = f" said (journal.jsonl, entry {entry.seq}):"
+            found.append((("What ", code(entry.name), where), entry.detail.splitlines()))
+    if not found:
+        return [Text("None: nothing printed an error beyond what stands above.")]
+    return [node for title, lines in found for node in (Text(title), CodeBlock(lines))]
 
 
-def render_failure(dossier: Dossier, verdict: Verdict) -> str:
-    """Write the failure analysis of a run that was not accepted, or has not been yet."""
-    stop = find_stop(dossier.entries)
-    diagnosis = diagnose_dossier(dossier)
-    watermark = history.watermark(dossier)
-    title = "# M43 failure analysis" + (f": {watermark}" if watermark else "")
-    actions = next_actions(dossier, stop, diagnosis.failure_class)
-    return document(
-        (
-            title,
-            banner(dossier),
-            _verdict_line(dossier, stop, diagnosis),
-            other_contract(dossier),
-            _facts(dossier, stop, diagnosis),
-            "## What happened",
-            _what_happened(dossier, stop, diagnosis),
-            "## Next actions for a person",
-            "m43 did none of these.",
-            "\n".join(f"{number}. {rich(text)}" for number, text in enumerate(actions, start=1)),
-            "## Why, as far as it is known",
-            _claims(diagnosis),
-            _rejection(stop, verdict),
-            "## Expected against observed",
-            _expected_against_observed(dossier, stop),
-            "## Gates not run",
-            _not_run(dossier, stop),
-            "## Progress at failure",
-            progress_at_failure(dossier),
-            "## Resources then",
-            resources_then(dossier),
-            "## Error excerpt",
-            error_excerpt(dossier, stop),
-            "## Timeline",
-            timeline(dossier),
-            "## Environment difference",
-            environment_difference(dossier),
-            NOTED if dossier.noted else "",
-            noted(dossier),
-            "## Earlier attempts",
-            attempts(dossier),
-            "## Files that cannot be read" if dossier.problems else "",
-            "\n".join(f"- {prose(str(problem))}" for problem in dossier.problems),
-            "## Evidence index",
-            evidence_index(dossier),
-            "## Impact on M42",
-            impact_on_m42(dossier),
-        )
-    )
-
-
-def _verdict_line(dossier: Dossier, stop: Stop, diagnosis: Diagnosis) -> str:
-    words = f"**{dossier.verdict_words(False)}**"
+def _verdict_line(dossier: LoadedRun, stop: Stop, diagnosis: Diagnosis) -> Node:
+    words = strong(dossier.verdict_words(False))
     if stop.how == "no closing record":
-        return f"{words}: no closing record; last seen {diagnosis.place}."
+        return Text((words, f": no closing record; last seen {diagnosis.place}."))
     if stop.how == "sealed":
-        return f"{words}: all gates ended, and the journal is not that of an accepted run."
-    return f"{words} {diagnosis.place}: **{diagnosis.failure_class}**."
+        text = ": all gates ended, and the journal is not that of an accepted run."
+        return Text((words, text))
+    return Text((words, f" {diagnosis.place}: ", strong(str(diagnosis.failure_class)), "."))
 
 
-def _facts(dossier: Dossier, stop: Stop, diagnosis: Diagnosis) -> str:
+def _facts(dossier: LoadedRun, stop: Stop, diagnosis: Diagnosis) -> Node:
     told = history.told_entries(dossier)
     opening, entry = dossier.opening, stop.entry or (told[-1] if told else None)
     silent = stop.how == "no closing record"
     child = child_of(dossier, stop.gate)
     process = child.process if child else None
     ended = ending(process) if process else "none ended at this gate"
-    rows = [
+    failure_class = str(diagnosis.failure_class)
+    rows: list[tuple[str, Words]] = [
         ("run", code(dossier.name)),
-        ("class", "none: there is no closing record" if silent else prose(diagnosis.failure_class)),
-        ("child process", prose(ended)),
-        ("began", prose(opening.started_utc if opening else "not known")),
-        ("last sign" if silent else "stopped", prose(entry.time_utc if entry else "not known")),
+        ("class", "none: there is no closing record" if silent else failure_class),
+        ("child process", ended),
+        ("began", opening.started_utc if opening else "not known"),
+        ("last sign" if silent else "stopped", entry.time_utc if entry else "not known"),
         ("commit", code(opening.commit if opening else "not known")),
-        ("m43", prose(opening.m43_version if opening else "not known")),
+        ("m43", opening.m43_version if opening else "not known"),
         ("profile", code(opening.profile if opening else "not known")),
     ]
     if opening and opening.profile_differences:
-        rows.append(
-            (
-                "differs from the locked decisions",
-                "<br>".join(map(code, opening.profile_differences)),
-            )
-        )
-    return table(("what", "value"), rows)
+        differences = joined(map(code, opening.profile_differences), BREAK)
+        rows.append(("differs from the locked decisions", differences))
+    return Table(("what", "value"), rows)
 
 
-def _what_happened(dossier: Dossier, stop: Stop, diagnosis: Diagnosis) -> str:
+def _what_happened(dossier: LoadedRun, stop: Stop, diagnosis: Diagnosis) -> Words:
     closed = [
         entry.gate
         for entry in dossier.entries
         if entry.event == "gate_closed" and entry.gate in GATES and entry.gate != stop.gate
     ]
     waiting = [gate for gate in _gates_after(stop) if gate != CLOSING]
-    parts = [rich(diagnosis.sentence)]
+    parts: list[Words] = [linked(diagnosis.sentence)]
     parts.append(
         f"Finished before that: {', '.join(closed)}." if closed else "No gate finished before that."
     )
@@ -251,7 +245,7 @@ def _what_happened(dossier: Dossier, stop: Stop, diagnosis: Diagnosis) -> str:
         "Nothing was retried, nothing was installed or repaired, and nothing was put in place of "
         "what was missing."
     )
-    return " ".join(parts)
+    return joined(parts, " ")
 
 
 def _gates_after(stop: Stop) -> Sequence[str]:
@@ -259,27 +253,28 @@ def _gates_after(stop: Stop) -> Sequence[str]:
     return stages[stages.index(stop.gate) + 1 :] if stop.gate in stages else stages
 
 
-def _claims(diagnosis: Diagnosis) -> str:
+def _claims(stop: Stop, diagnosis: Diagnosis, verdict: Verdict) -> list[Node]:
     rows = [
-        (claim.standing, prose(claim.text), prose(", ".join(claim.evidence)) or "none")
+        (claim.standing, claim.text, ", ".join(claim.evidence) or "none")
         for claim in diagnosis.claims
     ]
     legend = (
-        "*established*: a record says so; *supported*: the records point to it; *hypothesis*: "
-        "plausible, not tested; *unknown*: nothing recorded tells."
+        (Span("established", "emphasis"), ": a record says so"),
+        (Span("supported", "emphasis"), ": the records point to it"),
+        (Span("hypothesis", "emphasis"), ": plausible, not tested"),
+        (Span("unknown", "emphasis"), ": nothing recorded tells."),
     )
-    return f"{table(('standing', 'claim', 'evidence'), rows)}\n\n{legend}"
+    found: list[Node] = [
+        Table(("standing", "claim", "evidence"), rows, names=1),
+        Text(joined(legend, "; "), "note"),
+    ]
+    if stop.how == "sealed":
+        # The judge's reasons, where nothing simpler explains the refusal.
+        found += [Text("Why the judge refused it (journal.jsonl):"), Bullets(verdict.reasons)]
+    return found
 
 
-def _rejection(stop: Stop, verdict: Verdict) -> str:
-    """Give the judge's reasons where nothing simpler explains the refusal."""
-    if stop.how != "sealed":
-        return ""
-    lines = "\n".join(f"- {prose(reason)}" for reason in verdict.reasons)
-    return f"Why the judge refused it (journal.jsonl):\n\n{lines}"
-
-
-def gate_checks(dossier: Dossier, gate: str) -> tuple[Check, ...]:
+def gate_checks(dossier: LoadedRun, gate: str) -> tuple[Check, ...]:
     """List the checks of a gate that has some, if its record is there."""
     if gate == "auth" and dossier.auth and dossier.profile:
         return auth_checks(dossier.auth, dossier.profile)
@@ -288,54 +283,56 @@ def gate_checks(dossier: Dossier, gate: str) -> tuple[Check, ...]:
     return ()
 
 
-def _expected_against_observed(dossier: Dossier, stop: Stop) -> str:
-    parts = []
+def _expected_against_observed(dossier: LoadedRun, stop: Stop) -> list[Node]:
+    found: list[Node] = []
     checks = gate_checks(dossier, stop.gate)
+    no = mark("NO", False)
     if checks:
         rows = [
             (
-                "ok" if check.holds else "**NO**",
-                prose(check.name),
+                mark("ok", True) if check.holds else no,
+                check.name,
                 code(check.expected),
                 code(check.found),
-                "" if check.holds else prose(check.action),
+                "" if check.holds else check.action,
             )
             for check in checks
         ]
         files = "venv.json, plan.json" if stop.gate == "venv" else f"{stop.gate}.json"
-        parts.append(f"Checks of gate {stop.gate} ({files}):")
-        parts.append(table(("holds", "check", "expected", "observed", "to do"), rows))
+        head = ("holds", "check", "expected", "observed", "to do")
+        found += [Text(f"Checks of gate {stop.gate} ({files}):"), Table(head, rows, names=1)]
     if stop.problems:
-        rows = [
-            ("**NO**", code(item.where), code(item.expected), code(item.found), prose(item.action))
+        reasons = [
+            (no, code(item.where), code(item.expected), code(item.found), item.action)
             for item in stop.problems
         ]
-        parts.append("Why the gate stopped (journal.jsonl):")
-        parts.append(table(("holds", "where", "expected", "observed", "to do"), rows))
-    parts += _promises(dossier, stop)
-    return "\n\n".join(parts) or f"Nothing ({NOT_MEASURED})."
+        head = ("holds", "where", "expected", "observed", "to do")
+        found += [Text("Why the gate stopped (journal.jsonl):"), Table(head, reasons, names=1)]
+    found += _promises(dossier, stop)
+    return found or [Text(f"Nothing ({NOT_MEASURED}).")]
 
 
-def _promises(dossier: Dossier, stop: Stop) -> list[str]:
+def _promises(dossier: LoadedRun, stop: Stop) -> list[Node]:
     """Show the promises that were judged or could have been; count the others."""
     states = history.promise_states(dossier)
-    promises = [item for item in history.judged(dossier) if item.promise.gate == stop.gate]
-    shown = [item for item in promises if states.get(item.promise.name, NOT_JUDGED) != NOT_JUDGED]
-    parts = []
+    asked = [item for item in history.judged(dossier) if item.promise.gate == stop.gate]
+    shown = [item for item in asked if states.get(item.promise.name, NOT_JUDGED) != NOT_JUDGED]
+    found: list[Node] = []
     if shown:
-        parts.append(f"Promises of gate {stop.gate}, with what was measured:")
-        parts.append(promise_table(shown, states))
-    if len(shown) < len(promises):
-        count = f"{len(promises) - len(shown)} of {len(promises)} promises of gate {stop.gate}"
-        parts.append(f"{count} were not judged: the gate ended before them (journal.jsonl).")
-    return parts
+        title = Text(f"Promises of gate {stop.gate}, with what was measured:")
+        found += [title, promises.promise_table(shown, states)]
+    if len(shown) < len(asked):
+        count = f"{len(asked) - len(shown)} of {len(asked)} promises of gate {stop.gate}"
+        text = f"{count} were not judged: the gate ended before them (journal.jsonl)."
+        found.append(Text(text))
+    return found
 
 
-def _not_run(dossier: Dossier, stop: Stop) -> str:
+def _not_run(dossier: LoadedRun, stop: Stop) -> Node:
     states = history.promise_states(dossier)
     rows = []
     for gate in _gates_after(stop):
-        promises = [
+        waiting = [
             promise
             for promise in (dossier.contract.promises if dossier.contract else ())
             if promise.gate == gate and states.get(promise.name, NOT_JUDGED) == NOT_JUDGED
@@ -343,11 +340,11 @@ def _not_run(dossier: Dossier, stop: Stop) -> str:
         ran = any(item.event == "gate_closed" and item.gate == gate for item in dossier.entries)
         # What a run changed is measured also when it ended early.
         ran = ran or (gate == CLOSING and dossier.closing is not None)
-        if not ran or promises:
+        if not ran or waiting:
             because = (
                 "its measurement was taken, its promises were not judged" if ran else "NOT RUN"
             )
-            rows.append((gate, because, str(len(promises))))
+            rows.append((gate, because, str(len(waiting))))
     if not rows:
-        return "None: every gate ran."
-    return table(("gate", "state", "promises not judged (contract.txt)"), rows)
+        return Text("None: every gate ran.")
+    return Table(("gate", "state", "promises not judged (contract.txt)"), rows)

@@ -1,18 +1,33 @@
 """Where a run comes from and how to check it: environment, attempts, files, commands, limits."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from m43.evidence.contract.model_checks import promised_words
-from m43.evidence.documents.html import escaped, listed, mark, rich, table
+from m43.evidence.documents.nodes import (
+    Bullets,
+    CodeBlock,
+    Details,
+    Link,
+    Node,
+    Pairs,
+    Section,
+    Table,
+    Text,
+    Words,
+    code,
+    note,
+    rich,
+)
 from m43.evidence.documents.promises import (
     attempts,
+    environment_difference,
     impact_on_m42,
+    noted,
     transfer_words,
     unasked_words,
-    unwatched,
 )
-from m43.evidence.run.history import NOT_MEASURED
-from m43.evidence.run.loaded_run import Dossier
+from m43.evidence.run.loaded_run import LoadedRun
+from m43.text import is_folder_name
 
 UNSIGNED: tuple[str, ...] = (
     "The folder by itself is not signed: its files agree with each other, and that does not prove "
@@ -26,7 +41,6 @@ UNSIGNED: tuple[str, ...] = (
     "key can then exclude every change after the signature, the folder made again by somebody "
     "else included; that the signer trained the model is the signer's word all the same.",
 )
-
 
 # What the files of a run folder are, in the order in which somebody looks into them.
 FILES: Mapping[str, str] = {
@@ -72,162 +86,103 @@ FILES: Mapping[str, str] = {
 }
 
 
-def provenance_html(dossier: Dossier) -> str:
-    """Write environment, origin and what changed."""
-    venv = dossier.venv
-    packages = (
-        table(
-            ("requirement of the training", "installed"),
-            (
-                (f"<code>{escaped(item.requirement)}</code>", escaped(item.installed))
-                for item in venv.requirements
-            ),
-        )
-        if venv
-        else ""
-    )
-    folded = (
-        f"<details><summary>Packages that training needs ({len(venv.requirements)}; all "
-        f"{len(venv.probe.packages)} are in env_snapshot.txt)</summary>{packages}</details>"
-        if venv
-        else ""
-    )
-    return "".join(
-        (
-            listed(_facts(dossier), "facts"),
-            folded,
-            "<h3>Environment and working tree, before against after</h3>",
-            "".join(f"<p>{line}</p>" for line in _difference(dossier)),
-            _noted(dossier),
-            "<h3>Earlier attempts</h3>",
-            _attempts(dossier),
-            "<h3>Impact on M42</h3>",
-            _words(impact_on_m42(dossier)),
-        )
-    )
+def provenance(dossier: LoadedRun) -> list[Node]:
+    """Show environment, origin and what changed."""
+    difference = "Environment and working tree, before against after"
+    return [
+        Pairs(tuple(_facts(dossier))),
+        *_packages(dossier),
+        Section(difference, environment_difference(dossier)),
+        *noted(dossier),
+        Section("Earlier attempts", attempts(dossier)),
+        Section("Impact on M42", impact_on_m42(dossier)),
+    ]
 
 
-def _facts(dossier: Dossier) -> Iterator[tuple[str, str]]:
+def _packages(dossier: LoadedRun) -> list[Node]:
+    if dossier.venv is None:
+        return []
+    needed = dossier.venv.requirements
+    title = (
+        f"Packages that training needs ({len(needed)}; all {len(dossier.venv.probe.packages)} are "
+        "in env_snapshot.txt)"
+    )
+    rows = [(code(item.requirement), item.installed) for item in needed]
+    return [Details(title, (Table(("requirement of the training", "installed"), rows),))]
+
+
+def _facts(dossier: LoadedRun) -> Iterator[tuple[str, Words]]:
     opening, venv, train = dossier.opening, dossier.venv, dossier.train
     if opening:
-        yield "run", _code(opening.run)
-        yield "began (UTC)", escaped(opening.started_utc)
-        yield "commit", _code(opening.commit)
-        yield "command", _code(" ".join(opening.command))
-        yield "profile", _code(opening.profile)
+        yield "run", code(opening.run)
+        yield "began (UTC)", opening.started_utc
+        yield "commit", code(opening.commit)
+        yield "command", code(" ".join(opening.command))
+        yield "profile", code(opening.profile)
     yield from _model_facts(dossier)
     if venv:
         probe = venv.probe
         for device in probe.devices:
-            words = f"{device.platform}, {device.kind}, {device.memory_bytes / 1e9:.1f} GB"
-            yield "device", escaped(words)
-        yield "NVIDIA driver", escaped(probe.driver_version)
-        yield "system", escaped(f"{probe.system} {probe.release}")
-        yield "Python", escaped(probe.python_version)
+            yield "device", f"{device.platform}, {device.kind}, {device.memory_bytes / 1e9:.1f} GB"
+        yield "NVIDIA driver", probe.driver_version
+        yield "system", f"{probe.system} {probe.release}"
+        yield "Python", probe.python_version
     if train:
-        yield "JAX, Flax", escaped(f"{train.jax_version}, {train.flax_version}")
-        yield "base weights, SHA-256", _code(train.base_weights_sha256)
-        yield "trained weights, SHA-256", _code(train.model_sha256)
+        yield "JAX, Flax", f"{train.jax_version}, {train.flax_version}"
+        yield "base weights, SHA-256", code(train.base_weights_sha256)
+        yield "trained weights, SHA-256", code(train.model_sha256)
         if train.widening:
-            yield "how weights are stored", escaped(train.widening)
+            yield "how weights are stored", train.widening
     if opening:
-        yield "m43", escaped(opening.m43_version)
+        yield "m43", opening.m43_version
 
 
-def _noted(dossier: Dossier) -> str:
-    """Show what was noted and is judged by nobody; nothing where there is none."""
-    if dossier.noted is None:
-        return ""
-    texts = (*dossier.noted.warnings, *dossier.noted.stderr)
-    more = f" and {dossier.noted.left_out} more" if dossier.noted.left_out else ""
-    items = "".join(f"<li>{_code(text)}</li>" for text in texts)
-    return (
-        "<h3>Warnings that were noted</h3>"
-        f"<details><summary>{len(texts)}{more}, judged by nobody (noted.json)</summary>"
-        f"<ul>{items}</ul></details>"
-    )
-
-
-def _model_facts(dossier: Dossier) -> Iterator[tuple[str, str]]:
+def _model_facts(dossier: LoadedRun) -> Iterator[tuple[str, Words]]:
     profile = dossier.profile
     if profile:
-        yield "model", _code(profile.contract.repo)
-        yield "revision", _code(profile.contract.revision)
-        promised = promised_words(profile.contract, len(profile.hub.files))
-        yield "promised of the model", escaped(promised)
+        yield "model", code(profile.contract.repo)
+        yield "revision", code(profile.contract.revision)
+        yield "promised of the model", promised_words(profile.contract, len(profile.hub.files))
     if dossier.auth:
-        yield "hub", _code(dossier.auth.endpoint)
+        yield "hub", code(dossier.auth.endpoint)
     if dossier.download:
-        yield "download", escaped(transfer_words(dossier.download))
+        yield "download", transfer_words(dossier.download)
     if unasked := unasked_words(dossier):
-        yield "requests that m43 did not make", escaped(unasked)
+        yield "requests that m43 did not make", unasked
 
 
-def _attempts(dossier: Dossier) -> str:
-    earlier = dossier.opening.earlier_attempts if dossier.opening else ()
-    if not earlier:
-        return _words(attempts(dossier))
-    rows = [(_code(each.run), escaped(each.kind), escaped(each.started_utc)) for each in earlier]
-    return (
-        f"<details><summary>{len(earlier)} before this one, whatever became of them "
-        f"(opening.json)</summary>{table(('run', 'kind', 'began'), rows)}</details>"
-    )
-
-
-def files_html(names: frozenset[str]) -> str:
+def files(names: Set[str]) -> Node:
     """Link the files that are there."""
-    items = "".join(
-        f'<li><a href="{escaped(name)}">{escaped(name)}</a> <span class="note">{escaped(words)}'
-        "</span></li>"
-        for name, words in FILES.items()
-        if name in names
-    )
-    return f'<ul class="files">{items}</ul>'
+    items = [(Link(name, name), " ", note(words)) for name, words in FILES.items() if name in names]
+    return Bullets(items)
 
 
-def verify_html(dossier: Dossier) -> str:
-    """Write the commands that check the folder, and what they cannot tell."""
-    name, commit = dossier.name, dossier.opening.commit if dossier.opening else "none"
-    lines = [] if commit == "none" else [f"git checkout {commit.removesuffix('+changes')}"]
-    lines += [
-        f"python -m m43 verify submission_runs/{name}",
-        f"(cd submission_runs/{name} && sha256sum -c MANIFEST.sha256)",
+def commands(name: str, commit: str) -> Sequence[str]:
+    """Write the commands that check a folder.
+
+    People copy them into a shell: nothing but plain words may stand in them.
+    """
+    folder = name if is_folder_name(name) else "RUN_DIR"
+    commit = commit.removesuffix("+changes")
+    is_commit = len(commit) == 40 and set(commit) <= set("0123456789abcdef")
+    checkout = [f"git checkout {commit}"] if is_commit else []
+    return [
+        *checkout,
+        f"python -m m43 verify submission_runs/{folder}",
+        f"(cd submission_runs/{folder} && sha256sum -c MANIFEST.sha256)",
     ]
-    commands = escaped("\n".join(lines))
-    return (
-        "<p>On any machine with this repository and Python 3.11 or newer, without JAX:</p>"
-        f'<pre class="block">{commands}</pre>'
-        "<p><code>m43 verify</code> judges every promise again over the files, counts the scores "
-        "again, and writes the documents again to compare them.</p>"
-        + "".join(f"<p>{rich(limit)}</p>" for limit in UNSIGNED)
+
+
+def how_to_check(dossier: LoadedRun) -> list[Node]:
+    """Say how a run is checked, and what that cannot tell."""
+    commit = dossier.opening.commit if dossier.opening else ""
+    text = (
+        "`m43 verify` judges every promise again over the files, counts the scores again, and "
+        "writes the documents and this page again to compare them."
     )
-
-
-def _code(words: str) -> str:
-    return f"<code>{escaped(words)}</code>"
-
-
-def _words(text: str) -> str:
-    """Write a sentence of the documents, which has emphasis and code at most."""
-    return f"<p>{rich(text.replace('**', ''))}</p>"
-
-
-def _difference(dossier: Dossier) -> Iterator[str]:
-    closing, opening, venv = dossier.closing, dossier.opening, dossier.venv
-    if closing is None:
-        yield f"Not compared: {escaped(NOT_MEASURED)} (closing.json)."
-        return
-    if venv:
-        same = closing.packages_sha256 == venv.packages_sha256 and not closing.changed_packages
-        what = "no difference" if same else _named(closing.changed_packages)
-        yield f"{mark('packages', same)}: {what} (venv.json, closing.json)"
-    if opening:
-        same = closing.tree_sha256 == opening.tree_sha256 and not closing.changed_paths
-        count = f"no difference; {closing.tree_files} files have the same digest"
-        what = count if same else _named(closing.changed_paths)
-        yield f"{mark('working tree', same)}: {what} (opening.json, closing.json)"
-    yield from map(rich, unwatched(dossier))
-
-
-def _named(names: Sequence[str]) -> str:
-    return "changed: " + (", ".join(map(_code, names)) or "not named")
+    return [
+        Text("On any machine with this repository and Python 3.11 or newer, without JAX:"),
+        CodeBlock(commands(dossier.name, commit), "sh"),
+        Text(rich(text)),
+        *(Text(rich(limit)) for limit in UNSIGNED),
+    ]

@@ -1,21 +1,20 @@
 """The closing documents: exactly one lies in a run folder, and success alone replaces failure."""
 
-import html
 from pathlib import Path
 
 from m43.evidence.contract.verdict import Verdict
 from m43.evidence.documents.attestation import write_attestations
-from m43.evidence.documents.charts import description, drawn_by, loss_curve_svg
+from m43.evidence.documents.charts import loss_curve_svg
 from m43.evidence.documents.failure import render_failure
 from m43.evidence.documents.summary import render_summary
 from m43.evidence.journal.secrets import redact
 from m43.evidence.run.acceptance import verdict_of
 from m43.evidence.run.history import watermark
-from m43.evidence.run.loaded_run import Dossier, complete, read_dossier
+from m43.evidence.run.loaded_run import LoadedRun, complete, load_run
 from m43.records.run_dir import RunDir, write_atomically
 
 
-def write_opening_analysis(run: RunDir, loaded: Dossier | None = None) -> None:
+def write_opening_analysis(run: RunDir, loaded: LoadedRun | None = None) -> None:
     """Write a true failure analysis of the run as it stands: the dead-man's switch.
 
     It may be called again at every gate; nothing here can write a summary.
@@ -24,12 +23,12 @@ def write_opening_analysis(run: RunDir, loaded: Dossier | None = None) -> None:
         run: The run folder.
         loaded: The same, where its caller has read it already.
     """
-    dossier = loaded or read_dossier(run)
+    dossier = loaded or load_run(run)
     text = _clean(render_failure(dossier, verdict_of(dossier)))
     write_atomically(run.failure_analysis, text.encode())
 
 
-def write_documents(run: RunDir, loaded: Dossier | None = None) -> Verdict:
+def write_documents(run: RunDir, loaded: LoadedRun | None = None) -> Verdict:
     """Judge the journal as it lies on disk and leave the one document that the verdict allows.
 
     This is the only function that writes `m43_summary.md`.
@@ -38,7 +37,7 @@ def write_documents(run: RunDir, loaded: Dossier | None = None) -> Verdict:
         run: The run folder.
         loaded: The same, where its caller has read it already.
     """
-    dossier = loaded or read_dossier(run)
+    dossier = loaded or load_run(run)
     verdict = verdict_of(dossier)
     if dossier.metrics:
         svg = loss_curve_svg(dossier.metrics, watermark(dossier))
@@ -65,7 +64,7 @@ def _replace(path: Path, text: str, other: Path) -> None:
     other.unlink(missing_ok=True)
 
 
-def expected_document(dossier: Dossier) -> tuple[str, str]:
+def expected_document(dossier: LoadedRun) -> tuple[str, str]:
     """Give the name and the text of the one document that a folder should hold."""
     verdict = verdict_of(dossier)
     facts = complete(dossier)
@@ -74,24 +73,9 @@ def expected_document(dossier: Dossier) -> tuple[str, str]:
     return "failure_analysis.md", _clean(render_failure(dossier, verdict))
 
 
-def expected_loss_curve(dossier: Dossier, found: str) -> bool:
-    """Tell whether a picture is that of the steps, as far as it can be told here.
-
-    Where matplotlib is absent, or another version than the one that drew it, the picture's
-    description is compared, which says how many steps there were and what they began and ended
-    with.
-    """
-    mark = watermark(dossier)
-    try:
-        svg = loss_curve_svg(dossier.metrics, mark)
-        import matplotlib as mpl
-
-        same_version = drawn_by(mpl.__version__) in found
-    except ModuleNotFoundError:
-        svg, same_version = "", False
-    return (
-        found == svg if same_version else html.escape(description(dossier.metrics, mark)) in found
-    )
+def expected_loss_curve(dossier: LoadedRun) -> str:
+    """Return the picture of the steps; a picture that says otherwise is another run's."""
+    return loss_curve_svg(dossier.metrics, watermark(dossier))
 
 
 def _clean(text: str) -> str:

@@ -423,8 +423,3 @@ def complete(dossier: LoadedRun) -> Complete | None:
     if dossier.closing is None or any(record is None for record in found.values()):
         return None
     return Complete(dossier=dossier, **found)
-
-
-# The names that the documents still have for them.
-Dossier = LoadedRun
-read_dossier = load_run

@@ -16,7 +16,6 @@ from m43.evidence.contract import contract
 from m43.evidence.contract.contract import read_contract
 from m43.evidence.diagnosis.diagnosis import is_cut_off
 from m43.evidence.documents.attestation import audit_attestations
-from m43.evidence.documents.report import audit_reports
 from m43.evidence.documents.write import expected_document, expected_loss_curve
 from m43.evidence.journal import manifest, secrets
 from m43.evidence.journal.digests import gate_digest
@@ -24,6 +23,7 @@ from m43.evidence.run.loaded_run import LoadedRun, load_run
 from m43.evidence.verify import line_ends
 from m43.evidence.verify.code import audit_code, other_version
 from m43.evidence.verify.ledger import audit_ledger
+from m43.evidence.verify.report import audit_reports
 from m43.evidence.verify.rows import audit_decoding, audit_lint, audit_rows
 from m43.evidence.verify.signature import audit_signature
 from m43.evidence.verify.training import audit_metrics, audit_model, audit_speed, audit_weights
@@ -316,7 +316,7 @@ def _text_problem(path: Path, expected: str) -> Iterator[Problem]:
 
 
 def _loss_curve(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
-    """Draw the curve again, where matplotlib is installed in the version that drew it."""
+    """Draw the curve again."""
     path = run.loss_curve
     events = {entry.event for entry in dossier.entries}
     if not dossier.metrics or "sealed" not in events:
@@ -324,8 +324,7 @@ def _loss_curve(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
     if not path.is_file():
         yield _problem("no picture", "the loss curve", path.name, _RENDER)
         return
-    found = path.read_text(encoding="utf-8", errors="replace")
-    if not expected_loss_curve(dossier, found):
+    if path.read_bytes() != expected_loss_curve(dossier).encode():
         yield _problem("another picture", "the curve of the steps", path.name, _RENDER)
 
 

@@ -17,7 +17,7 @@ from m43.errors import FailureClass, GateStoppedError
 from m43.evidence.contract.check import Check
 from m43.evidence.contract.checks import auth_checks, venv_checks
 from m43.evidence.contract.contract import read_contract
-from m43.evidence.documents.template import summary_template
+from m43.evidence.documents.summary import summary_template
 from m43.harness.commands import data_checks
 from m43.harness.commands.data_checks import plan_items
 from m43.harness.gates import auth, venv

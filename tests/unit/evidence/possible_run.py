@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from m43.evidence.diagnosis.by_child import process_class
 from m43.evidence.run import history
-from m43.evidence.run.loaded_run import Child, Dossier, read_dossier
+from m43.evidence.run.loaded_run import Child, LoadedRun, load_run
 from m43.evidence.run.run_end import find_stop
 from m43.records.gates import CLOSING
 from m43.records.hub_record import AuthRecord
@@ -26,7 +26,7 @@ _FORESEEN, _CRASHED = 3, 1
 
 def impossible(run: RunDir) -> Iterator[str]:
     """Name what cannot be true at once in a closed run's folder."""
-    dossier = read_dossier(run)
+    dossier = load_run(run)
     yield from (str(problem) for problem in dossier.problems)
     yield from _journal(dossier)
     yield from _auth(dossier)
@@ -41,7 +41,7 @@ def impossible(run: RunDir) -> Iterator[str]:
     yield from _training(dossier)
 
 
-def _journal(dossier: Dossier) -> Iterator[str]:
+def _journal(dossier: LoadedRun) -> Iterator[str]:
     stop = find_stop(dossier.entries)
     if dossier.closing is None and dossier.recovery is None:
         yield "a run that wrote its own end, and no closing.json"
@@ -54,7 +54,7 @@ def _journal(dossier: Dossier) -> Iterator[str]:
     yield from _times(dossier)
 
 
-def _promises(dossier: Dossier) -> Iterator[str]:
+def _promises(dossier: LoadedRun) -> Iterator[str]:
     stopped = {entry.gate for entry in dossier.entries if entry.event == "gate_stopped"}
     for entry in dossier.entries:
         if entry.event == "promise_not_run" and not entry.detail:
@@ -67,7 +67,7 @@ def _promises(dossier: Dossier) -> Iterator[str]:
             yield f"{entry.name} broke without the words of an assert: {entry.detail!r}"
 
 
-def _times(dossier: Dossier) -> Iterator[str]:
+def _times(dossier: LoadedRun) -> Iterator[str]:
     ended = {
         name: child.process.duration_s
         for name, child in (
@@ -91,7 +91,7 @@ def _times(dossier: Dossier) -> Iterator[str]:
             yield f"gate {gate} took {whole_s} s, and what it did {least_s} s"
 
 
-def _auth(dossier: Dossier) -> Iterator[str]:
+def _auth(dossier: LoadedRun) -> Iterator[str]:
     auth, profile = dossier.auth, dossier.profile
     if auth is None or profile is None:
         return
@@ -123,7 +123,7 @@ def _questions(auth: AuthRecord) -> Iterator[str]:
         yield "no answer, and no exception that says why"
 
 
-def _venv(dossier: Dossier) -> Iterator[str]:
+def _venv(dossier: LoadedRun) -> Iterator[str]:
     venv, plan = dossier.venv, dossier.plan
     if venv is None or plan is None:
         return
@@ -146,7 +146,7 @@ def _venv(dossier: Dossier) -> Iterator[str]:
         yield f"a plan for {plan.training.limits.device} beside {probe.default_device}"
 
 
-def _child(dossier: Dossier, name: str, child: Child) -> Iterator[str]:
+def _child(dossier: LoadedRun, name: str, child: Child) -> Iterator[str]:
     process, beat = child.process, child.heartbeat
     if process is None:
         if child.error or beat or child.stacks or child.log_tail:
@@ -160,7 +160,7 @@ def _child(dossier: Dossier, name: str, child: Child) -> Iterator[str]:
         yield f"{process.steps_seen} seen, and {done} by its heartbeat"
 
 
-def _end(dossier: Dossier, name: str, child: Child, process: ProcessRecord) -> Iterator[str]:
+def _end(dossier: LoadedRun, name: str, child: Child, process: ProcessRecord) -> Iterator[str]:
     error, by_m43 = child.error, process.ended_by_parent != "no"
     if by_m43 and process.exit_status not in _BY_M43:
         yield f"ended by m43, with status {process.exit_status}"
@@ -180,7 +180,7 @@ def _end(dossier: Dossier, name: str, child: Child, process: ProcessRecord) -> I
         yield f"ended for its {process.ended_by_parent}, {limit} s, after {process.duration_s} s"
 
 
-def _training(dossier: Dossier) -> Iterator[str]:
+def _training(dossier: LoadedRun) -> Iterator[str]:
     process, steps = dossier.train_child.process, len(dossier.metrics)
     if process is None:
         if steps or dossier.lint:

@@ -11,6 +11,7 @@ from m43.evidence.journal.digests import gate_digest
 from m43.evidence.verify.verify import verify
 from m43.records.run_dir import RunDir
 from tests.unit.evidence.good_records import REPOSITORY
+from tests.unit.evidence.good_run import write_report
 
 Change = Callable[[RunDir], None]
 
@@ -24,6 +25,7 @@ def reseal(run: RunDir) -> None:
     """Forge: make manifest, journal, documents and seals again over what the files now say."""
     rechain(run, [json.loads(line) for line in run.journal.read_text().splitlines()])
     write.write_documents(run)
+    write_report(run)
     seal_reports(run)
 
 

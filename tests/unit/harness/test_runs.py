@@ -28,6 +28,24 @@ def events(run: Path) -> list[tuple[str, str, str]]:
     return [(entry["event"], entry["gate"], entry["failure_class"]) for entry in entries]
 
 
+def page_problems(tree: CopiedTree, run: Path) -> list[str]:
+    """Verify the page of a run as somebody far away does: another time zone, no locale."""
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[2])\n"
+        "from pathlib import Path\n"
+        "from m43.evidence.verify.verify import verify\n"
+        "print(*verify(Path(sys.argv[1]), Path(sys.argv[2])), sep='\\n')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script, str(run), str(tree.root)],
+        env={"TZ": "Pacific/Kiritimati", "LC_ALL": "C"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [each for each in done.stdout.splitlines() if "report" in each or "svg" in each]
+
+
 def test_a_good_rehearsal_is_accepted_and_leaves_the_summary(copied_tree: CopiedTree) -> None:
     """Every promise kept, one closing document, both reports, exit status 0."""
     result = copied_tree.pytest("acceptance", "-m", "rehearsal")
@@ -46,6 +64,8 @@ def test_a_good_rehearsal_is_accepted_and_leaves_the_summary(copied_tree: Copied
     page = (run / "report.html").read_text()
     assert "REHEARSAL" in page
     assert "<svg" in page
+    assert page.count('"outcome">passed</td>') == 41
+    assert page_problems(copied_tree, run) == []
     suite = ET.parse(run / "junit.xml").getroot().find("testsuite")
     assert suite is not None
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("41", "0", "0")
@@ -70,7 +90,8 @@ def test_a_run_without_a_token_stops_at_auth_and_says_so_everywhere(
     assert lines[-3].endswith("submission_runs/m43_v1/failure_analysis.md")
     assert "no token" in (run / "failure_analysis.md").read_text()
     assert not (run / "m43_summary.md").exists()
-    assert (run / "report.html").read_text().count("<td>NOT RUN: ") == 32
+    assert (run / "report.html").read_text().count('"outcome">NOT RUN: ') == 32
+    assert page_problems(copied_tree, run) == []
     skipped = ET.parse(run / "junit.xml").getroot().findall(".//skipped")
     assert len(skipped) == 32
     assert all(str(node.get("message")).startswith("NOT RUN: ") for node in skipped)
@@ -97,7 +118,7 @@ def test_a_run_without_a_token_loads_neither_jax_nor_the_hub_and_is_quick(
     loaded = set(re.findall(r"\| +([\w.]+)$", result.stderr, flags=re.MULTILINE))
     assert result.returncode == 1
     assert "m43.harness.plugin.reporting" in loaded
-    assert not loaded & {"jax", "flax", "huggingface_hub", "transformers", "matplotlib", "rich"}
+    assert not loaded & {"jax", "flax", "huggingface_hub", "transformers", "rich"}
     # What it computes, not how long it waits: these tests share their machine with others.
     assert spent_s < 3
 
@@ -142,6 +163,7 @@ def test_one_thing_wrong_stops_at_its_gate(
     assert (run / "failure_analysis.md").exists()
     assert not (run / "m43_summary.md").exists()
     assert (run / "MANIFEST.sha256").exists()
+    assert page_problems(copied_tree, run) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -171,6 +193,7 @@ def test_a_signal_ends_the_run_in_order(copied_tree: CopiedTree, number: signal.
     assert interrupted["detail"] == number.name
     assert entries[-1]["event"] == "closed"
     assert "interrupted" in (run / "failure_analysis.md").read_text()
+    assert page_problems(copied_tree, run) == []
     assert not survivors(run)
 
 

@@ -16,11 +16,12 @@ from markdown_it import MarkdownIt
 from m43 import typed_json
 from m43.evidence.documents import write
 from m43.evidence.documents.report import report_html
-from m43.evidence.documents.scores import rows_html
+from m43.evidence.documents.scores import every_row
 from m43.records.evaluation_record import Prediction
 from m43.records.run_dir import RunDir, read_lines, write_record
 from m43.rows import scoring
 from m43.text import visible
+from tests.unit.evidence.documents.written import as_html
 from tests.unit.evidence.good_records import closing_record, predictions
 from tests.unit.evidence.good_run import write_good_run
 from tests.unit.fuzzing import hostile
@@ -122,7 +123,7 @@ def test_any_rows_are_a_page_of_the_same_tags(outputs: list[str]) -> None:
     """And a person reads there what was said, with marks for what cannot be shown."""
     rows = [said(*each) for each in zip(predictions(), outputs, strict=False)]
 
-    page, polite = Shape(rows_html(rows)), Shape(rows_html(predictions()))
+    page, polite = Shape(as_html(*every_row(rows))), Shape(as_html(*every_row(predictions())))
 
     # An empty output is called so, and one that is more than its answer gets a note.
     assert page.found <= polite.found | {"em []", "p ['class']"}

@@ -10,7 +10,7 @@ import pytest
 
 from m43.errors import FailureClass as F
 from m43.evidence.run import history
-from m43.evidence.run.loaded_run import read_dossier
+from m43.evidence.run.loaded_run import load_run
 from m43.evidence.verify.verify import verify
 from m43.records.run_dir import RunDir, read_record, write_record
 from m43.records.run_records import Heartbeat, ProcessRecord
@@ -77,7 +77,7 @@ def test_the_good_run_is_one_that_could_have_happened(made: Made) -> None:
 @pytest.mark.parametrize("failure_class", FAILURES)
 def test_what_nobody_judged_is_called_not_judged(made: Made, failure_class: F) -> None:
     """Neither kept nor broken: of a gate that stopped, and of every gate behind a failed one."""
-    dossier = read_dossier(made(failure_class))
+    dossier = load_run(made(failure_class))
     stopped = {entry.gate for entry in dossier.entries if entry.event == "gate_stopped"}
     passed = {entry.name for entry in dossier.entries if entry.event == "promise_not_run"}
     assert dossier.contract is not None

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m43.evidence.documents.markdown import block, code, prose, rich, table
+from m43.evidence.documents.nodes import CodeBlock, Table, code, rich
+from tests.unit.evidence.documents.written import as_markdown
+from tests.unit.evidence.documents.written import line as prose
 
 
 def test_markup_in_prose_is_escaped() -> None:
@@ -18,13 +20,13 @@ def test_markup_in_prose_is_escaped() -> None:
 
 def test_a_code_span_is_fenced_longer_than_what_it_holds() -> None:
     """Backticks inside cannot end the span, nor line feeds."""
-    assert code("a``b\n`") == "``` a``b ` ```"
-    assert code("") == "(empty)"
+    assert prose(code("a``b\n`")) == "``` a``b ` ```"
+    assert prose(code("")) == "(empty)"
 
 
 def test_a_block_is_fenced_longer_than_what_it_holds() -> None:
     """No line of a log can end its block."""
-    text = block(["````", "x"])
+    text = as_markdown(CodeBlock(["````", "x"]))
 
     assert text.startswith("`````text\n")
     assert text.endswith("\n`````")
@@ -33,7 +35,7 @@ def test_a_block_is_fenced_longer_than_what_it_holds() -> None:
 @pytest.mark.parametrize("cell", ["a|b", r"a\|b", "||", r"\\|"])
 def test_a_pipe_does_not_end_a_cell(cell: str) -> None:
     """Every pipe in a cell has an odd number of backslashes before it."""
-    row = table(("x",), [(prose(cell),)]).splitlines()[-1]
+    row = as_markdown(Table(("x",), [(cell,)])).splitlines()[-1]
 
     inner = row.removeprefix("| ").removesuffix(" |")
     for place, character in enumerate(inner):
@@ -54,4 +56,4 @@ def test_prose_is_one_line_without_control_characters(text: str) -> None:
 
 def test_backticks_mean_code_in_the_authors_own_texts() -> None:
     """Sentences and actions name commands so; the words around them are escaped."""
-    assert rich("run `a | b` now <b>") == r"run `a | b` now \<b\>"
+    assert prose(rich("run `a | b` now <b>")) == r"run `a | b` now \<b\>"

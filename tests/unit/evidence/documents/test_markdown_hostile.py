@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from m43.evidence.documents.markdown import block, code, prose, rich, table
+from m43.evidence.documents.nodes import CodeBlock, Table, code, rich
 from m43.text import visible
+from tests.unit.evidence.documents.written import as_markdown
+from tests.unit.evidence.documents.written import line as prose
 from tests.unit.fuzzing import hostile
 
 CORPUS = Path(__file__).parents[2] / "corpus" / "outputs"
@@ -72,7 +74,7 @@ def assert_reads_as_it_is(text: str) -> None:
 
 def assert_is_code(text: str) -> None:
     """One span of code, with the text in it."""
-    written = code(text)
+    written = prose(code(text))
     (line,) = [token for token in tokens(written) if token.type == "inline"]
     expected = [("code_inline", plain(text))] if plain(text) else [("text", "(empty)")]
     assert [(part.type, part.content) for part in line.children or ()] == expected
@@ -81,14 +83,15 @@ def assert_is_code(text: str) -> None:
 
 def assert_is_a_block(text: str) -> None:
     """One fence, with the lines in it."""
-    (fence,) = tokens(block([text, "last"]))
+    (fence,) = tokens(as_markdown(CodeBlock([text, "last"])))
     assert (fence.type, fence.info) == ("fence", "text")
     assert fence.content == f"{visible(text)}\nlast\n"
 
 
 def assert_is_a_cell(text: str) -> None:
     """Three cells in a row of their own, and the next row where it belongs."""
-    written = table(("a", "b", "c"), [(prose(text), code(text), rich(text)), ("1", "2", "3")])
+    rows = [(text, code(text), rich(text)), ("1", "2", "3")]
+    written = as_markdown(Table(("a", "b", "c"), rows))
     found = [token.type for token in tokens(written)]
     assert (found.count("tr_open"), found.count("td_open")) == (3, 6), written
     forbidden = {"html_inline", "link_open", "image", "em_open", "strong_open", "s_open"}
@@ -114,7 +117,7 @@ def test_any_text_is_text(text: str) -> None:
 @given(hostile_texts)
 def test_a_sentence_with_code_is_no_more_than_that(text: str) -> None:
     """Backticks mean code; everything else that was put into the sentence stays text."""
-    assert kinds(f"It said: {rich(text)}.") <= PARAGRAPH
+    assert kinds(prose("It said: ", rich(text), ".")) <= PARAGRAPH
 
 
 def test_a_hundred_thousand_characters_are_written_at_once() -> None:
@@ -123,6 +126,6 @@ def test_a_hundred_thousand_characters_are_written_at_once() -> None:
         long = piece * (100_000 // len(piece))
         # Spaces alone are no text; code says so.
         assert bool(prose(long)) == bool(piece.strip())
-        assert code(long)
-        assert block([long])
-        assert table(("a",), [(prose(long),)])
+        assert prose(code(long))
+        assert as_markdown(CodeBlock([long]))
+        assert as_markdown(Table(("a",), [(long,)]))

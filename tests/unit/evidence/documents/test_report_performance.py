@@ -7,17 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from m43.evidence.documents.performance import memory_html, speed_html
-from m43.evidence.run.loaded_run import Dossier, read_dossier
+from m43.evidence.documents.nodes import Fields
+from m43.evidence.documents.performance import memory, speed
+from m43.evidence.run.loaded_run import LoadedRun, load_run
 from m43.evidence.run.performance import performance
+from tests.unit.evidence.documents.written import as_html
 from tests.unit.evidence.good_run import stop_at, write_good_run
 from tests.unit.evidence.left_behind import nothing
 
 
 @pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> Dossier:
+def good(tmp_path_factory: pytest.TempPathFactory) -> LoadedRun:
     """A good run, read."""
-    return read_dossier(write_good_run(tmp_path_factory.mktemp("performance")))
+    return load_run(write_good_run(tmp_path_factory.mktemp("performance")))
 
 
 def words(page: str) -> str:
@@ -25,13 +27,13 @@ def words(page: str) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
 
 
-def test_speed_is_shown_with_its_share_of_the_peak(good: Dossier) -> None:
+def test_speed_is_shown_with_its_share_of_the_peak(good: LoadedRun) -> None:
     """By hand: 400 real, 60 supervised and 1,536 computed tokens in 0.1 s, each step."""
-    text = words(speed_html(good))
+    text = words(as_html(*speed(Fields(good))))
 
     assert "real tokens per second 4,000 training_metrics.jsonl" in text
     assert "supervised tokens per second 600" in text
-    assert "padding counted 15,360" in text
+    assert "padded tokens per second 15,360" in text
     assert good.plan is not None
     assert good.train is not None
     found = performance(good.plan, good.train)
@@ -39,9 +41,9 @@ def test_speed_is_shown_with_its_share_of_the_peak(good: Dossier) -> None:
     assert f"share of the device's peak {100 * found.share_of_peak:.1f} %" in text
 
 
-def test_memory_is_shown_predicted_and_measured(good: Dossier) -> None:
+def test_memory_is_shown_predicted_and_measured(good: LoadedRun) -> None:
     """Side by side, with how far off the prediction was."""
-    text = words(memory_html(good))
+    text = words(as_html(*memory(good)))
 
     assert good.plan is not None
     assert f"predicted before a weight was read {good.plan.peak_bytes / 1e9:.2f} GB" in text
@@ -49,10 +51,9 @@ def test_memory_is_shown_predicted_and_measured(good: Dossier) -> None:
     assert "training process, host memory 1.00 GB 6.2 % of 16.00 GB train.process.json" in text
 
 
-def test_what_was_not_measured_is_not_shown(good: Dossier, tmp_path: Path) -> None:
+def test_what_was_not_measured_is_not_shown(good: LoadedRun, tmp_path: Path) -> None:
     """A run that ended at the first gate has no speed; one without a plan has no prediction."""
-    stopped = read_dossier(stop_at(tmp_path, "auth", nothing, failure_class="no token"))
+    stopped = load_run(stop_at(tmp_path, "auth", nothing, failure_class="no token"))
 
-    assert speed_html(stopped) == memory_html(stopped) == ""
-    assert speed_html(replace(good, plan=None)) == ""
-    assert "predicted" not in memory_html(replace(good, plan=None))
+    assert memory(stopped) == []
+    assert "predicted" not in as_html(*memory(replace(good, plan=None)))

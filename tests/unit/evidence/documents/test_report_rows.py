@@ -3,8 +3,9 @@
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
-from m43.evidence.documents.scores import rows_html
+from m43.evidence.documents.scores import every_row
 from m43.records.evaluation_record import Prediction
+from tests.unit.evidence.documents.written import as_html
 from tests.unit.evidence.good_records import predictions
 
 ROW = replace(
@@ -24,7 +25,7 @@ ROW = replace(
 
 def read(*rows: Prediction) -> ET.Element:
     """Parse what is written; it is well formed or the test fails."""
-    return ET.fromstring(f"<div>{rows_html(rows)}</div>")
+    return ET.fromstring(f"<div>{as_html(*every_row(rows))}</div>")
 
 
 def words(element: ET.Element | None) -> str:
@@ -85,19 +86,11 @@ def test_every_row_is_in_exactly_one_group() -> None:
     assert all(link.get("href") == f"#{link.get('id')}" for link in links)
 
 
-def test_the_filter_waits_for_the_script_and_knows_every_choice() -> None:
-    """Without JavaScript there is no control that does nothing."""
-    form = read(*predictions()).find("form")
-    assert form is not None
-    choices = {
-        str(select.get("name")): {option.text for option in select.findall("option")[1:]}
-        for select in form.iter("select")
-    }
+def test_the_filter_finds_section_category_and_difficulty_where_it_looks() -> None:
+    """The first three notes of a row, in this order; the script makes its choices of them."""
+    notes = [words(each) for each in read(ROW).findall(".//tbody//th//span[@class='note']")]
 
-    assert form.get("hidden") == ""
-    assert choices["section"] == {row.section for row in predictions()}
-    assert choices["category"] == {row.category for row in predictions()}
-    assert choices["difficulty"] == {row.difficulty for row in predictions()}
+    assert notes[:3] == [ROW.section, ROW.category, ROW.difficulty]
 
 
 def test_prose_is_shown_as_no_answer_and_nothing_as_empty() -> None:

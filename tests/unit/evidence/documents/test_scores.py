@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 from m43.evidence.documents import scores
+from m43.evidence.documents.nodes import Fields
 from m43.records.evaluation_record import EvaluationResults, Prediction, Tally
 from m43.rows import scoring
+from tests.unit.evidence.documents.written import line
 from tests.unit.evidence.good_records import predictions
 
 
@@ -21,7 +23,9 @@ def results_of(*right: tuple[bool, bool]) -> EvaluationResults:
 
 def test_a_change_is_told_with_both_counts_and_p() -> None:
     """Six rows gained and one lost: p is 2 (1 + 7) of 128 throws, 0.125."""
-    text = scores.change_words(results_of(*[(False, True)] * 6, (True, False), (True, True)))
+    text = scores.change_words(
+        Fields(results_of(*[(False, True)] * 6, (True, False), (True, True)))
+    )
 
     assert text == (
         "The tuned model has 6 rows right that the base model has wrong, and 1 row wrong that the "
@@ -31,7 +35,7 @@ def test_a_change_is_told_with_both_counts_and_p() -> None:
 
 def test_luck_is_named_where_it_cannot_be_excluded() -> None:
     """Five rows gained are not below the bar, six are."""
-    five, six = (results_of(*[(False, True)] * count) for count in (5, 6))
+    five, six = (Fields(results_of(*[(False, True)] * count)) for count in (5, 6))
 
     assert "here it is not below 0.05" in scores.luck_words(five)
     assert "here it is below 0.05" in scores.luck_words(six)
@@ -39,7 +43,7 @@ def test_luck_is_named_where_it_cannot_be_excluded() -> None:
 
 def test_models_that_do_not_differ_have_nothing_to_test() -> None:
     """No row is right in one model only."""
-    text = scores.change_words(results_of((True, True), (False, False)))
+    text = scores.change_words(Fields(results_of((True, True), (False, False))))
 
     assert "the same rows right" in text
     assert "p = 1" in text
@@ -69,14 +73,14 @@ def test_scores_that_were_not_written_by_m43_are_shown_too() -> None:
     shown = scores.by_kind(replace(results, groups=(strange, *results.groups)))
 
     assert shown[-1] == strange
-    assert scores.cells(strange)[1:3] == ("0", "1")
+    assert scores.cells(Fields(strange))[1:3] == ("0", "1")
 
 
 def test_every_column_has_its_cell() -> None:
     """A cell that went missing would move all numbers under another head."""
     tally: Tally = results_of((True, False), (False, False), (False, True)).overall
 
-    cells = dict(zip(scores.HEAD, scores.cells(tally), strict=True))
+    cells = dict(zip(scores.HEAD, map(line, scores.cells(Fields(tally))), strict=True))
 
     assert cells["base right"] == "1 (33 %)"
     assert cells["base, 95 %"] == "6.1 to 79.2 %"
@@ -90,7 +94,7 @@ def test_what_training_had_is_counted_in_words() -> None:
         for index, row in enumerate(predictions()[:4])
     ]
 
-    text = scores.overlap_words(scoring.tally(rows))
+    text = scores.overlap_words(Fields(scoring.tally(rows)))
 
     assert "Of 4 rows, 1 have a prompt that the training file has too" in text
     assert "and 3 one whose template it has" in text

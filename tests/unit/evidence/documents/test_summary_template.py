@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from m43.evidence.contract.contract import read_contract
-from m43.evidence.documents.template import summary_template
+from m43.evidence.documents.summary import summary_template
 from tests.unit.evidence.good_records import CONTRACT, profile_of
 from tests.unit.evidence.good_run import write_good_run
 

@@ -1,16 +1,26 @@
 """Speed, share of the peak and memory of a run, worked out by hand."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from m43.evidence.documents.nodes import Fields
 from m43.evidence.documents.performance import performance_section
 from m43.evidence.run import loaded_run
 from m43.evidence.run.loaded_run import EvaluationFacts, TrainFacts
 from m43.evidence.run.performance import model_flops, performance, roofline_of, time_by_phase
+from m43.records.plan_record import PlanRecord
+from tests.unit.evidence.documents.written import as_markdown
 from tests.unit.evidence.good_plan import limits, plan_record, step_plan, training_plan
 from tests.unit.evidence.good_records import FILES, STEPS, step_metrics
 from tests.unit.evidence.good_run import write_good_run
+
+
+def section(plan: PlanRecord, train: TrainFacts, evaluation: EvaluationFacts) -> str:
+    """Write the section about speed and memory."""
+    run = SimpleNamespace(plan=plan, train=train, evaluation=evaluation)
+    return as_markdown(*performance_section(Fields(run)))
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +86,7 @@ def test_without_a_plan_nothing_is_claimed(
     none = plan_record(training=None, reason="x")
     assert performance(none, train) is None
     assert performance(plan_record(), replace(train, metrics=())) is None
-    assert "Not measured" in performance_section(none, train, evaluation)
+    assert "Not measured" in section(none, train, evaluation)
 
 
 def test_the_time_of_both_gates_is_all_there(
@@ -94,7 +104,7 @@ def test_the_section_puts_planned_beside_measured(
     facts_of_run: tuple[TrainFacts, EvaluationFacts],
 ) -> None:
     """Every figure with the file that it comes from."""
-    text = performance_section(plan_record(), *facts_of_run)
+    text = section(plan_record(), *facts_of_run)
     for line in (
         "| real tokens per second | 4,000 | training_metrics.jsonl |",
         "| supervised tokens per second | 600 | training_metrics.jsonl |",

@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from m43.records.run_dir import RunDir, read_record, write_record
 from m43.records.run_records import EarlierAttempt, OpeningRecord, TrainRecord
 from m43.rows import scoring
 from tests.unit.evidence.good_records import REPOSITORY, digest, own_differences, step_metrics
-from tests.unit.evidence.good_run import stop_at, write_good_run
+from tests.unit.evidence.good_run import stop_at, write_good_run, write_report
 from tests.unit.evidence.tampering import Change, edit, found, rechain, remove, reseal
 
 
@@ -126,6 +127,33 @@ def cut_reports(run: RunDir) -> None:
     """Take a report away, with its line of the seal."""
     run.junit.unlink()
     edit("reports.sha256", file_sha256(run.report), digest("another report"))(run)
+
+
+def in_report(old: str, new: str) -> Change:
+    """Edit the page, and write its digest anew."""
+
+    def change(run: RunDir) -> None:
+        edit("report.html", old, new)(run)
+        seal_reports(run)
+
+    return change
+
+
+def pytest_said(outcome: str, name: str, said: str = "") -> Change:
+    """Have pytest-html say something of a test, as it does, and seal the page."""
+    cells = "".join(f"<td>{escape(each)}</td>" for each in (outcome, name, "0.01 s", said))
+
+    def change(run: RunDir) -> None:
+        write_report(run, f"<p>1 test</p><table><tbody><tr>{cells}</tr></tbody></table>")
+        seal_reports(run)
+
+    return change
+
+
+def tagged(run: RunDir) -> None:
+    """Put markup where a test's words stand, which are pytest's own."""
+    pytest_said("Passed", "test_auth_moves_no_weights", "all is well")(run)
+    in_report("all is well", "all is <b>well</b>")(run)
 
 
 LIES: dict[str, tuple[Change, str]] = {
@@ -245,9 +273,38 @@ LIES: dict[str, tuple[Change, str]] = {
         "code.sha256: found no file, expected the digest of every file that judged it",
     ),
     "a number in the HTML report": (
-        edit("report.html", "35 passed", "36 passed"),
+        edit("report.html", "41 of 41", "42 of 41"),
         "reports.sha256: found a file",
     ),
+    "a number in the HTML report, sealed again": (
+        in_report("41 of 41", "42 of 41"),
+        "report.html, character",
+    ),
+    "an answer in the HTML report, sealed again": (
+        in_report("no idea", "an idea"),
+        "report.html, character",
+    ),
+    "a curve in the HTML report, sealed again": (
+        in_report("points=\"64.0,", "points=\"64.1,"),
+        "report.html, character",
+    ),
+    "a script in the HTML report, sealed again": (
+        in_report("</main>", "<script>alert(1)</script></main>"),
+        "report.html, character",
+    ),
+    "another title of the HTML report, sealed again": (
+        in_report("<title>m43 rehearsal", "<title>m43 production"),
+        "report.html, character",
+    ),
+    "a test that failed in the HTML report alone": (
+        pytest_said("Failed", "test_auth_moves_no_weights"),
+        "report.html, the tests as pytest saw them: found test_auth_moves_no_weights Failed",
+    ),
+    "a test that nobody promised": (
+        pytest_said("Passed", "test_the_moon_is_near"),
+        "report.html, the tests as pytest saw them: found test_the_moon_is_near Passed",
+    ),
+    "markup in the words of a test": (tagged, "report.html, character"),
     "another line end in the seal": (
         lambda run: run.reports_seal.write_text(run.reports_seal.read_text().replace("\n", "\v")),
         "reports.sha256: found a file",
@@ -382,6 +439,15 @@ def test_a_run_that_was_interrupted_may_have_no_seal_of_its_reports(tmp_path: Pa
     seal_reports(run)
     run.report.write_text("ACCEPTED")
     assert "reports.sha256: found a file" in found(run)
+
+
+def test_what_pytest_said_of_the_tests_is_believed_where_the_journal_agrees(run: RunDir) -> None:
+    """Its words are text, whatever they are; of hostile ones as well."""
+    said = "<script>\u202e</td></tr>`|&amp;\n\x1b[31m  two  lines "
+    pytest_said("Passed", "test_auth_moves_no_weights", said)(run)
+
+    assert found(run) == ""
+    assert "&lt;script&gt;" in run.report.read_text(encoding="utf-8")
 
 
 def test_a_folder_made_by_hand_is_not_found_out(good: RunDir) -> None:

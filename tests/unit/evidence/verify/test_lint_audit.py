@@ -7,14 +7,22 @@ from pathlib import Path
 import pytest
 
 from m43.errors import Problem
+from m43.evidence.documents.nodes import Fields
 from m43.evidence.documents.scores import rows_section
 from m43.evidence.run.loaded_run import LoadedRun, load_run
 from m43.evidence.verify.rows import audit_decoding, audit_lint
 from m43.evidence.verify.verify import verify
-from m43.records.evaluation_record import FormCount
+from m43.records.evaluation_record import FormCount, LintRecord
 from m43.records.run_dir import RunDir
+from tests.unit.evidence.documents.written import as_markdown
 from tests.unit.evidence.good_records import REPOSITORY, digest, lint_record
 from tests.unit.evidence.good_run import write_good_run
+
+
+def section(lint: LintRecord) -> str:
+    """Write the section about the rows."""
+    return as_markdown(*rows_section(Fields(lint)))
+
 
 LINT_LIES = {
     "train_rows_sha256": digest("other"),
@@ -109,15 +117,15 @@ def test_the_section_names_what_training_never_shows() -> None:
         FormCount(form="percent", training_rows=0, evaluation_rows=3),
     )
 
-    text = rows_section(lint_record(forms=forms))
+    text = section(lint_record(forms=forms))
 
     assert "never shows:** percent (3) (lint.json)" in text
-    assert "Training shows every form" in rows_section(lint_record(forms=forms[:1]))
+    assert "Training shows every form" in section(lint_record(forms=forms[:1]))
 
 
 def test_the_section_says_what_was_counted() -> None:
     """Each number with its file."""
-    text = rows_section(lint_record(padded_tokens=200, real_tokens=50, truncated_rows=0))
+    text = section(lint_record(padded_tokens=200, real_tokens=50, truncated_rows=0))
 
     assert "| 75.0 % of 200 positions | lint.json |" in text
     assert "| 2,400 of 2,400 | lint.json |" in text
