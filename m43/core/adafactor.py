@@ -59,7 +59,9 @@ class _Rate(NamedTuple):
     eps: float
 
 
-def scale_by_factors(*, decay: float, eps: float, clip_norm: float) -> optax.GradientTransformation:
+def scale_by_adafactor(
+    *, decay: float, eps: float, clip_norm: float
+) -> optax.GradientTransformation:
     """Clip a gradient by its global norm, scale it by factored moments, clip each array's update.
 
     Args:

@@ -144,7 +144,7 @@ class Attention(nnx.Module):
             self.query_norm = zeros((config.head_dim,), param_dtype)
             self.key_norm = zeros((config.head_dim,), param_dtype)
 
-    def heads(
+    def qkv(
         self, inputs: Float[Array, "B L D"], by: Rotation
     ) -> tuple[Float[Array, "B L N H"], Float[Array, "B L K H"], Float[Array, "B L K H"]]:
         """Project to rotated queries, rotated keys and values, in the compute dtype."""
@@ -162,7 +162,7 @@ class Attention(nnx.Module):
             value.astype(self.compute_dtype),
         )
 
-    def mix(
+    def attend(
         self,
         query: Float[Array, "B L N H"],
         key: Float[Array, "B S K H"],
@@ -180,7 +180,7 @@ class Attention(nnx.Module):
         mixed = product("BKGLS,BSKH->BLKGH", weights, value, self.compute_dtype)
         return self._joined(mixed)
 
-    def mix_one(
+    def attend_one_token(
         self,
         query: Float[Array, "B 1 N H"],
         past: Past,
@@ -189,10 +189,10 @@ class Attention(nnx.Module):
     ) -> Float[Array, "B 1 D"]:
         """Weigh the values of a past and of the token itself, which no mask hides from itself.
 
-        Equal to `mix` over the past with the token's own key and value behind it, but without an
+        Equal to `attend` over the past with the token's own key and value behind it, but without an
         array that holds both: the past is read where it lies.
 
-        Shapes: as in `mix`.
+        Shapes: as in `attend`.
         """
         slots = past.keys.shape[1]
         itself = jnp.ones((query.shape[0], 1, 1), jnp.bool_)

@@ -9,10 +9,10 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from m43.core.blocked_head import block_size
 from m43.core.gemma import Gemma, head_logits
 from m43.core.kv_cache import Cache, advance, prefill, take_rows
-from m43.core.numerics import from_bits, to_bits
+from m43.core.loss import cpu_block
+from m43.core.numerics import bitcast_bf16, bitcast_like
 
 FEWEST_ROWS = 8
 """Below this a batch is not halved any more: each halving is one more loop to compile."""
@@ -90,7 +90,7 @@ def _decode(
     batch, width = prompts.shape
     # Made once: inside the loop, the layers' weights would be made bits again in every round. Of
     # the embedding only blocks are read, which needs none.
-    bits = to_bits(weights)
+    bits = bitcast_bf16(weights)
     bits["embedding"] = weights["embedding"]
     loop = _Loop(graphdef, bits, like=weights, width=width, most=max_new_tokens, stop_ids=stop_ids)
     # The last token that is chosen is never run, so it needs no slot.
@@ -132,7 +132,7 @@ class _Loop:
     @property
     def _model(self) -> Gemma:
         """The model, from its bits where this is called."""
-        model: Gemma = nnx.merge(self._graphdef, from_bits(self._bits, self._like))
+        model: Gemma = nnx.merge(self._graphdef, bitcast_like(self._bits, self._like))
         return model
 
     def whole(self, state: _Decoding) -> Decoded:
@@ -204,7 +204,7 @@ def _likeliest_in_blocks(model: Gemma, hidden: Float[Array, "B D"]) -> Int[Array
     argmax says.
     """
     table = model.embedding[...]
-    size = block_size(table.shape[0])
+    size = cpu_block(table.shape[0])
 
     def look(number: Array, best: tuple[Array, Array]) -> tuple[Array, Array]:
         most, token = best

@@ -15,7 +15,14 @@ from m43.core.attention import UNLIMITED, Rotation, may_attend, rms_norm, rotati
 from m43.core.config import GemmaConfig
 from m43.core.layer import Layer
 from m43.core.linear import AdapterWeight, linear, normal, zeros
-from m43.core.numerics import from_bits, look_up, register_pytree, tap_of, tapped, to_bits
+from m43.core.numerics import (
+    bitcast_bf16,
+    bitcast_like,
+    float32_gradient,
+    gradient_accumulator,
+    look_up,
+    register_pytree,
+)
 
 Carry = TypeVar("Carry")
 Output = TypeVar("Output")
@@ -85,15 +92,15 @@ class Gemma(nnx.Module):
 
         Shapes: B batch, L length, D model.
         """
-        return self.hidden_and_tap(tokens, positions, segments)[0]
+        return self.hidden_and_accumulator(tokens, positions, segments)[0]
 
-    def hidden_and_tap(
+    def hidden_and_accumulator(
         self,
         tokens: Int[Array, "B L"],
         positions: Int[Array, "B L"],
         segments: Int[Array, "B L"],
     ) -> tuple[Float[Array, "B L D"], Float[Array, "V D"]]:
-        """Return the hidden states, and the tap for a head's gradient of the embedding.
+        """Return the hidden states, and where the head accumulates the embedding's gradient.
 
         See `look_up` for why both of the embedding's gradients go through one place.
         """
@@ -102,31 +109,31 @@ class Gemma(nnx.Module):
         def body(
             layer: Layer, view: LayerView, stream: Float[Array, "B L D"]
         ) -> tuple[Float[Array, "B L D"], None]:
-            query, key, value = layer.heads(stream, rotations.of(view))
+            query, key, value = layer.qkv(stream, rotations.of(view))
             mask = may_attend(positions, segments, positions, segments, view.window)
             return layer.finish(stream, query, key, value, mask), None
 
-        rows, tap = self.embed(tokens)
-        stream, _ = self.fold(body, rows)
-        return self.finish(stream), tap
+        rows, accumulator = self.embed(tokens)
+        stream, _ = self.scan_layers(body, rows)
+        return self.finish(stream), accumulator
 
     def embed(self, tokens: Int[Array, "B L"]) -> tuple[Float[Array, "B L D"], Float[Array, "V D"]]:
         """Look the tokens up and scale them by sqrt(d_model), rounded to the compute dtype.
 
         Source: transformers 5.23, GemmaTextScaledWordEmbedding (bf16(sqrt 2048) = 45.25).
         """
-        rows, tap = look_up(self.embedding[...], tokens)
+        rows, accumulator = look_up(self.embedding[...], tokens)
         scale = jnp.asarray(math.sqrt(self.config.d_model), self.compute_dtype)
-        return rows.astype(self.compute_dtype) * scale, tap
+        return rows.astype(self.compute_dtype) * scale, accumulator
 
-    def fold(
+    def scan_layers(
         self,
         body: Callable[[Layer, LayerView, Carry], tuple[Carry, Output]],
         carry: Carry,
         *,
         differentiable: bool = True,
     ) -> tuple[Carry, Output]:
-        """Carry a value through the layers, first to last, and stack what each puts out.
+        """Scan over the layers: carry a value through them, and stack what each puts out.
 
         Args:
             body: run once per layer.
@@ -143,34 +150,39 @@ class Gemma(nnx.Module):
         graphdef, weights = nnx.split(self.layers)
 
         leaves, treedef = jax.tree.flatten(weights)
-        taps = self._taps(leaves) if differentiable else [None] * len(leaves)
+        totals = self._accumulators(leaves) if differentiable else [None] * len(leaves)
 
         def step(carry: Carry, scanned: tuple[PyTree, PyTree, LayerView]) -> tuple[Carry, Output]:
-            parts, tap_parts, view = scanned
-            pairs = zip(from_bits(parts, leaves), tap_parts, strict=True)
-            held = [part if tap is None else tapped(part, tap) for part, tap in pairs]
-            return body(nnx.merge(graphdef, jax.tree.unflatten(treedef, held)), view, carry)
+            parts, of_totals, view = scanned
+            layer = [
+                part if total is None else float32_gradient(part, total)
+                for part, total in zip(bitcast_like(parts, leaves), of_totals, strict=True)
+            ]
+            return body(nnx.merge(graphdef, jax.tree.unflatten(treedef, layer)), view, carry)
 
         if self.remat and differentiable:
             # In a scan nothing can be merged across the recomputation, so no barrier is needed.
             step = jax.checkpoint(step, prevent_cse=False)
-        # What is tapped has no gradient of its own.
+        # Where the accumulator has the gradient, the weight itself has none.
         stacked = [
-            leaf if tap is None else stop_gradient(leaf)
-            for leaf, tap in zip(leaves, taps, strict=True)
+            leaf if total is None else stop_gradient(leaf)
+            for leaf, total in zip(leaves, totals, strict=True)
         ]
         return jax.lax.scan(
-            step, carry, (stacked if differentiable else to_bits(leaves), taps, views)
+            step, carry, (stacked if differentiable else bitcast_bf16(leaves), totals, views)
         )
 
-    def _taps(self, leaves: list[Array]) -> list[Array | None]:
-        """Tap the layers' bfloat16 weights where they are trained: beside adapters they are not.
+    def _accumulators(self, leaves: list[Array]) -> list[Array | None]:
+        """Make accumulators for bfloat16 weights that are trained: beside adapters none is.
 
-        A tap on what is not trained would keep a copy of it for the backward pass.
+        One for a frozen weight would keep a copy of that for the backward pass.
         """
         adapters = jax.tree.leaves(nnx.state(self.layers, AdapterWeight))
         wanted = [not adapters and leaf.dtype == jnp.bfloat16 for leaf in leaves]
-        return [tap_of(leaf) if want else None for leaf, want in zip(leaves, wanted, strict=True)]
+        return [
+            gradient_accumulator(leaf) if want else None
+            for leaf, want in zip(leaves, wanted, strict=True)
+        ]
 
     def finish(self, stream: Float[Array, "B L D"]) -> Float[Array, "B L D"]:
         """Normalise what the last layer left."""

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, Shaped
 from m43.core.attention import Past, may_attend
 from m43.core.gemma import Gemma, LayerView, Rotations
 from m43.core.layer import Layer
-from m43.core.numerics import from_bits, register_pytree, to_bits
+from m43.core.numerics import bitcast_bf16, bitcast_like, register_pytree
 
 
 @register_pytree
@@ -17,8 +17,8 @@ from m43.core.numerics import from_bits, register_pytree, to_bits
 class Cache:
     """S slots per row; a slot of segment 0 is empty.
 
-    Keys and values are stored as `to_bits` makes them. A step reads one layer after the other and
-    writes all layers at once: written layer by layer, the CPU would copy everything each time.
+    Keys and values are stored bitcast (`bitcast_bf16`). A step reads one layer after the other
+    and writes all layers at once: written layer by layer, the CPU would copy everything each time.
     For the order of the values' axes see `Past`.
 
     Shapes: layers, B rows, S slots, K key heads, H head size.
@@ -47,11 +47,13 @@ def prefill(
     rotations = Rotations.at(positions, model.config)
 
     def body(layer: Layer, view: LayerView, stream: Array) -> tuple[Array, tuple[Array, Array]]:
-        query, key, value = layer.heads(stream, rotations.of(view))
+        query, key, value = layer.qkv(stream, rotations.of(view))
         mask = may_attend(positions, segments, positions, segments, view.window)
-        return layer.finish(stream, query, key, value, mask), to_bits((key, _slots_last(value)))
+        return layer.finish(stream, query, key, value, mask), bitcast_bf16(
+            (key, _slots_last(value))
+        )
 
-    stream, (keys, values) = model.fold(body, model.embed(tokens)[0], differentiable=False)
+    stream, (keys, values) = model.scan_layers(body, model.embed(tokens)[0], differentiable=False)
     last = jnp.take_along_axis(stream, (lengths - 1)[:, None, None], axis=1)
     empty = slots - width
     cache = Cache(
@@ -80,16 +82,18 @@ def advance(
     rotations = Rotations.at(here, model.config)
 
     def body(layer: Layer, view: LayerView, stream: Array) -> tuple[Array, tuple[Array, Array]]:
-        query, key, value = layer.heads(stream, rotations.of(view))
+        query, key, value = layer.qkv(stream, rotations.of(view))
         past = Past(
-            keys=from_bits(cache.keys[view.index], key),
-            values=from_bits(cache.values[view.index], value),
+            keys=bitcast_like(cache.keys[view.index], key),
+            values=bitcast_like(cache.values[view.index], value),
             mask=may_attend(here, real, cache.positions, cache.segments, view.window),
         )
-        stream = layer.finish_one(stream, query, past, key, value)
-        return stream, to_bits((key, _slots_last(value)))
+        stream = layer.finish_one_token(stream, query, past, key, value)
+        return stream, bitcast_bf16((key, _slots_last(value)))
 
-    stream, (keys, values) = model.fold(body, model.embed(tokens[:, None])[0], differentiable=False)
+    stream, (keys, values) = model.scan_layers(
+        body, model.embed(tokens[:, None])[0], differentiable=False
+    )
     grown = Cache(
         keys=_put(cache.keys, keys, slot, axis=2),
         values=_put(cache.values, values, slot, axis=4),

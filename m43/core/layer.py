@@ -1,4 +1,4 @@
-"""One decoder layer: attention and the gated feed-forward (GeGLU) around a residual stream."""
+"""One decoder layer: attention and a GeGLU feed-forward around a residual stream."""
 
 import jax
 import jax.numpy as jnp
@@ -8,16 +8,16 @@ from jaxtyping import Array, Bool, Float
 from m43.core.attention import Attention, Past, Rotation, rms_norm
 from m43.core.config import GemmaConfig
 from m43.core.linear import Projection, zeros
-from m43.core.numerics import restored, to_bits
+from m43.core.numerics import bitcast_back, bitcast_bf16
 
 
 @jax.custom_vjp
-def gated_gelu(gate: Float[Array, "B L F"], up: Float[Array, "B L F"]) -> Float[Array, "B L F"]:
+def geglu(gate: Float[Array, "B L F"], up: Float[Array, "B L F"]) -> Float[Array, "B L F"]:
     """Return gelu(gate) * up, computed in float32 and rounded to the dtype of its operands.
 
-    Only the two operands are kept for the backward pass, as `to_bits` makes them. Autodiff would
-    keep every step of the tanh in float32: of all arrays of a layer these are the widest, and in
-    bfloat16 two of them are a quarter of what autodiff keeps.
+    Only the two operands are kept for the backward pass, bitcast. Autodiff would keep every step
+    of the tanh in float32: of all arrays of a layer these are the widest, and in bfloat16 two of
+    them are a quarter of what autodiff keeps.
 
     The tanh form of GELU, also where a config.json of Gemma 1 says "gelu".
 
@@ -25,7 +25,7 @@ def gated_gelu(gate: Float[Array, "B L F"], up: Float[Array, "B L F"]) -> Float[
     Source: transformers 5.23, GemmaMLP and GemmaConfig.__post_init__.
 
     Example:
-        >>> gated_gelu(jnp.array([[[0.0, 10.0]]]), jnp.array([[[5.0, 5.0]]])).tolist()
+        >>> geglu(jnp.array([[[0.0, 10.0]]]), jnp.array([[[5.0, 5.0]]])).tolist()
         [[[0.0, 50.0]]]
     """
     return _value(gate.astype(jnp.float32), up.astype(jnp.float32)).astype(gate.dtype)
@@ -36,17 +36,17 @@ def _value(gate: Array, up: Array) -> Array:
 
 
 def _forward(gate: Array, up: Array) -> tuple[Array, tuple[Array, Array]]:
-    return gated_gelu(gate, up), to_bits((gate, up))
+    return geglu(gate, up), bitcast_bf16((gate, up))
 
 
 def _backward(operands: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
-    gate, up = restored(operands)
+    gate, up = bitcast_back(operands)
     _, pull = jax.vjp(_value, gate.astype(jnp.float32), up.astype(jnp.float32))
     d_gate, d_up = pull(cotangent.astype(jnp.float32))
     return d_gate.astype(gate.dtype), d_up.astype(up.dtype)
 
 
-gated_gelu.defvjp(_forward, _backward)
+geglu.defvjp(_forward, _backward)
 
 
 class FeedForward(nnx.Module):
@@ -73,7 +73,7 @@ class FeedForward(nnx.Module):
         """Return down(gelu(gate(x)) * up(x)) in float32."""
         gate = self.gate(inputs).astype(self.compute_dtype)
         up = self.up(inputs).astype(self.compute_dtype)
-        return self.down(gated_gelu(gate, up))
+        return self.down(geglu(gate, up))
 
 
 class Layer(nnx.Module):
@@ -103,12 +103,12 @@ class Layer(nnx.Module):
             self.post_attention_norm = zeros((config.d_model,), param_dtype)
             self.post_feed_forward_norm = zeros((config.d_model,), param_dtype)
 
-    def heads(
+    def qkv(
         self, stream: Float[Array, "B L D"], by: Rotation
     ) -> tuple[Float[Array, "B L N H"], Float[Array, "B L K H"], Float[Array, "B L K H"]]:
         """Normalise the stream and project it to queries, keys and values."""
         normed = rms_norm(stream, self.pre_attention_norm[...], self.config.norm_eps)
-        return self.attention.heads(normed, by)
+        return self.attention.qkv(normed, by)
 
     def finish(
         self,
@@ -119,9 +119,9 @@ class Layer(nnx.Module):
         mask: Bool[Array, "B L S"],
     ) -> Float[Array, "B L D"]:
         """Mix the values into the stream, then add the feed-forward."""
-        return self._finish(stream, self.attention.mix(query, key, value, mask))
+        return self._finish(stream, self.attention.attend(query, key, value, mask))
 
-    def finish_one(
+    def finish_one_token(
         self,
         stream: Float[Array, "B 1 D"],
         query: Float[Array, "B 1 N H"],
@@ -130,7 +130,7 @@ class Layer(nnx.Module):
         value: Float[Array, "B 1 K H"],
     ) -> Float[Array, "B 1 D"]:
         """Do the same for one token behind a past."""
-        return self._finish(stream, self.attention.mix_one(query, past, key, value))
+        return self._finish(stream, self.attention.attend_one_token(query, past, key, value))
 
     def _finish(
         self, stream: Float[Array, "B L D"], mixed: Float[Array, "B L D"]

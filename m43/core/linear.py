@@ -8,7 +8,7 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
-from m43.core.numerics import restored, to_bits
+from m43.core.numerics import bitcast_back, bitcast_bf16
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 3))
@@ -42,13 +42,13 @@ def _product_forward(
     spec: str, left: Array, right: Array, dtype: jnp.dtype
 ) -> tuple[Array, tuple[Array, Array]]:
     # As bits the activations; a weight is kept as it is, which costs nothing.
-    return product(spec, left, right, dtype), (to_bits(left), right)
+    return product(spec, left, right, dtype), (bitcast_bf16(left), right)
 
 
 def _product_backward(
     spec: str, dtype: jnp.dtype, operands: tuple[Array, Array], cotangent: Array
 ) -> tuple[Array, Array]:
-    left, right = restored(operands[0]), operands[1]
+    left, right = bitcast_back(operands[0]), operands[1]
     indices, result = spec.split("->")
     left_indices, right_indices = indices.split(",")
     rounded = cotangent.astype(dtype)

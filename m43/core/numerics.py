@@ -13,100 +13,102 @@ BF16_NAN = 0x7FC0
 """The bits of a bfloat16 that is not a number."""
 
 
-def to_bits(tree: PyTree) -> PyTree:
-    """Reinterpret every bfloat16 array as integers; others stay as they are.
+def bitcast_bf16(tree: PyTree) -> PyTree:
+    """Bitcast every bfloat16 array to uint16, so that a CPU copies it without a conversion.
 
-    The CPU backend of jax 0.10 moves no bfloat16: around every slice, gather and update it puts a
-    conversion of the whole array to float32, which takes time and twice the memory. Integers it
-    leaves alone. Nothing is computed on them, and nothing can be differentiated through them.
+    Around every slice, gather and update of bfloat16, the CPU backend of jax 0.10 converts the
+    whole array to float32 and back, which takes time and twice the memory. Integers it leaves
+    alone. Nothing is computed on them, and nothing can be differentiated through them.
     """
-    return jax.tree.map(_to_bits, tree)
+    return jax.tree.map(_bitcast_bf16, tree)
 
 
-def from_bits(tree: PyTree, like: PyTree) -> PyTree:
-    """Turn what `to_bits` made back into the dtypes that it came from."""
-    return jax.tree.map(_from_bits, tree, like)
+def bitcast_like(tree: PyTree, like: PyTree) -> PyTree:
+    """Bitcast what `bitcast_bf16` made back to the dtypes of another tree."""
+    return jax.tree.map(_bitcast_like, tree, like)
 
 
-def restored(tree: PyTree) -> PyTree:
-    """Turn what `to_bits` made back where no array of the tree was of integers before.
+def bitcast_back(tree: PyTree) -> PyTree:
+    """Bitcast every uint16 array to bfloat16, of a tree that had no integers of its own.
 
-    For what is kept for a backward pass: where layers are scanned, keeping is an update of a stack.
+    For the residuals of a backward pass: where layers are scanned, each is an update of a stack.
     """
-    return jax.tree.map(_restored, tree)
+    return jax.tree.map(_bitcast_back, tree)
 
 
-def _restored(array: Array) -> Array:
+def _bitcast_back(array: Array) -> Array:
     if array.dtype != jnp.uint16:
         return array
     return jax.lax.bitcast_convert_type(array, jnp.bfloat16)
 
 
-def _to_bits(array: Array) -> Array:
+def _bitcast_bf16(array: Array) -> Array:
     if array.dtype != jnp.bfloat16:
         return array
     return jax.lax.bitcast_convert_type(array, jnp.uint16)
 
 
-def _from_bits(array: Array, like: Array) -> Array:
+def _bitcast_like(array: Array, like: Array) -> Array:
     if array.dtype == like.dtype:
         return array
     return jax.lax.bitcast_convert_type(array, like.dtype)
 
 
-# A cotangent has the dtype of what it belongs to, so the gradient of a bfloat16 array is bfloat16
-# at every place that it passes. Where parts of it are added up that is too coarse, and where they
-# are stacked (the layers of a scan) the CPU backend of jax 0.10 converts the whole stack to float32
-# and back for every part. A tap is float32 zeros beside the array, which nobody reads, so that
-# they are never made: their gradient is the array's.
+# A cotangent has the dtype of its primal, so the gradient of a bfloat16 array is bfloat16 wherever
+# it passes. Where parts of it are accumulated that is too coarse, and where they are stacked (the
+# layers of a scan) the CPU backend of jax 0.10 converts the whole stack to float32 and back for
+# every part. An accumulator is float32 zeros beside the array; nobody reads them, so they are never
+# allocated, and their gradient is the array's.
 
 
 @jax.custom_vjp
-def tap_of(array: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Make the tap of an array; what it receives is rounded once to the array's dtype."""
+def gradient_accumulator(array: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return float32 zeros whose gradient becomes the array's, rounded once to its dtype."""
     return jnp.zeros(array.shape, jnp.float32)
 
 
-def _tap_forward(array: Array) -> tuple[Array, Array]:
+def _accumulator_forward(array: Array) -> tuple[Array, Array]:
     # A dtype is no residual: an empty array that has it is.
-    return tap_of(array), jnp.zeros((0,), array.dtype)
+    return gradient_accumulator(array), jnp.zeros((0,), array.dtype)
 
 
-def _tap_backward(like: Array, cotangent: Array) -> tuple[Array]:
+def _accumulator_backward(like: Array, cotangent: Array) -> tuple[Array]:
     # Behind a barrier: XLA would otherwise stack in the narrow dtype after all.
     return (jax.lax.optimization_barrier(cotangent).astype(like.dtype),)
 
 
-tap_of.defvjp(_tap_forward, _tap_backward)
+gradient_accumulator.defvjp(_accumulator_forward, _accumulator_backward)
 
 
 @jax.custom_vjp
-def tapped(array: Float[Array, "..."], tap: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Give the array, whose gradient then goes to the tap."""
-    del tap
+def float32_gradient(
+    array: Float[Array, "..."], accumulator: Float[Array, "..."]
+) -> Float[Array, "..."]:
+    """Return the array, and accumulate its gradient in float32 (custom VJP)."""
+    del accumulator
     return array
 
 
-def _tapped_forward(array: Array, tap: Array) -> tuple[Array, None]:
-    del tap
+def _float32_forward(array: Array, accumulator: Array) -> tuple[Array, None]:
+    del accumulator
     # The very array: a scan then keeps no copy of it for the backward pass.
     return array, None
 
 
-def _tapped_backward(_: None, cotangent: Array) -> tuple[None, Array]:
+def _float32_backward(_: None, cotangent: Array) -> tuple[None, Array]:
     return None, cotangent.astype(jnp.float32)
 
 
-tapped.defvjp(_tapped_forward, _tapped_backward)
+float32_gradient.defvjp(_float32_forward, _float32_backward)
 
 
 @jax.custom_vjp
 def look_up(
     table: Float[Array, "V D"], tokens: Int[Array, "B L"]
 ) -> tuple[Float[Array, "B L D"], Float[Array, "V D"]]:
-    """Take the row of every token, and make the tap for the table's other use.
+    """Look up the row of every token; return the gradient accumulator for the head as well.
 
-    Both gradients meet here: those of the tokens are added into the array that the head made.
+    Both gradients meet here: those of the tokens are scattered into the array that the head made.
     Autodiff would make a second array of [V, D], mostly zeros, and add the two: 2 GB more at
     256 000 x 2048.
 
@@ -121,10 +123,10 @@ def look_up(
         >>> rows.tolist()
         [[[3.0, 4.0], [1.0, 2.0]]]
     """
-    bits = to_bits(table)
+    bits = bitcast_bf16(table)
     nothing = jnp.nan if bits.dtype == table.dtype else BF16_NAN
     rows = bits.at[tokens].get(mode="fill", fill_value=nothing)
-    return from_bits(rows, table), jnp.zeros(table.shape, jnp.float32)
+    return bitcast_like(rows, table), jnp.zeros(table.shape, jnp.float32)
 
 
 def _forward(table: Array, tokens: Array) -> tuple[tuple[Array, Array], Array]:
@@ -133,8 +135,8 @@ def _forward(table: Array, tokens: Array) -> tuple[tuple[Array, Array], Array]:
 
 def _backward(tokens: Array, cotangents: tuple[Array, Array]) -> tuple[Float[Array, "V D"], None]:
     # The rows have the dtype of the table.
-    d_rows, d_tap = cotangents
-    return d_tap.at[tokens].add(d_rows.astype(jnp.float32)).astype(d_rows.dtype), None
+    d_rows, d_accumulator = cotangents
+    return d_accumulator.at[tokens].add(d_rows.astype(jnp.float32)).astype(d_rows.dtype), None
 
 
 look_up.defvjp(_forward, _backward)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from m43.core.adafactor import scale_by_factors
+from m43.core.adafactor import scale_by_adafactor
 from m43.errors import FailureClass, M43Error, Problem, ProblemsError
 
 NAMES = ("adamw", "adafactor")
@@ -127,7 +127,9 @@ def make_optimizer(settings: OptimizerSettings) -> optax.GradientTransformation:
         )
     else:
         scales = (
-            scale_by_factors(decay=settings.beta2, eps=settings.eps, clip_norm=settings.clip_norm),
+            scale_by_adafactor(
+                decay=settings.beta2, eps=settings.eps, clip_norm=settings.clip_norm
+            ),
             optax.ema(settings.beta1, debias=False) if settings.beta1 else optax.identity(),
         )
     chained = optax.chain(

@@ -20,7 +20,7 @@ _PR_SET_PDEATHSIG = 1
 PARENT_VARIABLE = "M43_PARENT_PID"
 
 
-def tie_to_parent(environment: Mapping[str, str]) -> None:
+def die_with_parent(environment: Mapping[str, str]) -> None:
     """Have the kernel kill this process when its parent ends; leave if that has happened.
 
     The kernel means the parent's thread: whoever starts this process from a thread must keep
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = _parser().parse_args(arguments)
     _tell_stacks_when_asked()
-    tie_to_parent(os.environ)
+    die_with_parent(os.environ)
     if options.job == "probe":
         sys.stdout.write(typed_json.dump_line(probe.probe()))
         return 0

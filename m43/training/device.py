@@ -167,7 +167,7 @@ SEED = 43
 
 
 @dataclass(frozen=True, kw_only=True)
-class CanaryResult:
+class NumericsCheck:
     """Where the canary ran and how wrong it was; errors are relative, the largest of all."""
 
     device: str
@@ -175,7 +175,7 @@ class CanaryResult:
     softmax_relative_error: float
 
 
-def run_canary() -> CanaryResult:
+def check_numerics() -> NumericsCheck:
     """Multiply bfloat16 matrices into float32 and take a float32 softmax; compare with float64.
 
     The matrices are rounded to bfloat16 before both products, so that only the device's own
@@ -188,7 +188,7 @@ def run_canary() -> CanaryResult:
     product, shares = _compute(left, right, scores)
     exact_scores = np.asarray(scores, np.float64)
     powers = np.exp(exact_scores - exact_scores.max(axis=-1, keepdims=True))
-    return CanaryResult(
+    return NumericsCheck(
         device=device_of(product),
         product_relative_error=_error(
             product, np.asarray(left, np.float64) @ np.asarray(right, np.float64)

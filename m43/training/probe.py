@@ -84,7 +84,7 @@ def _compute() -> _Computed:
 
         from m43.training import device
 
-        result = device.run_canary()
+        result = device.check_numerics()
         devices = tuple(
             Device(
                 platform=found.platform,

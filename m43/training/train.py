@@ -14,7 +14,7 @@ from m43.records.profile import DivergenceTable, Profile
 from m43.records.run_dir import RunDir, read_record, write_record
 from m43.records.run_records import TrainRecord
 from m43.training.data.batches import PlannedBatch
-from m43.training.data.training_data import Lessons, prepare_lessons
+from m43.training.data.training_data import TrainingData, prepare_training_data
 from m43.training.device import (
     bytes_in_use,
     compiled_folder,
@@ -26,11 +26,11 @@ from m43.training.device import (
 )
 from m43.training.progress import Heartbeats
 from m43.training.step_log import StepLog, TakenStep
-from m43.training.trainer import Trainer, computing_device, start_trainer
+from m43.training.trainer import Trainer, build_trainer, computing_device
 from m43.training.weights.checks import count_moved, count_stored, require_finite, stored_dtypes
 from m43.training.weights.config_json import read_model_config
 from m43.training.weights.peft import write_adapter
-from m43.training.weights.read_write import reloaded_digest, weights_digest, write_weights
+from m43.training.weights.read_write import round_trip_digest, weights_digest, write_weights
 
 _SPOILT = "lower training.learning_rate: the last update spoilt the weights"
 
@@ -78,13 +78,13 @@ def run(run: RunDir, beats: Heartbeats) -> None:
         beats.measure_device(lambda: bytes_in_use(jax.devices()[0]))
     base = _check_base(read_record(run.download, DownloadRecord).folder, beats)
     with beats.phase("rows"):
-        lessons = prepare_lessons(profile, base.folder, base.config, run.path)
-        write_record(run.lint, lessons.lint)
+        data = prepare_training_data(profile, base.folder, base.config, run.path)
+        write_record(run.lint, data.lint)
         give_back_memory()
     with beats.phase("read weights"):
-        trainer = start_trainer(profile, base.folder, base.config)
-    _compile(trainer, lessons, beats)
-    _take_steps(trainer, lessons, run.metrics, beats, profile.divergence)
+        trainer = build_trainer(profile, base.folder, base.config)
+    _compile(trainer, data, beats)
+    _take_steps(trainer, data, run.metrics, beats, profile.divergence)
     trained = _Trained(
         device=trainer.device,
         parameters=trainer.trained_parameters,
@@ -96,7 +96,7 @@ def run(run: RunDir, beats: Heartbeats) -> None:
     gc.collect()
     give_back_memory()
     saved = _read_back(base, run, beats)
-    write_record(run.train, _record(profile, trained, base, lessons, saved, beats))
+    write_record(run.train, _record(profile, trained, base, data, saved, beats))
 
 
 def _check_base(folder: Path, beats: Heartbeats) -> _Base:
@@ -112,26 +112,26 @@ def _check_base(folder: Path, beats: Heartbeats) -> _Base:
         )
 
 
-def _compile(trainer: Trainer, lessons: Lessons, beats: Heartbeats) -> None:
-    first = {planned.length: planned for planned in reversed(lessons.plan)}
+def _compile(trainer: Trainer, data: TrainingData, beats: Heartbeats) -> None:
+    first = {planned.length: planned for planned in reversed(data.plan)}
     for length in sorted(first):
         with beats.phase(f"compile {length} tokens"):
-            trainer.compile(lessons.batch(first[length]))
+            trainer.compile(data.batch(first[length]))
 
 
 def _take_steps(
     trainer: Trainer,
-    lessons: Lessons,
+    data: TrainingData,
     metrics: Path,
     beats: Heartbeats,
     divergence: DivergenceTable,
 ) -> None:
-    steps = len(lessons.plan)
+    steps = len(data.plan)
     with beats.phase("train", total=steps), metrics.open("x", encoding="utf-8") as file:
         log = StepLog(file, beats, divergence=divergence)
         under_way: TakenStep | None = None
-        for number, planned in enumerate(lessons.plan, start=1):
-            taken = _take_step(trainer, number, planned, lessons)
+        for number, planned in enumerate(data.plan, start=1):
+            taken = _take_step(trainer, number, planned, data)
             # Looked at one step late, so that the device never waits for this loop; a step that
             # went wrong is noticed before more than one other has followed it.
             if under_way is not None:
@@ -141,13 +141,15 @@ def _take_steps(
             log.finish(under_way)
 
 
-def _take_step(trainer: Trainer, number: int, planned: PlannedBatch, lessons: Lessons) -> TakenStep:
-    batch = lessons.batch(planned)
+def _take_step(
+    trainer: Trainer, number: int, planned: PlannedBatch, data: TrainingData
+) -> TakenStep:
+    batch = data.batch(planned)
     return TakenStep(
         step=number,
         metrics=trainer.step(batch),
         padded_tokens=batch.tokens.size,
-        real_tokens=lessons.real_tokens(planned),
+        real_tokens=data.real_tokens(planned),
     )
 
 
@@ -171,7 +173,7 @@ def _read_back(base: _Base, run: RunDir, beats: Heartbeats) -> _Saved:
             architecture=config.architecture,
             parameters=count_stored(folder, config),
             model_sha256=weights_digest(folder),
-            reloaded_sha256=reloaded_digest(folder, config),
+            reloaded_sha256=round_trip_digest(folder, config),
             parameters_moved=count_moved(base.folder, folder, base.config),
         )
 
@@ -180,7 +182,7 @@ def _record(
     profile: Profile,
     trained: _Trained,
     base: _Base,
-    lessons: Lessons,
+    data: TrainingData,
     saved: _Saved,
     beats: Heartbeats,
 ) -> TrainRecord:
@@ -200,10 +202,10 @@ def _record(
         trained_parameters=trained.parameters,
         parameters_moved=saved.parameters_moved,
         optimizer_steps=trained.optimizer_steps,
-        train_rows_sha256=lessons.file.sha256,
-        rows_in_file=len(lessons.examples),
-        rows_used=lessons.rows_used,
-        epochs=lessons.rows_used / len(lessons.examples),
+        train_rows_sha256=data.file.sha256,
+        rows_in_file=len(data.examples),
+        rows_used=data.rows_used,
+        epochs=data.rows_used / len(data.examples),
         phases=beats.phases,
         peak_host_bytes=peak_host_bytes(),
         peak_device_bytes=peak_bytes(jax.devices()[0]),

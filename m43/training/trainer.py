@@ -1,6 +1,6 @@
 """The trainer: a model, its optimizer and one compiled step for each padded length.
 
-A blueprint is drawn from a model of arrays or from one of shapes alone, and cannot tell the
+A step is built from a model of arrays or from one of shapes alone, and cannot tell the
 difference: so the step that is planned is the step that is taken.
 """
 
@@ -34,7 +34,7 @@ CHUNK = 128
 
 
 @dataclass(frozen=True, kw_only=True)
-class Blueprint:
+class BuiltStep:
     """The step of a profile, and the weights that it is for.
 
     Attributes:
@@ -56,15 +56,15 @@ class Blueprint:
         return state
 
 
-def draw(
+def build_step(
     model: Gemma,
     settings: OptimizerSettings,
     *,
     trained: nnx.filterlib.Filter,
     accumulate: int,
     chunk: int = CHUNK,
-) -> Blueprint:
-    """Draw the step of a model.
+) -> BuiltStep:
+    """Build the step of a model.
 
     Args:
         model: of arrays or of shapes.
@@ -79,7 +79,7 @@ def draw(
     step = make_step(
         graphdef, optimizer, make_schedule(settings), chunk=chunk, accumulate=accumulate
     )
-    return Blueprint(
+    return BuiltStep(
         graphdef=graphdef,
         params=params,
         frozen=frozen,
@@ -128,12 +128,12 @@ class Trainer:
         trained: nnx.filterlib.Filter,
         accumulate: int,
     ) -> None:
-        drawn = draw(model, settings, trained=trained, accumulate=accumulate)
-        self._graphdef, self._frozen = drawn.graphdef, drawn.frozen
-        self._state = TrainState.start(drawn.params, drawn.optimizer)
+        built = build_step(model, settings, trained=trained, accumulate=accumulate)
+        self._graphdef, self._frozen = built.graphdef, built.frozen
+        self._state = TrainState.start(built.params, built.optimizer)
         # It is compiled here, shape by shape, rather than at its first call: the plan of a run
         # and the time of a step must not contain a compilation.
-        self._step = drawn.step
+        self._step = built.step
         self._compiled: dict[int, jax.stages.Compiled] = {}
 
     def lower(self, batch: Batch) -> jax.stages.Lowered:
@@ -185,7 +185,7 @@ MASTERS = np.dtype(np.float32)
 rounding."""
 
 
-def start_trainer(
+def build_trainer(
     profile: Profile,
     folder: Path,
     config: GemmaConfig,
@@ -217,8 +217,8 @@ def start_trainer(
     return trainer
 
 
-def abstract_blueprint(profile: Profile, config: GemmaConfig, stored: np.dtype) -> Blueprint:
-    """Draw the very step that `start_trainer` compiles, of shapes alone, before a weight is read.
+def build_abstract_step(profile: Profile, config: GemmaConfig, stored: np.dtype) -> BuiltStep:
+    """Build the very step that `build_trainer` compiles, of shapes alone, before a weight is read.
 
     Args:
         profile: says the method.
@@ -235,7 +235,7 @@ def abstract_blueprint(profile: Profile, config: GemmaConfig, stored: np.dtype) 
             add_adapters(model, lora_settings(lora), seed=training.seed)
         return model
 
-    return draw(
+    return build_step(
         nnx.eval_shape(build),
         optimizer_settings(training, profile.contract.optimizer_steps),
         trained=_trained(profile),

@@ -15,11 +15,11 @@ from m43.core.batch import Batch
 from m43.records import profile_check
 from m43.records.profile import LoraTable
 from m43.training.device import peak_host_bytes
-from m43.training.trainer import start_trainer
+from m43.training.trainer import build_trainer
 from m43.training.weights.checks import count_moved, require_finite, stored_dtype
 from m43.training.weights.config_json import read_model_config
 from m43.training.weights.peft import write_adapter
-from m43.training.weights.read_write import reloaded_digest, weights_digest, write_weights
+from m43.training.weights.read_write import round_trip_digest, weights_digest, write_weights
 
 PROFILE = Path(__file__).parents[2] / "acceptance" / "production.toml"
 TOKENS, SUPERVISED = 128, 32
@@ -53,7 +53,7 @@ def main(base: Path, out: Path) -> Took:
     )
     profile = replace(profile, training=training, lora=lora)
     gemma, began = read_model_config(base), time.monotonic()
-    trainer = start_trainer(profile, base, gemma)
+    trainer = build_trainer(profile, base, gemma)
     loaded, loaded_peak = time.monotonic(), peak_host_bytes()
     trainer.compile(_batch())
     compiled = time.monotonic()
@@ -78,7 +78,7 @@ def main(base: Path, out: Path) -> Took:
         trained_parameters=trainer.trained_parameters,
         parameters_moved=count_moved(base, out / "model", gemma),
         model_sha256=weights_digest(out / "model"),
-        reloaded_sha256=reloaded_digest(out / "model", gemma, dtype),
+        reloaded_sha256=round_trip_digest(out / "model", gemma, dtype),
         read_back_peak_bytes=peak_host_bytes(),
     )
 

@@ -12,7 +12,7 @@ from m43.records.plan_record import PlanRequest
 from m43.records.run_dir import read_record
 from m43.training.device import give_back_memory, peak_host_bytes
 from m43.training.plan.child import hold_rows
-from m43.training.trainer import start_trainer
+from m43.training.trainer import build_trainer
 from m43.training.weights.config_json import read_model_config
 
 STEPS = 2
@@ -25,7 +25,7 @@ def main(request: PlanRequest) -> dict[str, float]:
     config = read_model_config(request.config_folder)
     rows = hold_rows(request.profile)
     give_back_memory()
-    trainer = start_trainer(request.profile, request.config_folder, config)
+    trainer = build_trainer(request.profile, request.config_folder, config)
     shape = training.batch_rows, training.sequence_tokens
     drawn = np.random.default_rng(0).integers(3, config.vocab_size, shape)
     places = np.broadcast_to(np.arange(shape[1]), shape)

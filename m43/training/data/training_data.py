@@ -65,7 +65,7 @@ def _unread(example: Example, template: Template, table: TemplateTable) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lessons:
+class TrainingData:
     """The examples, the batches of all steps, and what the lint found."""
 
     file: ExamplesFile
@@ -92,7 +92,9 @@ class Lessons:
         return sum(len(self.examples[index].tokens) for index in planned.examples)
 
 
-def prepare_lessons(profile: Profile, folder: Path, config: GemmaConfig, scratch: Path) -> Lessons:
+def prepare_training_data(
+    profile: Profile, folder: Path, config: GemmaConfig, scratch: Path
+) -> TrainingData:
     """Read both files of rows, plan every step and check every batch.
 
     The evaluation's rows too, because they come after the training: a row that cannot be asked is
@@ -116,12 +118,12 @@ def prepare_lessons(profile: Profile, folder: Path, config: GemmaConfig, scratch
         packing=training.packing,
         seed=training.seed,
     )
-    lessons = Lessons(
+    data = TrainingData(
         file=file,
         plan=plan,
         pad_id=config.pad_id,
         lint=lint(file, questions, plan, template, profile.template),
     )
     for planned in plan:
-        check_batch(lessons.batch(planned), vocab_size=config.vocab_size)
-    return lessons
+        check_batch(data.batch(planned), vocab_size=config.vocab_size)
+    return data

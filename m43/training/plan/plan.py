@@ -19,7 +19,7 @@ from m43.training.data.batches import LENGTH_MULTIPLE, MOST_LENGTHS
 from m43.training.device import measured
 from m43.training.plan.flops import adapter_weights, flops_per_token
 from m43.training.plan.hlo import Module, read_module
-from m43.training.trainer import Blueprint, abstract_blueprint, lora_settings
+from m43.training.trainer import BuiltStep, build_abstract_step, lora_settings
 
 _LARGEST = 8
 # Forward, backward, and with remat forward again: how often a step reads every weight.
@@ -62,8 +62,8 @@ def make_plan(planned: Planned) -> TrainingPlan:
     """
     profile, config = planned.profile, planned.config
     training = profile.training
-    blueprint = abstract_blueprint(profile, config, planned.stored)
-    step = plan_step(planned, blueprint)
+    built = build_abstract_step(profile, config, planned.stored)
+    step = plan_step(planned, built)
     lora = None if profile.lora is None else lora_settings(profile.lora)
     # Adapters are float32 wherever they lie.
     adapters = 0 if lora is None else 4 * adapter_weights(config, lora)
@@ -72,7 +72,7 @@ def make_plan(planned: Planned) -> TrainingPlan:
         limits=planned.limits,
         architecture=config.architecture,
         parameters=config.parameters,
-        trained_parameters=sum(leaf.size for leaf in jax.tree.leaves(blueprint.params)),
+        trained_parameters=sum(leaf.size for leaf in jax.tree.leaves(built.params)),
         step=step,
         process_bytes=planned.process_bytes,
         read_back_bytes=config.parameters * planned.stored.itemsize,
@@ -82,29 +82,29 @@ def make_plan(planned: Planned) -> TrainingPlan:
         rows_in_file=rows,
         rows_used=profile.contract.optimizer_steps * training.batch_rows,
         alternatives=(),
-        weights_bytes=size_bytes((blueprint.params, blueprint.frozen)),
-        reading_bytes=_reading_bytes(planned, blueprint),
+        weights_bytes=size_bytes((built.params, built.frozen)),
+        reading_bytes=_reading_bytes(planned, built),
         compilations=min(MOST_LENGTHS, -(-training.sequence_tokens // LENGTH_MULTIPLE)),
     )
 
 
-def _reading_bytes(planned: Planned, blueprint: Blueprint) -> int:
+def _reading_bytes(planned: Planned, built: BuiltStep) -> int:
     """Give the size of the largest array that is copied while it is read.
 
     Those that are trained are, on a CPU: see `read_weights`, donated.
     """
-    leaves = jax.tree.leaves(blueprint.params)
+    leaves = jax.tree.leaves(built.params)
     if planned.profile.lora is not None or not planned.limits.device.startswith("cpu:"):
         return 0
     return max(size_bytes(leaf) for leaf in leaves)
 
 
-def plan_step(planned: Planned, blueprint: Blueprint) -> StepPlan:
+def plan_step(planned: Planned, built: BuiltStep) -> StepPlan:
     """Compile a step and read off what XLA says about it."""
     training = planned.profile.training
-    state, frozen = blueprint.abstract_state(), blueprint.frozen
+    state, frozen = built.abstract_state(), built.frozen
     arguments = (state, frozen, abstract_batch(training.batch_rows, training.sequence_tokens))
-    compiled, taken = measured(lambda: blueprint.step.lower(*planned.place(arguments)).compile())
+    compiled, taken = measured(lambda: built.step.lower(*planned.place(arguments)).compile())
     memory, text = compiled.memory_analysis(), compiled.as_text()
     if memory is None or text is None:
         raise NotAnalysedError(
@@ -116,7 +116,7 @@ def plan_step(planned: Planned, blueprint: Blueprint) -> StepPlan:
     module = read_module(text)
     products = module.products()
     float32 = sum(count for dtypes, count in products.items() if set(dtypes) == {"f32"})
-    weights = (blueprint.params, frozen)
+    weights = (built.params, frozen)
     return StepPlan(
         rows=training.batch_rows,
         length=training.sequence_tokens,

@@ -241,7 +241,7 @@ def weights_digest(folder: Path) -> str:
     return digest
 
 
-def reloaded_digest(folder: Path, config: GemmaConfig, dtype: np.dtype | None = None) -> str:
+def round_trip_digest(folder: Path, config: GemmaConfig, dtype: np.dtype | None = None) -> str:
     """Read a folder into a model and digest the model's arrays in the layout of the files.
 
     Args:

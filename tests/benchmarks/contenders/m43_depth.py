@@ -16,7 +16,7 @@ from m43.core.gemma import Gemma
 from m43.records import profile_check
 from m43.training.trainer import Trainer, optimizer_settings
 from m43.training.weights.config_json import read_model_config
-from tests.benchmarks.contenders.lesson_rows import PROFILE
+from tests.benchmarks.contenders.training_rows import PROFILE
 from tests.benchmarks.measured import Depth
 
 ROWS, TOKENS, STEPS = 4, 64, 5

@@ -11,8 +11,8 @@ import numpy as np
 
 from m43 import typed_json
 from m43.training.plan.flops import flops_per_token
-from m43.training.trainer import lora_settings, start_trainer
-from tests.benchmarks.contenders.lesson_rows import Assignment, assign
+from m43.training.trainer import build_trainer, lora_settings
+from tests.benchmarks.contenders.training_rows import Assignment, assign
 from tests.benchmarks.measured import Share
 
 TOKENS, STEPS, SIDE = 256, 6, 2048
@@ -21,9 +21,9 @@ TOKENS, STEPS, SIDE = 256, 6, 2048
 def main(folder: Path, method: str) -> Share:
     """Take some steps, and between them the same product again and again."""
     given = assign(folder, method=method, steps=STEPS, packed_to=TOKENS)
-    lessons = given.lessons
-    batches = [lessons.batch(planned) for planned in lessons.plan]
-    trainer = start_trainer(given.profile, folder, given.config, masters=np.dtype(jnp.bfloat16))
+    data = given.data
+    batches = [data.batch(planned) for planned in data.plan]
+    trainer = build_trainer(given.profile, folder, given.config, masters=np.dtype(jnp.bfloat16))
     trainer.compile(batches[0])
     shares = []
     for batch in batches:

@@ -15,20 +15,20 @@ def main(folder: Path, cache: Path) -> Start:
     """Do what a training child does until its first step is done."""
     began = time.monotonic()
     from m43.training.device import keep_compiled
-    from m43.training.trainer import start_trainer
-    from tests.benchmarks.contenders.lesson_rows import assign
+    from m43.training.trainer import build_trainer
+    from tests.benchmarks.contenders.training_rows import assign
 
     keep_compiled(cache)
     imported = time.monotonic()
     given = assign(folder)
     prepared = time.monotonic()
-    trainer = start_trainer(given.profile, folder, given.config)
+    trainer = build_trainer(given.profile, folder, given.config)
     loaded = time.monotonic()
-    batches = {planned.length: planned for planned in given.lessons.plan}
+    batches = {planned.length: planned for planned in given.data.plan}
     for planned in batches.values():
-        trainer.compile(given.lessons.batch(planned))
+        trainer.compile(given.data.batch(planned))
     compiled = time.monotonic()
-    float(trainer.step(given.lessons.batch(given.lessons.plan[0])).loss_sum_nats)
+    float(trainer.step(given.data.batch(given.data.plan[0])).loss_sum_nats)
     stepped = time.monotonic()
     return Start(
         import_s=imported - began,

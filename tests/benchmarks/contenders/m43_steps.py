@@ -15,22 +15,22 @@ def main(folder: Path, method: str, masters: str, steps: int, packed_to: int | N
     import numpy as np
 
     from m43.training.device import peak_host_bytes
-    from m43.training.trainer import start_trainer
-    from tests.benchmarks.contenders.lesson_rows import assign
+    from m43.training.trainer import build_trainer
+    from tests.benchmarks.contenders.training_rows import assign
 
     given = assign(folder, method=method, steps=steps, packed_to=packed_to)
-    lessons = given.lessons
-    trainer = start_trainer(
+    data = given.data
+    trainer = build_trainer(
         given.profile, folder, given.config, masters=np.dtype(getattr(jnp, masters))
     )
     loaded = time.monotonic()
-    for planned in {planned.length: planned for planned in lessons.plan}.values():
-        trainer.compile(lessons.batch(planned))
+    for planned in {planned.length: planned for planned in data.plan}.values():
+        trainer.compile(data.batch(planned))
     compiled = time.monotonic()
     durations, processor, losses = [], [], []
-    for planned in lessons.plan:
+    for planned in data.plan:
         start, used = time.monotonic(), time.process_time()
-        metrics = trainer.step(lessons.batch(planned))
+        metrics = trainer.step(data.batch(planned))
         losses.append(float(metrics.loss_sum_nats) / int(metrics.supervised_tokens))
         durations.append(time.monotonic() - start)
         processor.append(time.process_time() - used)
@@ -40,7 +40,7 @@ def main(folder: Path, method: str, masters: str, steps: int, packed_to: int | N
         step_s=tuple(durations),
         cpu_s=tuple(processor),
         losses_nats=tuple(losses),
-        real_tokens=sum(lessons.real_tokens(planned) for planned in lessons.plan),
+        real_tokens=sum(data.real_tokens(planned) for planned in data.plan),
         peak_bytes=peak_host_bytes(),
     )
 

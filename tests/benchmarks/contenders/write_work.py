@@ -9,7 +9,7 @@ from m43.records.run_dir import write_record
 from m43.training.data.examples import read_questions
 from m43.training.data.template import Template, read_decoding
 from m43.training.data.tokenizer import read_tokenizer
-from tests.benchmarks.contenders.lesson_rows import assign
+from tests.benchmarks.contenders.training_rows import assign
 from tests.benchmarks.measured import Written
 from tests.benchmarks.work import TokenRow, Work
 
@@ -17,8 +17,8 @@ from tests.benchmarks.work import TokenRow, Work
 def main(folder: Path, out: Path) -> Written:
     """Give away the rows that m43's own plan puts into each step, in that order."""
     given = assign(folder)
-    lessons, profile = given.lessons, given.profile
-    examples = [lessons.examples[index] for planned in lessons.plan for index in planned.examples]
+    data, profile = given.data, given.profile
+    examples = [data.examples[index] for planned in data.plan for index in planned.examples]
     tokenizer = read_tokenizer(folder, given.config)
     template = Template(profile.template, tokenizer, given.config)
     with tempfile.TemporaryDirectory(prefix="m43-rows-") as scratch:

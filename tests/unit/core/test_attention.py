@@ -61,7 +61,7 @@ def by_definition(attention: Attention, arrays: list[np.ndarray]) -> np.ndarray:
 
 
 def mixed_one(attention: Attention, arrays: list[np.ndarray], dtype: type) -> np.ndarray:
-    """Run `mix_one` on host arrays."""
+    """Run `attend_one_token` on host arrays."""
     query, keys, values, mask, key, value = arrays
     past = Past(
         keys=jnp.asarray(keys, dtype),
@@ -69,7 +69,7 @@ def mixed_one(attention: Attention, arrays: list[np.ndarray], dtype: type) -> np
         mask=jnp.asarray(mask),
     )
     own = (jnp.asarray(array, dtype) for array in (key, value))
-    return np.asarray(attention.mix_one(jnp.asarray(query, dtype), past, *own))
+    return np.asarray(attention.attend_one_token(jnp.asarray(query, dtype), past, *own))
 
 
 @pytest.mark.parametrize("softcap", [None, 2.0])
@@ -87,10 +87,10 @@ def test_one_token_behind_a_past_equals_the_definition(
 def test_one_token_behind_a_past_is_the_last_token_of_all(
     make_config: Callable[..., GemmaConfig],
 ) -> None:
-    """In bfloat16 too: operands are rounded as `mix` rounds them, sums differ in their order."""
+    """In bfloat16 too: operands are rounded as `attend` rounds them, sums differ in their order."""
     attention, arrays = drawn(make_config(q_heads=4, kv_heads=2), jnp.bfloat16, seed=4)
     query, keys, values, mask, key, value = arrays
-    whole = attention.mix(
+    whole = attention.attend(
         *(
             jnp.asarray(array, jnp.bfloat16)
             for array in (

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from m43.core import blocked_head
 from m43.core import decode as core_decode
+from m43.core import loss as core_loss
 from m43.core.config import GemmaConfig
 from m43.core.decode import _decode, greedy_decode, likeliest
 from m43.core.gemma import Gemma
@@ -150,7 +150,7 @@ def test_the_likeliest_in_blocks_is_the_likeliest(
     softcap: float | None,
 ) -> None:
     """Ties over several blocks, logits that are not numbers, rows without any finite logit."""
-    monkeypatch.setattr(blocked_head, "LARGEST_BLOCK", 8)
+    monkeypatch.setattr(core_loss, "CPU_BLOCK", 8)
     model = make_model(make_config(final_softcap=softcap))
     table = np.asarray(model.embedding[...]).copy()
     table[[3, 11, 30]] = 5.0

@@ -8,11 +8,11 @@ from m43.core.numerics import look_up
 
 
 def test_look_up_takes_rows() -> None:
-    """Token 1 is row 1; the tap has the shape of the table."""
+    """Token 1 is row 1; the accumulator has the shape of the table."""
     table = jnp.array([[1.0, 2.0], [3.0, 4.0]])
-    rows, tap = look_up(table, jnp.array([[1, 0, 1]]))
+    rows, accumulator = look_up(table, jnp.array([[1, 0, 1]]))
     assert rows.tolist() == [[[3.0, 4.0], [1.0, 2.0], [3.0, 4.0]]]
-    assert tap.shape == table.shape
+    assert accumulator.shape == table.shape
 
 
 def test_gradient_of_a_frequent_token_is_whole() -> None:
@@ -25,11 +25,11 @@ def test_gradient_of_a_frequent_token_is_whole() -> None:
 
 
 def test_gradients_of_both_uses_meet() -> None:
-    """What the tap received elsewhere and what the tokens ask for add up, then are rounded once."""
+    """The accumulator's gradient and the tokens' add up, and then are rounded once."""
 
     def use(table: jax.Array) -> jax.Array:
-        rows, tap = look_up(table, jnp.array([[1, 1]]))
-        return jnp.sum(rows).astype(jnp.float32) + 10.0 * jnp.sum(tap)
+        rows, accumulator = look_up(table, jnp.array([[1, 1]]))
+        return jnp.sum(rows).astype(jnp.float32) + 10.0 * jnp.sum(accumulator)
 
     assert jax.grad(use)(jnp.zeros((3, 1))).tolist() == [[10.0], [12.0], [10.0]]
     narrow = jax.grad(use)(jnp.zeros((3, 1), jnp.bfloat16))

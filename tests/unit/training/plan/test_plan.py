@@ -22,7 +22,7 @@ from m43.training.plan.plan import (
     make_plan,
     state_bytes_moved,
 )
-from m43.training.trainer import abstract_blueprint, start_trainer
+from m43.training.trainer import build_abstract_step, build_trainer
 from m43.training.weights.config_json import ModelConfigError, declared_dtype, read_model_config
 from tests.unit.evidence.good_plan import limits
 
@@ -78,10 +78,10 @@ def test_shapes_and_arrays_give_the_same_step(
 ) -> None:
     """The step lowered from config.json alone is, line for line, the one that training compiles."""
     mine = profile if method == "full" else lora_of(profile)
-    drawn = abstract_blueprint(mine, gemma, declared_dtype(tiny_gemma))
+    built = build_abstract_step(mine, gemma, declared_dtype(tiny_gemma))
     batch = abstract_batch(2, 32)
-    planned = drawn.step.lower(drawn.abstract_state(), drawn.frozen, batch)
-    taken = start_trainer(mine, tiny_gemma, gemma).lower(batch)
+    planned = built.step.lower(built.abstract_state(), built.frozen, batch)
+    taken = build_trainer(mine, tiny_gemma, gemma).lower(batch)
 
     assert planned.as_text() == taken.as_text()
     assert len(planned.as_text()) > 10_000

@@ -19,7 +19,7 @@ from m43.records.run_dir import RunDir, read_record, write_record
 from m43.records.run_records import TrainRecord
 from m43.training import child
 from m43.training.plan.plan import abstract_batch, size_bytes
-from m43.training.trainer import abstract_blueprint, start_trainer
+from m43.training.trainer import build_abstract_step, build_trainer
 from m43.training.weights.checks import (
     NonFiniteWeightError,
     count_moved,
@@ -30,7 +30,7 @@ from m43.training.weights.checks import (
 from m43.training.weights.config_json import declared_dtype, read_model_config
 from m43.training.weights.read_write import (
     read_weights,
-    reloaded_digest,
+    round_trip_digest,
     weights_digest,
     write_weights,
 )
@@ -121,7 +121,7 @@ def test_untouched_it_is_written_bit_for_bit(
 
     for path in folder.iterdir():
         assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
-    assert reloaded_digest(tmp_path / "out", gemma) == weights_digest(folder)
+    assert round_trip_digest(tmp_path / "out", gemma) == weights_digest(folder)
     assert count_moved(folder, tmp_path / "out", gemma) == 0
 
 
@@ -185,11 +185,11 @@ def test_the_plan_is_that_of_the_step_that_is_taken(halves: Path) -> None:
     (halves / "config.json").write_text(json.dumps(table | {"torch_dtype": "float16"}))
     gemma, profile, batch = read_model_config(halves), lora_profile(), abstract_batch(2, 32)
 
-    drawn = abstract_blueprint(profile, gemma, declared_dtype(halves))
-    planned = drawn.step.lower(drawn.abstract_state(), drawn.frozen, batch)
+    built = build_abstract_step(profile, gemma, declared_dtype(halves))
+    planned = built.step.lower(built.abstract_state(), built.frozen, batch)
 
-    assert planned.as_text() == start_trainer(profile, halves, gemma).lower(batch).as_text()
-    assert size_bytes(drawn.frozen) == 2 * gemma.parameters
+    assert planned.as_text() == build_trainer(profile, halves, gemma).lower(batch).as_text()
+    assert size_bytes(built.frozen) == 2 * gemma.parameters
 
 
 def test_a_frozen_base_computes_as_if_it_were_widened(halves: Path) -> None:

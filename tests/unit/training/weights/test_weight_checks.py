@@ -16,7 +16,7 @@ from m43.training.weights.checks import (
     stored_dtype,
 )
 from m43.training.weights.config_json import read_model_config
-from m43.training.weights.read_write import reloaded_digest, weights_digest
+from m43.training.weights.read_write import round_trip_digest, weights_digest
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
@@ -74,7 +74,7 @@ def test_what_is_reloaded_has_the_digest_of_the_files(tiny_gemma: Path) -> None:
     """Every tensor arrives bit for bit in its place, and the formula is that of the files."""
     config = read_model_config(tiny_gemma)
 
-    assert reloaded_digest(tiny_gemma, config, BFLOAT16) == weights_digest(tiny_gemma)
+    assert round_trip_digest(tiny_gemma, config, BFLOAT16) == weights_digest(tiny_gemma)
 
 
 def test_a_changed_bit_changes_the_reloaded_digest(tiny_gemma: Path, tmp_path: Path) -> None:
@@ -82,12 +82,12 @@ def test_a_changed_bit_changes_the_reloaded_digest(tiny_gemma: Path, tmp_path: P
     config = read_model_config(tiny_gemma)
     folder = changed(tiny_gemma, tmp_path / "moved", {-2000: b"\x01"})
 
-    assert reloaded_digest(folder, config, BFLOAT16) == weights_digest(folder)
-    assert reloaded_digest(folder, config, BFLOAT16) != weights_digest(tiny_gemma)
+    assert round_trip_digest(folder, config, BFLOAT16) == weights_digest(folder)
+    assert round_trip_digest(folder, config, BFLOAT16) != weights_digest(tiny_gemma)
 
 
 def test_a_lossy_reload_is_noticed(tmp_path: Path, tiny_gemma: Path) -> None:
     """Weights read in float16 are not those of the files; the check can fail."""
     config = read_model_config(tiny_gemma)
 
-    assert reloaded_digest(tiny_gemma, config, np.dtype(np.float16)) != weights_digest(tiny_gemma)
+    assert round_trip_digest(tiny_gemma, config, np.dtype(np.float16)) != weights_digest(tiny_gemma)

@@ -10,7 +10,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[3]
 CHILD = (
     "import os, sys, time; from m43.training import __main__; "
-    "__main__.tie_to_parent(os.environ); print(os.getpid(), flush=True); time.sleep(60)"
+    "__main__.die_with_parent(os.environ); print(os.getpid(), flush=True); time.sleep(60)"
 )
 PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {CHILD!r}])"
 

@@ -12,7 +12,7 @@ from flax import nnx
 from m43.core.linear import AdapterWeight
 from m43.records import profile_check
 from m43.records.profile import LoraTable, Profile
-from m43.training.trainer import Trainer, lora_settings, start_trainer
+from m43.training.trainer import Trainer, build_trainer, lora_settings
 from m43.training.weights.config_json import read_model_config
 from m43.training.weights.read_write import write_weights
 
@@ -37,7 +37,7 @@ def lora(full: Profile) -> Profile:
 
 def start(profile: Profile, folder: Path) -> Trainer:
     """Start a trainer on a model folder."""
-    return start_trainer(profile, folder, read_model_config(folder))
+    return build_trainer(profile, folder, read_model_config(folder))
 
 
 def test_full_training_trains_float32_masters_of_every_weight(

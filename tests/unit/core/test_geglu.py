@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from m43.core.layer import gated_gelu
+from m43.core.layer import geglu
 
 
 def plain(gate: np.ndarray, up: np.ndarray) -> np.ndarray:
@@ -25,14 +25,14 @@ def test_the_value_is_the_definition_in_float64() -> None:
     """To the last digits of float32."""
     gate, up = drawn(jnp.float32)
     expected = plain(np.asarray(gate, np.float64), np.asarray(up, np.float64))
-    np.testing.assert_allclose(gated_gelu(gate, up), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(geglu(gate, up), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_the_gradients_are_the_slopes_of_the_definition() -> None:
     """By central differences of the float64 definition."""
     gate, up = drawn(jnp.float32)
     weight = jnp.asarray(np.random.default_rng(6).normal(size=gate.shape), jnp.float32)
-    found = jax.grad(lambda g, u: jnp.sum(gated_gelu(g, u) * weight), argnums=(0, 1))(gate, up)
+    found = jax.grad(lambda g, u: jnp.sum(geglu(g, u) * weight), argnums=(0, 1))(gate, up)
     g64, u64, w64 = (np.asarray(array, np.float64) for array in (gate, up, weight))
     step = 1e-5
     d_gate = (plain(g64 + step, u64) - plain(g64 - step, u64)) / (2 * step) * w64
@@ -47,7 +47,7 @@ def test_the_gradients_are_the_slopes_of_the_definition() -> None:
 def test_what_is_kept_are_the_operands_in_their_own_size(dtype: type, stored: type) -> None:
     """Nothing of the tanh, nothing in float32 that came in bfloat16, and that as its bits."""
     gate, up = drawn(dtype)
-    value, pull = jax.vjp(gated_gelu, gate, up)
+    value, pull = jax.vjp(geglu, gate, up)
     kept = [leaf for leaf in jax.tree.leaves(pull) if getattr(leaf, "shape", None) == gate.shape]
     assert value.dtype == dtype
     assert [leaf.dtype for leaf in kept] == [jnp.dtype(stored)] * 2
@@ -57,5 +57,5 @@ def test_what_is_kept_are_the_operands_in_their_own_size(dtype: type, stored: ty
 def test_in_bfloat16_the_sums_are_rounded_once() -> None:
     """The value is the float32 one of the rounded operands, rounded."""
     gate, up = drawn(jnp.bfloat16)
-    wide = gated_gelu(gate.astype(jnp.float32), up.astype(jnp.float32))
-    np.testing.assert_array_equal(gated_gelu(gate, up), wide.astype(jnp.bfloat16))
+    wide = geglu(gate.astype(jnp.float32), up.astype(jnp.float32))
+    np.testing.assert_array_equal(geglu(gate, up), wide.astype(jnp.bfloat16))

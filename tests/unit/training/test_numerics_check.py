@@ -9,7 +9,7 @@ from m43.training import device
 
 def test_this_device_passes() -> None:
     """Far inside the contract's limits, and not exactly right by accident."""
-    result = device.run_canary()
+    result = device.check_numerics()
 
     assert result.device == "cpu:cpu"
     assert 0 < result.product_relative_error < 1e-5
@@ -32,7 +32,7 @@ def test_one_wrong_element_is_enough(
     compute = device._compute
     monkeypatch.setattr(device, "_compute", lambda *inputs: spoil(*compute(*inputs)))
 
-    result = device.run_canary()
+    result = device.check_numerics()
 
     assert (result.product_relative_error >= 0.01) == product
     assert (result.softmax_relative_error >= 0.0001) == softmax

@@ -8,7 +8,7 @@ from typing import Literal
 from m43.core.config import GemmaConfig
 from m43.records import profile_check
 from m43.records.profile import LoraTable, Profile
-from m43.training.data.training_data import Lessons, prepare_lessons
+from m43.training.data.training_data import TrainingData, prepare_training_data
 from m43.training.weights.config_json import read_model_config
 from tests.benchmarks.work import ROWS_A_STEP, STEPS
 
@@ -25,7 +25,7 @@ class Assignment:
     folder: Path
     config: GemmaConfig
     profile: Profile
-    lessons: Lessons
+    data: TrainingData
 
 
 def assign(
@@ -54,5 +54,5 @@ def assign(
         lora=LORA if lora else None,
     )
     with tempfile.TemporaryDirectory(prefix="m43-rows-") as scratch:
-        lessons = prepare_lessons(profile, folder, gemma, Path(scratch))
-    return Assignment(folder=folder, config=gemma, profile=profile, lessons=lessons)
+        data = prepare_training_data(profile, folder, gemma, Path(scratch))
+    return Assignment(folder=folder, config=gemma, profile=profile, data=data)

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from m43.core import adafactor
-from m43.core.adafactor import block_rows, factored_axes, scale_by_factors
+from m43.core.adafactor import block_rows, factored_axes, scale_by_adafactor
 
 DECAY, EPS, CLIP = 0.8, 1e-30, 1.0
 SHAPES = {"stack": (3, 130, 256), "tall": (512, 128), "wide": (128, 384), "norm": (3, 64)}
@@ -53,7 +53,7 @@ def test_steps_in_blocks_of_any_size_equal_the_definition(
         for size in (1e-5, 1.0, 0.1)
     ]
     gradients[-1]["stack"] *= 10.0
-    optimizer = scale_by_factors(decay=DECAY, eps=EPS, clip_norm=CLIP)
+    optimizer = scale_by_adafactor(decay=DECAY, eps=EPS, clip_norm=CLIP)
     state = optimizer.init({name: jnp.zeros(shape) for name, shape in SHAPES.items()})
     for gradient, expected in zip(gradients, numpy_steps(gradients), strict=True):
         narrow = {name: jnp.asarray(array, jnp.float32) for name, array in gradient.items()}
@@ -66,7 +66,7 @@ def test_steps_in_blocks_of_any_size_equal_the_definition(
 def test_the_state_is_that_of_optax() -> None:
     """Shape by shape before and after a step, so that both take the same memory."""
     params = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in SHAPES.items()}
-    mine = scale_by_factors(decay=DECAY, eps=EPS, clip_norm=CLIP)
+    mine = scale_by_adafactor(decay=DECAY, eps=EPS, clip_norm=CLIP)
     before = jax.eval_shape(mine.init, params)
     expected = jax.eval_shape(optax.scale_by_factored_rms().init, params)
     _, after = jax.eval_shape(mine.update, params, before)
@@ -77,7 +77,7 @@ def test_the_state_is_that_of_optax() -> None:
 def test_on_a_cpu_nothing_as_large_as_the_gradient_is_made() -> None:
     """The update goes where the weights were: XLA's own count of what it needs beside them."""
     params = {"up": jnp.ones((16, 1024, 1024))}
-    optimizer = scale_by_factors(decay=DECAY, eps=EPS, clip_norm=CLIP)
+    optimizer = scale_by_adafactor(decay=DECAY, eps=EPS, clip_norm=CLIP)
 
     def step(params: dict, state: optax.OptState, gradient: dict) -> tuple[dict, optax.OptState]:
         change, state = optimizer.update(gradient, state)
