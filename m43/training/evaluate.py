@@ -19,7 +19,7 @@ from m43.records.run_dir import RunDir, read_record, write_atomically, write_rec
 from m43.rows import answers, scoring
 from m43.rows.overlap import KnownPrompts
 from m43.rows.rows import read_rows
-from m43.training.data.examples import Question, QuestionsFile, read_questions
+from m43.training.data.examples import Question, TokenisedFile, read_questions
 from m43.training.data.template import Template, output_text, read_decoding
 from m43.training.data.tokenizer import Ids, Tokenizer, read_tokenizer
 from m43.training.device import bytes_in_use, device_of, peak_host_bytes, require_device
@@ -81,16 +81,15 @@ def run(run: RunDir, beats: Heartbeats) -> None:
         tokenizer = read_tokenizer(base.folder, base.config)
         decoding = read_decoding(base.folder, base.config, tokenizer, profile)
         template = Template(profile.template, tokenizer, base.config)
-        file = read_questions(
-            profile.data.evaluation, template, profile.evaluation.prompt_tokens, run.path
-        )
+        longest = profile.evaluation.prompt_tokens
+        file = read_questions(profile.data.evaluation, template, longest)
         trained = _trained_rows(profile.data.train)
     of_base, of_tuned = (
         _answer(candidate, profile, tokenizer, decoding, file, beats) for candidate in (base, tuned)
     )
     with beats.phase("score"):
         marker = profile.template.answer_marker
-        rows = zip(file.questions, of_base.outputs, of_tuned.outputs, strict=True)
+        rows = zip(file.rows, of_base.outputs, of_tuned.outputs, strict=True)
         predictions = [_prediction(*row, marker, trained.prompts) for row in rows]
         lines = "".join(typed_json.dump_line(prediction) for prediction in predictions)
         write_atomically(run.predictions, lines.encode())
@@ -117,7 +116,7 @@ def _answer(
     profile: Profile,
     tokenizer: Tokenizer,
     decoding: Decoding,
-    file: QuestionsFile,
+    file: TokenisedFile[Question],
     beats: Heartbeats,
 ) -> _Answers:
     """Decode all questions with one model; it leaves memory before the next is read."""
@@ -131,8 +130,8 @@ def _answer(
         require_device(device, f"{contract.platform}:{contract.device_kind}")
     outputs: list[str] = []
     generated = 0
-    with beats.phase(f"decode {candidate.name} model", total=len(file.questions)):
-        prompts = [question.tokens for question in file.questions]
+    with beats.phase(f"decode {candidate.name} model", total=len(file.rows)):
+        prompts = [question.tokens for question in file.rows]
         for batch in prompt_batches(prompts, table.batch_rows, table.prompt_tokens, config):
             tokens, counts = greedy_decode(
                 model,
@@ -198,7 +197,7 @@ def _prediction(
 
 
 def _record(
-    file: QuestionsFile,
+    file: TokenisedFile[Question],
     decoding: Decoding,
     base: _Answers,
     tuned: _Answers,
@@ -210,7 +209,7 @@ def _record(
         base_weights_sha256=base.weights_sha256,
         model_sha256=tuned.weights_sha256,
         eval_rows_sha256=file.sha256,
-        rows_in_file=len(file.questions),
+        rows_in_file=len(file.rows),
         decoding=decoding,
         train_rows_sha256=trained.sha256,
         generated_tokens=base.generated_tokens + tuned.generated_tokens,

@@ -78,7 +78,7 @@ def run(run: RunDir, beats: Heartbeats) -> None:
         beats.measure_device(lambda: bytes_in_use(jax.devices()[0]))
     base = _check_base(read_record(run.download, DownloadRecord).folder, beats)
     with beats.phase("rows"):
-        data = prepare_training_data(profile, base.folder, base.config, run.path)
+        data = prepare_training_data(profile, base.folder, base.config)
         write_record(run.lint, data.lint)
         give_back_memory()
     with beats.phase("read weights"):

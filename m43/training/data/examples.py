@@ -1,9 +1,9 @@
-"""Examples and questions: the rows of both files, checked and tokenised."""
+"""Examples and questions: the rows of both files, read once, checked and tokenised."""
 
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from m43.errors import Problem
 from m43.rows.rows import (
@@ -11,34 +11,210 @@ from m43.rows.rows import (
     Row,
     RowsError,
     bad_row,
-    parse_line,
     question_problems,
     read_rows,
     told_once,
     training_problems,
 )
-from m43.text import without_mark
 from m43.training.data.template import Template
+from m43.training.data.tokenizer import Ids
 
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """BOS, prompt, completion, terminator; what is learnt is the latter two.
+    """A training row as tokens: BOS, prompt, completion, terminator; the latter two are learnt.
 
     Attributes:
         completion: index of the first token that is learnt.
         prompt: as it stands in the row, as does the answer.
     """
 
-    tokens: tuple[int, ...] = field(repr=False)
+    tokens: Ids = field(repr=False)
     completion: int
     prompt: str
     answer: str
 
     @property
-    def supervised(self) -> tuple[int, ...]:
+    def supervised(self) -> Ids:
         """The tokens that are learnt."""
         return self.tokens[self.completion :]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One evaluation row and the tokens of its prompt."""
+
+    id: str
+    prompt: str
+    expected: str
+    section: str
+    category: str
+    difficulty: str
+    tokens: Ids = field(repr=False)
+
+
+Item = TypeVar("Item", bound=Example | Question)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenisedFile(Generic[Item]):
+    """All rows of a file as examples or as questions, in its order."""
+
+    rows: tuple[Item, ...] = field(repr=False)
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reading(Generic[Item]):
+    """What the two kinds of rows differ in.
+
+    Attributes:
+        check: the fields of all rows, before any is tokenised.
+        tokenise: rows whose fields are good.
+        faults: what is wrong with the ids of one item, at a place.
+        longest: an item may have this many tokens.
+        setting: of the profile, that says so.
+        counted: what the tokens are of.
+    """
+
+    check: Callable[[tuple[Row, ...]], list[Problem]]
+    tokenise: Callable[[tuple[Row, ...], Template], Iterator[Item]]
+    faults: Callable[[Item, Template, str], list[Problem]]
+    longest: int
+    setting: str
+    counted: str
+
+
+def read_examples(path: Path, template: Template, longest: int) -> TokenisedFile[Example]:
+    """Read, check and tokenise every training row.
+
+    Raises:
+        RowsError: with all bad rows of the file, none of which is trained on or left out.
+    """
+    reading = _Reading(
+        check=training_problems,
+        tokenise=_examples,
+        faults=example_faults,
+        longest=longest,
+        setting="training.sequence_tokens",
+        counted="{} tokens",
+    )
+    return _read(path, template, reading)
+
+
+def read_questions(path: Path, template: Template, longest: int) -> TokenisedFile[Question]:
+    """Read, check and tokenise every evaluation row.
+
+    Raises:
+        RowsError: with all bad rows of the file, none of which is left out of the score.
+    """
+    reading = _Reading(
+        check=question_problems,
+        tokenise=_questions,
+        faults=lambda question, template, where: prompt_faults(question.tokens, template, where),
+        longest=longest,
+        setting="evaluation.prompt_tokens",
+        counted="a prompt of {} tokens",
+    )
+    return _read(path, template, reading)
+
+
+def _read(path: Path, template: Template, reading: _Reading[Item]) -> TokenisedFile[Item]:
+    file = read_rows(path)
+    problems = [*file.problems, *reading.check(file.rows)]
+    if problems:
+        raise RowsError(problems)
+    items = tuple(reading.tokenise(file.rows, template))
+    faults: list[Problem] = []
+    for row, item in zip(file.rows, items, strict=True):
+        # Cutting a row would teach an answer without its end, or ask another question.
+        if len(item.tokens) > reading.longest:
+            found = reading.counted.format(len(item.tokens))
+            expected = f"at most {reading.longest} ({reading.setting})"
+            action = f"raise {reading.setting}, or shorten the row or take it out"
+            problems.append(bad_row(row.where, found, expected, action))
+        faults += reading.faults(item, template, row.where)
+    problems += told_once(faults, len(items), str(template.file), SAME_IN_ALL)
+    if problems:
+        raise RowsError(problems)
+    return TokenisedFile(rows=items, sha256=file.sha256)
+
+
+def _examples(rows: tuple[Row, ...], template: Template) -> Iterator[Example]:
+    names = ("prompt", "final_answer")
+    texts = [
+        {name: row.fields[name] for name in names} | {"steps": _contents(row.fields["steps"])}
+        for row in rows
+    ]
+
+    def encode(batch: _Columns) -> dict[str, tuple[Ids, ...]]:
+        pairs = zip(batch["steps"], batch["final_answer"], strict=True)
+        answered = [{"steps": steps, "final_answer": answer} for steps, answer in pairs]
+        return {
+            "prompt": template.prompts(batch["prompt"]),
+            "completion": template.completions(batch["prompt"], answered),
+        }
+
+    ids = _mapped(texts, encode, ("prompt", "completion"))
+    for text, head, tail in zip(texts, ids["prompt"], ids["completion"], strict=True):
+        yield Example(
+            tokens=(*head, *tail),
+            completion=len(head),
+            prompt=str(text["prompt"]),
+            answer=str(text["final_answer"]),
+        )
+
+
+def _contents(steps: object) -> list[dict[str, object]]:
+    """Keep what a template shows of the steps: the columns of `datasets` have one type each."""
+    assert isinstance(steps, list)
+    return [{"content": step["content"]} for step in steps]
+
+
+def _questions(rows: tuple[Row, ...], template: Template) -> Iterator[Question]:
+    texts = [{name: str(row.fields[name]) for name in QUESTION_FIELDS} for row in rows]
+    ids = _mapped(texts, lambda batch: {"prompt": template.prompts(batch["prompt"])}, ("prompt",))
+    for text, tokens in zip(texts, ids["prompt"], strict=True):
+        yield Question(
+            id=text["id"],
+            prompt=text["prompt"],
+            expected=text["expected_answer"],
+            section=text["section"],
+            category=text["category"],
+            difficulty=text["difficulty"],
+            tokens=tuple(tokens),
+        )
+
+
+_Columns = Mapping[str, list]
+
+
+def _mapped(
+    rows: Sequence[Mapping[str, object]],
+    encode: Callable[[_Columns], Mapping[str, tuple[Ids, ...]]],
+    made: tuple[str, ...],
+) -> Mapping[str, Sequence[Sequence[int]]]:
+    """Map rows of text to columns of ids, batch by batch and in memory.
+
+    `datasets` reads no file here: its JSON reader guesses types, and a column of dates comes back
+    as timestamps (2024-01-05 as "2024-01-05 00:00:00", seen in datasets 5.2).
+    """
+    # Here because the import takes a second and is of no use to a file that was refused.
+    import datasets
+
+    datasets.disable_progress_bars()
+    table = datasets.Dataset.from_list([dict(row) for row in rows])
+    # Neither a cache nor a fingerprint of the function, so that nothing is written anywhere.
+    mapped = table.map(
+        lambda batch: {name: list(ids) for name, ids in encode(batch).items()},
+        batched=True,
+        remove_columns=table.column_names,
+        features=datasets.Features({name: datasets.List(datasets.Value("int32")) for name in made}),
+        keep_in_memory=True,
+        load_from_cache_file=False,
+        new_fingerprint="tokenised",
+    )
+    return {name: mapped[name][:] for name in made}
 
 
 SAME_IN_ALL = "correct it, or [template] of the profile, or every row"
@@ -88,158 +264,3 @@ def _mark_faults(
             f"special tokens {found}",
             f"{expected}, as the template alone writes them: the text of this row spells one",
         )
-
-
-def load_fields(path: Path, scratch: Path) -> Iterator[Mapping[str, object]]:
-    """Read the rows of a checked file through `datasets`, whose cache goes into `scratch`.
-
-    As lines of text: its JSON reader guesses types, and a column of dates comes back as
-    timestamps (2024-01-05 as "2024-01-05 00:00:00", seen in datasets 5.2).
-    """
-    # Here because the import takes a second and is of no use to a file that was refused.
-    import datasets
-
-    datasets.disable_progress_bars()
-    # It always writes a cache: here, so that nothing is left in the person's home.
-    with tempfile.TemporaryDirectory(prefix=".rows-", dir=scratch) as cache:
-        lines = datasets.load_dataset(
-            "text",
-            data_files=str(path),
-            split="train",
-            cache_dir=cache,
-            keep_in_memory=True,
-            encoding="utf-8",
-        )["text"]
-        for number, line in enumerate(lines):
-            data = line.encode()
-            # The mark that may stand before the first row; `datasets` hands it on.
-            yield parse_line(data if number else without_mark(data))
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExamplesFile:
-    """All examples of a file, in its order."""
-
-    examples: tuple[Example, ...] = field(repr=False)
-    sha256: str
-
-
-def read_examples(
-    path: Path, template: Template, sequence_tokens: int, scratch: Path
-) -> ExamplesFile:
-    """Read, check and tokenise every training row.
-
-    Raises:
-        RowsError: with all bad rows of the file, none of which is trained on or left out.
-    """
-    file = read_rows(path)
-    problems = list(file.problems)
-    problems += training_problems(file.rows)
-    if problems:
-        raise RowsError(problems)
-    fields = tuple(load_fields(path, scratch))
-    if len(fields) != len(file.rows):
-        found = f"{len(fields)} rows through datasets and {len(file.rows)} lines"
-        raise RowsError([bad_row(str(path), found, "as many rows as lines")])
-    examples = _tokenised(fields, template)
-    faults: list[Problem] = []
-    for row, example in zip(file.rows, examples, strict=True):
-        problems += _example_length_problems(row, example, sequence_tokens)
-        faults += example_faults(example, template, row.where)
-    problems += told_once(faults, len(examples), str(template.file), SAME_IN_ALL)
-    if problems:
-        raise RowsError(problems)
-    return ExamplesFile(examples=examples, sha256=file.sha256)
-
-
-def _tokenised(fields: tuple[Mapping[str, object], ...], template: Template) -> tuple[Example, ...]:
-    prompts = [str(row["prompt"]) for row in fields]
-    heads, tails = template.prompts(prompts), template.completions(prompts, fields)
-    return tuple(
-        Example(
-            tokens=(*head, *tail),
-            completion=len(head),
-            prompt=str(row["prompt"]),
-            answer=str(row["final_answer"]),
-        )
-        for row, head, tail in zip(fields, heads, tails, strict=True)
-    )
-
-
-def _example_length_problems(row: Row, example: Example, sequence_tokens: int) -> list[Problem]:
-    if len(example.tokens) <= sequence_tokens:
-        return []
-    # Cutting a row would teach an answer without its end.
-    found, expected = f"{len(example.tokens)} tokens", f"at most {sequence_tokens}"
-    action = "raise training.sequence_tokens, or shorten the row or take it out"
-    return [bad_row(row.where, found, f"{expected} (training.sequence_tokens)", action)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """One evaluation row and the tokens of its prompt."""
-
-    id: str
-    prompt: str
-    expected: str
-    section: str
-    category: str
-    difficulty: str
-    tokens: tuple[int, ...] = field(repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class QuestionsFile:
-    """All questions of a file, in its order."""
-
-    questions: tuple[Question, ...] = field(repr=False)
-    sha256: str
-
-
-def read_questions(
-    path: Path, template: Template, longest_prompt: int, scratch: Path
-) -> QuestionsFile:
-    """Read, check and tokenise every evaluation row.
-
-    Raises:
-        RowsError: with all bad rows of the file, none of which is left out of the score.
-    """
-    file = read_rows(path)
-    problems = [*file.problems, *question_problems(file.rows)]
-    if problems:
-        raise RowsError(problems)
-    fields = [
-        {name: str(row[name]) for name in QUESTION_FIELDS} for row in load_fields(path, scratch)
-    ]
-    if len(fields) != len(file.rows):
-        found = f"{len(fields)} rows through datasets and {len(file.rows)} lines"
-        raise RowsError([bad_row(str(path), found, "as many rows as lines")])
-    tokens = template.prompts([row["prompt"] for row in fields])
-    faults: list[Problem] = []
-    for row, ids in zip(file.rows, tokens, strict=True):
-        problems += _question_length_problems(row, ids, longest_prompt)
-        faults += prompt_faults(ids, template, row.where)
-    problems += told_once(faults, len(tokens), str(template.file), SAME_IN_ALL)
-    if problems:
-        raise RowsError(problems)
-    questions = tuple(
-        Question(
-            id=row["id"],
-            prompt=row["prompt"],
-            expected=row["expected_answer"],
-            section=row["section"],
-            category=row["category"],
-            difficulty=row["difficulty"],
-            tokens=ids,
-        )
-        for row, ids in zip(fields, tokens, strict=True)
-    )
-    return QuestionsFile(questions=questions, sha256=file.sha256)
-
-
-def _question_length_problems(row: Row, ids: tuple[int, ...], longest_prompt: int) -> list[Problem]:
-    if len(ids) <= longest_prompt:
-        return []
-    found, expected = f"a prompt of {len(ids)} tokens", f"at most {longest_prompt}"
-    action = "raise evaluation.prompt_tokens, or shorten the row or take it out"
-    return [bad_row(row.where, found, f"{expected} (evaluation.prompt_tokens)", action)]

@@ -13,8 +13,8 @@ from m43.rows.overlap import Answered, count_forms, count_repeats
 from m43.training.data.batches import PlannedBatch, assemble, plan_batches
 from m43.training.data.examples import (
     Example,
-    ExamplesFile,
-    QuestionsFile,
+    Question,
+    TokenisedFile,
     read_examples,
     read_questions,
 )
@@ -23,14 +23,14 @@ from m43.training.data.tokenizer import read_tokenizer
 
 
 def lint(
-    file: ExamplesFile,
-    questions: QuestionsFile,
+    file: TokenisedFile[Example],
+    questions: TokenisedFile[Question],
     plan: Sequence[PlannedBatch],
     template: Template,
     table: TemplateTable,
 ) -> LintRecord:
     """Count what a person should know about two files that hold no bad row."""
-    examples = file.examples
+    examples = file.rows
     planned = [examples[index] for batch in plan for index in batch.examples]
     repeats = count_repeats(Answered(prompt=row.prompt, answer=row.answer) for row in examples)
     return LintRecord(
@@ -43,12 +43,12 @@ def lint(
         contradicting_rows=repeats.contradictions,
         unread_rows=sum(_unread(each, template, table) for each in examples),
         longest_row_tokens=max(len(each.tokens) for each in examples),
-        longest_prompt_tokens=max(len(each.tokens) for each in questions.questions),
+        longest_prompt_tokens=max(len(each.tokens) for each in questions.rows),
         padded_tokens=sum(batch.positions for batch in plan),
         real_tokens=sum(len(each.tokens) for each in planned),
         supervised_tokens=sum(len(each.supervised) for each in planned),
         forms=count_forms(
-            [each.answer for each in examples], [each.expected for each in questions.questions]
+            [each.answer for each in examples], [each.expected for each in questions.rows]
         ),
     )
 
@@ -68,7 +68,7 @@ def _unread(example: Example, template: Template, table: TemplateTable) -> bool:
 class TrainingData:
     """The examples, the batches of all steps, and what the lint found."""
 
-    file: ExamplesFile
+    file: TokenisedFile[Example]
     plan: tuple[PlannedBatch, ...] = field(repr=False)
     pad_id: int
     lint: LintRecord
@@ -76,7 +76,7 @@ class TrainingData:
     @property
     def examples(self) -> tuple[Example, ...]:
         """Every example of the file, used or not."""
-        return self.file.examples
+        return self.file.rows
 
     @property
     def rows_used(self) -> int:
@@ -92,9 +92,7 @@ class TrainingData:
         return sum(len(self.examples[index].tokens) for index in planned.examples)
 
 
-def prepare_training_data(
-    profile: Profile, folder: Path, config: GemmaConfig, scratch: Path
-) -> TrainingData:
+def prepare_training_data(profile: Profile, folder: Path, config: GemmaConfig) -> TrainingData:
     """Read both files of rows, plan every step and check every batch.
 
     The evaluation's rows too, because they come after the training: a row that cannot be asked is
@@ -106,12 +104,10 @@ def prepare_training_data(
     """
     training = profile.training
     template = Template(profile.template, read_tokenizer(folder, config), config)
-    file = read_examples(profile.data.train, template, training.sequence_tokens, scratch)
-    questions = read_questions(
-        profile.data.evaluation, template, profile.evaluation.prompt_tokens, scratch
-    )
+    file = read_examples(profile.data.train, template, training.sequence_tokens)
+    questions = read_questions(profile.data.evaluation, template, profile.evaluation.prompt_tokens)
     plan = plan_batches(
-        [len(example.tokens) for example in file.examples],
+        [len(example.tokens) for example in file.rows],
         steps=profile.contract.optimizer_steps,
         batch_rows=training.batch_rows,
         longest=training.sequence_tokens,

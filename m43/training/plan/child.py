@@ -1,8 +1,7 @@
 """The plan child: answers a request with a plan, and with settings that fit if it finds some."""
 
 import importlib
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
@@ -14,13 +13,12 @@ from m43 import typed_json
 from m43.records.plan_record import Alternative, PlanRequest, TrainingPlan
 from m43.records.profile import LoraTable, Profile
 from m43.records.run_dir import read_record
-from m43.rows.rows import RowsError, read_rows
+from m43.rows.rows import Row, RowsError, read_rows
 from m43.training import child
 from m43.training.child import CRASHED, FINISHED, STOPPED
-from m43.training.data.examples import load_fields
 from m43.training.device import give_back_memory, held_bytes
 from m43.training.plan.devices import measure_limits, place_on, read_target
-from m43.training.plan.plan import Planned, count_rows, make_plan
+from m43.training.plan.plan import Planned, make_plan
 from m43.training.weights.config_json import declared_dtype, read_model_config
 
 MOST = 3
@@ -104,8 +102,6 @@ def _toml(value: object) -> str:
 # What the training child imports beside what this one needs: its memory counts.
 _TRAINING_IMPORTS = ("m43.training.train", "datasets", "transformers")
 
-Rows = tuple[Mapping[str, object], ...]
-
 
 def answer(path: Path, out: TextIO) -> int:
     """Plan what a request asks for; print a `TrainingPlan`, or a `ChildError` that says why not."""
@@ -155,24 +151,20 @@ def _stays(arguments: PyTree) -> PyTree:
     return arguments
 
 
-def hold_rows(profile: Profile) -> Rows:
+def hold_rows(profile: Profile) -> tuple[Row, ...]:
     """Import what training imports and hold the rows as it does, as long as the result lives.
 
-    Before a tokenizer is there; tokens are next to nothing. A file that training will refuse it
-    refuses before it takes memory for it.
+    Before a tokenizer is there; tokens are next to nothing. A file that training will refuse is
+    not held.
     """
     for name in _TRAINING_IMPORTS:
         importlib.import_module(name)
-    rows: list[Mapping[str, object]] = []
-    for path in (profile.data.train, profile.data.evaluation):
-        if path.is_file() and count_rows(path) and _is_sound(path):
-            with tempfile.TemporaryDirectory(prefix="m43-rows-") as scratch:
-                rows += load_fields(path, Path(scratch))
-    return tuple(rows)
+    return (*_sound_rows(profile.data.train), *_sound_rows(profile.data.evaluation))
 
 
-def _is_sound(path: Path) -> bool:
+def _sound_rows(path: Path) -> tuple[Row, ...]:
     try:
-        return not read_rows(path).problems
+        file = read_rows(path)
     except RowsError:
-        return False
+        return ()
+    return () if file.problems else file.rows

@@ -1,6 +1,5 @@
 """m43's own rows and profile for a benchmark, prepared by the code of a run."""
 
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -53,6 +52,5 @@ def assign(
         training=training,
         lora=LORA if lora else None,
     )
-    with tempfile.TemporaryDirectory(prefix="m43-rows-") as scratch:
-        data = prepare_training_data(profile, folder, gemma, Path(scratch))
+    data = prepare_training_data(profile, folder, gemma)
     return Assignment(folder=folder, config=gemma, profile=profile, data=data)

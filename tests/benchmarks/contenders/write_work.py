@@ -1,7 +1,6 @@
 """Writes the work as token ids, for contenders that have no m43: write_work FOLDER OUT."""
 
 import sys
-import tempfile
 from pathlib import Path
 
 from m43 import typed_json
@@ -21,13 +20,12 @@ def main(folder: Path, out: Path) -> Written:
     examples = [data.examples[index] for planned in data.plan for index in planned.examples]
     tokenizer = read_tokenizer(folder, given.config)
     template = Template(profile.template, tokenizer, given.config)
-    with tempfile.TemporaryDirectory(prefix="m43-rows-") as scratch:
-        longest = profile.evaluation.prompt_tokens
-        file = read_questions(profile.data.evaluation, template, longest, Path(scratch))
+    longest = profile.evaluation.prompt_tokens
+    file = read_questions(profile.data.evaluation, template, longest)
     decoding = read_decoding(folder, given.config, tokenizer, profile)
     work = Work(
         rows=tuple(TokenRow(tokens=one.tokens, completion=one.completion) for one in examples),
-        prompts=tuple(question.tokens for question in file.questions),
+        prompts=tuple(question.tokens for question in file.rows),
         stop_ids=decoding.stop_ids,
         pad_id=given.config.pad_id,
     )

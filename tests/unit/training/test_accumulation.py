@@ -66,7 +66,7 @@ def batch(
     with profile.data.train.open(encoding="utf-8") as file:
         (folder / "rows.jsonl").write_text("".join(islice(file, 8 * ROWS)), encoding="utf-8")
     template = Template(profile.template, read_tokenizer(toy, gemma), gemma)
-    examples = read_examples(folder / "rows.jsonl", template, 192, folder).examples
+    examples = read_examples(folder / "rows.jsonl", template, 192).rows
     (planned,) = plan_batches(
         [len(example.tokens) for example in examples],
         steps=1,

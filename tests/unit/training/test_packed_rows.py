@@ -58,7 +58,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     (folder / "train.jsonl").write_text("".join(lines[:ROWS]), encoding="utf-8")
     config = read_model_config(folder / "model")
     template = Template(profile.template, read_tokenizer(folder / "model", config), config)
-    examples = read_examples(folder / "train.jsonl", template, LENGTH, folder).examples
+    examples = read_examples(folder / "train.jsonl", template, LENGTH).rows
     (packed,) = plan_batches(
         [len(each.tokens) for each in examples],
         steps=1,

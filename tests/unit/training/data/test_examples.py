@@ -7,7 +7,7 @@ import pytest
 
 from m43.records.profile import TemplateTable
 from m43.rows.rows import RowsError
-from m43.training.data.examples import ExamplesFile, read_examples
+from m43.training.data.examples import Example, TokenisedFile, read_examples
 from m43.training.data.template import Template, fill
 from m43.training.data.tokenizer import read_tokenizer
 from m43.training.weights.config_json import read_model_config
@@ -16,11 +16,13 @@ from tests.unit.training.conftest import WriteRows
 GOOD = {"prompt": "2+2?", "final_answer": "4", "steps": [{"i": 0, "type": "a", "content": "add"}]}
 
 
-def read(folder: Path, path: Path, template: TemplateTable, longest: int = 64) -> ExamplesFile:
+def read(
+    folder: Path, path: Path, template: TemplateTable, longest: int = 64
+) -> TokenisedFile[Example]:
     """Read examples with the tiny model's tokenizer."""
     config = read_model_config(folder)
     tokens = Template(template, read_tokenizer(folder, config), config)
-    return read_examples(path, tokens, longest, path.parent)
+    return read_examples(path, tokens, longest)
 
 
 def test_an_example_is_bos_prompt_completion_eos(
@@ -29,7 +31,7 @@ def test_an_example_is_bos_prompt_completion_eos(
     """BOS once, EOS once, and what is learnt begins where the completion does."""
     tokenizer = read_tokenizer(tiny_gemma, read_model_config(tiny_gemma))
 
-    (example,) = read(tiny_gemma, write_rows([GOOD]), template).examples
+    (example,) = read(tiny_gemma, write_rows([GOOD]), template).rows
 
     prompt, completion = tokenizer.encode("Q: 2+2?\nA:"), tokenizer.encode(" 4")
     assert example.tokens == (2, *prompt, *completion, 1)
@@ -44,9 +46,55 @@ def test_steps_are_joined_by_new_lines(
     worked = replace(template, completion="{steps}\nAnswer: {final_answer}")
     row = GOOD | {"steps": [{"content": "one"}, {"content": "two"}]}
 
-    (example,) = read(tiny_gemma, write_rows([row]), worked).examples
+    (example,) = read(tiny_gemma, write_rows([row]), worked).rows
 
     assert tokenizer.decode(example.tokens[example.completion :]) == "one\ntwo\nAnswer: 4"
+
+
+def test_many_rows_come_out_of_datasets_as_they_went_in(
+    tiny_gemma: Path, write_rows: WriteRows, template: TemplateTable
+) -> None:
+    """More than one batch of its map: dates stay text, separators inside texts stay inside.
+
+    Steps of other shapes beside one another are no columns of one type, and need not be.
+    """
+    odd = ("2024-01-05", "2024-01-06\u2028\x85 \u00e9", "1e3", "true", "null", "007")
+    rows = [
+        GOOD
+        | {"prompt": f"{number}?", "final_answer": odd[number % len(odd)]}
+        | {"steps": [{"content": "add", "i": number if number % 2 else "one"}]}
+        for number in range(1203)
+    ]
+
+    found = read(tiny_gemma, write_rows(rows), template).rows
+
+    assert [(each.prompt, each.answer) for each in found] == [
+        (row["prompt"], row["final_answer"]) for row in rows
+    ]
+    tokenizer = read_tokenizer(tiny_gemma, read_model_config(tiny_gemma))
+    for each in (found[0], found[1], found[999], found[1000], found[-1]):
+        assert tokenizer.decode(each.supervised) == f" {each.answer}"
+        assert each.tokens == (2, *tokenizer.encode(f"Q: {each.prompt}\nA: {each.answer}"), 1)
+
+
+def test_tokenising_writes_no_file(
+    tiny_gemma: Path,
+    write_rows: WriteRows,
+    template: TemplateTable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither a cache nor a fingerprint: not beside the rows, not in the folder for scratch."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", scratch)
+    path = write_rows([GOOD] * 5)
+    before = set(tmp_path.rglob("*"))
+
+    read(tiny_gemma, path, template)
+
+    assert set(tmp_path.rglob("*")) == before
 
 
 def test_values_are_filled_in_once() -> None:
@@ -116,10 +164,10 @@ def test_a_row_that_fits_exactly_is_accepted(
 ) -> None:
     """The limit itself is allowed, one token less is not enough."""
     path = write_rows([GOOD])
-    (example,) = read(tiny_gemma, path, template).examples
+    (example,) = read(tiny_gemma, path, template).rows
     size = len(example.tokens)
 
-    assert read(tiny_gemma, path, template, longest=size).examples == (example,)
+    assert read(tiny_gemma, path, template, longest=size).rows == (example,)
     with pytest.raises(RowsError, match=f"at most {size - 1}"):
         read(tiny_gemma, path, template, longest=size - 1)
 

@@ -35,7 +35,7 @@ def counted(folder: Path, table: TemplateTable, write_rows: WriteRows) -> LintRe
         {"prompt": prompt, "final_answer": answer, "steps": [{"content": "think"}]}
         for prompt, answer in TRAINED
     )
-    examples = read_examples(path, template, 64, path.parent)
+    examples = read_examples(path, template, 64)
     path = write_rows(
         {
             "id": str(number),
@@ -47,9 +47,9 @@ def counted(folder: Path, table: TemplateTable, write_rows: WriteRows) -> LintRe
         }
         for number, (prompt, answer) in enumerate(ASKED)
     )
-    questions = read_questions(path, template, 64, path.parent)
+    questions = read_questions(path, template, 64)
     plan = plan_batches(
-        [len(each.tokens) for each in examples.examples],
+        [len(each.tokens) for each in examples.rows],
         steps=STEPS,
         batch_rows=BATCH_ROWS,
         longest=64,

@@ -6,7 +6,7 @@ import pytest
 
 from m43.records.profile import TemplateTable
 from m43.rows.rows import RowsError
-from m43.training.data.examples import QuestionsFile, read_questions
+from m43.training.data.examples import Question, TokenisedFile, read_questions
 from m43.training.data.template import Template
 from m43.training.data.tokenizer import read_tokenizer
 from m43.training.weights.config_json import read_model_config
@@ -22,11 +22,13 @@ GOOD = {
 }
 
 
-def read(folder: Path, path: Path, template: TemplateTable, longest: int = 64) -> QuestionsFile:
+def read(
+    folder: Path, path: Path, template: TemplateTable, longest: int = 64
+) -> TokenisedFile[Question]:
     """Read questions with the tiny model's tokenizer."""
     config = read_model_config(folder)
     tokens = Template(template, read_tokenizer(folder, config), config)
-    return read_questions(path, tokens, longest, path.parent)
+    return read_questions(path, tokens, longest)
 
 
 def test_a_question_is_read_whole(
@@ -35,7 +37,7 @@ def test_a_question_is_read_whole(
     """Every field arrives, and the prompt is tokenised with BOS once."""
     tokenizer = read_tokenizer(tiny_gemma, read_model_config(tiny_gemma))
 
-    (question,) = read(tiny_gemma, write_rows([GOOD]), template).questions
+    (question,) = read(tiny_gemma, write_rows([GOOD]), template).rows
 
     assert (question.id, question.expected, question.difficulty) == ("row-1", "4", "easy")
     assert question.tokens == (2, *tokenizer.encode("Q: 2+2?\nA:"))

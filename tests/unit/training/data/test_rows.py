@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from m43.errors import FailureClass
 from m43.rows.rows import RowsError, question_problems, read_rows, text_field, training_problems
-from m43.training.data.examples import load_fields
 from tests.unit.training.conftest import WriteRows
 
 
@@ -88,26 +87,6 @@ def test_what_was_written_is_read(
     assert file.problems == ()
 
 
-def test_datasets_reads_the_same_and_leaves_nothing_behind(
-    write_rows: WriteRows, tmp_path: Path
-) -> None:
-    """Dates stay text, line separators inside texts stay inside, and the cache is gone."""
-    rows = [
-        {"answer": "2024-01-05", "meta": {"a": [1]}},
-        {"answer": "2024-01-06\u2028\x85 é", "meta": {"b": "x"}},
-    ]
-    path = write_rows(rows)
-
-    fields = load_fields(path, tmp_path)
-    found = [next(fields)]
-    while_reading = set(tmp_path.iterdir())
-    found += fields
-
-    assert found == rows
-    assert len(while_reading) == 2
-    assert list(tmp_path.iterdir()) == [path]
-
-
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
@@ -159,7 +138,6 @@ def test_a_byte_order_mark_before_the_first_row_is_not_read(tmp_path: Path) -> N
     assert [row.fields for row in file.rows] == [row.fields for row in without.rows]
     assert (file.lines, file.marked, without.marked) == (3, True, False)
     assert file.sha256 == hashlib.sha256(data).hexdigest() != without.sha256
-    assert list(load_fields(MARKED, tmp_path)) == [row.fields for row in file.rows]
 
 
 def test_a_mark_where_files_were_joined_is_named_by_its_line(tmp_path: Path) -> None:

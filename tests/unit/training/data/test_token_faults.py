@@ -126,7 +126,7 @@ def test_every_row_with_a_fault_is_named_at_once(
     )
 
     with pytest.raises(RowsError) as caught:
-        read_examples(rows, later_without_bos, 64, tmp_path)
+        read_examples(rows, later_without_bos, 64)
 
     problems = caught.value.problems
     assert [problem.where for problem in problems] == [f"{rows}:{line}" for line in (1, 2, 3)]
@@ -140,7 +140,7 @@ def test_the_same_fault_in_every_row_is_told_once(
     rows = write_rows([ROW, ROW | {"prompt": "<eos>"}, ROW])
 
     with pytest.raises(RowsError) as caught:
-        read_examples(rows, later_without_bos, 64, tmp_path)
+        read_examples(rows, later_without_bos, 64)
 
     first, second = caught.value.problems
     assert first.found == "BOS (2) at places [] in each of 3 rows"
@@ -150,7 +150,7 @@ def test_the_same_fault_in_every_row_is_told_once(
 
     questions = write_rows([QUESTION | {"prompt": "a"}, QUESTION | {"id": "b", "prompt": "b"}])
     with pytest.raises(RowsError) as caught:
-        read_questions(questions, later_without_bos, 64, tmp_path)
+        read_questions(questions, later_without_bos, 64)
     (problem,) = caught.value.problems
     assert problem.found == "BOS (2) at places [] in each of 2 rows"
 
@@ -162,7 +162,7 @@ def test_a_fault_of_an_only_row_stays_its_own(
     rows = write_rows([ROW])
 
     with pytest.raises(RowsError) as caught:
-        read_examples(rows, later_without_bos, 64, tmp_path)
+        read_examples(rows, later_without_bos, 64)
 
     assert [problem.where for problem in caught.value.problems] == [f"{rows}:1"]
 
@@ -174,4 +174,4 @@ def test_a_question_with_a_fault_is_refused(
     rows = write_rows([QUESTION | {"prompt": "hm"}, QUESTION | {"id": "b", "prompt": "<bos>"}])
 
     with pytest.raises(RowsError, match=r":2: found BOS \(2\) at places \[0, 7\]"):
-        read_questions(rows, chat, 64, tmp_path)
+        read_questions(rows, chat, 64)
