@@ -1,8 +1,6 @@
 """The optimizer: AdamW or Adafactor behind a clipped gradient, a warm-up and a cosine."""
 
 import functools
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,15 +10,7 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from m43.core.adafactor import scale_by_adafactor
-from m43.errors import FailureClass, M43Error, Problem, ProblemsError
-
-NAMES = ("adamw", "adafactor")
-
-
-class OptimizerSettingsError(ProblemsError):
-    """Settings that no sensible optimizer has."""
-
-    failure_class = FailureClass.PROFILE_INVALID
+from m43.errors import M43Error
 
 
 class OptimizerStateError(M43Error):
@@ -29,7 +19,7 @@ class OptimizerStateError(M43Error):
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSettings:
-    """Everything that an update depends on, apart from the gradient.
+    """Everything an update depends on but the gradient; the ranges stand in `profile_check`.
 
     Attributes:
         learning_rate: at the top, after the warm-up.
@@ -42,9 +32,6 @@ class OptimizerSettings:
             1 - step ** -c, 0.8 in the paper.
         eps: AdamW: added to the root, 1e-8. Adafactor: added to the square, 1e-30.
         clip_norm: the gradient's global norm is cut to this.
-
-    Raises:
-        OptimizerSettingsError: with everything that is out of range.
     """
 
     name: Literal["adamw", "adafactor"]
@@ -57,34 +44,6 @@ class OptimizerSettings:
     beta2: float
     eps: float
     clip_norm: float
-
-    def __post_init__(self) -> None:
-        problems = list(_problems(self))
-        if problems:
-            raise OptimizerSettingsError(problems)
-
-
-def _problems(settings: OptimizerSettings) -> Iterator[Problem]:
-    rules = (
-        ("name", settings.name in NAMES, f"one of {', '.join(NAMES)}"),
-        ("learning_rate", 0 < settings.learning_rate < math.inf, "more than 0"),
-        ("total_steps", settings.total_steps >= 1, "at least 1"),
-        ("warmup_steps", 0 <= settings.warmup_steps <= settings.total_steps, "0 to total_steps"),
-        ("end_learning_rate_ratio", 0 <= settings.end_learning_rate_ratio <= 1, "0 to 1"),
-        ("weight_decay", 0 <= settings.weight_decay < math.inf, "0 or more"),
-        ("beta1", 0 <= settings.beta1 < 1, "0 or more, less than 1"),
-        ("beta2", 0 <= settings.beta2 < 1, "0 or more, less than 1"),
-        ("eps", 0 < settings.eps < 1, "more than 0, less than 1"),
-        ("clip_norm", 0 < settings.clip_norm < math.inf, "more than 0"),
-    )
-    for field, kept, expected in rules:
-        if not kept:
-            yield Problem(
-                found=repr(getattr(settings, field)),
-                expected=expected,
-                where=f"optimizer.{field}",
-                action="correct the training table of the profile",
-            )
 
 
 def make_schedule(settings: OptimizerSettings) -> optax.Schedule:

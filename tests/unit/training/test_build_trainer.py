@@ -1,7 +1,9 @@
 """What each method of training makes of a base model, before the first step."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +11,13 @@ import ml_dtypes
 import pytest
 from flax import nnx
 
+from m43.core.gemma import abstract_gemma
 from m43.core.linear import AdapterWeight
+from m43.core.lora import projections
 from m43.records import profile_check
-from m43.records.profile import LoraTable, Profile
-from m43.training.trainer import Trainer, build_trainer, lora_settings
+from m43.records.profile import LoraTable, Profile, TrainingTable
+from m43.records.profile_check import problems_of
+from m43.training.trainer import Trainer, build_trainer, lora_settings, optimizer_settings
 from m43.training.weights.config_json import read_model_config
 from m43.training.weights.read_write import write_weights
 
@@ -92,3 +97,68 @@ def test_every_projection_of_a_profile_has_a_name_in_the_model() -> None:
 
     assert settings.targets == ("query", "key", "value", "output", "gate", "up", "down")
     assert (settings.rank, settings.scale) == (4, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("learning_rate", 0.0),
+        ("learning_rate", math.nan),
+        ("learning_rate", math.inf),
+        ("warmup_steps", 301),
+        ("warmup_steps", -1),
+        ("end_learning_rate_ratio", 1.5),
+        ("weight_decay", -0.1),
+        ("weight_decay", math.inf),
+        ("clip_norm", 0.0),
+    ],
+)
+def test_no_optimizer_out_of_range_comes_from_a_checked_profile(
+    full: Profile, field: str, value: float
+) -> None:
+    """The optimizer itself checks nothing: the profile's rules name each of these."""
+    spoilt = replace(full, training=replace(full.training, **{field: value}))
+
+    (problem,) = problems_of(spoilt, "p")
+
+    assert (problem.where, problem.found) == (f"p, training.{field}", repr(value))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("rank", 0),
+        ("alpha", 0.0),
+        ("alpha", math.inf),
+        ("targets", ()),
+        ("targets", ("q_proj", "q_proj")),
+    ],
+)
+def test_no_adapter_out_of_range_comes_from_a_checked_profile(
+    lora: Profile, field: str, value: object
+) -> None:
+    """Nor do the adapters check themselves."""
+    (problem,) = problems_of(replace(lora, lora=replace(lora.lora, **{field: value})), "p")
+
+    assert (problem.where, problem.found) == (f"p, lora.{field}", repr(value))
+
+
+@pytest.mark.parametrize("name", ["adamw", "adafactor"])
+def test_what_the_profile_leaves_open_is_in_range(full: Profile, name: str) -> None:
+    """Both optimizers' own constants, and the name is one that the profile's type admits."""
+    settings = optimizer_settings(replace(full.training, optimizer=name), 300)
+
+    assert settings.name == name
+    assert 0 <= settings.beta1 < 1
+    assert 0 < settings.beta2 < 1
+    assert 0 < settings.eps < 1
+    assert set(get_args(get_type_hints(TrainingTable)["optimizer"])) == {"adamw", "adafactor"}
+
+
+def test_every_projection_that_a_profile_can_name_is_one_of_the_model(tiny_gemma: Path) -> None:
+    """So that no adapter is asked of a projection that is not there."""
+    every = lora_settings(LoraTable(rank=1, alpha=1.0))
+
+    assert sorted(every.targets) == sorted(
+        projections(abstract_gemma(read_model_config(tiny_gemma)))
+    )
