@@ -1,4 +1,4 @@
-"""Adafactor's scaling of a gradient: by factors of its mean square, read in blocks on a CPU.
+"""Adafactor: scale a gradient by its factored second moments, in blocks on a CPU.
 
 The mean squares and the size of an update are sums over a whole gradient. On a card XLA squares
 and adds in one go; on a CPU it writes out first what it will add. Block by block that is next to
@@ -102,7 +102,7 @@ def scale_by_adafactor(
 
 
 def factored_axes(shape: tuple[int, ...]) -> Axes | None:
-    """Name the two largest axes; None where factors would save too little.
+    """Return the two largest axes; None where factoring would save too little.
 
     Source: optax 0.2.8, _factored_dims.
 
@@ -156,7 +156,7 @@ def _mixed(old: Array, new: Array, rate: _Rate) -> Array:
 
 
 def block_rows(shape: tuple[int, ...]) -> int:
-    """Find the most rows of the first axis that make equal blocks, none too large but a row.
+    """Return the most rows of the first axis that make equal blocks of at most LARGEST_BLOCK.
 
     Example:
         (18, 16384, 2048) has 1, (256000, 2048) has 2048, (1280, 128) has 1280.
@@ -173,7 +173,7 @@ def block_rows(shape: tuple[int, ...]) -> int:
 def _squares(
     gradient: Array, clip: Float[Array, ""], *, axes: Axes, rows: int
 ) -> tuple[Array, Array]:
-    """Add up the squares over each of two axes, some rows of the first axis at a time."""
+    """Sum the squares over each of two axes, some rows of the first axis at a time."""
 
     def of_block(index: Array) -> tuple[Array, Array]:
         clipped = _block(gradient, index, rows) * clip
@@ -188,7 +188,7 @@ def _squares(
 
 
 def _product_squares(*factors: Array, rows: int) -> Float[Array, ""]:
-    """Add up the squares of a product of arrays that broadcast to the first one's shape."""
+    """Sum the squares of a product of arrays that broadcast to the first one's shape."""
 
     def of_block(index: Array) -> Array:
         product = _product([_block(each, index, rows) for each in factors])
@@ -202,7 +202,7 @@ def _product(factors: tuple[Array, ...] | list[Array]) -> Array:
 
 
 def _block(array: Array, index: Array, rows: int) -> Array:
-    """Take a block of rows; an array of one row is the same for all blocks."""
+    """Slice a block of rows; an array of one row is broadcast to all blocks."""
     if array.shape[0] in (1, rows):
         return array
     return lax.dynamic_slice_in_dim(array, index * rows, rows)

@@ -53,7 +53,7 @@ def rotation(positions: Int[Array, "B L"], head_dim: int, theta: float) -> Rotat
 
 
 def rotate(heads: Float[Array, "B L N H"], by: Rotation) -> Float[Array, "B L N H"]:
-    """Turn the pair (i, i + H/2) of every head by its angle.
+    """Rotate the pair (i, i + H/2) of every head by its angle.
 
     Example:
         >>> quarter = Rotation(sin=jnp.ones((1, 1, 2)), cos=jnp.zeros((1, 1, 2)))
@@ -78,7 +78,7 @@ def may_attend(
     key_segments: Int[Array, "B S"],
     window: Int[Array, ""],
 ) -> Bool[Array, "B L S"]:
-    """Tell for every query and key whether the one may look at the other.
+    """Return for every query and key whether the one may attend to the other.
 
     Only positions and segments decide, never the place in the array: a packed row, a padded
     row and a cache with gaps all follow the same rule. Segment 0 is padding; nothing looks at
@@ -169,7 +169,7 @@ class Attention(nnx.Module):
         value: Float[Array, "B S K H"],
         mask: Bool[Array, "B L S"],
     ) -> Float[Array, "B L D"]:
-        """Weigh the values by the softmax of the scores, and project back, in float32.
+        """Average the values weighted by the softmax of the scores, and project back, in float32.
 
         Query head n reads key head n // (N / K). The soft cap comes before the mask.
 
@@ -187,7 +187,7 @@ class Attention(nnx.Module):
         key: Float[Array, "B 1 K H"],
         value: Float[Array, "B 1 K H"],
     ) -> Float[Array, "B 1 D"]:
-        """Weigh the values of a past and of the token itself, which no mask hides from itself.
+        """Attend to a past and to the token itself, which no mask hides from itself.
 
         Equal to `attend` over the past with the token's own key and value behind it, but without an
         array that holds both: the past is read where it lies.
@@ -220,7 +220,7 @@ class Attention(nnx.Module):
         return jnp.where(mask[:, None, None, :, :], scores, MASKED_SCORE)
 
     def _joined(self, mixed: Float[Array, "B L K G H"]) -> Float[Array, "B L D"]:
-        """Lay the heads side by side and project them back.
+        """Concatenate the heads and project them back.
 
         Rounded first: in float32 the backward pass would keep them twice as large, and a CPU would
         turn them round twice.

@@ -1,4 +1,4 @@
-"""A Gemma decoder as numbers: everything that the three families differ in."""
+"""The configuration of a Gemma decoder: everything that the three families differ in."""
 
 from dataclasses import dataclass
 

@@ -19,7 +19,7 @@ FEWEST_ROWS = 8
 
 
 class Decoded(NamedTuple):
-    """What the loop made, and how many rounds it took. Shapes: B rows, T new tokens at most."""
+    """The decoded tokens, and the rounds that it took. Shapes: B rows, T new tokens at most."""
 
     tokens: Int[Array, "B T"]
     counts: Int[Array, " B"]
@@ -27,7 +27,7 @@ class Decoded(NamedTuple):
 
 
 class _Decoding(NamedTuple):
-    """Where the loop stands. Shapes: R rows that are still run, B rows, T new tokens at most.
+    """The state of the loop. Shapes: R rows that are still run, B rows, T new tokens at most.
 
     Attributes:
         rows: which of the B rows the running ones are.
@@ -65,34 +65,33 @@ def greedy_decode(
         id that ended a row is among both; a row of T tokens without one was cut.
 
     A row's answer depends neither on its padding nor on the other rows. The loop ends when all
-    rows have stopped. Compiled once for each pair of shape and limit.
+    rows have stopped. Compiled once for each shape, limit and number of stop ids.
 
     Shapes: B rows, P padded prompt length, T new tokens.
     """
     graphdef, weights = nnx.split(model)
-    end = _decode(
-        graphdef, weights, prompts, lengths, max_new_tokens=max_new_tokens, stop_ids=stop_ids
-    )
+    stops = jnp.asarray(stop_ids, jnp.int32)
+    end = _decode(graphdef, weights, prompts, lengths, stops, max_new_tokens=max_new_tokens)
     return end.tokens, end.counts
 
 
-@functools.partial(jax.jit, static_argnames=("graphdef", "max_new_tokens", "stop_ids"))
+@functools.partial(jax.jit, static_argnames=("graphdef", "max_new_tokens"))
 def _decode(
     graphdef: nnx.GraphDef,
     weights: PyTree,
     prompts: Array,
     lengths: Array,
+    stops: Int[Array, " S"],
     *,
     max_new_tokens: int,
-    stop_ids: tuple[int, ...],
 ) -> Decoded:
     model = nnx.merge(graphdef, weights)
     batch, width = prompts.shape
-    # Made once: inside the loop, the layers' weights would be made bits again in every round. Of
-    # the embedding only blocks are read, which needs none.
+    # Bitcast once: inside the loop it would be done again in every round. Of the embedding only
+    # blocks are read, which needs no bitcast.
     bits = bitcast_bf16(weights)
     bits["embedding"] = weights["embedding"]
-    loop = _Loop(graphdef, bits, like=weights, width=width, most=max_new_tokens, stop_ids=stop_ids)
+    loop = _Loop(graphdef, bits, stops, like=weights, width=width, most=max_new_tokens)
     # The last token that is chosen is never run, so it needs no slot.
     hidden, cache = prefill(model, prompts, lengths, slots=width + max_new_tokens - 1)
     start = _Decoding(
@@ -117,21 +116,21 @@ class _Loop:
         self,
         graphdef: nnx.GraphDef,
         bits: PyTree,
+        stops: Int[Array, " S"],
         *,
         like: PyTree,
         width: int,
         most: int,
-        stop_ids: tuple[int, ...],
     ) -> None:
         self._graphdef, self._bits, self._like = graphdef, bits, like
         self._pad_id = self._model.config.pad_id
         self._width = width
         self._most = most
-        self._stops = jnp.asarray(stop_ids, jnp.int32)
+        self._stops = stops
 
     @property
     def _model(self) -> Gemma:
-        """The model, from its bits where this is called."""
+        """The model, bitcast back where this is called."""
         model: Gemma = nnx.merge(self._graphdef, bitcast_like(self._bits, self._like))
         return model
 
@@ -141,7 +140,7 @@ class _Loop:
         return Decoded(tokens=end.tokens, counts=end.counts, rounds=end.made)
 
     def shrinking(self, state: _Decoding) -> Decoded:
-        """Whenever half of the rows have stopped, go on with the other half."""
+        """Whenever half of the rows have stopped, compact the batch to the other half."""
         while (half := len(state.rows) // 2) >= FEWEST_ROWS:
             state = _keep_running(self._run(state, until=half), half)
         return self.whole(state)
@@ -162,7 +161,7 @@ class _Loop:
         return self.record(state, likeliest_token(model, hidden), cache)
 
     def record(self, state: _Decoding, token: Array, cache: Cache) -> _Decoding:
-        """Write the token of the rows that still run, and stop those whose token says so."""
+        """Record the token of the rows that still run, and stop those whose token is a stop id."""
         kept = jnp.where(state.stopped, self._pad_id, token)
         ends = jnp.any(kept[:, None] == self._stops[None, :], axis=1)
         return state._replace(
@@ -176,7 +175,7 @@ class _Loop:
 
 
 def _keep_running(state: _Decoding, most: int) -> _Decoding:
-    """Leave out rows that have stopped; what they said is in the result already."""
+    """Drop rows that have stopped; their tokens are in the result already."""
     # Stable: the rows that run keep their order.
     order = jnp.argsort(state.stopped, stable=True)[:most]
     return state._replace(
@@ -189,7 +188,7 @@ def _keep_running(state: _Decoding, most: int) -> _Decoding:
 
 
 def likeliest_token(model: Gemma, hidden: Float[Array, "B D"]) -> Int[Array, " B"]:
-    """Choose every row's likeliest token. Shapes: B rows, D model."""
+    """Return every row's likeliest token. Shapes: B rows, D model."""
     return lax.platform_dependent(
         hidden,
         cpu=functools.partial(_likeliest_in_blocks, model),

@@ -118,7 +118,7 @@ class Gemma(nnx.Module):
         return self.finish(stream), accumulator
 
     def embed(self, tokens: Int[Array, "B L"]) -> tuple[Float[Array, "B L D"], Float[Array, "V D"]]:
-        """Look the tokens up and scale them by sqrt(d_model), rounded to the compute dtype.
+        """Look up the tokens and scale them by sqrt(d_model), rounded to the compute dtype.
 
         Source: transformers 5.23, GemmaTextScaledWordEmbedding (bf16(sqrt 2048) = 45.25).
         """
@@ -185,7 +185,7 @@ class Gemma(nnx.Module):
         ]
 
     def finish(self, stream: Float[Array, "B L D"]) -> Float[Array, "B L D"]:
-        """Normalise what the last layer left."""
+        """Apply the final norm to the residual stream."""
         normed = rms_norm(stream, self.final_norm[...], self.config.norm_eps)
         return normed.astype(self.compute_dtype)
 
@@ -206,7 +206,7 @@ def head_logits(
     final_softcap: float | None,
     dtype: jnp.dtype,
 ) -> Float[Array, "B L V"]:
-    """Multiply by the tied embedding and bend by the final soft cap, if there is one."""
+    """Multiply by the tied embedding and apply the final soft cap, if there is one."""
     scores = linear(hidden, embedding, dtype)
     return scores if final_softcap is None else soft_cap(scores, final_softcap)
 
@@ -228,7 +228,7 @@ class Rotations:
         )
 
     def of(self, view: LayerView) -> Rotation:
-        """Choose the one that a layer uses."""
+        """Select the one that a layer uses."""
         return jax.tree.map(
             lambda of_global, of_local: jnp.where(view.is_global, of_global, of_local),
             self.of_global,

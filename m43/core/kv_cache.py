@@ -1,4 +1,4 @@
-"""The keys and values of every layer, remembered while a completion is decoded."""
+"""The KV cache: keys and values of every layer, kept while a completion is decoded."""
 
 from dataclasses import dataclass
 
@@ -104,7 +104,7 @@ def advance(
 
 
 def take_rows(cache: Cache, rows: Int[Array, " R"]) -> Cache:
-    """Keep some rows of a cache, in the order that is given."""
+    """Gather some rows of a cache, in the order that is given."""
     return Cache(
         keys=jnp.take(cache.keys, rows, axis=1),
         values=jnp.take(cache.values, rows, axis=1),

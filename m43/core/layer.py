@@ -118,7 +118,7 @@ class Layer(nnx.Module):
         value: Float[Array, "B S K H"],
         mask: Bool[Array, "B L S"],
     ) -> Float[Array, "B L D"]:
-        """Mix the values into the stream, then add the feed-forward."""
+        """Add attention to the residual stream, then the feed-forward."""
         return self._finish(stream, self.attention.attend(query, key, value, mask))
 
     def finish_one_token(
@@ -129,7 +129,7 @@ class Layer(nnx.Module):
         key: Float[Array, "B 1 K H"],
         value: Float[Array, "B 1 K H"],
     ) -> Float[Array, "B 1 D"]:
-        """Do the same for one token behind a past."""
+        """Do the same for one token against the cache of its past."""
         return self._finish(stream, self.attention.attend_one_token(query, past, key, value))
 
     def _finish(

@@ -30,7 +30,7 @@ class LoraSettings:
 
 
 def projections(model: Gemma) -> Mapping[str, Projection]:
-    """Name the projections that every layer has; each holds the stack of all layers.
+    """Return the projections of a layer by name; each holds the stack of all layers.
 
     Example:
         query, key, value, output, gate, up and down in a Gemma.
@@ -45,7 +45,7 @@ def projections(model: Gemma) -> Mapping[str, Projection]:
 
 
 def add_adapters(model: Gemma, settings: LoraSettings, *, seed: int) -> None:
-    """Put an adapter beside every targeted projection of a model; its answers stay the same."""
+    """Add an adapter to every targeted projection of a model; its outputs stay the same."""
     found = projections(model)
     rngs = nnx.Rngs(params=seed)
     # Sorted, so that neither the order of the targets nor of the model changes an adapter.

@@ -31,7 +31,7 @@ class TrainState:
 
     @classmethod
     def start(cls, params: PyTree, optimizer: optax.GradientTransformation) -> "TrainState":
-        """Begin with these weights, before the first step."""
+        """Return the state of these weights before the first step."""
         return cls(params=params, opt_state=optimizer.init(params))
 
 
@@ -115,7 +115,7 @@ def _accumulated(
     batch: Batch,
     parts: int,
 ) -> tuple[Array, PyTree]:
-    """Add up loss and gradient over the parts of a batch, the gradients in float32."""
+    """Accumulate loss and gradient over the parts of a batch, the gradients in float32."""
     cut = jax.tree.map(lambda rows: rows.reshape(parts, -1, *rows.shape[1:]), batch)
     zeros = jax.tree.map(lambda weight: jnp.zeros(weight.shape, jnp.float32), params)
 

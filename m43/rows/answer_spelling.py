@@ -1,4 +1,4 @@
-r"""The one spelling of an answer: what people and models write in many ways is written in one.
+r"""Normalise answers: what people and models write in many ways gets one spelling.
 
 `spelled` takes these steps, in this order, of which each forgives one kind of writing:
     1. characters: the same sign in another width, script or shape, and what cannot be seen;
@@ -119,7 +119,7 @@ _LETTER = re.compile(r"([a-z])\)")
 
 
 def spelled(answer: str) -> str:
-    r"""Write an answer in its one spelling; empty when it holds nothing that can be seen.
+    r"""Return an answer in its one spelling; empty when nothing of it is visible.
 
     Example:
         >>> spelled("**Answer:** $\\dfrac{1}{2}$."), spelled("\uff11½"), spelled("\\$18")
@@ -134,7 +134,7 @@ def spelled(answer: str) -> str:
 
 
 def undressed(text: str) -> str:
-    """Take away what stands around an answer, layer by layer, with one final stop for each."""
+    """Strip what stands around an answer, layer by layer, with one final stop for each."""
     text = _without_stop(text)
     while (inner := _without_layer(text)) != text:
         text = _without_stop(inner)
@@ -142,7 +142,7 @@ def undressed(text: str) -> str:
 
 
 def unwrapped(text: str) -> str:
-    """Take away the marks that stand around all of a text."""
+    """Strip the marks that stand around all of a text."""
     text = text.strip()
     while (inner := _without_marks(text)) != text:
         text = inner
@@ -163,7 +163,7 @@ def unannounced(text: str) -> str:
 
 
 def worded(text: str) -> str:
-    """Write a text that is no number in its one spelling.
+    """Return a text that is no number in its one spelling.
 
     Example:
         >>> worded("12:30p.m."), worded("seventy-four"), worded("b)")
@@ -250,7 +250,7 @@ def _without_lead_in(text: str) -> str:
 
 
 def _unclosed(text: str) -> list[str]:
-    """Find the marks of emphasis that a text opens and does not close, the innermost last."""
+    """Return the marks of emphasis that a text opens and does not close, the innermost last."""
     opened: list[str] = []
     for mark in _EMPHASIS.findall(text):
         if opened and opened[-1] == mark:
@@ -265,7 +265,7 @@ def _says_something(sign: str) -> bool:
 
 
 def without_emphasis(text: str, mark: str) -> str:
-    """Take a mark away that was opened before a text, and is closed at its start or its end."""
+    """Strip a mark that was opened before a text, and is closed at its start or its end."""
     if text.startswith(mark):
         return text.removeprefix(mark).strip()
     end = text.rstrip(_ENDING)

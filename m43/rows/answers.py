@@ -1,4 +1,4 @@
-r"""Answers: taken out of a model's text, and held against the expected one without any guess.
+r"""Answers: extracted from a model's output, and compared with the expected one without guessing.
 
 An output is read in two steps, both models' in the same way. `extract` takes the answer out: what
 stands behind the template's marker, or all of it, without the words that only announce an answer.
@@ -103,7 +103,7 @@ Answer = Number | Text | List
 
 
 def extract(output: str, marker: str) -> str:
-    r"""Take the answer out of a model's output; empty when there is none.
+    r"""Extract the answer from a model's output; empty when there is none.
 
     With a marker it is the rest of the line after its last occurrence, because the reasoning
     before it may speak of answers too; the marks that put the marker in bold go with it. Without
@@ -122,7 +122,7 @@ def extract(output: str, marker: str) -> str:
 
 
 def agree(expected: str, given: str) -> bool:
-    """Tell whether a given answer says what is expected; an empty one agrees with nothing.
+    """Return whether an answer equals the expected one; an empty one equals nothing.
 
     Example:
         >>> agree("1234", "x = 1,234.0 km."), agree("5 km", "5 m"), agree("1/3", "0.333")
@@ -135,7 +135,7 @@ def agree(expected: str, given: str) -> bool:
 
 
 def is_answer(expected: str, given: str) -> bool:
-    """Tell whether an answer is of the kind that is asked for, be it right or wrong.
+    """Return whether an answer is of the kind that is asked for, be it right or wrong.
 
     For a number that is a number, for a list a list; for a text it is any word, and not many more
     than were expected. What is none was not answered, as far as m43 can read.
@@ -160,7 +160,7 @@ def parse(answer: str) -> Answer | None:
 
 
 def _behind(marker: str, output: str) -> str:
-    """Take the line behind the last marker, whose emphasis may end in it or behind it."""
+    """Return the line behind the last marker, whose emphasis may end in it or behind it."""
     words, colon = marker.removesuffix(":"), marker.endswith(":")
     behind = "([*_]{0,3}):" if colon else "()"  # "**Answer**:" for "Answer:"
     found = re.fullmatch(f"(.*){re.escape(words)}{behind}(.*)", output, re.DOTALL)
@@ -185,7 +185,7 @@ def _readings(answer: str) -> tuple[Answer, ...]:
 
 
 def _only_numbers(answer: Answer) -> bool:
-    """Tell whether something is a list of numbers, or of such lists."""
+    """Return whether something is a list of numbers, or of such lists."""
     return isinstance(answer, List) and all(
         isinstance(item, Number) or _only_numbers(item) for item in answer.items
     )
@@ -229,7 +229,7 @@ def _unbracketed(text: str, brackets: str, *, grouped: bool, depth: int) -> Answ
 
 
 def _bracketed(text: str) -> str:
-    """Find the brackets around all of a text; those of a half-open interval are two kinds."""
+    """Return the brackets around all of a text; those of a half-open interval are two kinds."""
     depth = 0
     for place, sign in enumerate(text):
         depth += (sign in "([{") - (sign in ")]}")
@@ -323,7 +323,7 @@ _MONEY = frozenset(("dollar", "euro", "pound sterling", "yen", "rupee", "cent"))
 
 
 def form_of(answer: str) -> Form:
-    """Tell the form of an answer.
+    """Return the form of an answer.
 
     Example:
         >>> [form_of(text) for text in ("7", "1/216", "$2.37", "472 km", "5, 7", "Friday")]

@@ -129,7 +129,7 @@ def read_number(text: str, *, grouped: bool) -> Number | None:
 
 
 def _name(match: re.Match[str]) -> str | None:
-    """Find the one unit or per cent sign; empty when there is none, None when it is not known."""
+    """Return the one unit or per cent sign; empty when there is none, None when it is not known."""
     word = (match["unit"] or "").replace("° ", "°").replace(" / ", "/")
     currency = (match["currency"] or "").removeprefix("us" if match["currency"] == "us$" else "")
     # "5m" may be five metres or five million; only "5 m" is a length.

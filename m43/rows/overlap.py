@@ -1,4 +1,4 @@
-"""The overlap of two files of rows: same prompts, prompts of one template, answer forms.
+"""Contamination: evaluation prompts, or their templates, that occur in the training file.
 
 Two prompts are the same text when they differ in nothing but case and white space. They are of
 the same template when they are the same text once each of these, in this order, has become a
@@ -16,7 +16,7 @@ placeholder:
    letter a capital says nothing at all.
 
 What no rule sees, such as a small word that was drawn from a list, stays, and then two prompts
-that were made alike count as different: the overlap that is found is a lower bound.
+that were made alike count as different: the contamination that is found is a lower bound.
 """
 
 import re
@@ -95,23 +95,23 @@ class KnownPrompts:
 
     @classmethod
     def of(cls, prompts: Iterable[str]) -> "KnownPrompts":
-        """Take the text and the template of each prompt."""
+        """Index the text and the template of each prompt."""
         prompts = tuple(prompts)
         return cls(
             texts=frozenset(map(text_of, prompts)), templates=frozenset(map(template_of, prompts))
         )
 
     def has_text(self, prompt: str) -> bool:
-        """Tell whether the same prompt is among them, up to case and spacing."""
+        """Return whether the same prompt is among them, up to case and spacing."""
         return text_of(prompt) in self.texts
 
     def has_template(self, prompt: str) -> bool:
-        """Tell whether one of the same template is; the same prompt always is."""
+        """Return whether one of the same template is; the same prompt always is."""
         return self.has_text(prompt) or template_of(prompt) in self.templates
 
 
 def text_of(prompt: str) -> str:
-    """Write a prompt without what a reader would not notice: case, spacing, Unicode form.
+    """Normalise a prompt: case, spacing and Unicode form make no difference.
 
     Example:
         >>> text_of("What  is 2+2? ")
@@ -121,7 +121,7 @@ def text_of(prompt: str) -> str:
 
 
 def template_of(prompt: str) -> str:
-    """Write what prompts of one kind have in common.
+    """Return what prompts of one kind have in common.
 
     Example:
         >>> template_of("Tom's train leaves Paris at 10:25. Spell 'rail', Tom.")
@@ -159,7 +159,7 @@ def _begins_sentence(text: str, word: re.Match[str]) -> bool:
 
 
 def _acts(text: str, word: re.Match[str]) -> bool:
-    """Tell whether a word that begins a sentence names somebody, from what comes after it."""
+    """Return whether a word that begins a sentence is a name, from what comes after it."""
     following = text[word.end() :].split(maxsplit=2)[:2]
     verb, other = ([*following, "", ""])[:2]
     joined = verb == "and" and other != "" and _capital(other)

@@ -100,7 +100,7 @@ def _read(path: Path) -> bytes:
 
 
 def _kind_of_file(data: bytes) -> tuple[str, str, str] | None:
-    """Name a file that is none of JSON Lines at all: what was found, expected, and what to do.
+    """Return what is wrong with a file that is no JSON Lines: found, expected, what to do.
 
     Told line by line it would be as many faults as it happens to have lines.
     """
@@ -134,12 +134,14 @@ def _line_number(where: str) -> int:
 
 
 def bad_row(where: str, found: str, expected: str, action: str = _CORRECT) -> Problem:
-    """Tell of one thing that is wrong with a row."""
+    """Return one problem of a row."""
     return Problem(found=found, expected=expected, where=where, action=action)
 
 
-def told_once(problems: Sequence[Problem], rows: int, where: str, action: str) -> list[Problem]:
-    """Tell once what is the same in every row of a file: it is no fault of a row.
+def merge_repeated(
+    problems: Sequence[Problem], rows: int, where: str, action: str
+) -> list[Problem]:
+    """Merge problems that are the same in every row of a file: they are no fault of a row.
 
     Args:
         problems: of all rows.
@@ -162,7 +164,7 @@ def told_once(problems: Sequence[Problem], rows: int, where: str, action: str) -
 
 
 def text_field(row: Row, name: str) -> tuple[str, list[Problem]]:
-    """Take a text that must be there and say something."""
+    """Return a text that must be there and not be blank, and its problems."""
     if name not in row.fields:
         return "", [bad_row(row.where, f"no {name}", f"the field {name}")]
     return text_value(row.where, name, row.fields[name])
@@ -222,12 +224,12 @@ def training_problems(rows: tuple[Row, ...]) -> list[Problem]:
 
     What is wrong in every row is told once: such a file is of another schema.
     """
-    return _told_once([problem for row in rows for problem in _row_problems(row)], rows)
+    return _merge_repeated([problem for row in rows for problem in _row_problems(row)], rows)
 
 
-def _told_once(problems: list[Problem], rows: tuple[Row, ...]) -> list[Problem]:
+def _merge_repeated(problems: list[Problem], rows: tuple[Row, ...]) -> list[Problem]:
     where = rows[0].where.rpartition(":")[0] if rows else ""
-    return told_once(problems, len(rows), where, _RENAME)
+    return merge_repeated(problems, len(rows), where, _RENAME)
 
 
 def _row_problems(row: Row) -> list[Problem]:
@@ -255,7 +257,7 @@ def question_problems(rows: tuple[Row, ...]) -> list[Problem]:
     for row in rows:
         for name in QUESTION_FIELDS:
             problems += text_field(row, name)[1]
-    problems = _told_once(problems, rows)
+    problems = _merge_repeated(problems, rows)
     times = Counter(row.fields["id"] for row in rows if isinstance(row.fields.get("id"), str))
     problems += [
         bad_row(

@@ -16,7 +16,7 @@ _DECIMALS = 6
 
 
 def wilson_interval(successes: int, trials: int) -> Interval:
-    """Give Wilson's 95 % score interval for a share, rounded to six decimals.
+    """Return Wilson's 95 % score interval for a share, rounded to six decimals.
 
     Unlike the usual share plus or minus two standard errors it stays between 0 and 1 and does
     not shrink to a point where all trials, or none, succeeded.
@@ -44,7 +44,7 @@ def wilson_interval(successes: int, trials: int) -> Interval:
 
 
 def mcnemar_p(gained: int, lost: int) -> float:
-    """Give the exact two-sided p-value of McNemar's test.
+    """Return the exact two-sided p-value of McNemar's test.
 
     Only rows that one model answers rightly and the other wrongly say anything about a
     difference. Were both equally good, each such row would be won by either with the chance of
@@ -127,7 +127,7 @@ def tally(predictions: Sequence[Prediction]) -> EvaluationResults:
 
 
 def disagreements(predictions: Sequence[Prediction], answer_marker: str) -> tuple[str, ...]:
-    """Name the rows whose answers or verdicts do not follow from their outputs.
+    """Return the rows whose answers or verdicts do not follow from their outputs.
 
     `tally` trusts the verdicts that stand in the rows; this is what makes them trustworthy.
     """

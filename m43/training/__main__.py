@@ -21,7 +21,7 @@ PARENT_VARIABLE = "M43_PARENT_PID"
 
 
 def die_with_parent(environment: Mapping[str, str]) -> None:
-    """Have the kernel kill this process when its parent ends; leave if that has happened.
+    """Have the kernel kill this process when its parent dies; exit if that has happened.
 
     The kernel means the parent's thread: whoever starts this process from a thread must keep
     that thread. Elsewhere than on Linux nothing is done; the venv gate refuses those systems.
@@ -38,12 +38,12 @@ def die_with_parent(environment: Mapping[str, str]) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the arguments say and return the exit status.
+    """Run the job that the arguments name and return the exit status.
 
     0: done. 3: stopped for a reason that the error record names. 1: anything else.
     """
     options = _parser().parse_args(arguments)
-    _tell_stacks_when_asked()
+    _dump_stacks_on_signal()
     die_with_parent(os.environ)
     if options.job == "probe":
         sys.stdout.write(typed_json.dump_line(probe.probe()))
@@ -56,8 +56,8 @@ def main(arguments: Sequence[str]) -> int:
     return child.run_job(options.job, RunDir(options.run))
 
 
-def _tell_stacks_when_asked() -> None:
-    """Have SIGUSR1 print the stacks of all threads, also while one of them hangs in C code.
+def _dump_stacks_on_signal() -> None:
+    """Make SIGUSR1 dump the stacks of all threads, also while one of them hangs in C code.
 
     The parent asks before it ends a child that stands still: where it stood is what a person
     needs to know then. Windows has no such signal, and the venv gate refuses it.

@@ -18,7 +18,7 @@ _MOST_PROBLEMS = 100
 
 
 def describe(error: BaseException, step: int) -> ChildError:
-    """Name the failure and list its problems; what is not foreseen is a harness error.
+    """Return the record of a failure; one that is not foreseen is a harness error.
 
     Args:
         error: what ended the work.
@@ -34,7 +34,7 @@ def describe(error: BaseException, step: int) -> ChildError:
 
 
 def is_foreseen(error: BaseException) -> bool:
-    """Tell whether a failure has a name of its own."""
+    """Return whether a failure has a class of its own."""
     return any(_named(part) for part in causes(error))
 
 
@@ -70,7 +70,7 @@ FINISHED, CRASHED, STOPPED = 0, 1, 3
 
 
 def run_job(job: Job, run: RunDir) -> int:
-    """Do the job on a run folder and return the exit status.
+    """Run the job on a run folder and return the exit status.
 
     An error record is written for every end that Python can see; a signal or an out-of-memory
     kill leaves none, and the parent tells those from the wait status.

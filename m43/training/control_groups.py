@@ -84,7 +84,7 @@ def _own_paths(own: Path) -> dict[str, str]:
 
 
 def _upwards(root: Path, path: str) -> Iterator[Path]:
-    """List the folders of a group and of those around it, as far as they can be seen from here.
+    """Yield the folders of a group and of its parents, as far as they can be seen from here.
 
     In a container the path may be the host's while the files are the container's own: then what
     is left of it under the root counts, and the root itself in any case.

@@ -25,12 +25,12 @@ class WrongDeviceError(M43Error):
 
 
 def device_name(device: jax.Device) -> str:
-    """Write a device as platform:kind, such as "cpu:cpu" or "gpu:NVIDIA GeForce RTX 5090"."""
+    """Return a device as platform:kind, such as "cpu:cpu" or "gpu:NVIDIA GeForce RTX 5090"."""
     return f"{device.platform}:{device.device_kind}"
 
 
 def device_of(array: jax.Array) -> str:
-    """Name the one kind of device that holds an array.
+    """Return the one kind of device that holds an array.
 
     Taken from a result rather than from `jax.devices()`: a list of devices proves nothing about
     where a computation ran.
@@ -40,28 +40,28 @@ def device_of(array: jax.Array) -> str:
 
 
 def memory_bytes(device: jax.Device) -> int:
-    """Give what a device lets JAX use; for a CPU, the host's memory."""
+    """Return what a device lets JAX use; for a CPU, the host's memory."""
     stats = device.memory_stats()
     return int(stats["bytes_limit"]) if stats and "bytes_limit" in stats else host_memory_bytes()
 
 
 def peak_bytes(device: jax.Device) -> int:
-    """Give the most memory that was in use on a device; 0 where the backend does not count."""
+    """Return the peak of memory in use on a device; 0 where the backend does not count."""
     return int((device.memory_stats() or {}).get("peak_bytes_in_use", 0))
 
 
 def bytes_in_use(device: jax.Device) -> int:
-    """Give the memory that is in use on a device now; 0 where the backend does not count."""
+    """Return the memory in use on a device now; 0 where the backend does not count."""
     return int((device.memory_stats() or {}).get("bytes_in_use", 0))
 
 
 def host_memory_bytes() -> int:
-    """Give the host's physical memory."""
+    """Return the host's physical memory."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def peak_host_bytes(status: Path = Path("/proc/self/status")) -> int:
-    """Give the most memory that this process ever held; Linux counts it in kibibytes.
+    """Return this process's peak resident memory; Linux counts it in kibibytes.
 
     Not by getrusage where it can be avoided: there a process begins with the peak of the one that
     started it.
@@ -77,7 +77,7 @@ def peak_host_bytes(status: Path = Path("/proc/self/status")) -> int:
 def free_host_bytes(
     meminfo: Path = Path("/proc/meminfo"), cgroup: Path = CGROUP, own: Path = OWN_GROUPS
 ) -> int:
-    """Give the memory that a new process can have: the kernel's estimate, or a container's rest.
+    """Return what a new process can have: the kernel's estimate, or a container's rest.
 
     Source: Linux, Documentation/filesystems/proc.rst, MemAvailable; m43/training/control_groups.py.
     """
@@ -135,12 +135,12 @@ class Taken:
 
 
 def held_bytes() -> int:
-    """Return the memory that this process holds now; where the kernel does not say, its peak."""
+    """Return this process's resident memory; where the kernel does not say, its peak."""
     return own_bytes("resident") or peak_host_bytes()
 
 
 def measured(work: Callable[[], Result]) -> tuple[Result, Taken]:
-    """Do some work and measure what it takes."""
+    """Run some work and measure the memory that it takes."""
     give_back_memory()
     _forget_peak()
     before = held_bytes()
@@ -152,7 +152,7 @@ def measured(work: Callable[[], Result]) -> tuple[Result, Taken]:
 
 
 def _forget_peak() -> None:
-    """Let the peak begin anew; a system that cannot do that counts what came before as well.
+    """Reset the peak; a system that cannot do that counts what came before as well.
 
     Source: Linux, Documentation/filesystems/proc.rst, clear_refs: 5 resets the peak.
     """
@@ -168,7 +168,7 @@ SEED = 43
 
 @dataclass(frozen=True, kw_only=True)
 class NumericsCheck:
-    """Where the canary ran and how wrong it was; errors are relative, the largest of all."""
+    """Where the numerics check ran, and its largest relative errors."""
 
     device: str
     product_relative_error: float
@@ -213,7 +213,7 @@ _FOLDER = "m43-compiled"
 
 
 def compiled_folder(profile: Profile) -> Path | None:
-    """Say where a run finds and leaves compiled programs, if it does.
+    """Return the folder of a run's compilation cache, if it uses one.
 
     In the Hugging Face cache, the only place outside its own folder that a run writes to. The key
     of a program is the program itself, its options, JAX's version and the machine, so that an old
@@ -228,7 +228,7 @@ def compiled_folder(profile: Profile) -> Path | None:
 
 
 def keep_compiled(folder: Path) -> None:
-    """Look for programs in a folder before compiling, and leave there what took a second."""
+    """Use a folder as JAX's persistent compilation cache, for what takes a second to compile."""
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
     # A file that is cut off or unreadable is compiled again rather than told of as a failure.

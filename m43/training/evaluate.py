@@ -159,7 +159,7 @@ def _answer(
 def prompt_batches(
     prompts: Sequence[Ids], batch_rows: int, longest: int, config: GemmaConfig
 ) -> Iterator[PromptBatch]:
-    """Lay prompts out in batches of one shape, so that decoding is compiled once."""
+    """Pad prompts to batches of one shape, so that decoding is compiled once."""
     needed = max(len(prompt) for prompt in prompts)
     width = min(longest, -(-needed // _WIDTH_MULTIPLE) * _WIDTH_MULTIPLE)
     for start in range(0, len(prompts), batch_rows):

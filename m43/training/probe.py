@@ -1,4 +1,4 @@
-"""The probe: what this interpreter is, holds and can compute. Works without any package."""
+"""The probe: interpreter, packages and devices of this environment. Needs no package."""
 
 import importlib
 import os

@@ -1,4 +1,4 @@
-"""The progress of training: the heartbeat, told through one small file, and divergence."""
+"""Progress of a child: heartbeats in one small file, and the watch for divergence."""
 
 import statistics
 import time
@@ -20,7 +20,7 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 class Heartbeats:
-    """Writes heartbeats and log lines no oftener than useful, and keeps the phases' times.
+    """Write heartbeats and log lines, rate-limited, and measure the phases.
 
     No thread beats on its own: a beat says that the work itself went on.
     """
@@ -47,7 +47,7 @@ class Heartbeats:
         return self._last
 
     def measure_device(self, measure: Callable[[], int]) -> None:
-        """Have each beat tell the memory in use on the device, once there is one to ask."""
+        """Record the device's memory in use with each heartbeat, once there is a device."""
         self._device_bytes = measure
 
     @contextmanager
@@ -59,24 +59,24 @@ class Heartbeats:
         """
         begun = self._clock()
         kept = replace(self._last, phase=name)
-        self._say(replace(kept, done=0, total=total) if total else kept)
+        self._emit(replace(kept, done=0, total=total) if total else kept)
         yield
         duration_s = self._clock() - begun
         self._phases.append(Phase(name=name, duration_s=duration_s))
         self._print(f"{name}: {duration_s:.1f} s")
 
     def progress(self, done: int, *, loss_nats: float = 0.0, tokens_per_s: float = 0.0) -> None:
-        """Tell how far the phase is; the last count of a phase is always written."""
+        """Record how far the phase is; the last count of a phase is always written."""
         now = self._clock()
         self._last = replace(self._last, done=done, loss_nats=loss_nats, tokens_per_s=tokens_per_s)
         ended = done == self._last.total
         if ended or now - self._beat_at >= _SECONDS_BETWEEN_BEATS:
-            self._say(self._last)
+            self._emit(self._last)
         if ended or now - self._line_at >= _SECONDS_BETWEEN_LINES:
             self._line_at = now
             self._print(_line(self._last))
 
-    def _say(self, heartbeat: Heartbeat) -> None:
+    def _emit(self, heartbeat: Heartbeat) -> None:
         self._last = replace(
             heartbeat,
             beat=heartbeat.beat + 1,
@@ -124,8 +124,8 @@ class DivergenceWatch:
     Example:
         >>> watch = DivergenceWatch(DivergenceTable(first_steps=1, last_steps=3, loss_ratio=2.0))
         >>> for step, loss in enumerate([1.0, 9.0, 1.0, 2.0, 9.0], start=1):
-        ...     watch.see(step, loss)
-        >>> watch.see(6, 9.0)  # doctest: +ELLIPSIS
+        ...     watch.update(step, loss)
+        >>> watch.update(6, 9.0)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         m43.training.progress.DivergedError: training step 6: found a median loss of 9.0000 ...
     """
@@ -135,8 +135,8 @@ class DivergenceWatch:
         self._first: list[float] = []
         self._last: deque[float] = deque(maxlen=table.last_steps)
 
-    def see(self, step: int, loss_nats: float) -> None:
-        """Take a step's loss into account.
+    def update(self, step: int, loss_nats: float) -> None:
+        """Add a step's loss.
 
         Raises: DivergedError.
         """

@@ -88,4 +88,4 @@ class StepLog:
             taken.step, loss_nats=loss_nats, tokens_per_s=taken.real_tokens / duration_s
         )
         # After its line: that loss is a measurement like the others.
-        self._watch.see(taken.step, loss_nats)
+        self._watch.update(taken.step, loss_nats)

@@ -49,7 +49,7 @@ class BuiltStep:
     step: jax.stages.Wrapped = field(repr=False)
 
     def abstract_state(self) -> TrainState:
-        """Give the state before the first step as shapes; nothing is allocated."""
+        """Return the state before the first step as shapes; nothing is allocated."""
         state: TrainState = jax.eval_shape(
             lambda params: TrainState.start(params, self.optimizer), self.params
         )
@@ -248,7 +248,7 @@ def _trained(profile: Profile) -> nnx.filterlib.Filter:
 
 
 def lora_settings(table: LoraTable) -> LoraSettings:
-    """Call the projections that the profile names as the model calls them.
+    """Translate the profile's names of projections to the model's.
 
     Example:
         q_proj is query, gate_proj is gate.

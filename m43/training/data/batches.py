@@ -14,7 +14,7 @@ from m43.training.data.examples import Example
 
 
 def first_fit(lengths: Sequence[int], capacity: int) -> tuple[tuple[int, ...], ...]:
-    """Put every row, in order, into the first sequence that has room for it.
+    """Assign every row, in order, to the first sequence that has room for it.
 
     Nothing is cut, and the same rows in the same order are packed alike everywhere.
 
@@ -94,7 +94,7 @@ def plan_batches(
     packing: bool,
     seed: int,
 ) -> tuple[PlannedBatch, ...]:
-    """Draw the batches of all steps without putting any example back.
+    """Sample the batches of all steps without replacement.
 
     The order is a permutation of the file's rows, fixed by the seed. Each batch is as long as
     its longest row needs, rounded up to one of few lengths.
@@ -141,7 +141,7 @@ def _out_of_examples(
 
 
 def assemble(plan: PlannedBatch, examples: Sequence[Example], pad_id: int) -> Batch:
-    """Lay the examples of a batch out as rows, padding on the right.
+    """Assemble the examples of a batch into rows, padded on the right.
 
     Every example is a segment of its own with positions from 0, and its first token is never
     supervised: so none sees another, and none predicts the next one's beginning.

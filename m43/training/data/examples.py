@@ -11,9 +11,9 @@ from m43.rows.rows import (
     Row,
     RowsError,
     bad_row,
+    merge_repeated,
     question_problems,
     read_rows,
-    told_once,
     training_problems,
 )
 from m43.training.data.template import Template
@@ -134,7 +134,7 @@ def _read(path: Path, template: Template, reading: _Reading[Item]) -> TokenisedF
             action = f"raise {reading.setting}, or shorten the row or take it out"
             problems.append(bad_row(row.where, found, expected, action))
         faults += reading.faults(item, template, row.where)
-    problems += told_once(faults, len(items), str(template.file), SAME_IN_ALL)
+    problems += merge_repeated(faults, len(items), str(template.file), SAME_IN_ALL)
     if problems:
         raise RowsError(problems)
     return TokenisedFile(rows=items, sha256=file.sha256)

@@ -29,10 +29,10 @@ class Style(Protocol):
         """The id that ends every completion."""
 
     def prompts(self, prompts: Sequence[str]) -> tuple[Ids, ...]:
-        """Give the ids up to where the model is to answer, BOS included."""
+        """Return the ids up to where the model is to answer, BOS included."""
 
     def completions(self, prompts: Sequence[str], completions: Sequence[str]) -> tuple[Ids, ...]:
-        """Give the ids that the model is to answer, the terminator included."""
+        """Return the ids that the model is to answer, the terminator included."""
 
 
 class Template:
@@ -60,7 +60,7 @@ class Template:
         self.prompt_marks = self.marks(ids)
 
     def marks(self, ids: Sequence[int]) -> Ids:
-        """Give those of some ids that are no text: BOS, EOS, the marks of a turn."""
+        """Return those of some ids that are no text: BOS, EOS, the marks of a turn."""
         return tuple(number for number in ids if number in self._special_ids)
 
     def prompts(self, prompts: Sequence[str]) -> tuple[Ids, ...]:
@@ -75,7 +75,7 @@ class Template:
         return self._style.completions(self._filled(prompts), texts)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Give the text of ids, special tokens left out."""
+        """Return the text of ids, special tokens left out."""
         return self._tokenizer.decode(ids)
 
     def _filled(self, prompts: Sequence[str]) -> list[str]:
@@ -83,7 +83,7 @@ class Template:
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
-    """Put values in the place of {prompt}, {steps} and {final_answer}.
+    """Substitute values for {prompt}, {steps} and {final_answer}.
 
     In one pass: a prompt that itself says {final_answer} stays as it is.
 
@@ -227,7 +227,7 @@ def read_decoding(
 
 
 def output_text(ids: Sequence[int], decoding: Decoding, tokenizer: Tokenizer) -> str:
-    """Write what a model said before its stop."""
+    """Decode what a model generated before its stop."""
     # The stop is left out by its id: not every tokenizer calls the end of a turn special.
     said = ids[:-1] if ids and ids[-1] in decoding.stop_ids else ids
     return cut(tokenizer.decode(said), decoding.stop_text)

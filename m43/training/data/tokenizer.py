@@ -25,7 +25,7 @@ class OutOfTimeError(Exception):
 
 @contextmanager
 def bounded(*, cpu_s: float, memory_bytes: int) -> Iterator[None]:
-    """Let a block compute for so long, and take so much memory more than there is taken now.
+    """Limit a block's processor time, and its memory beyond what is taken now.
 
     The time is that of the processor, so that a busy machine changes nothing; only the main
     thread can be told that it is over. The memory is bounded where the kernel can (Linux).
@@ -85,7 +85,7 @@ class ChatTemplateError(ProblemsError):
 
 
 class Tokenizer:
-    """Turns text into ids of a model and back.
+    """Encode text as ids of a model, and decode them.
 
     No special token is ever added: BOS and EOS are put where the caller wants them, from the
     model's config. Text that spells one, such as "<eos>" in a prompt, stays text, unless the
@@ -111,11 +111,11 @@ class Tokenizer:
         return frozenset((*named, *self._tokenizer.all_special_ids))
 
     def id_of(self, token: str) -> int | None:
-        """Give the id of a token by its name; None if the tokenizer does not have it."""
+        """Return the id of a token by its name; None if the tokenizer does not have it."""
         return self._vocabulary.get(token)
 
     def ids_that_spell(self, text: str) -> Ids:
-        """Give every single token whose text contains a text; none for an empty text."""
+        """Return every single token whose text contains a text; none for an empty text."""
         if not text:
             return ()
         # A byte's token does not show what it spells; few enough to be decoded one by one.
@@ -127,19 +127,19 @@ class Tokenizer:
         return tuple(sorted(number for number in likely if text in self.decode([number])))
 
     def encode(self, text: str) -> Ids:
-        """Give the ids of a text, without BOS and EOS."""
+        """Return the ids of a text, without BOS and EOS."""
         return self.encode_all([text])[0]
 
     def encode_all(self, texts: Sequence[str]) -> tuple[Ids, ...]:
-        """Give the ids of many texts at once."""
+        """Return the ids of many texts at once."""
         return self._encoded(texts, special_is_text=True)
 
     def encode_chats(self, texts: Sequence[str]) -> tuple[Ids, ...]:
-        """Give the ids of rendered chats, in which special tokens are written out."""
+        """Return the ids of rendered chats, in which special tokens are written out."""
         return self._encoded(texts, special_is_text=False)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Give the text of ids, special tokens left out, spaces as they are."""
+        """Return the text of ids, special tokens left out, spaces as they are."""
         return str(
             self._tokenizer.decode(
                 list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
@@ -147,7 +147,7 @@ class Tokenizer:
         )
 
     def render_chat(self, turns: Sequence[dict[str, str]], *, open_turn: bool) -> str:
-        """Write turns with the folder's chat template.
+        """Render turns with the folder's chat template.
 
         Args:
             turns: role and content of each.
@@ -182,7 +182,7 @@ class Tokenizer:
     def _encoded(self, texts: Sequence[str], *, special_is_text: bool) -> tuple[Ids, ...]:
         if not texts:
             return ()
-        encoded = _asked(
+        encoded = _guarded(
             self.file,
             lambda: self._tokenizer(
                 list(texts),
@@ -205,7 +205,7 @@ def read_tokenizer(folder: Path, config: GemmaConfig) -> Tokenizer:
         found = f"{path.stat().st_size:,} bytes" if path.is_file() else "no file"
         raise TokenizerError([_problem(path, found, f"a file of {_MOST_BYTES:,} bytes at most")])
     _refuse_other_kind(path)
-    tokenizer = _asked(path, lambda: PreTrainedTokenizerFast(tokenizer_file=str(path)))
+    tokenizer = _guarded(path, lambda: PreTrainedTokenizerFast(tokenizer_file=str(path)))
     problems = _problems(path, tokenizer, config)
     if problems:
         raise TokenizerError(problems)
@@ -229,13 +229,13 @@ def _refuse_other_kind(path: Path) -> None:
 
 
 def template_file(folder: Path) -> Path:
-    """Say which of a folder's files has the chat template, if it has one."""
+    """Return which of a folder's files has the chat template, if it has one."""
     first = folder / TEMPLATE_FILE
     return first if first.exists() else folder / CONFIG_FILE
 
 
-def _asked(path: Path, question: Callable[[], T]) -> T:
-    """Ask tokenizers for something, and tell of whatever it raises as a fault of the file."""
+def _guarded(path: Path, question: Callable[[], T]) -> T:
+    """Call tokenizers, and raise whatever it raises as a fault of the file."""
     try:
         return question()
     # It raises plain Exception for whatever it cannot do, and a panic of its Rust is none: that
@@ -304,7 +304,7 @@ def chat_problem(
     expected: str,
     action: str = _NO_CHAT,
 ) -> ChatTemplateError:
-    """Tell what is wrong with a folder's chat template."""
+    """Return the error for a folder's chat template."""
     return ChatTemplateError(
         [Problem(found=found, expected=expected, where=str(where), action=action)]
     )

@@ -59,7 +59,7 @@ def _truncated(batch: PlannedBatch, examples: Sequence[Example]) -> int:
 
 
 def _unread(example: Example, template: Template, table: TemplateTable) -> bool:
-    """Tell whether evaluation would not take the row's answer out of what the row teaches."""
+    """Return whether evaluation would not extract the row's answer from what the row teaches."""
     output = cut(template.decode(example.supervised), table.stop_text)
     return not answers.agree(example.answer, answers.extract(output, table.answer_marker))
 
@@ -84,7 +84,7 @@ class TrainingData:
         return sum(len(planned.examples) for planned in self.plan)
 
     def batch(self, planned: PlannedBatch) -> Batch:
-        """Lay out what one step reads."""
+        """Assemble what one step reads."""
         return assemble(planned, self.examples, self.pad_id)
 
     def real_tokens(self, planned: PlannedBatch) -> int:

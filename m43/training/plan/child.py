@@ -29,7 +29,7 @@ _LORA = LoraTable(rank=16, alpha=32.0)
 
 
 def is_near(plan: TrainingPlan) -> bool:
-    """Tell whether a plan comes near to the memory, or over it."""
+    """Return whether a plan comes near to the memory, or over it."""
     return NEAR * plan.peak_bytes > plan.limits.memory_bytes
 
 
@@ -78,7 +78,7 @@ def _with(profile: Profile, **changes: object) -> Profile:
 
 
 def settings_changed(profile: Profile, other: Profile) -> tuple[str, ...]:
-    """Write the settings of another profile that differ, as the profile's file has them.
+    """Return the settings of another profile that differ, as the profile's file has them.
 
     Example:
         training.remat = true

@@ -65,7 +65,7 @@ class Target:
 
 
 def known_targets() -> tuple[str, ...]:
-    """Name the cards that m43 describes."""
+    """Return the names of the cards that m43 describes."""
     return tuple(sorted(path.stem for path in FOLDER.glob(f"*{_SUFFIX}")))
 
 
@@ -94,7 +94,7 @@ def _read(path: Path, name: str) -> Target:
 
 
 def target_of(device_kind: str) -> Target | None:
-    """Find the description of a card by the name that JAX gives it."""
+    """Return the description of a card by the name that JAX gives it."""
     found = (_read(FOLDER / f"{name}{_SUFFIX}", name) for name in known_targets())
     return next((target for target in found if target.device_kind == device_kind), None)
 
@@ -195,7 +195,7 @@ class NoCompilerError(M43Error):
 
 
 def place_on(target: Target) -> Callable[[PyTree], PyTree]:
-    """Give what puts shapes on the target, so that what is lowered is compiled for it.
+    """Return what places shapes on the target, so that what is lowered is compiled for it.
 
     Raises:
         NoCompilerError: if JAX's CUDA plugin is not installed.

@@ -41,7 +41,7 @@ def flops_per_token(
 
 
 def _weights(config: GemmaConfig) -> Iterator[tuple[str, int]]:
-    """List the matrices that a token is multiplied by, part by part."""
+    """Yield the weights that a token is multiplied by, part by part."""
     heads = config.q_heads + config.kv_heads
     yield "attention projections", config.layers * 2 * config.d_model * config.head_dim * heads
     yield "feed-forward", config.layers * 3 * config.d_model * config.d_ff
@@ -49,7 +49,7 @@ def _weights(config: GemmaConfig) -> Iterator[tuple[str, int]]:
 
 
 def _seen(config: GemmaConfig, length: int, *, is_global: bool) -> float:
-    """Give how many tokens one looks at on the average, itself included."""
+    """Return how many tokens one attends to on the average, itself included."""
     window = length if is_global or config.sliding_window is None else config.sliding_window
     full = min(length, window)
     # The first `full` tokens see 1, 2, ..., full; the others see a whole window.

@@ -78,13 +78,13 @@ class Module:
     fused: frozenset[str] = field(repr=False)
 
     def written(self) -> Iterator[tuple[ArrayType, Instruction]]:
-        """List the arrays that are written to memory, with what writes them."""
+        """Yield the arrays that are written to memory, with what writes them."""
         for each in self.instructions:
             if each.computation not in self.fused and each.opcode not in _VIEWS:
                 yield from ((array, each) for array in each.arrays)
 
     def buffers(self) -> tuple[Buffer, ...]:
-        """Name the arrays that are written to memory, the largest first, alike ones once.
+        """Return the arrays that are written to memory, the largest first, alike ones once.
 
         Not all of them exist at once: XLA lays one over another where their times allow.
         """
@@ -108,7 +108,7 @@ class Module:
 
 
 def _label(array: ArrayType, each: Instruction) -> str:
-    """Name an array by its type and by where in the model it comes from.
+    """Return the label of an array: its type and where in the model it comes from.
 
     Example:
         f32[128,256000] BLI,OI->BLO/dot_general

@@ -89,7 +89,7 @@ def make_plan(planned: Planned) -> TrainingPlan:
 
 
 def _reading_bytes(planned: Planned, built: BuiltStep) -> int:
-    """Give the size of the largest array that is copied while it is read.
+    """Return the size of the largest array that is copied while it is read.
 
     Those that are trained are, on a CPU: see `read_weights`, donated.
     """
@@ -138,7 +138,7 @@ def plan_step(planned: Planned, built: BuiltStep) -> StepPlan:
 
 
 def abstract_batch(rows: int, length: int) -> Batch:
-    """Give a batch as shapes."""
+    """Return a batch of shapes."""
     numbers = jax.ShapeDtypeStruct((rows, length), jnp.int32)
     marks = jax.ShapeDtypeStruct((rows, length), jnp.bool_)
     return Batch(tokens=numbers, positions=numbers, segments=numbers, supervised=marks)
@@ -154,7 +154,7 @@ def step_flops(profile: Profile, config: GemmaConfig) -> tuple[PartFlops, ...]:
 
 
 def state_bytes_moved(weights: int, state: int, *, remat: bool) -> int:
-    """Give the least that a step moves of weights and optimizer, whatever the batch.
+    """Return the least memory traffic of weights and optimizer in a step (roofline bound).
 
     Every weight is read forward and backward (and forward again with remat), and the state is read
     and written. A model that is worth a plan is larger than any cache.
@@ -165,7 +165,7 @@ def state_bytes_moved(weights: int, state: int, *, remat: bool) -> int:
 
 
 def logits_rows(module: Module, config: GemmaConfig) -> int:
-    """Find how many rows of logits the compiled step holds at once, at most.
+    """Return how many rows of logits the compiled step holds at once, at most.
 
     They may lie as rows of the whole vocabulary, or as blocks of it: [blocks, ..., ids of one].
     """
@@ -183,7 +183,7 @@ def logits_rows(module: Module, config: GemmaConfig) -> int:
 
 
 def size_bytes(tree: PyTree) -> int:
-    """Add up what all arrays of a tree take."""
+    """Sum the bytes of all arrays of a tree."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 

@@ -21,18 +21,18 @@ class NonFiniteWeightError(ProblemsError):
 
 
 def stored_dtype(folder: Path, config: GemmaConfig) -> np.dtype:
-    """Give the narrowest dtype that holds every tensor of a folder exactly."""
+    """Return the narrowest dtype that holds every tensor of a folder exactly."""
     return common_dtype(stored_dtypes(folder, config))
 
 
 def stored_dtypes(folder: Path, config: GemmaConfig) -> tuple[str, ...]:
-    """Name the dtypes that a folder stores its tensors in, as its files do, each once."""
+    """Return the dtypes that a folder stores its tensors in, as its files name them, each once."""
     stored = _open(folder, config)
     return tuple(sorted({tensor.dtype for _, tensor in stored.tensors.values()}))
 
 
 def require_finite(folder: Path, config: GemmaConfig, action: str = _AGAIN) -> None:
-    """Look for infinities and NaN before they spread: one of them makes every loss one.
+    """Refuse infinities and NaN before they spread: one of them makes every loss one.
 
     Args:
         folder: of the model.

@@ -90,7 +90,7 @@ def _table(path: Path) -> Mapping[str, object]:
 
 @dataclass(kw_only=True)
 class _Keys:
-    """Takes typed values out of config.json and collects what does not fit.
+    """Read typed values of config.json and collect what does not fit.
 
     After a problem a stand-in of the right type is returned, so that reading goes on.
     """
@@ -240,7 +240,7 @@ def _refuse_what_is_not_implemented(keys: _Keys, family: GemmaFamily) -> None:
 
 
 def _says_default(scaling: object) -> bool:
-    """Tell whether a rope_scaling only says, in either spelling, that nothing is stretched."""
+    """Return whether a rope_scaling only says, in either spelling, that nothing is scaled."""
     default = (("rope_type", "default"), ("type", "default"))
     return isinstance(scaling, dict) and all(pair in default for pair in scaling.items())
 

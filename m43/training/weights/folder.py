@@ -63,7 +63,7 @@ class TensorPlace:
 
 
 def tensor_places(config: GemmaConfig) -> Iterator[TensorPlace]:
-    """List every tensor that a folder of this model must have.
+    """Return every tensor that a folder of this model must have.
 
     Example:
         In Gemma 1 `model.layers.3.post_attention_layernorm.weight` is row 3 of
@@ -92,7 +92,7 @@ def tensor_places(config: GemmaConfig) -> Iterator[TensorPlace]:
 
 
 def _shapes(config: GemmaConfig) -> Mapping[str, tuple[int, ...]]:
-    """Give the shapes of everything in a layer but the norms over D."""
+    """Return the shapes of everything in a layer but the norms over D."""
     queries, keys = config.q_heads * config.head_dim, config.kv_heads * config.head_dim
     return {
         "self_attn.q_proj": (queries, config.d_model),

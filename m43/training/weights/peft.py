@@ -19,7 +19,7 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 def write_adapter(
     model: Gemma, folder: Path, table: LoraTable, *, repo: str, revision: str
 ) -> None:
-    """Write what LoRA trained, in float32, so that PEFT puts it beside the same base.
+    """Write the adapters in float32, so that PEFT loads them onto the same base.
 
     Args:
         model: with its adapters.
@@ -62,7 +62,7 @@ def write_adapter(
 
 
 def _tensors(model: Gemma) -> Iterator[tuple[str, np.ndarray]]:
-    """Name both matrices of every adapter; A is [R, I] and B [O, R] here and there.
+    """Return both matrices of every adapter by PEFT's names; A is [R, I] and B [O, R] in both.
 
     Source: PEFT 0.21, tuners/lora/layer.py: lora_A and lora_B are Linear layers inside the
     adapted one; utils/save_and_load.py takes the adapter's own name out; base_model.model is

@@ -187,7 +187,7 @@ def _write_file(
 
 
 def tensor_of(model: Gemma, place: TensorPlace) -> np.ndarray:
-    """Take one tensor of the files out of a model; an adapter is merged into its projection."""
+    """Return one tensor of the files from a model; an adapter is merged into its projection."""
     holder = functools.reduce(getattr, place.leaf[:-1], model)
     if isinstance(holder, Projection) and place.layer is not None:
         return np.asarray(holder.merged(place.layer))

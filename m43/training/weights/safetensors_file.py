@@ -129,7 +129,7 @@ def _entry(name: str, entry: dict, data_start: int) -> StoredTensor:
 
 
 def _layout_problems(file: SafetensorsFile, data_start: int, size: int) -> Iterator[Problem]:
-    """Tell of tensors that overlap, leave gaps, or do not fill their shape, and of a cut end."""
+    """Yield the tensors that overlap, leave gaps, or do not fill their shape, and a cut end."""
     end, unknown = data_start, dict[str, list[str]]()
     for tensor in file.tensors:
         if tensor.start_byte != end:
@@ -160,7 +160,7 @@ def _advice(dtype: str) -> str:
 
 
 def common_dtype(names: Iterable[str]) -> np.dtype:
-    """Give the narrowest dtype that holds every value of some stored dtypes exactly.
+    """Return the narrowest dtype that holds every value of some stored dtypes exactly.
 
     Example:
         >>> common_dtype(["BF16", "F16"])
@@ -208,7 +208,7 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 def make_header(
     tensors: tuple[StoredTensor, ...], dtype: str, metadata: tuple[tuple[str, str], ...]
 ) -> bytes:
-    """Write the header of the same tensors, in the same order, stored in another dtype."""
+    """Return the header of the same tensors, in the same order, stored in another dtype."""
     table: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     start = 0
     for tensor in tensors:

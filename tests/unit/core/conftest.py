@@ -26,14 +26,9 @@ from m43.core.config import GemmaConfig  # noqa: E402
 from m43.core.gemma import Gemma, abstract_gemma  # noqa: E402
 from m43.training.weights.config_json import read_model_config  # noqa: E402
 from m43.training.weights.read_write import read_weights  # noqa: E402
+from tests.unit.fast_compile import compile_fast  # noqa: E402
 
-FAST_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-"""Toys are compiled far longer than they run: this compiles them 8 times faster."""
-
-with pytest.MonkeyPatch.context() as _environment:
-    # XLA reads the flags at its first compilation, and the tests that follow must not see them.
-    _environment.setenv("XLA_FLAGS", FAST_COMPILE)
-    jax.jit(lambda: jnp.zeros(()))()
+compile_fast()
 
 GOLDENS = Path(__file__).parent / "goldens"
 FAMILIES = ("gemma", "gemma2", "gemma3_text")

@@ -1,6 +1,5 @@
 """One step: what it changes, what it counts, what it reports."""
 
-import functools
 import warnings
 from collections.abc import Callable
 
@@ -70,12 +69,13 @@ def test_a_step_takes_the_gradient_of_the_mean(
     batch = make_batch()
     graphdef, params = nnx.split(toy)
 
-    @functools.partial(jax.jit, static_argnums=1)
-    def mean(params: nnx.State, chunk: int) -> jax.Array:
-        total, count = completion_loss(nnx.merge(graphdef, params), batch, chunk=chunk)
+    @jax.jit
+    @jax.grad
+    def mean(params: nnx.State) -> jax.Array:
+        total, count = completion_loss(nnx.merge(graphdef, params), batch, chunk=CHUNK)
         return total / count.astype(jnp.float32)
 
-    gradient = jax.grad(mean)(params, CHUNK)
+    gradient = mean(params)
     optimizer = make_optimizer(SETTINGS)
     change, _ = optimizer.update(gradient, optimizer.init(params), params)
     expected = optax.apply_updates(params, change)

@@ -2,15 +2,20 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import jax
 import ml_dtypes
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
 
 from m43.records.profile import TemplateTable
+from tests.unit.fast_compile import compile_fast
+
+compile_fast()
 
 LETTERS = "▁abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789?:+\n"
 # Source: google/gemma-2b-it, tokenizer_config.json.
@@ -28,6 +33,17 @@ CHAT_TEMPLATE = (
 SHAPE = {"layers": 2, "d_model": 32, "d_ff": 64, "heads": 2, "kv": 1, "head_dim": 16}
 
 WriteRows = Callable[[Iterable[object]], Path]
+
+
+@pytest.fixture(scope="session")
+def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what is compiled: whole runs of the tiny model take the same steps, at seconds each."""
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_compilation_cache_dir", before)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="session")

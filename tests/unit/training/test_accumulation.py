@@ -1,5 +1,7 @@
 """Accumulated equals whole: on the bundled rows, in loss and in every gradient."""
 
+import functools
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +17,7 @@ from m43.core.batch import Batch
 from m43.core.gemma import Gemma
 from m43.core.linear import AdapterWeight
 from m43.core.lora import LoraSettings, add_adapters, projections
-from m43.core.step import StepMetrics, TrainState, make_step
+from m43.core.step import Step, StepMetrics, TrainState, make_step
 from m43.records import profile_check
 from m43.rehearsal.toy_gemma import write_toy_gemma
 from m43.training.data.batches import assemble, plan_batches
@@ -26,9 +28,7 @@ from m43.training.weights.config_json import read_model_config
 from m43.training.weights.read_write import read_weights
 
 PROFILE = Path(__file__).parents[3] / "acceptance" / "rehearsal.toml"
-ROWS = 8
-# It is compiled far longer than it runs: this compiles it 8 times faster.
-FAST_COMPILE = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+ROWS, LENGTH = 8, 192
 TARGETS = ("query", "key", "value", "output", "gate", "up", "down")
 
 
@@ -66,16 +66,17 @@ def batch(
     with profile.data.train.open(encoding="utf-8") as file:
         (folder / "rows.jsonl").write_text("".join(islice(file, 8 * ROWS)), encoding="utf-8")
     template = Template(profile.template, read_tokenizer(toy, gemma), gemma)
-    examples = read_examples(folder / "rows.jsonl", template, 192).rows
+    examples = read_examples(folder / "rows.jsonl", template, LENGTH).rows
     (planned,) = plan_batches(
         [len(example.tokens) for example in examples],
         steps=1,
         batch_rows=ROWS,
-        longest=192,
+        longest=LENGTH,
         packing=request.param,
         seed=43,
     )
-    return assemble(planned, examples, gemma.pad_id)
+    # Padded or packed, of one length: their step is compiled once.
+    return assemble(replace(planned, length=LENGTH), examples, gemma.pad_id)
 
 
 def model_of(toy: Path, *, lora: bool) -> Gemma:
@@ -95,16 +96,31 @@ def no_rate(_: jax.Array) -> jax.Array:
     return jnp.float32(0.0)
 
 
+class Taken(NamedTuple):
+    """A compiled step that changes nothing, and what it begins with."""
+
+    step: Step
+    params: nnx.State
+    frozen: nnx.State
+
+
+@functools.cache
+def compiled(toy: Path, *, lora: bool, accumulate: int) -> Taken:
+    """Make the step of a method once for all batches."""
+    trained = AdapterWeight if lora else nnx.Param
+    graphdef, params, frozen = nnx.split(model_of(toy, lora=lora), trained, ...)
+    step = make_step(graphdef, REMEMBER, no_rate, chunk=32, accumulate=accumulate)
+    return Taken(step, params, frozen)
+
+
 def one_step(
     toy: Path, batch: Batch, *, lora: bool, accumulate: int
 ) -> tuple[StepMetrics, nnx.State]:
     """Take a step that changes nothing; give what it measured, and its gradient."""
-    trained = AdapterWeight if lora else nnx.Param
-    graphdef, params, frozen = nnx.split(model_of(toy, lora=lora), trained, ...)
-    step = make_step(graphdef, REMEMBER, no_rate, chunk=32, accumulate=accumulate)
-    start = TrainState.start(params, REMEMBER)
-    compiled = step.lower(start, frozen, batch).compile(compiler_options=FAST_COMPILE)
-    state, metrics = compiled(start, frozen, batch)
+    step, params, frozen = compiled(toy, lora=lora, accumulate=accumulate)
+    # A step destroys the state that it is given.
+    start = TrainState.start(jax.tree.map(jnp.copy, params), REMEMBER)
+    state, metrics = step(start, frozen, batch)
     return metrics, state.opt_state.gradient
 
 

@@ -20,6 +20,7 @@ from m43.training.weights.peft import CONFIG, WEIGHTS
 from m43.training.weights.read_write import weights_digest
 from tests.unit.training.test_runs import PROFILE, STEPS, make_run, write_data
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
 LORA = LoraTable(rank=4, alpha=8.0, targets=("q_proj", "v_proj", "down_proj"))
 # Two layers of q [32, 32], v [16, 32] and down [32, 64].
 TRAINED = 2 * 4 * ((32 + 32) + (16 + 32) + (32 + 64))

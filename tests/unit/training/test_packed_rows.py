@@ -41,11 +41,9 @@ class Bench:
         return assemble(plan, self.examples, self.model.config.pad_id)
 
     def apart(self) -> Iterator[PlannedBatch]:
-        """Plan the examples of the packed batch one by one."""
+        """Plan the examples of the packed batch one by one, in one length to be compiled once."""
         for index in self.packed.examples:
-            yield PlannedBatch(
-                rows=((index,),), length=64 * -(-len(self.examples[index].tokens) // 64)
-            )
+            yield PlannedBatch(rows=((index,),), length=LENGTH)
 
 
 @pytest.fixture(scope="module")

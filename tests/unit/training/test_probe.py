@@ -32,7 +32,7 @@ def ask(*options: str, **variables: str) -> ProbeRecord:
 
 
 def test_reports_this_environment_and_where_it_really_computes() -> None:
-    """Interpreter, packages, device, and the canary's small errors."""
+    """Interpreter, packages, device, and the numerics check's small errors."""
     record = ask(JAX_PLATFORMS="cpu")
 
     packages = {package.name.lower(): package.version for package in record.packages}

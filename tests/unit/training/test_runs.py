@@ -2,13 +2,11 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from m43.errors import FailureClass
 from m43.records import profile_check
@@ -26,6 +24,7 @@ from tests.unit.evidence.good_records import download_record
 STEPS, BATCH_ROWS, ROWS, QUESTIONS = 6, 4, 30, 7
 PROFILE = Path(__file__).parents[3] / "acceptance" / "rehearsal.toml"
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
 MakeRun = Callable[..., RunDir]
 ChangeProfile = Callable[[Profile], Profile]
 
@@ -106,17 +105,6 @@ class Finished:
 
     run: RunDir
     base: Path
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what is compiled: every run of this file takes the same step, at seconds each."""
-    before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    compilation_cache.reset_cache()
-    yield
-    jax.config.update("jax_compilation_cache_dir", before)
-    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module")

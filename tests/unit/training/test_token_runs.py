@@ -17,6 +17,7 @@ from m43.training.data.tokenizer import read_tokenizer
 from m43.training.weights.config_json import read_model_config
 from tests.unit.training.test_runs import PROFILE, QUESTIONS, STEPS, make_run, write_data
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
 MakeRun = Callable[[Path, Callable[[Profile], Profile]], RunDir]
 
 

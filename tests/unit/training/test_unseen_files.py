@@ -17,7 +17,7 @@ from m43.training import child
 from tests.unit.evidence.good_records import download_record
 
 PROFILE = Path(__file__).parents[3] / "acceptance" / "rehearsal.toml"
-TRAINED, ASKED, LONGEST_PROMPT, STEPS = 550, 100, 1500, 3
+TRAINED, ASKED, LONGEST_PROMPT, STEPS = 550, 100, 500, 3
 
 # As the samples of the schemas show them, and their relatives.
 ANSWERS = (
@@ -116,7 +116,7 @@ def shrunk(profile: Profile) -> Profile:
 
 
 def test_unseen_rows_are_trained_on(trained: RunDir) -> None:
-    """550 rows, prompts of up to 1,500 characters: every row is read and counted."""
+    """550 rows, prompts of up to 500 characters: every row is read and counted."""
     record, lint = read_record(trained.train, TrainRecord), read_record(trained.lint, LintRecord)
 
     assert (record.rows_in_file, record.optimizer_steps) == (TRAINED, STEPS)

@@ -206,6 +206,7 @@ def test_a_frozen_base_computes_as_if_it_were_widened(halves: Path) -> None:
     assert np.isfinite(logits(halves, None)).all()
 
 
+@pytest.mark.usefixtures("compiled_once")
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_a_whole_run_says_what_it_was(halves: Path, tmp_path: Path, method: str) -> None:
     """Trained, saved in float16, read back, and answered with; the record names the dtype."""

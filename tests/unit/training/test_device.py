@@ -1,0 +1,108 @@
+"""The device: its numerics, its memory, and where compiled programs are kept."""
+
+import mmap
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from huggingface_hub import constants
+
+from m43.records import profile_check
+from m43.training import device
+from m43.training.device import compiled_folder, held_bytes, measured
+
+
+def test_this_device_passes() -> None:
+    """Far inside the contract's limits, and not exactly right by accident."""
+    result = device.check_numerics()
+
+    assert result.device == "cpu:cpu"
+    assert 0 < result.product_relative_error < 1e-5
+    assert 0 < result.softmax_relative_error < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("spoil", "product", "softmax"),
+    [
+        (lambda a, b: (a.at[3, 4].multiply(1.02), b), True, False),
+        (lambda a, b: (a.astype(jnp.bfloat16).astype(jnp.float32) * 1.01, b), True, False),
+        (lambda a, b: (a, b.at[0, 0].multiply(1.001)), False, True),
+        (lambda a, b: (a.at[0, 0].set(jnp.nan), b.at[9, 9].set(jnp.inf)), True, True),
+    ],
+)
+def test_one_wrong_element_is_enough(
+    monkeypatch: pytest.MonkeyPatch, spoil: object, product: bool, softmax: bool
+) -> None:
+    """The largest error counts, so a single bad element breaks the promise."""
+    compute = device._compute
+    monkeypatch.setattr(device, "_compute", lambda *inputs: spoil(*compute(*inputs)))
+
+    result = device.check_numerics()
+
+    assert (result.product_relative_error >= 0.01) == product
+    assert (result.softmax_relative_error >= 0.0001) == softmax
+    assert np.isfinite([result.product_relative_error, result.softmax_relative_error]).all()
+
+
+MIB = 1 << 20
+
+
+def _touched(mebibytes: int) -> mmap.mmap:
+    block = mmap.mmap(-1, mebibytes * MIB)
+    np.frombuffer(block, np.uint8)[:: mmap.PAGESIZE] = 1
+    return block
+
+
+def _work() -> mmap.mmap:
+    passing = _touched(96)
+    kept = _touched(32)
+    passing.close()
+    return kept
+
+
+def test_what_is_freed_counts_at_the_peak_and_what_is_kept_counts_after() -> None:
+    """128 MiB at once, 32 of them kept, whatever this process held at its peak before."""
+    _touched(256).close()
+    before = held_bytes()
+    block, taken = measured(_work)
+    assert abs(taken.most_bytes - 128 * MIB) < 24 * MIB
+    assert abs(taken.kept_bytes - 32 * MIB) < 24 * MIB
+    assert held_bytes() - before > 8 * MIB
+    block.close()
+
+
+def test_the_peak_of_who_started_a_process_is_not_its_own() -> None:
+    """The kernel hands a parent's maxrss on when a child starts its program."""
+    block = _touched(1024)
+    code = "from m43.training.device import peak_host_bytes; print(peak_host_bytes())"
+    repository = Path(device.__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True
+    )
+    block.close()
+    assert 0 < int(done.stdout) < 1024 * MIB
+
+
+def test_where_the_kernel_does_not_say_the_peak_is_that_of_getrusage(tmp_path: Path) -> None:
+    """Less exact, and never nothing."""
+    assert device.peak_host_bytes(tmp_path / "no-such-file") > 64 * MIB
+
+
+PROFILES = Path(__file__).parents[3] / "acceptance"
+
+
+def test_a_production_run_executes_only_what_it_compiled() -> None:
+    """Nor does a rehearsal against the loopback hub, whose cache goes away with it."""
+    assert compiled_folder(profile_check.load(PROFILES / "production.toml")) is None
+    assert compiled_folder(profile_check.load(PROFILES / "rehearsal.toml")) is None
+
+
+def test_another_rehearsal_keeps_programs_in_the_hugging_face_cache() -> None:
+    """The only place outside the run folder that a run may write to."""
+    rehearsal = profile_check.load(PROFILES / "rehearsal.toml")
+    profile = replace(rehearsal, hub=replace(rehearsal.hub, endpoint="default"))
+    assert compiled_folder(profile) == Path(constants.HF_HOME) / "m43-compiled"
