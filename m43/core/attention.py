@@ -81,8 +81,8 @@ def may_attend(
     """Return for every query and key whether the one may attend to the other.
 
     Only positions and segments decide, never the place in the array: a packed row, a padded
-    row and a cache with gaps all follow the same rule. Segment 0 is padding; nothing looks at
-    it. A window of 1 sees the token itself only.
+    row and a cache with gaps all follow the same rule. Segment 0 is padding; nothing
+    attends to it. A window of 1 sees the token itself only.
 
     Shapes: B batch, L queries, S keys.
     Source: transformers 5.23, masking_utils.sliding_window_overlay (key > query - window).
@@ -209,7 +209,7 @@ class Attention(nnx.Module):
         key: Float[Array, "B S K H"],
         mask: Bool[Array, "B L S"],
     ) -> Float[Array, "B K G L S"]:
-        """Score every key for every query, masked."""
+        """Compute the masked attention scores."""
         batch, length, heads, size = query.shape
         groups = heads // key.shape[2]
         grouped = query.reshape(batch, length, key.shape[2], groups, size)
@@ -230,7 +230,7 @@ class Attention(nnx.Module):
 
 
 def soft_cap(values: Float[Array, "..."], cap: float) -> Float[Array, "..."]:
-    """Bend values smoothly into (-cap, cap).
+    """Squash values into (-cap, cap) by a tanh (soft cap).
 
     Source: Gemma 2 report, section 2.3.
     """

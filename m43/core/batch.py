@@ -11,7 +11,7 @@ from m43.errors import FailureClass, Problem, ProblemsError
 
 
 class BatchError(ProblemsError):
-    """A batch that would train on something else than it says."""
+    """A batch whose arrays contradict one another."""
 
     failure_class = FailureClass.DATA_INVALID
 
@@ -42,7 +42,7 @@ class Batch:
 
 
 def check_batch(batch: Batch, *, vocab_size: int) -> None:
-    """Check on the host what a compiled step cannot: it would train, and on the wrong thing.
+    """Validate on the host what a compiled step cannot: it would train on the wrong tokens.
 
     Raises:
         BatchError: with everything that is wrong.

@@ -104,7 +104,7 @@ def _decode(
         tokens=jnp.full((batch, max_new_tokens), model.config.pad_id, jnp.int32),
         counts=jnp.zeros((batch,), jnp.int32),
     )
-    # A CPU computes in vain for rows that have stopped; a GPU hardly notices them.
+    # Rows that have stopped still cost a CPU their share of every round; a GPU hardly notices them.
     begun = loop.record(start, likeliest_token(model, hidden), cache)
     return lax.platform_dependent(begun, cpu=loop.shrinking, default=loop.whole)
 

@@ -87,8 +87,8 @@ class Gemma(nnx.Module):
     ) -> Float[Array, "B L D"]:
         """Return the normalised last hidden states, in the compute dtype.
 
-        Segment 0 is padding, which nothing looks at; tokens of one other segment see one another
-        causally by position. What comes out at padding is finite and means nothing.
+        Segment 0 is padding, which nothing attends to; tokens of one other segment attend to one
+        another causally by position. What comes out at padding is finite and means nothing.
 
         Shapes: B batch, L length, D model.
         """

@@ -77,7 +77,7 @@ class FeedForward(nnx.Module):
 
 
 class Layer(nnx.Module):
-    """A layer in two halves, so that a cache can stand between projecting and mixing.
+    """A layer in two halves, so that a KV cache can stand between projections and attention.
 
     The norms carry the names of what they do. In the files Gemma 1 calls its norm before the
     feed-forward `post_attention_layernorm`; in Gemma 2 and 3 that name is a true norm after

@@ -80,7 +80,7 @@ def normal(rngs: nnx.Rngs, shape: tuple[int, ...], dtype: jnp.dtype) -> nnx.Para
 
 
 def zeros(shape: tuple[int, ...], dtype: jnp.dtype) -> nnx.Param:
-    """Make the weight of a norm: it is stored around 0, and 0 means scale 1."""
+    """Return the weight of a norm: it is stored around 0, and 0 means scale 1."""
     return nnx.Param(jnp.zeros(shape, dtype))
 
 
@@ -89,7 +89,7 @@ class AdapterWeight(nnx.Variable):
 
 
 class Adapter(nnx.Module):
-    """A change of scale * b @ a of a matrix; b starts at 0, so that nothing changes at first.
+    """A low-rank update scale * b @ a of a matrix; b starts at 0, so that nothing changes at first.
 
     The weights are float32 masters, whatever the base is stored in. a is drawn so that a @ x is
     as long as the mean of x's values.

@@ -97,7 +97,7 @@ def _largest_divisor(number: int, most: int) -> int:
 
 
 def cpu_blocking(vocabulary: int, chunk: int) -> Blocking:
-    """Cut for the caches of a CPU, and multiply as few rows in vain as quarters of a chunk allow.
+    """Size blocks for a CPU's caches, and round the counted rows up to quarters of a chunk.
 
     A product with 256 000 columns reads and writes memory at every step; of a block of some
     thousand, weights, logits and gradient stay in the cache, and its products are more than twice
@@ -112,7 +112,7 @@ def cpu_blocking(vocabulary: int, chunk: int) -> Blocking:
 
 
 def card_blocking(vocabulary: int, chunk: int, *, trained: bool) -> Blocking:
-    """Cut the vocabulary where the embedding is trained; rows in vain cost less than a branch.
+    """Size blocks for a card: of ids where the embedding is trained, never of rows (a branch).
 
     In one block, the gradient of a chunk is a second [V, D] beside the sum: the step of Gemma 2B
     for an RTX 5090 then takes 21.0 GiB instead of 19.8. A frozen embedding (LoRA) has none, and

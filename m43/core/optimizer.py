@@ -14,7 +14,7 @@ from m43.errors import M43Error
 
 
 class OptimizerStateError(M43Error):
-    """An optimizer state that does not tell its number of steps, or tells two."""
+    """An optimizer state without a step counter, or with two that disagree."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +184,7 @@ def clip_by_global_norm(most: float) -> optax.GradientTransformation:
 def decayed(params: optax.Params) -> optax.Params:
     """Mark the matrices; norms are left alone, and Gemma has no biases.
 
-    Told by name: a stack of norms over the layers has two axes, like a matrix.
+    By name: a stack of norms over the layers has two axes, like a matrix.
     """
 
     def is_matrix(path: tuple[object, ...], _: object) -> bool:

@@ -19,11 +19,11 @@ from m43.core.optimizer import step_count
 @register_pytree
 @dataclass(frozen=True, kw_only=True)
 class TrainState:
-    """What changes from step to step.
+    """The state of the training: what a step takes and returns.
 
     Attributes:
         params: the trained weights, the masters: float32 unless the model was read otherwise.
-        opt_state: what the optimizer remembers, its count of steps included.
+        opt_state: what the optimizer's moments and its count of steps.
     """
 
     params: PyTree
@@ -68,8 +68,8 @@ def make_step(
     """Compile a step that takes the gradient of the mean loss over supervised tokens.
 
     The state that goes in is donated: only the state that comes out may be used afterwards. The
-    frozen weights are read where they lie; they are neither donated nor returned, because what
-    is donated is copied first if it is memory that JAX has only borrowed from NumPy.
+    frozen weights are neither donated nor returned: memory that is aliased with NumPy would be
+    copied before it is donated.
 
     Args:
         graphdef: the model without its weights, split into trained and frozen ones.
@@ -130,7 +130,7 @@ def _accumulated(
 def share_moved(before: PyTree, after: PyTree) -> float:
     """Return the share of single weights that differ between two states.
 
-    A plain bfloat16 update at 1e-5 is mostly lost to rounding; this tells how much was.
+    A plain bfloat16 update at 1e-5 is mostly lost to rounding; this measures how much was.
     Cast both states first to ask the question for another dtype.
     """
     moved = jax.tree.map(lambda one, two: jnp.sum(one != two), before, after)

@@ -48,7 +48,7 @@ _UNESCAPED = str.maketrans({"\uff04": "$", "\uff5b": "{", "\uff5d": "}"})
 _FONTS = (
     "text|textbf|textit|textrm|texttt|emph|mathrm|mathbf|mathit|mathsf|mathtt|mbox|operatorname"
 )
-# What may stand around a whole answer; nothing of it says anything.
+# What may stand around a whole answer without meaning.
 _WRAPPINGS = (
     *((mark, mark) for mark in ("***", "**", "*", "```", "`", '"', "'", "$$", "$")),
     *((r"\(", r"\)"), (r"\[", r"\]")),
@@ -150,7 +150,7 @@ def unwrapped(text: str) -> str:
 
 
 def unannounced(text: str) -> str:
-    """Leave out the words that announce an answer, with the emphasis that is put on them.
+    """Strip the words that announce an answer, with their emphasis.
 
     Example:
         >>> unannounced("**Final answer:** 42"), unannounced("**The answer is 42**")

@@ -6,7 +6,7 @@ stands behind the template's marker, or all of it, without the words that only a
 number, a list or a text. It forgives how an answer is written and never what it says: numbers are
 compared as exact fractions, and whatever is not understood is compared as text. So a sentence such
 as "There are 150 minutes in 2.5 hours" is not searched for a number that might be meant: it is no
-right answer, and `is_answer` tells that it is no wrong one either, but prose where a number was
+right answer, and by `is_answer` it is no wrong one either, but prose where a number was
 asked for. Such outputs are counted apart.
 
 What is forgiven, everywhere, each alone and all at once:
@@ -243,7 +243,7 @@ def _bracketed(text: str) -> str:
 
 
 def _parts(text: str) -> list[str]:
-    """Part a list at its separators; a text that is none stays whole."""
+    """Split a list at its separators; a text that is none stays whole."""
     # "1,234, 5" lists 1,234 and 5: where commas are followed by spaces, only those separate.
     several = _split(text, ";"), _split(text, ", "), _pair(text), _split(text, ",")
     parts = next((parts for parts in several if len(parts) > 1), [text])
@@ -264,7 +264,7 @@ def _pair(text: str) -> list[str]:
 
 
 def _split(text: str, separator: str) -> list[str]:
-    """Part a text at a separator, wherever it is not inside of brackets."""
+    """Split a text at a separator, wherever it is not inside of brackets."""
     parts, start, depth = [], 0, 0
     for place, sign in enumerate(text):
         depth += (sign in "([{") - (sign in ")]}")

@@ -102,7 +102,7 @@ def _read(path: Path) -> bytes:
 def _kind_of_file(data: bytes) -> tuple[str, str, str] | None:
     """Return what is wrong with a file that is no JSON Lines: found, expected, what to do.
 
-    Told line by line it would be as many faults as it happens to have lines.
+    Reported line by line it would be as many faults as it happens to have lines.
     """
     text = without_mark(data)
     if not text.strip():
@@ -145,7 +145,7 @@ def merge_repeated(
 
     Args:
         problems: of all rows.
-        rows: how many the file has; of a single one it cannot be told whose fault it is.
+        rows: how many the file has; of a single one nobody can know whose fault it is.
         where: what has a say in every row.
         action: what to do about that.
     """
@@ -171,7 +171,7 @@ def text_field(row: Row, name: str) -> tuple[str, list[Problem]]:
 
 
 def text_value(where: str, name: str, value: object) -> tuple[str, list[Problem]]:
-    """Accept a value only if it is a text that says something."""
+    """Return a value that is a text and not blank, and its problems."""
     if not isinstance(value, str):
         return "", [bad_row(where, f"{name} of type {_json_type(value)}", f"{name} as text")]
     if not value.strip():
@@ -222,7 +222,7 @@ _RENAME = "name the fields as m43 does, or correct every row"
 def training_problems(rows: tuple[Row, ...]) -> list[Problem]:
     """Check the fields of training rows: prompt, final_answer, and steps with content.
 
-    What is wrong in every row is told once: such a file is of another schema.
+    What is wrong in every row is reported once: such a file is of another schema.
     """
     return _merge_repeated([problem for row in rows for problem in _row_problems(row)], rows)
 

@@ -15,8 +15,8 @@ from m43.training import child, probe
 
 # Source: prctl(2), PR_SET_PDEATHSIG in <linux/prctl.h>.
 _PR_SET_PDEATHSIG = 1
-# The parent's process id, told to the child: without it a parent that died before the child's
-# first instruction could not be told from the process that adopted the child.
+# The parent's process id, handed to the child: without it a parent that died before the child's
+# first instruction could not be distinguished from the process that adopted the child.
 PARENT_VARIABLE = "M43_PARENT_PID"
 
 

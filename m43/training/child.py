@@ -73,7 +73,7 @@ def run_job(job: Job, run: RunDir) -> int:
     """Run the job on a run folder and return the exit status.
 
     An error record is written for every end that Python can see; a signal or an out-of-memory
-    kill leaves none, and the parent tells those from the wait status.
+    kill leaves none, and the parent recognises those by the wait status.
     """
     name = CHILD_OF_JOB[job]
     beats = Heartbeats(run.heartbeat(name), sys.stdout)

@@ -51,9 +51,9 @@ _FIRST = _Version(
 def room_bytes(cgroup: Path = CGROUP, own: Path = OWN_GROUPS) -> int | None:
     """Return what the tightest group around this process leaves; None where none has a limit.
 
-    From the process's own group up to the root, because each has its say; what other processes of
-    a group hold counts. The file cache that was not read lately does not: the kernel gives it back
-    when it is asked, before it ends anybody. What was read lately may be in use, and counts.
+    From the process's own group up to the root, because each limit applies; memory of other
+    processes of a group counts. Inactive file cache does not: the kernel reclaims it before it
+    kills anybody. Active file cache may be in use, and counts.
 
     Source: Kubernetes, which evicts by the same figure (usage less inactive_file: cAdvisor,
     container/libcontainer/handler.go, setMemoryStats).

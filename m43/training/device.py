@@ -104,7 +104,7 @@ def require_device(found: str, promised: str) -> None:
 
 
 def give_back_memory() -> None:
-    """Return freed memory to the system, which glibc keeps as the child's environment tells it.
+    """Return freed memory to the system; the child's environment has glibc keep it otherwise.
 
     Reading weights and compiling leave a gigabyte of it, in pieces that no array of a step fits
     into; steps themselves free and take the same blocks again and again, and shall keep theirs.
@@ -231,7 +231,7 @@ def keep_compiled(folder: Path) -> None:
     """Use a folder as JAX's persistent compilation cache, for what takes a second to compile."""
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
-    # A file that is cut off or unreadable is compiled again rather than told of as a failure.
+    # An entry that is cut off or unreadable is compiled again rather than reported as a failure.
     jax.config.update("jax_raise_persistent_cache_errors", False)
     # XLA's own caches beside it are for GPUs, and would be written to paths of their own.
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")

@@ -44,7 +44,7 @@ class _Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class _Answers:
-    """What one model said to every question."""
+    """The outputs of one model, one for every question."""
 
     weights_sha256: str
     device: str

@@ -22,7 +22,7 @@ _DRIVER_ANSWERS_WITHIN_S = 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class _Computed:
-    """What JAX can do here, or why it cannot."""
+    """What JAX computes here, or why it cannot."""
 
     import_error: str = ""
     devices: tuple[Device, ...] = ()

@@ -22,7 +22,7 @@ _SECONDS_BETWEEN_LINES = 5.0
 class Heartbeats:
     """Write heartbeats and log lines, rate-limited, and measure the phases.
 
-    No thread beats on its own: a beat says that the work itself went on.
+    No thread beats on its own: a beat proves that the work itself went on.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Heartbeats:
 
     @property
     def last(self) -> Heartbeat:
-        """What was said last, written or not."""
+        """The last heartbeat, written or not."""
         return self._last
 
     def measure_device(self, measure: Callable[[], int]) -> None:
@@ -52,7 +52,7 @@ class Heartbeats:
 
     @contextmanager
     def phase(self, name: str, total: int = 0) -> Iterator[None]:
-        """Measure a stretch of work, and beat at its start whatever the pace.
+        """Time a phase, and emit a heartbeat at its start whatever the pace.
 
         The counts of an earlier phase are kept until this one counts something of its own, so
         that the parent never sees finished steps disappear.

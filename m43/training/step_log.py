@@ -58,7 +58,7 @@ class StepLog:
         self._ended = clock()
 
     def finish(self, taken: TakenStep) -> None:
-        """Wait for a step, check it, write its line and tell the parent.
+        """Wait for a step, check it, write its line and emit a heartbeat.
 
         Raises:
             NonFiniteLossError: if its loss or its gradient is not finite; no line is written.

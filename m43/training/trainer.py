@@ -29,7 +29,7 @@ from m43.training.weights.folder import PROJECTIONS
 from m43.training.weights.read_write import read_weights
 
 # Rows of logits that exist at once. Completions are short: a batch seldom has more supervised
-# tokens than this, and what the last chunk lacks is computed in vain.
+# tokens than this, and the rest of the last chunk is padding.
 CHUNK = 128
 
 
@@ -111,7 +111,7 @@ def optimizer_settings(table: TrainingTable, steps: int) -> OptimizerSettings:
 
 
 class Trainer:
-    """Owns the only copy of the state: a step gives its memory away to the next.
+    """Own the only copy of the state: each step donates it to the next.
 
     Args:
         model: as it is before the first step; not to be used afterwards.

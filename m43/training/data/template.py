@@ -134,7 +134,7 @@ class _Chat:
             found = f"a tokenizer without {END_OF_TURN}"
             raise chat_problem(tokenizer.folder, found, "the token that ends a turn")
         self.terminator = number
-        # Before any row: a template that cannot do this is told of once, and without one.
+        # Before any row: a template that cannot do this is reported once, and not for a row.
         self._try(config.bos_id)
 
     def _try(self, bos_id: int) -> None:

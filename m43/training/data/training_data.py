@@ -95,8 +95,8 @@ class TrainingData:
 def prepare_training_data(profile: Profile, folder: Path, config: GemmaConfig) -> TrainingData:
     """Read both files of rows, plan every step and check every batch.
 
-    The evaluation's rows too, because they come after the training: a row that cannot be asked is
-    better told of before the first step than after the last.
+    The evaluation's rows too, although they are used after the training: a row that cannot be
+    asked is better reported before the first step than after the last.
 
     Raises:
         RowsError: with every bad row of a file.

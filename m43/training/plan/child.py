@@ -22,7 +22,7 @@ from m43.training.plan.plan import Planned, make_plan
 from m43.training.weights.config_json import declared_dtype, read_model_config
 
 MOST = 3
-# Where the line is, the contract says; looked for is what stays clear of it.
+# The contract has the limit; alternatives are searched for that stay clear of it.
 NEAR = 1.25
 # Source: Hu et al. 2021, LoRA, table 6 (a rank of 16 is enough); alpha twice the rank.
 _LORA = LoraTable(rank=16, alpha=32.0)

@@ -33,12 +33,12 @@ class TargetError(ProblemsError):
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A card in figures.
+    """A card's figures, for the roofline of a step.
 
     Attributes:
         usable_share: of its memory, that a run may fill.
-        flops_per_s: of bfloat16 products with float32 sums.
-        sustained_share: of those, that a good run reaches.
+        flops_per_s: peak, of bfloat16 products with float32 accumulation.
+        sustained_share: the MFU that a good run reaches.
         target_config: what XLA's compiler asks about it, an xla.GpuTargetConfigProto as text.
     """
 
@@ -53,7 +53,7 @@ class Target:
 
     @property
     def limits(self) -> Limits:
-        """What a run can have of it."""
+        """What of it a run can use."""
         return Limits(
             device=f"gpu:{self.device_kind}",
             memory_bytes=int(self.memory_bytes * self.usable_share),
@@ -175,7 +175,7 @@ def _add_one(values: jax.Array) -> jax.Array:
 def _best_s(
     work: Callable[[jax.Array], jax.Array], values: jax.Array, clock: Callable[[], float]
 ) -> float:
-    """Time some work on its own result; the first call, which compiles, does not count."""
+    """Time `work` on its own result; the first call, which compiles, does not count."""
     values = jax.block_until_ready(work(values))
     times = []
     for _ in range(_TRIES):

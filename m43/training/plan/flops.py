@@ -1,4 +1,4 @@
-"""The arithmetic of a step: model FLOPs by part, the head over the vocabulary included."""
+"""Model FLOPs of a step by part, the head over the vocabulary included (the numerator of MFU)."""
 
 from collections.abc import Iterator
 
@@ -17,14 +17,14 @@ def flops_per_token(
     """Count what one token of a row of `length` tokens takes, forward and backward.
 
     Multiplications and additions of matrix products; norms, softmax and rotations are left out, as
-    is what rematerialisation computes again: this is the work of the model, not of the machine.
-    Attention is causal, so a token looks at (length + 1) / 2 others on the average. Under LoRA the
-    products of scores and values count like those with frozen weights, forward and one backward;
-    they are 0.4 % of a 2B step at 512 tokens.
+    is what rematerialisation computes again: these are the FLOPs of MFU, not of HFU.
+    Attention is causal, so a token attends to (length + 1) / 2 tokens on the average. Under LoRA
+    the products of scores and values count like those with frozen weights, forward and one
+    backward; they are 0.4 % of a 2B step at 512 tokens.
 
     Units: FLOPs per token.
     Source: Kaplan et al. 2020, section 2.1 (2 per weight and token forward, 4 backward);
-    Chowdhery et al. 2022, PaLM, appendix B (attention, and the share of peak they give).
+    Chowdhery et al. 2022, PaLM, appendix B (attention, and MFU).
 
     Example:
         Gemma 1 2B at 512: 15.15e9 with all weights trained, 10.22e9 with LoRA of rank 16.

@@ -31,7 +31,7 @@ class NotAnalysedError(M43Error):
 
 
 Placed = Callable[[PyTree], PyTree]
-"""Says of every shape on which device it would lie."""
+"""Places shapes on the device that a step is compiled for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ def _reading_bytes(planned: Planned, built: BuiltStep) -> int:
 
 
 def plan_step(planned: Planned, built: BuiltStep) -> StepPlan:
-    """Compile a step and read off what XLA says about it."""
+    """Compile a step and read what XLA reports about it."""
     training = planned.profile.training
     state, frozen = built.abstract_state(), built.frozen
     arguments = (state, frozen, abstract_batch(training.batch_rows, training.sequence_tokens))

@@ -51,7 +51,7 @@ def read_model_config(folder: Path) -> GemmaConfig:
 def declared_dtype(folder: Path) -> np.dtype:
     """Read in which dtype config.json says that the weights are stored.
 
-    Before the weights are there nothing else says so; what reads them looks at the files.
+    Before the weights are there it is the only source; what reads them looks at the files.
 
     Raises:
         ModelConfigError: if it names none, or one that m43 does not read.
@@ -202,7 +202,7 @@ def _read(keys: _Keys) -> GemmaConfig | None:
         ("bos_token_id", (config.bos_id,)),
         ("eos_token_id", config.eos_ids),
     ):
-        # Against a stand-in for a malformed size every id would be told as a problem too.
+        # Against a stand-in for a malformed size every id would be reported as a problem too.
         if max(ids) >= vocab_size == keys.data.get("vocab_size"):
             keys.refuse(key, keys.shown(key), f"below the vocabulary's size, {vocab_size}")
     return config

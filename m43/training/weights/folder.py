@@ -217,7 +217,7 @@ def _index_names(folder: Path) -> tuple[set[str], list[Problem]]:
             _problem(where, f"{tensor} in {name} but not listed", "every tensor listed")
             for tensor in sorted(inside - listed)
         ]
-    # A file that is missing or damaged is told of as such; its bytes are not counted then.
+    # A file that is missing or damaged is reported as such; its bytes are not counted then.
     return good, problems or _size_problems(where, index, bytes_inside)
 
 

@@ -77,9 +77,9 @@ def read_weights(
             of a parameter exactly, which is that of its files where they have only one.
         compute_dtype: as in `Gemma`.
         remat: as in `Gemma`.
-        donated: whether a step will be given the arrays' memory. What JAX has only borrowed from
-            NumPy it copies before it gives it away, and keeps both: then each is copied here, one
-            at a time.
+        donated: whether the arrays will be donated to a step. JAX copies an array that is aliased
+            with NumPy before it donates it, and keeps both: then each is copied here, one at a
+            time.
 
     Raises:
         WeightsError: with every file and tensor that is missing, unexpected, misshapen,
