@@ -10,7 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from m43.core.config import GemmaConfig
-from m43.core.linear import Projection, product, zeros
+from m43.core.linear import NewWeights, Projection, product, zeros
 from m43.core.numerics import register_pytree
 
 
@@ -124,25 +124,17 @@ class Attention(nnx.Module):
     Shapes: query [N*H, D], key and value [K*H, D], output [D, N*H]: [out, in], as in the files.
     """
 
-    def __init__(
-        self,
-        config: GemmaConfig,
-        *,
-        rngs: nnx.Rngs,
-        param_dtype: jnp.dtype,
-        compute_dtype: jnp.dtype,
-    ) -> None:
+    def __init__(self, config: GemmaConfig, new: NewWeights) -> None:
         queries, keys = config.q_heads * config.head_dim, config.kv_heads * config.head_dim
         self.config = config
-        self.compute_dtype = compute_dtype
-        dtypes = {"param_dtype": param_dtype, "compute_dtype": compute_dtype}
-        self.query = Projection(queries, config.d_model, rngs=rngs, **dtypes)
-        self.key = Projection(keys, config.d_model, rngs=rngs, **dtypes)
-        self.value = Projection(keys, config.d_model, rngs=rngs, **dtypes)
-        self.output = Projection(config.d_model, queries, rngs=rngs, **dtypes)
+        self.compute_dtype = new.compute_dtype
+        self.query = Projection(queries, config.d_model, new)
+        self.key = Projection(keys, config.d_model, new)
+        self.value = Projection(keys, config.d_model, new)
+        self.output = Projection(config.d_model, queries, new)
         if config.qk_norm:
-            self.query_norm = zeros((config.head_dim,), param_dtype)
-            self.key_norm = zeros((config.head_dim,), param_dtype)
+            self.query_norm = zeros((config.head_dim,), new.param_dtype)
+            self.key_norm = zeros((config.head_dim,), new.param_dtype)
 
     def qkv(
         self, inputs: Float[Array, "B L D"], by: Rotation

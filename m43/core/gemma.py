@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from m43.core.attention import UNLIMITED, Rotation, may_attend, rms_norm, rotation, soft_cap
 from m43.core.config import GemmaConfig
 from m43.core.layer import Layer
-from m43.core.linear import AdapterWeight, linear, normal, zeros
+from m43.core.linear import AdapterWeight, NewWeights, linear, normal, zeros
 from m43.core.numerics import (
     bitcast_bf16,
     bitcast_like,
@@ -71,9 +71,8 @@ class Gemma(nnx.Module):
         @nnx.split_rngs(splits=config.layers)
         @nnx.vmap
         def stack(rngs: nnx.Rngs) -> Layer:
-            return Layer(
-                config, rngs=rngs, param_dtype=param_dtype, compute_dtype=self.compute_dtype
-            )
+            new = NewWeights(rngs=rngs, param_dtype=param_dtype, compute_dtype=self.compute_dtype)
+            return Layer(config, new)
 
         self.embedding = normal(rngs, (config.vocab_size, config.d_model), param_dtype)
         self.layers = stack(rngs)

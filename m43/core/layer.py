@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float
 
 from m43.core.attention import Attention, Past, Rotation, rms_norm
 from m43.core.config import GemmaConfig
-from m43.core.linear import Projection, zeros
+from m43.core.linear import NewWeights, Projection, zeros
 from m43.core.numerics import bitcast_back, bitcast_bf16
 
 
@@ -55,19 +55,11 @@ class FeedForward(nnx.Module):
     Shapes: gate and up [F, D], down [D, F]: [out, in], as in the files.
     """
 
-    def __init__(
-        self,
-        config: GemmaConfig,
-        *,
-        rngs: nnx.Rngs,
-        param_dtype: jnp.dtype,
-        compute_dtype: jnp.dtype,
-    ) -> None:
-        self.compute_dtype = compute_dtype
-        dtypes = {"param_dtype": param_dtype, "compute_dtype": compute_dtype}
-        self.gate = Projection(config.d_ff, config.d_model, rngs=rngs, **dtypes)
-        self.up = Projection(config.d_ff, config.d_model, rngs=rngs, **dtypes)
-        self.down = Projection(config.d_model, config.d_ff, rngs=rngs, **dtypes)
+    def __init__(self, config: GemmaConfig, new: NewWeights) -> None:
+        self.compute_dtype = new.compute_dtype
+        self.gate = Projection(config.d_ff, config.d_model, new)
+        self.up = Projection(config.d_ff, config.d_model, new)
+        self.down = Projection(config.d_model, config.d_ff, new)
 
     def __call__(self, inputs: Float[Array, "B L D"]) -> Float[Array, "B L D"]:
         """Return down(gelu(gate(x)) * up(x)) in float32."""
@@ -84,24 +76,16 @@ class Layer(nnx.Module):
     attention. `m43.training.weights.read_write` keeps the two apart.
     """
 
-    def __init__(
-        self,
-        config: GemmaConfig,
-        *,
-        rngs: nnx.Rngs,
-        param_dtype: jnp.dtype,
-        compute_dtype: jnp.dtype,
-    ) -> None:
+    def __init__(self, config: GemmaConfig, new: NewWeights) -> None:
         self.config = config
-        self.compute_dtype = compute_dtype
-        dtypes = {"param_dtype": param_dtype, "compute_dtype": compute_dtype}
-        self.attention = Attention(config, rngs=rngs, **dtypes)
-        self.feed_forward = FeedForward(config, rngs=rngs, **dtypes)
-        self.pre_attention_norm = zeros((config.d_model,), param_dtype)
-        self.pre_feed_forward_norm = zeros((config.d_model,), param_dtype)
+        self.compute_dtype = new.compute_dtype
+        self.attention = Attention(config, new)
+        self.feed_forward = FeedForward(config, new)
+        self.pre_attention_norm = zeros((config.d_model,), new.param_dtype)
+        self.pre_feed_forward_norm = zeros((config.d_model,), new.param_dtype)
         if config.post_norms:
-            self.post_attention_norm = zeros((config.d_model,), param_dtype)
-            self.post_feed_forward_norm = zeros((config.d_model,), param_dtype)
+            self.post_attention_norm = zeros((config.d_model,), new.param_dtype)
+            self.post_feed_forward_norm = zeros((config.d_model,), new.param_dtype)
 
     def qkv(
         self, stream: Float[Array, "B L D"], by: Rotation

@@ -1,6 +1,7 @@
 """Linear layers: bfloat16 products with float32 results, and LoRA adapters beside them."""
 
 import functools
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -84,6 +85,20 @@ def zeros(shape: tuple[int, ...], dtype: jnp.dtype) -> nnx.Param:
     return nnx.Param(jnp.zeros(shape, dtype))
 
 
+@dataclass(frozen=True, kw_only=True)
+class NewWeights:
+    """What the weights of a new model are made with.
+
+    Attributes:
+        param_dtype: that they are stored in.
+        compute_dtype: of the operands of every product with them.
+    """
+
+    rngs: nnx.Rngs
+    param_dtype: jnp.dtype
+    compute_dtype: jnp.dtype
+
+
 class AdapterWeight(nnx.Variable):
     """A weight that LoRA trains; the base's are `nnx.Param`, so that a filter tells them apart."""
 
@@ -128,17 +143,9 @@ class Adapter(nnx.Module):
 class Projection(nnx.Module):
     """Shapes: weight [O, I], [out, in] as in the files."""
 
-    def __init__(
-        self,
-        outputs: int,
-        inputs: int,
-        *,
-        rngs: nnx.Rngs,
-        param_dtype: jnp.dtype,
-        compute_dtype: jnp.dtype,
-    ) -> None:
-        self.compute_dtype = compute_dtype
-        self.weight = normal(rngs, (outputs, inputs), param_dtype)
+    def __init__(self, outputs: int, inputs: int, new: NewWeights) -> None:
+        self.compute_dtype = new.compute_dtype
+        self.weight = normal(new.rngs, (outputs, inputs), new.param_dtype)
         self.adapter: Adapter | None = nnx.data(None)
 
     def __call__(self, inputs: Float[Array, "B L I"]) -> Float[Array, "B L O"]:

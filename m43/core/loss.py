@@ -115,8 +115,8 @@ def card_blocking(vocabulary: int, chunk: int, *, trained: bool) -> Blocking:
     """Size blocks for a card: of ids where the embedding is trained, never of rows (a branch).
 
     In one block, the gradient of a chunk is a second [V, D] beside the sum: the step of Gemma 2B
-    for an RTX 5090 then takes 21.0 GiB instead of 19.8. A frozen embedding (LoRA) has none, and
-    one large product suits a card better than several.
+    for an RTX 5090 then takes 21.0 GiB instead of 19.8. A frozen embedding (LoRA) has none: whole
+    rows stay one block, 6.26 GiB, until a card has timed smaller ones against it.
     """
     ids = _largest_divisor(vocabulary, CARD_BLOCK) if trained else vocabulary
     return Blocking(ids=ids, rows=(chunk,))

@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from m43.core.attention import UNLIMITED, Attention, Past, may_attend, rms_norm, rotate, rotation
 from m43.core.config import GemmaConfig
+from m43.core.linear import NewWeights
 
 VALUES = arrays(np.float32, (3, 4), elements=st.floats(-1e3, 1e3, width=32))
 
@@ -108,12 +109,10 @@ POISON = 1e4
 
 def drawn(config: GemmaConfig, dtype: type, seed: int) -> tuple[Attention, list[np.ndarray]]:
     """Draw an attention, and query, past keys and values, mask, key and value."""
-    attention = Attention(
-        config,
-        rngs=nnx.Rngs(seed),
-        param_dtype=jnp.dtype("float32"),
-        compute_dtype=jnp.dtype(dtype),
+    new = NewWeights(
+        rngs=nnx.Rngs(seed), param_dtype=jnp.dtype("float32"), compute_dtype=jnp.dtype(dtype)
     )
+    attention = Attention(config, new)
     random = np.random.default_rng(seed)
     heads, size = config.kv_heads, config.head_dim
     shapes = [
