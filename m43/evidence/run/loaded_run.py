@@ -1,7 +1,7 @@
 """A run folder, loaded and judged once: what it holds, how it is read, and what follows from it.
 
-Over 350 lines, because a record is added to all three at once: to what may be missing, to the
-reading, and to what a summary may not miss.
+One file: a record is added to all three at once, to what may be missing, to the reading, and to
+what a summary may not miss.
 
 A failure analysis must be possible over any folder, also one that a power cut left behind. So a
 file that is missing is None, and a file that is there and cannot be read is None with a problem.

@@ -68,7 +68,7 @@ class Attempt:
     loaded: LoadedRun = field(repr=False)
     recovered: Recovered = field(default_factory=Recovered)
     interruption: Interruption = field(default_factory=Interruption)
-    # What may appear in nothing that is written: of the shell, and of the world of the gates.
+    # Appear in nothing that is written: those of the shell, and of the world of the gates.
     secrets: tuple[str, ...] = field(default=(), repr=False)
     packages_before: Packages | None = None
     site_packages: tuple[str, ...] = ()
@@ -208,10 +208,8 @@ class Attempt:
     def pass_over(self, name: str, reason: str) -> None:
         """Write down that a promise was not judged, and why."""
         self.not_run.append(name)
-        gate = self.promise(name).gate
-        self._write(
-            lambda: self.journal.append("promise_not_run", gate=gate, name=name, detail=reason)
-        )
+        journal, gate = self.journal, self.promise(name).gate
+        self._write(lambda: journal.append("promise_not_run", gate=gate, name=name, detail=reason))
 
     def interrupt(self, cause: str, failure_class: FailureClass = FailureClass.INTERRUPTED) -> None:
         """Write down that something outside the gates ended the run."""
@@ -255,10 +253,9 @@ class Attempt:
         # No child lives any more: what it left by half has no meaning, and must not be sealed.
         remove_unfinished(self.run)
         judged = {*self.kept, *self.broken, *self.not_run}
-        for promise in self.plan.contract.promises:
-            if promise.name not in judged:
-                reason = self.blocked(promise.name) or "the run ended before it"
-                self.pass_over(promise.name, reason)
+        for name in self.plan.contract.names:
+            if name not in judged:
+                self.pass_over(name, self.blocked(name) or "the run ended before it")
         if CLOSING not in self.closed and self.stage != CLOSING:
             measure_closing()
         leaks = secrets.search(self.run.path, self.secrets)
@@ -272,8 +269,8 @@ class Attempt:
         self.journal.append("sealed", detail=digest)
         # As it lies on disk now that nothing more is added: this is what is judged.
         self.verdict = write.write_documents(self.run, self.read_again())
-        words = self.loaded.verdict_words(self.verdict.accepted)
-        self.journal.append("closed", detail=words)
+        accepted = self.verdict.accepted
+        self.journal.append("closed", detail=self.loaded.verdict_words(accepted))
         self.hold.release()
         return self.verdict
 
