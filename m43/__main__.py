@@ -12,7 +12,7 @@ RUNS = REPOSITORY / "submission_runs"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse, call, and give the exit status: 0 well, 1 something does not hold, 2 wrong usage."""
+    """Parse, call, return the exit status: 0 well, 1 something does not hold, 2 wrong usage."""
     # These commands look at folders that nothing may be left in, not even compiled modules.
     sys.dont_write_bytecode = True
     if sys.warnoptions:
@@ -43,11 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Help(argparse.HelpFormatter):
-    """Gives a command and what it does one line."""
+    """Writes a command and its help on one line."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog)
-        # It forgets that commands are indented once more than options.
+        # argparse leaves out the sub-command indent.
         self._action_max_length = len("checklist") + 4
 
 
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m m43",
         formatter_class=_Help,
-        description="Prove that a training run really happened.",
+        description="Record a training run so that anybody can check it.",
         epilog="The run itself: pytest acceptance -m production. "
         "The same, small, on this machine's CPU: pytest acceptance -m rehearsal.",
     )
@@ -217,75 +217,34 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from m43.evidence.verify.verify import verify
-    from m43.records.run_dir import require_run
+    from m43.harness.commands import run_folder
 
-    require_run(options.run, RUNS)
-    problems = verify(
+    return run_folder.verify(
         options.run,
         REPOSITORY,
+        RUNS,
+        sys.stdout,
         without_weights=options.without_weights,
         public_key=options.public_key,
     )
-    for problem in problems:
-        sys.stdout.write(f"NOT SUPPORTED  {problem}\n")
-    if problems:
-        sys.stdout.write(f"{options.run}: {len(problems)} claims do not hold\n")
-        return 1
-    sys.stdout.write(f"{options.run}: every claim of this folder is supported by its records\n")
-    sys.stdout.write(f"{options.run}: {_signed(options.run, options.public_key)}\n")
-    return 0
-
-
-def _signed(run: Path, public_key: Path | None) -> str:
-    from m43.records.run_dir import RunDir
-
-    if public_key is not None:
-        return f"signed by the key of {public_key}"
-    if RunDir(run).signature.exists():
-        return "its signature was not checked; give --public-key, from a source that you trust"
-    return "not signed; what that leaves open stands in its summary"
 
 
 def _seal(options: argparse.Namespace) -> int:
-    from m43.harness.commands.sign import seal
-    from m43.records.run_dir import require_run
+    from m43.harness.commands import run_folder
 
-    require_run(options.run, RUNS)
-    for line in seal(options.run, options.key, REPOSITORY):
-        sys.stdout.write(f"{line}\n")
-    return 0
+    return run_folder.seal(options.run, options.key, REPOSITORY, RUNS, sys.stdout)
 
 
 def _render(options: argparse.Namespace) -> int:
-    from m43.evidence.documents.write import render
-    from m43.harness.run import recovery
-    from m43.records.run_dir import require_run
+    from m43.harness.commands import run_folder
 
-    run = require_run(options.run, RUNS)
-    if recovery.is_closed(run):
-        # The report is pytest's, and sealed; only one that nobody could seal is drawn again.
-        recovery.seal_left_reports(run)
-    else:
-        recovery.close_run(run)
-        sys.stdout.write(f"{run.path}: it was cut off, and has been closed now\n")
-    for path in (*render(run), run.report):
-        sys.stdout.write(f"{path}\n")
-    return 0
+    return run_folder.render(options.run, RUNS, sys.stdout)
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from m43.evidence.documents.comparison import comparison_html, comparison_markdown
-    from m43.evidence.run.comparison import compare
-    from m43.evidence.run.loaded_run import load_run
-    from m43.records.run_dir import require_run, write_atomically
+    from m43.harness.commands import run_folder
 
-    one, other = (require_run(path, RUNS) for path in (options.one, options.other))
-    found = compare(load_run(one), load_run(other))
-    if options.html:
-        write_atomically(options.html, comparison_html(found).encode(errors="replace"))
-    sys.stdout.write(comparison_markdown(found))
-    return 0
+    return run_folder.compare(options.one, options.other, RUNS, sys.stdout, page=options.html)
 
 
 if __name__ == "__main__":

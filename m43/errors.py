@@ -1,6 +1,6 @@
 """The errors of m43: each says what was found, what was expected, where, and what to do."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
@@ -8,7 +8,7 @@ from typing import ClassVar
 from m43.text import one_line
 
 # What a person is shown: more would bury the rest, and be no help in mending it.
-_MOST_SHOWN, _LONGEST_PART = 100, 4000
+_MOST_SHOWN, _LONGEST_PART, _LONGEST_VALUE = 100, 4000, 80
 
 
 class FailureClass(StrEnum):
@@ -83,6 +83,39 @@ class Problem:
 def _said(part: str) -> str:
     # Some errors have a name and no message: what would follow the colon is not there.
     return one_line(part, _LONGEST_PART).removesuffix(":")
+
+
+def problem(found: object, expected: object, where: object, action: str) -> Problem:
+    """Make a problem; what a file's problems have in common is bound once, by `partial`.
+
+    Example:
+        >>> from functools import partial
+        >>> altered = partial(problem, action="do not rely on this file")
+        >>> str(altered("2 lines", "3 lines", "a.txt"))
+        'a.txt: found 2 lines, expected 3 lines; do not rely on this file'
+    """
+    return Problem(found=str(found), expected=str(expected), where=str(where), action=action)
+
+
+def differences(
+    pairs: Mapping[str, tuple[object, object]], where: str, action: str, source: str = ""
+) -> Iterator[Problem]:
+    """Compare what was found with what was expected, name by name, in one file.
+
+    Args:
+        pairs: by the name of the value, what was found and what was expected.
+        where: the file, or a row of it.
+        action: what to do about each difference.
+        source: where the expected values come from, ", as in contract.lock.json".
+    """
+    for name, (found, expected) in pairs.items():
+        if found != expected:
+            yield problem(_value(found), _value(expected) + source, f"{where}, {name}", action)
+
+
+def _value(value: object) -> str:
+    # Text in quotes and not longer than one reads: it may be an answer of a model.
+    return repr(value[:_LONGEST_VALUE]) if isinstance(value, str) else str(value)
 
 
 class M43Error(Exception):

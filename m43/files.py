@@ -101,8 +101,8 @@ class HeldError(M43Error):
     """A file that another living process writes."""
 
 
-class Hold:
-    """An exclusive lock on a file, held until it is released or its process ends.
+class FileLock:
+    """An exclusive file lock (flock), held until it is released or its process ends.
 
     It needs no cleaning up: after SIGKILL or a power cut nobody holds the file any more, so what
     was cut off can be told from what still runs. A child does not inherit it.
@@ -112,24 +112,24 @@ class Hold:
         self._descriptor = descriptor
 
     @classmethod
-    def take(cls, path: Path) -> "Hold":
+    def take(cls, path: Path) -> "FileLock":
         """Lock a file that is there.
 
         Raises: HeldError, when another process (or another part of this one) holds it.
         """
-        hold = cls(os.open(path, os.O_RDWR))
-        if not (_lock(hold._descriptor, wait=False) or _lock_later(hold._descriptor)):
-            hold.release()
+        lock = cls(os.open(path, os.O_RDWR))
+        if not (_lock(lock._descriptor, wait=False) or _lock_later(lock._descriptor)):
+            lock.release()
             raise HeldError(
                 found="a process that still writes it",
                 expected="a run that has ended",
                 where=str(path),
                 action="let that run end, or end it yourself; m43 closes it afterwards",
             )
-        return hold
+        return lock
 
     def release(self) -> None:
-        """Let go; what was released once stays so."""
+        """Release the lock; releasing it twice is harmless."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

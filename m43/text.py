@@ -24,7 +24,7 @@ def visible(text: str) -> str:
 
 
 def without_escapes(text: str) -> str:
-    r"""Take out the sequences by which a terminal is told to colour, move and name things.
+    r"""Remove the escape sequences that colour a terminal, move its cursor or name its window.
 
     Example:
         >>> without_escapes("\x1b[1;31mred\x1b[0m")
@@ -81,14 +81,14 @@ _LONGEST_PART_BYTES, _LONGEST_PATH_BYTES = 255, 2048
 
 
 def is_folder_name(name: str) -> bool:
-    """Tell whether a name is one plain folder name, so that it cannot leave its place."""
+    """Return whether a name is one plain folder name, so that it cannot leave its place."""
     if not 0 < len(name) <= _LONGEST:
         return False
     return set(name) <= _PLAIN and not name.startswith((".", "-"))
 
 
 def is_repository(name: str) -> bool:
-    """Tell whether a name is `owner/name` as the hub writes it."""
+    """Return whether a name is `owner/name` as the hub writes it."""
     parts = name.split("/")
     plain = all(is_folder_name(part) and "@" not in part for part in parts)
     # The hub has neither; in its cache "--" stands for the slash.
@@ -96,12 +96,12 @@ def is_repository(name: str) -> bool:
 
 
 def is_weight_file(name: str) -> bool:
-    """Tell whether a file of a model's folder holds weights."""
+    """Return whether a file of a model's folder holds weights."""
     return name.endswith(".safetensors")
 
 
 def is_address(text: str) -> bool:
-    """Tell whether a text is the address of a hub, and nothing beside it.
+    """Return whether a text is the address of a hub, and nothing beside it.
 
     An address with a name and a password in it would be written into every record.
     """
@@ -118,7 +118,7 @@ def is_address(text: str) -> bool:
 
 
 def is_path(text: str) -> bool:
-    """Tell whether a text can be the path of something at all."""
+    """Return whether a text can be a path at all."""
     data = text.encode(errors="surrogateescape") if text.isprintable() else b""
     parts = data.split(b"/")
     return 0 < len(data) <= _LONGEST_PATH_BYTES and max(map(len, parts)) <= _LONGEST_PART_BYTES
@@ -171,7 +171,7 @@ def without_mark(data: bytes) -> bytes:
 
 
 def other_kind(data: bytes) -> OtherKind | None:
-    r"""Know a file that is no UTF-8 text by its first bytes; None for what may be text.
+    r"""Recognise a file that is no UTF-8 text by its first bytes; None for what may be text.
 
     Example:
         >>> other_kind(b"\x1f\x8b\x08\x00").found
@@ -239,6 +239,57 @@ _KINDS = (
         OtherKind(found=BINARY, action="name a file of text"),
     ),
 )
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number and its noun, in the plural unless it is one.
+
+    Example:
+        >>> counted(1, "claim"), counted(2_400, "row"), counted(0, "box")
+        ('1 claim', '2,400 rows', '0 boxes')
+    """
+    plural = f"{noun}es" if noun.endswith(("x", "s", "ch", "sh")) else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+_MIB = 2**20
+
+
+def size_words(size_bytes: float) -> str:
+    """Write a size: GiB with two digits, below one of them MiB with one digit.
+
+    Memory, files and disks alike, so that a download can be held against the disk and the same
+    peak reads the same everywhere. Powers of 1024, as nvidia-smi, XLA and `df -h` count; the hub's
+    pages count in GB (1 GB is 0.93 GiB). Only a rate (GB/s) keeps its maker's unit.
+
+    Example:
+        >>> size_words(32 * 2**30), size_words(1_300_000)
+        ('32.00 GiB', '1.2 MiB')
+    """
+    mib = size_bytes / _MIB
+    return f"{mib / 1024:.2f} GiB" if mib >= 1024 else f"{mib:.1f} MiB"
+
+
+def duration_words(seconds: float, *, whole: bool = False) -> str:
+    """Write a duration as a person says it; the time of one step keeps its own digits.
+
+    Args:
+        seconds: the duration.
+        whole: without parts of a second, for a line that moves.
+
+    Example:
+        >>> [duration_words(each) for each in (0, 0.25, 42.04, 59.97, 75.0, 3725.0)]
+        ['0.0 s', '0.25 s', '42.0 s', '1 min 00 s', '1 min 15 s', '1 h 02 min']
+        >>> duration_words(42.04, whole=True)
+        '42 s'
+    """
+    if round(seconds, 0 if whole else 1) < 60:
+        digits = 0 if whole else 2 if 0 < seconds < 1 else 1
+        return f"{seconds:.{digits}f} s"
+    minutes, left = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {left:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 # What m43's own texts use; anything else is written as an escape, never left out.

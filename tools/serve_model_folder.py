@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from m43.errors import M43Error
-from m43.rehearsal.faults import Fault, FaultKind
-from m43.rehearsal.hub import LoopbackHub
 from m43.rehearsal.reply import ServedRepository
+from tools.faulty_hub import Fault, FaultKind, FaultyHub
 
 TOKEN_VARIABLE = "M43_HUB_TOKEN"
 
@@ -39,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _hub(options: argparse.Namespace) -> LoopbackHub:
+def _hub(options: argparse.Namespace) -> FaultyHub:
     # From the environment: an argument would stand in the process list for everybody to read.
     token = os.environ.get(TOKEN_VARIABLE, "")
     if not token:
@@ -53,7 +52,7 @@ def _hub(options: argparse.Namespace) -> LoopbackHub:
         options.model, name=options.repo, revision=options.revision
     )
     try:
-        return LoopbackHub(
+        return FaultyHub(
             repository=repository,
             token=token,
             fault=Fault(kind=FaultKind(options.fault), where=options.where),
@@ -68,7 +67,7 @@ def _hub(options: argparse.Namespace) -> LoopbackHub:
         ) from error
 
 
-def _welcome(hub: LoopbackHub) -> str:
+def _welcome(hub: FaultyHub) -> str:
     repository = hub.repository
     size = sum(file.size_bytes for file in repository.files)
     return (

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-from m43.rehearsal.faults import NO_FAULT, Fault, FaultKind
-from m43.rehearsal.reply import FileSlice, Reply, Request, ServedRepository, reply_to, serves_file
+from m43.rehearsal.reply import Reply, Request, ServedRepository, reply_to
 
 CHUNK_BYTES = 2**20
 # How long `requests` waits for answers that are still on their way.
@@ -27,26 +26,18 @@ class ServedRequest:
 
 
 class LoopbackHub:
-    """A hub for one repository, behind one token, with at most one fault.
+    """A hub for one repository, behind one token.
 
     Example:
         with LoopbackHub(repository=repository, token=token) as hub:
             HfApi(endpoint=hub.endpoint, token=token).whoami()
     """
 
-    def __init__(
-        self,
-        *,
-        repository: ServedRepository,
-        token: str,
-        fault: Fault = NO_FAULT,
-        port: int = 0,
-    ) -> None:
+    def __init__(self, *, repository: ServedRepository, token: str, port: int = 0) -> None:
         self.repository = repository
-        self._token = token
-        self._fault = fault
-        self._fault_count = 0
-        self._answered: list[ServedRequest] = []
+        self.token = token
+        self._begun = 0
+        self._answered: dict[int, ServedRequest] = {}
         self._pending = 0
         self._changed = threading.Condition()
         self.closing = threading.Event()
@@ -64,11 +55,11 @@ class LoopbackHub:
 
     @property
     def requests(self) -> tuple[ServedRequest, ...]:
-        """Every request so far, in the order of their answers."""
+        """Every request so far, in the order in which they came."""
         with self._changed:
             # A client can have read an answer before the thread that sent it has noted it.
             self._changed.wait_for(lambda: self._pending == 0, timeout=SETTLE_S)
-            return tuple(self._answered)
+            return tuple(self._answered[number] for number in sorted(self._answered))
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -81,39 +72,42 @@ class LoopbackHub:
         self._server.hang_up()
         self._server.server_close()
 
-    def begin(self, request: Request) -> Fault:
-        """Note that a request is being answered, and tell which fault it meets."""
+    def begin(self) -> int:
+        """Record that a request is being answered, and return its number."""
         with self._changed:
             self._pending += 1
-            met = self._meets_fault(request)
-            self._fault_count += met
-        return self._fault if met else NO_FAULT
+            self._begun += 1
+            return self._begun
 
-    def reply(self, request: Request, fault: Fault) -> Reply:
-        """Decide the answer to a request."""
-        return reply_to(request, self.repository, self._token, fault)
+    def reply(self, request: Request) -> Reply:
+        """Return the answer to a request."""
+        return reply_to(request, self.repository, self.token)
 
-    def end(self, request: Request, status: int, body_bytes: int) -> None:
-        """Note that a request was answered."""
+    def pieces(self, reply: Reply) -> Iterator[bytes]:
+        """Cut the body of an answer into the pieces that are sent."""
+        if reply.file is None:
+            yield reply.body
+            return
+        position, end = reply.file.start, reply.file.end
+        with reply.file.file.path.open("rb") as file:
+            file.seek(position)
+            while position < end:
+                piece = file.read(min(CHUNK_BYTES, end - position))
+                if not piece:
+                    # Somebody shortened the file after it was described.
+                    return
+                yield piece
+                position += len(piece)
+
+    def end(self, number: int, request: Request, status: int, body_bytes: int) -> None:
+        """Record that a request was answered."""
         answered = ServedRequest(
             method=request.method, path=request.target, status=status, body_bytes=body_bytes
         )
         with self._changed:
-            self._answered.append(answered)
+            self._answered[number] = answered
             self._pending -= 1
             self._changed.notify_all()
-
-    def _meets_fault(self, request: Request) -> bool:
-        fault = self._fault
-        if fault.kind is FaultKind.NONE or (fault.times and self._fault_count >= fault.times):
-            return False
-        if fault.kind is FaultKind.MISSING_FILE:
-            # It is missing from the listing as well.
-            return True
-        # These two befall bodies of files, so that `times` counts what a client notices.
-        spoils_bodies = fault.kind in (FaultKind.CUT, FaultKind.WRONG_BYTES)
-        has_file = request.method == "GET" and serves_file(request.target)
-        return fault.where in request.target and (has_file or not spoils_bodies)
 
 
 class _Server(ThreadingHTTPServer):
@@ -140,7 +134,7 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that went away; they know."""
+        """Ignore disconnected clients."""
 
     def hang_up(self) -> None:
         """End the connections that clients keep open for later."""
@@ -164,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Keep standard error for what matters; `LoopbackHub.requests` has it all."""
+        """Log nothing to standard error; `LoopbackHub.requests` has every request."""
 
     def _serve(self) -> None:
         hub = self.server.hub
@@ -175,24 +169,22 @@ class _Handler(BaseHTTPRequestHandler):
             range=self.headers.get("Range", ""),
             host=self.headers.get("Host", ""),
         )
-        fault = hub.begin(request)
-        reply = hub.reply(request, fault)
+        number = hub.begin()
+        reply = hub.reply(request)
         sent = 0
         try:
-            if fault.kind is FaultKind.SLOW:
-                hub.closing.wait(fault.delay_s)
             self._send_head(reply)
             if request.method != "HEAD":
-                for piece in _pieces(reply, fault):
+                for piece in hub.pieces(reply):
                     self.wfile.write(piece)
                     sent += len(piece)
-            if fault.kind is FaultKind.CUT:
-                self.close_connection = True
+                # The client still waits for the rest of a body that ended too early.
+                self.close_connection = self.close_connection or sent < reply.length
         except OSError:
             # The client went away; what it was sent is counted.
             self.close_connection = True
         finally:
-            hub.end(request, reply.status, sent)
+            hub.end(number, request, reply.status, sent)
 
     def _send_head(self, reply: Reply) -> None:
         self.send_response(reply.status)
@@ -200,33 +192,3 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(reply.length))
         self.end_headers()
-
-
-def _pieces(reply: Reply, fault: Fault) -> Iterator[bytes]:
-    """Cut a body into pieces to send, spoilt where the fault says so."""
-    if reply.file is None:
-        yield reply.body
-        return
-    left = reply.length
-    if fault.kind is FaultKind.CUT:
-        left = min(left, fault.after_bytes)
-    spoilt = reply.file.file.size_bytes // 2 if fault.kind is FaultKind.WRONG_BYTES else -1
-    for start, piece in _read(reply.file, left):
-        if start <= spoilt < start + len(piece):
-            at = spoilt - start
-            yield piece[:at] + bytes([piece[at] ^ 0xFF]) + piece[at + 1 :]
-        else:
-            yield piece
-
-
-def _read(part: FileSlice, length: int) -> Iterator[tuple[int, bytes]]:
-    position, end = part.start, part.start + length
-    with part.file.path.open("rb") as file:
-        file.seek(position)
-        while position < end:
-            piece = file.read(min(CHUNK_BYTES, end - position))
-            if not piece:
-                # Somebody shortened the file after it was described.
-                return
-            yield position, piece
-            position += len(piece)

@@ -17,7 +17,6 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from m43.errors import FailureClass, M43Error
-from m43.rehearsal.faults import Fault, FaultKind
 
 # What the hub keeps outside git: weights by their name, and whatever is above 10 MiB.
 LARGE_SUFFIXES = (".safetensors", ".bin", ".gguf", ".model")
@@ -71,11 +70,6 @@ class ServedRepository:
             )
         files = tuple(_served_file(path, path.relative_to(folder).as_posix()) for path in paths)
         return cls(name=name, revision=revision, files=files)
-
-    def without(self, file_name: str) -> "ServedRepository":
-        """Give the repository as it would be had one file never been uploaded."""
-        kept = tuple(file for file in self.files if file.name != file_name)
-        return ServedRepository(name=self.name, revision=self.revision, files=kept)
 
     def find(self, file_name: str) -> ServedFile | None:
         """Look a file up by its name in the repository; nothing else on disk can be reached."""
@@ -166,107 +160,66 @@ class Reply:
         return self.file.end - self.file.start if self.file else len(self.body)
 
 
-def reply_to(request: Request, repository: ServedRepository, token: str, fault: Fault) -> Reply:
-    """Answer a request as the real hub would, with the fault in force.
+def reply_to(request: Request, repository: ServedRepository, token: str) -> Reply:
+    """Answer a request as the real hub would.
 
     Stricter than the real hub in one thing: without a token there is nothing to read at all.
     """
-    if (trouble := _outage(fault.kind)) is not None:
-        return trouble
-    if fault.kind is FaultKind.MISSING_FILE:
-        repository = repository.without(fault.where)
     path = unquote(urlsplit(request.target).path).strip("/")
     if path.startswith(STORAGE):
         return _stored(request, path.removeprefix(STORAGE), repository, token)
-    refusal = _refusal(request, path, token, fault.kind)
+    refusal = _refusal(request, path, token)
     if refusal is not None or path == "api/whoami-v2":
-        return refusal or _json(_whoami(fault.kind))
+        return refusal or _json(_whoami())
     for prefix in (f"api/models/{repository.name}", f"{repository.name}/resolve"):
         # With a slash behind it: m43/toy is not m43/toy-gemma.
-        if f"{path}/".startswith(f"{prefix}/") and fault.kind is not FaultKind.UNKNOWN_REPOSITORY:
+        if f"{path}/".startswith(f"{prefix}/"):
             rest = path.removeprefix(prefix).strip("/")
             if prefix.startswith("api/"):
-                return _api(request, rest, repository, fault.kind)
-            return _resolve(request, rest, repository, token, fault.kind)
-    return _error(HTTPStatus.NOT_FOUND, "Repository not found", code="RepoNotFound")
+                return _api(request, rest, repository)
+            return _resolve(request, rest, repository, token)
+    return error_reply(HTTPStatus.NOT_FOUND, "Repository not found", code="RepoNotFound")
 
 
-def serves_file(target: str) -> bool:
-    """Tell whether a request's target is a file, here or in the storage."""
-    return "/resolve/" in target or target.startswith(f"/{STORAGE}")
-
-
-def _outage(kind: FaultKind) -> Reply | None:
-    if kind is FaultKind.SERVER_ERROR:
-        return _error(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Error - We're working hard!")
-    if kind is FaultKind.RATE_LIMITED:
-        message = "We had to rate limit you. Retry later, or upgrade your account."
-        headers = {"RateLimit": '"api";r=0;t=1', "RateLimit-Policy": '"fixed window";"api";q=1;w=1'}
-        return _error(HTTPStatus.TOO_MANY_REQUESTS, message, headers=headers)
-    return None
-
-
-def _refusal(request: Request, path: str, token: str, kind: FaultKind) -> Reply | None:
+def _refusal(request: Request, path: str, token: str) -> Reply | None:
     if not request.authorization:
         if path == "api/whoami-v2":
-            return _error(HTTPStatus.UNAUTHORIZED, "Invalid username or password.")
+            return error_reply(HTTPStatus.UNAUTHORIZED, "Invalid username or password.")
         message = (
             "Access to this model is restricted. You must have access to it and be authenticated "
             "to access it. Please log in."
         )
-        return _error(HTTPStatus.UNAUTHORIZED, message, code="GatedRepo")
-    if kind is FaultKind.TOKEN_REFUSED or request.authorization != f"Bearer {token}":
-        return _error(HTTPStatus.UNAUTHORIZED, "Invalid credentials in Authorization header")
+        return error_reply(HTTPStatus.UNAUTHORIZED, message, code="GatedRepo")
+    if request.authorization != f"Bearer {token}":
+        return error_reply(HTTPStatus.UNAUTHORIZED, "Invalid credentials in Authorization header")
     return None
 
 
-def _closed_gate(repository: ServedRepository, kind: FaultKind) -> Reply | None:
-    if kind is FaultKind.LICENCE_NOT_ACCEPTED:
-        message = (
-            f"Access to model {repository.name} is restricted and you are not in the authorized "
-            f"list. Visit the page of {repository.name} to ask for access."
-        )
-        return _error(HTTPStatus.FORBIDDEN, message, code="GatedRepo")
-    if kind is FaultKind.TOKEN_WITHOUT_GATED_ACCESS:
-        message = (
-            "Please enable access to public gated repositories in your fine-grained token settings "
-            "to view this repository."
-        )
-        # The real hub gives no X-Error-Code here: it is a plain 403.
-        return _error(HTTPStatus.FORBIDDEN, message)
-    return None
-
-
-def _api(request: Request, rest: str, repository: ServedRepository, kind: FaultKind) -> Reply:
+def _api(request: Request, rest: str, repository: ServedRepository) -> Reply:
     if rest == "auth-check":
-        return _closed_gate(repository, kind) or Reply(
-            status=HTTPStatus.OK, headers={"Content-Type": "text/plain"}, body=b"OK"
-        )
+        return Reply(status=HTTPStatus.OK, headers={"Content-Type": "text/plain"}, body=b"OK")
     # What a repository holds is public even where its files are gated.
     name, _, revision = rest.partition("/")
     if rest and name != "revision":
-        return _error(HTTPStatus.NOT_FOUND, "Sorry, we can't find the page you are looking for.")
-    if rest and not _knows(repository, revision, kind):
+        return error_reply(
+            HTTPStatus.NOT_FOUND, "Sorry, we can't find the page you are looking for."
+        )
+    if rest and revision not in (repository.revision, MAIN):
         return _unknown_revision(revision)
     query = parse_qs(urlsplit(request.target).query)
     # huggingface_hub sends True, which httpx writes as "true".
     return _json(_model_info(repository, blobs=query.get("blobs") == ["true"]))
 
 
-def _resolve(
-    request: Request, rest: str, repository: ServedRepository, token: str, kind: FaultKind
-) -> Reply:
-    closed = _closed_gate(repository, kind)
-    if closed is not None:
-        return closed
+def _resolve(request: Request, rest: str, repository: ServedRepository, token: str) -> Reply:
     revision, _, name = rest.partition("/")
-    if not _knows(repository, revision, kind):
+    if revision not in (repository.revision, MAIN):
         return _unknown_revision(revision)
     file = repository.find(name)
     commit = {"X-Repo-Commit": repository.revision}
     if file is None:
         message = "Entry not found"
-        return _error(HTTPStatus.NOT_FOUND, message, code="EntryNotFound", headers=commit)
+        return error_reply(HTTPStatus.NOT_FOUND, message, code="EntryNotFound", headers=commit)
     if file.sha256:
         return _elsewhere(request, file, token, commit)
     return _file(request, file, commit)
@@ -291,7 +244,7 @@ def _stored(request: Request, name: str, repository: ServedRepository, token: st
     file = repository.find(name)
     signatures = parse_qs(urlsplit(request.target).query).get("signature", [])
     if file is None or signatures != [_signature(file, token)]:
-        return _error(HTTPStatus.FORBIDDEN, "Request has no valid signature")
+        return error_reply(HTTPStatus.FORBIDDEN, "Request has no valid signature")
     return _file(request, file, {})
 
 
@@ -320,18 +273,12 @@ def _file(request: Request, file: ServedFile, headers: dict[str, str]) -> Reply:
     return Reply(status=HTTPStatus.PARTIAL_CONTENT, headers=headers, file=part)
 
 
-def _knows(repository: ServedRepository, revision: str, kind: FaultKind) -> bool:
-    return kind is not FaultKind.UNKNOWN_REVISION and revision in (repository.revision, MAIN)
-
-
 def _unknown_revision(revision: str) -> Reply:
     message = f"Invalid rev id: {revision}"
-    return _error(HTTPStatus.NOT_FOUND, message, code="RevisionNotFound")
+    return error_reply(HTTPStatus.NOT_FOUND, message, code="RevisionNotFound")
 
 
-def _whoami(kind: FaultKind) -> dict[str, Any]:
-    fine_grained = kind is FaultKind.TOKEN_WITHOUT_GATED_ACCESS
-    role = "fineGrained" if fine_grained else "read"
+def _whoami() -> dict[str, Any]:
     return {
         "type": "user",
         "id": "0" * 24,
@@ -339,7 +286,7 @@ def _whoami(kind: FaultKind) -> dict[str, Any]:
         "fullname": "Rehearsal",
         "isPro": False,
         "orgs": [],
-        "auth": {"type": "access_token", "accessToken": {"displayName": "m43", "role": role}},
+        "auth": {"type": "access_token", "accessToken": {"displayName": "m43", "role": "read"}},
     }
 
 
@@ -378,9 +325,10 @@ def _json(value: dict[str, Any]) -> Reply:
     return Reply(status=HTTPStatus.OK, headers=headers, body=json.dumps(value).encode())
 
 
-def _error(
+def error_reply(
     status: HTTPStatus, message: str, *, code: str = "", headers: dict[str, str] | None = None
 ) -> Reply:
+    """Answer with an error, as the hub tells it: in the body and in the headers."""
     told = {"X-Error-Message": message, "Content-Type": "application/json; charset=utf-8"}
     if code:
         told["X-Error-Code"] = code

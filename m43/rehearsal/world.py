@@ -2,12 +2,12 @@
 
 import secrets
 import string
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
 
-from m43.rehearsal.faults import NO_FAULT, Fault
 from m43.rehearsal.hub import LoopbackHub
 from m43.rehearsal.reply import ServedRepository
 from m43.rehearsal.toy_gemma import REPO, revision_of, write_toy_gemma
@@ -36,10 +36,10 @@ class RehearsalWorld:
             HfApi(endpoint=world.endpoint, token=world.token).auth_check(world.repo)
     """
 
-    def __init__(self, *, fault: Fault = NO_FAULT) -> None:
+    def __init__(self, *, make_hub: Callable[..., LoopbackHub] = LoopbackHub) -> None:
         self.repo = REPO
         self.token = new_token()
-        self._fault = fault
+        self._make_hub = make_hub
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -52,7 +52,7 @@ class RehearsalWorld:
             repository = ServedRepository.from_folder(
                 self.model_folder, name=self.repo, revision=self.revision
             )
-            hub = LoopbackHub(repository=repository, token=self.token, fault=self._fault)
+            hub = self._make_hub(repository=repository, token=self.token)
             self.hub = opening.enter_context(hub)
             # Reached only when nothing failed; otherwise all of it is taken down again here.
             self._open = opening.pop_all()
@@ -68,6 +68,6 @@ class RehearsalWorld:
 
 
 def new_token() -> str:
-    """Make a token of the right form that no real hub has ever issued."""
+    """Draw a token of the right form that no real hub has ever issued."""
     letters = (secrets.choice(string.ascii_letters) for _ in range(TOKEN_LETTERS))
     return TOKEN_PREFIX + "".join(letters)

@@ -176,10 +176,10 @@ def assert_supported(run: RunDir, tree: FaultTree) -> None:
         # The quick child's numbers are made up, and verify knows that they cannot be true.
         problems = [text for text in problems if "cannot all be true" not in text]
     assert not problems, "\n".join(problems)
-    for claim in diagnose_dossier(load_run(run)).claims:
+    for claim in diagnose_dossier(load_run(run)).findings:
         for evidence in claim.evidence:
             assert (run.path / evidence.split(",")[0]).exists(), claim
-        assert claim.evidence or claim.standing in ("unknown", "hypothesis"), claim
+        assert claim.evidence or claim.confidence in ("unknown", "hypothesis"), claim
 
 
 def assert_ledger(tree: FaultTree, run: RunDir) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import pytest
 
 from m43.errors import FailureClass as F
-from m43.rehearsal.faults import Fault, FaultKind
 from tests.faults import matrix
 from tests.faults.agreement import assert_agreement
 from tests.faults.conftest import Starter
@@ -13,6 +12,7 @@ from tests.faults.matrix import Case
 from tests.faults.remains import examine
 from tests.faults.tree import FaultTree
 from tests.faults.world import marked, the_world
+from tools.faulty_hub import Fault, FaultKind
 
 # The name is that of the real weights, whose body comes from the storage.
 WEIGHTS = "storage/model.safetensors"

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from m43.rehearsal.faults import Fault, FaultKind
 from tests.faults import matrix
 from tests.faults.conftest import Starter
 from tests.faults.matrix import Case
@@ -20,6 +19,7 @@ from tests.faults.rehearsal import Rehearsal, command
 from tests.faults.remains import examine
 from tests.faults.tree import FaultTree, environment
 from tests.faults.world import marked, the_world
+from tools.faulty_hub import Fault, FaultKind
 
 SLOW = Fault(kind=FaultKind.SLOW, delay_s=60.0)
 # Long enough to be struck in the middle, also where the toy trains in a second.

@@ -92,5 +92,5 @@ def test_a_clone_without_the_attributes_is_told_once(origin: Path, tmp_path: Pat
     first, last = ended.stdout.splitlines()
     assert "found line ends were changed (LF to CRLF) in " in first
     assert "of this checkout" in first
-    assert last == f"{EXAMPLE}: 1 claims do not hold"
+    assert last == f"{EXAMPLE}: 1 claim not supported"
     assert ended.returncode == 1

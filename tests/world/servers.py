@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from m43.rehearsal.faults import NO_FAULT
 from m43.rehearsal.reply import Reply, Request, ServedRepository, reply_to
 from tests.world.circumstances import CAS, HUB, STORAGE, TRANSFER, Circumstance, Manner
 from tests.world.xet import XetReply, XetStorage
@@ -51,7 +50,7 @@ class Outside:
         if host in (CAS, TRANSFER):
             return _of_xet(self.xet.reply(request.method, request.target, headers))
         if host == STORAGE:
-            return reply_to(request, self.repository, self.token, NO_FAULT)
+            return reply_to(request, self.repository, self.token)
         if urlsplit(request.target).path == LIST:
             return self._list()
         if "/xet-read-token/" in request.target:
@@ -71,8 +70,8 @@ class Outside:
             rest = request.target.removeprefix(f"{RESOLVED}{name}/")
             revision, _, file = rest.partition("/")
             inner = _with_target(request, f"/{name}/resolve/{revision}/{file}")
-            return reply_to(inner, self.repository, self.token, NO_FAULT)
-        reply = reply_to(request, self.repository, self.token, NO_FAULT)
+            return reply_to(inner, self.repository, self.token)
+        reply = reply_to(request, self.repository, self.token)
         path = urlsplit(request.target).path
         if "/resolve/" not in path or reply.status >= 400:
             limits = {"RateLimit": '"api";r=499;t=300'}

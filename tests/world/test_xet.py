@@ -23,7 +23,6 @@ from m43.records.hub_record import AuthRecord, DownloadRecord
 from m43.records.profile import Profile, Transport
 from m43.records.run_dir import RunDir, read_record
 from m43.records.run_records import ProcessRecord
-from m43.rehearsal.faults import Fault
 from m43.rehearsal.hub import LoopbackHub
 from m43.rehearsal.reply import Reply, Request, ServedRepository
 from tests.world.xet import CHUNK_BYTES, Trouble, XetReply, XetServers, XetStorage
@@ -49,14 +48,14 @@ class XetHub(LoopbackHub):
         self.size_said = 0
         self.token_said = ""
 
-    def reply(self, request: Request, fault: Fault) -> Reply:
+    def reply(self, request: Request) -> Reply:
         """Offer the Xet storage beside the plain one, and give the access token for it."""
         route = f"/api/models/{REPO}/xet-read-token/{REVISION}"
         if request.target == route and request.authorization == f"Bearer {TOKEN}":
             said = self._storage.token_reply(int(time.time()) + 3600)
             token = {"X-Xet-Access-Token": self.token_said} if self.token_said else {}
             return Reply(status=said.status, headers={**said.headers, **token}, body=said.body)
-        reply = super().reply(request, fault)
+        reply = super().reply(request)
         if not request.target.endswith(f"/resolve/{REVISION}/{WEIGHTS}") or reply.status >= 400:
             return reply
         offer = {

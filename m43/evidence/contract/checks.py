@@ -10,6 +10,7 @@ from m43.errors import FailureClass
 from m43.evidence.contract.check import Check, failing
 from m43.evidence.contract.hub_failure import class_of_causes
 from m43.evidence.contract.model_checks import hub_model_checks
+from m43.evidence.failures import FAILURES
 from m43.records.hub_record import AuthRecord, HubResponse, HubStep
 from m43.records.profile import Profile
 from m43.records.run_records import ProbeRecord, VenvRecord
@@ -83,12 +84,6 @@ def _token_check(record: AuthRecord) -> Check:
     )
 
 
-_UNASKED: dict[FailureClass, str] = {
-    FailureClass.NO_TOKEN: "there was no token in HF_TOKEN",
-    FailureClass.TOKEN_MALFORMED: "HF_TOKEN does not hold a token as a hub shows it",
-}
-
-
 def _files_found(record: AuthRecord) -> str:
     missing = f", missing: {', '.join(record.missing_files)}" if record.missing_files else ""
     return f"{len(record.files)} files{missing}"
@@ -102,7 +97,7 @@ def _response_check(
     step: str, response: HubResponse | None, unasked: FailureClass, repo: str
 ) -> Check:
     if response is None:
-        found = f"not asked: {_UNASKED.get(unasked, 'an earlier answer was no')}"
+        found = f"not asked: {FAILURES[unasked].unasked}"
         cause = unasked
     else:
         detail = f": {response.error}" if response.error else ""
@@ -125,31 +120,7 @@ def _granting(step: str) -> tuple[int, ...]:
 
 
 def _action(failure_class: FailureClass, repo: str) -> str:
-    return _ACTIONS[failure_class].format(repo=repo)
-
-
-_ACTIONS: dict[FailureClass, str] = {
-    FailureClass.NO_TOKEN: "set HF_TOKEN first",
-    FailureClass.TOKEN_MALFORMED: "set HF_TOKEN again first",
-    FailureClass.TOKEN_REFUSED: "make a new token and set HF_TOKEN to it",
-    FailureClass.LICENCE_NOT_ACCEPTED: "accept the licence on the page of {repo}",
-    FailureClass.TOKEN_WITHOUT_GATED_ACCESS: "give the token read access to gated repositories",
-    FailureClass.WRONG_REVISION: "correct the repository or the revision in the profile",
-    FailureClass.FILES_MISSING: "correct hub.files in the profile",
-    FailureClass.RATE_LIMITED: "wait until the hub takes requests again",
-    FailureClass.HUB_ERROR: "look at the hub's status page",
-    FailureClass.HUB_UNREACHABLE: "look at the network and the endpoint",
-    FailureClass.NAME_NOT_RESOLVED: "look at the resolver and the endpoint",
-    FailureClass.CERTIFICATE_NOT_TRUSTED: "look at SSL_CERT_FILE, the clock and the proxy",
-    FailureClass.PROXY_FAILED: "look at the proxy variables",
-    FailureClass.OFFLINE_MODE: "unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE",
-    FailureClass.NOT_THE_HUB: "look at what answers there: a portal, a proxy, a mirror",
-    FailureClass.CONNECTION_LOST: "look at the network",
-    FailureClass.TRANSFER_STALLED: "look at the network and the hub's status page",
-    FailureClass.CACHE_UNUSABLE: "look at the Hugging Face cache and its rights",
-    FailureClass.HUB_CLIENT_FAILED: "read the error; the hub's client ended with it",
-    FailureClass.DISK_FULL: "free space for the Hugging Face cache",
-}
+    return FAILURES[failure_class].hint.format(repo=repo)
 
 
 def response_class(response: HubResponse) -> FailureClass | None:

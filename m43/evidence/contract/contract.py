@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from m43.errors import Problem, ProblemsError
+from m43.errors import Problem, ProblemsError, problem
 from m43.evidence.contract.expression import AssertedExpression, unreadable
 from m43.records.gates import STAGES, TABLE, gate_of
 from m43.records.run_dir import RunDir, write_atomically
@@ -51,7 +51,7 @@ def parse_contract(data: bytes, where: str) -> ContractText:
     try:
         module = ast.parse(data)
     except (SyntaxError, ValueError) as error:
-        raise ContractError((_problem(str(error), "Python", where, "correct the file"),)) from error
+        raise ContractError((problem(str(error), "Python", where, "correct the file"),)) from error
     functions = [node for node in module.body if isinstance(node, ast.FunctionDef)]
     problems = [*_foreign(module, where)]
     for function in functions:
@@ -59,7 +59,7 @@ def parse_contract(data: bytes, where: str) -> ContractText:
     problems += [*_duplicates(functions, where), *_disorder(functions, where)]
     if not functions:
         problems.append(
-            _problem("no promise", "test functions", where, "restore the contract from git")
+            problem("no promise", "test functions", where, "restore the contract from git")
         )
     if problems:
         raise ContractError(problems)
@@ -86,25 +86,25 @@ def _foreign(module: ast.Module, where: str) -> Iterator[Problem]:
         if not docstring and not isinstance(node, ast.FunctionDef):
             found = f"{type(node).__name__.lower()} `{_brief(node)}`"
             action = "move it out of the contract"
-            yield _problem(found, "promises only", f"{where}:{node.lineno}", action)
+            yield problem(found, "promises only", f"{where}:{node.lineno}", action)
 
 
 def _function_problems(function: ast.FunctionDef, where: str) -> Iterator[Problem]:
     name = function.name
     if gate_of(name) is None:
         expected = "a name that begins with " + ", ".join(gate.prefix for gate in TABLE)
-        yield _problem(f"the name {name}", expected, where, "name the promise after its gate")
+        yield problem(f"the name {name}", expected, where, "name the promise after its gate")
     if function.decorator_list:
         found = f"{name} decorated with `{_brief(function.decorator_list[0])}`"
-        yield _problem(found, "a plain function", where, "remove the decorator")
+        yield problem(found, "a plain function", where, "remove the decorator")
     arguments = function.args
     names = {argument.arg for argument in arguments.args}
     if arguments.defaults or arguments.vararg or arguments.kwarg or arguments.kwonlyargs:
         found = f"{name}({ast.unparse(arguments)})"
-        yield _problem(found, "names of records only", where, "ask for fixtures by name")
+        yield problem(found, "names of records only", where, "ask for fixtures by name")
     if not (ast.get_docstring(function) or "").strip():
         action = "say in plain words what it promises"
-        yield _problem(f"{name} without a docstring", "a clause", where, action)
+        yield problem(f"{name} without a docstring", "a clause", where, action)
     yield from _body_problems(function, names, where)
 
 
@@ -113,20 +113,20 @@ def _body_problems(function: ast.FunctionDef, names: set[str], where: str) -> It
     first = 1 if ast.get_docstring(function) is not None else 0
     if not body[first:]:
         found = f"{function.name} without an assert"
-        yield _problem(found, "one or two asserts", where, "assert what it promises")
+        yield problem(found, "one or two asserts", where, "assert what it promises")
     file = where.rsplit(":", 1)[0]
     for node in body[first:]:
         place = f"{file}:{node.lineno}"
         if not isinstance(node, ast.Assert):
-            yield _problem(f"`{_brief(node)}`", "asserts only", place, "move it to the records")
+            yield problem(f"`{_brief(node)}`", "asserts only", place, "move it to the records")
             continue
         used = {leaf.id for leaf in ast.walk(node.test) if isinstance(leaf, ast.Name)}
         if not used & names:
             action = "compare a record's field"
-            yield _problem(f"`{_brief(node)}`", "an assert about a record", place, action)
+            yield problem(f"`{_brief(node)}`", "an assert about a record", place, action)
         for found in unreadable(node.test):
             action = "write it with records, len, set, min, max, sum, sorted, abs and comparisons"
-            yield _problem(f"`{found}`", "a measurement that can be shown", place, action)
+            yield problem(f"`{found}`", "a measurement that can be shown", place, action)
 
 
 def _duplicates(functions: list[ast.FunctionDef], where: str) -> Iterator[Problem]:
@@ -136,7 +136,7 @@ def _duplicates(functions: list[ast.FunctionDef], where: str) -> Iterator[Proble
             # Python keeps the last one only: the first would silently not be a promise.
             found = f"{function.name} again, first in line {seen[function.name]}"
             action = "rename one of them"
-            yield _problem(found, "each name once", f"{where}:{function.lineno}", action)
+            yield problem(found, "each name once", f"{where}:{function.lineno}", action)
         seen.setdefault(function.name, function.lineno)
 
 
@@ -149,17 +149,13 @@ def _disorder(functions: list[ast.FunctionDef], where: str) -> Iterator[Problem]
         if STAGES.index(gate) < reached:
             found = f"{function.name} after a promise of gate {STAGES[reached]}"
             action = "put the promises in the order of the gates"
-            yield _problem(found, f"gate {gate} first", f"{where}:{function.lineno}", action)
+            yield problem(found, f"gate {gate} first", f"{where}:{function.lineno}", action)
         reached = max(reached, STAGES.index(gate))
 
 
 def _brief(node: ast.AST) -> str:
     text = " ".join(ast.unparse(node).split())
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _problem(found: str, expected: str, where: str, action: str) -> Problem:
-    return Problem(found=found, expected=expected, where=where, action=action)
 
 
 def read_contract(path: Path) -> ContractText:
@@ -170,13 +166,10 @@ def read_contract(path: Path) -> ContractText:
     try:
         data = path.read_bytes()
     except OSError as error:
-        problem = Problem(
-            found=f"{type(error).__name__}: {error.strerror}",
-            expected="the contract",
-            where=str(path),
-            action="restore it from git",
-        )
-        raise ContractError((problem,)) from error
+        found = f"{type(error).__name__}: {error.strerror}"
+        raise ContractError(
+            (problem(found, "the contract", path, "restore it from git"),)
+        ) from error
     return parse_contract(data, str(path))
 
 

@@ -9,10 +9,10 @@ from m43.evidence.contract.model_checks import plan_model_check
 from m43.records.plan_record import Disk, PlanRecord, TrainingPlan
 from m43.records.profile import Profile
 from m43.records.run_records import VenvRecord
+from m43.text import size_words
 
 # The same margin as in the contract's promise, which is what decides.
 MARGIN = 1.15
-_MIB = 2**20
 
 
 def venv_gate_checks(
@@ -82,13 +82,3 @@ def _disk_check(what: str, disk: Disk) -> Check:
         action=f"free space on the disk that holds {disk.folder}",
         failure_class=FailureClass.PLAN_DOES_NOT_FIT,
     )
-
-
-def size_words(size_bytes: int) -> str:
-    """Write a size as people compare it with a card.
-
-    Example:
-        32.00 GiB, 1.3 MiB
-    """
-    mib = size_bytes / _MIB
-    return f"{mib / 1024:.2f} GiB" if mib >= 1024 else f"{mib:.1f} MiB"

@@ -1,5 +1,6 @@
-"""Why a run failed: claims, each established, supported, a hypothesis or unknown, and what to do.
+"""Why a run failed: findings, each established, supported, a hypothesis or unknown.
 
-Outsiders use `diagnose_dossier` (diagnosis), `Claim` and `Diagnosis` (finding), and `words` and
-`next_actions` (catalogue).
+The words of a class are the catalogue's (`evidence/failures/`); here they meet the run's records.
+Outsiders use `diagnose_dossier` (diagnosis), `Finding` and `Diagnosis` (finding), and
+`next_actions` (next_actions).
 """

@@ -5,12 +5,12 @@ import signal
 from collections.abc import Sequence
 
 from m43.errors import FailureClass
-from m43.evidence.contract.plan_checks import size_words
-from m43.evidence.diagnosis.finding import Claim, Standing
+from m43.evidence.diagnosis.finding import Finding, finding, likely_cause
 from m43.evidence.run.loaded_run import Child
 from m43.records.plan_record import PlanRecord, TrainingPlan
 from m43.records.run_dir import RunDir, child_file
 from m43.records.run_records import ChildError, ProcessRecord, StepMetrics
+from m43.text import duration_words, size_words
 
 _PLAN = RunDir.plan.name
 _MOST_BUFFERS = 5
@@ -21,29 +21,30 @@ _ASKED = re.compile(
 )
 
 
-def memory_claims(plan: PlanRecord | None, child: Child, name: str) -> tuple[Claim, ...]:
+def memory_findings(plan: PlanRecord | None, child: Child, name: str) -> tuple[Finding, ...]:
     """State what the plan, the child's error and its end say about a lack of memory."""
-    claims = [*_asked(child, name)]
+    findings = [*_asked(child, name)]
     if child.process is not None:
         text = f"The process held {size_words(child.process.peak_bytes)} of the host's memory at "
-        claims.append(_claim(f"{text}its peak.", "established", child_file(name, "process").name))
+        file = child_file(name, "process").name
+        findings.append(finding(f"{text}its peak.", "established", file))
     training = plan.training if plan is not None else None
     if training is None or name != "train":
         text = "What was planned for it and what filled the memory: there is no plan of this child."
-        return (*claims, _claim(text, "unknown"))
-    return (*claims, *_planned(training))
+        return (*findings, finding(text, "unknown"))
+    return (*findings, *_planned(training))
 
 
-def _asked(child: Child, name: str) -> list[Claim]:
+def _asked(child: Child, name: str) -> list[Finding]:
     problems = " ".join(child.error.problems) if child.error else ""
     found = _ASKED.search(problems)
     if found is None:
         return []
     text = f"The request that failed was for {found[1]}."
-    return [_claim(text, "established", child_file(name, "error").name)]
+    return [finding(text, "established", child_file(name, "error").name)]
 
 
-def _planned(training: TrainingPlan) -> list[Claim]:
+def _planned(training: TrainingPlan) -> list[Finding]:
     step, limits = training.step, training.limits
     peak, free = training.peak_bytes, limits.memory_bytes
     what = (
@@ -64,19 +65,15 @@ def _planned(training: TrainingPlan) -> list[Claim]:
     else:
         cause = "By the plan it does not fit."
     return [
-        _claim(what, "established", _PLAN),
-        _claim(filled, "established", _PLAN),
-        _claim(cause, "hypothesis" if peak <= free else "supported", _PLAN),
+        finding(what, "established", _PLAN),
+        finding(filled, "established", _PLAN),
+        finding(cause, "hypothesis" if peak <= free else "supported", _PLAN),
     ]
 
 
 def _largest(training: TrainingPlan) -> str:
     largest = sorted(training.step.buffers, key=lambda each: -each.size_bytes)[:_MOST_BUFFERS]
     return ", ".join(f"{each.name} {size_words(each.size_bytes)}" for each in largest) or "none"
-
-
-def _claim(text: str, standing: Standing, *evidence: str) -> Claim:
-    return Claim(text=text, standing=standing, evidence=evidence)
 
 
 _SIGKILL = int(signal.SIGKILL)
@@ -89,7 +86,7 @@ _BY_PARENT = {
 
 
 def process_class(process: ProcessRecord | None, error: ChildError | None) -> FailureClass | None:
-    """Name how a child failed; None when it did not.
+    """Return how a child failed; None when it did not.
 
     The parent's own act comes first: what a child writes while it is being ended explains nothing.
     """
@@ -105,7 +102,7 @@ def process_class(process: ProcessRecord | None, error: ChildError | None) -> Fa
 
 
 def ending(process: ProcessRecord) -> str:
-    """Say how a process ended, in words."""
+    """Describe how a process ended."""
     status = process.exit_status
     if status >= 0:
         return f"exit status {status}"
@@ -113,30 +110,31 @@ def ending(process: ProcessRecord) -> str:
     return f"signal {known.get(-status, -status)}"
 
 
-def child_claims(
+def child_findings(
     child: Child, name: str, failure_class: FailureClass, metrics: Sequence[StepMetrics]
-) -> tuple[Claim, ...]:
+) -> tuple[Finding, ...]:
     """State what a child's traces show about its failure."""
-    claims: list[Claim] = []
+    findings: list[Finding] = []
     if child.process:
         file = child_file(name, "process").name
-        claims.append(_claim(_process_text(child.process, name), "established", file))
-        claims += _kill_claims(child.process, file)
+        findings.append(finding(_process_text(child.process, name), "established", file))
+        findings += _kill_findings(child.process, file)
     if stood := stood_at(child.stacks):
         text = f"When m43 ended it, the thread that works stood in {stood}."
-        claims.append(_claim(text, "established", child_file(name, "stacks").name))
+        findings.append(finding(text, "established", child_file(name, "stacks").name))
     if child.error:
         file = child_file(name, "error").name
         step = f" at step {child.error.step}" if child.error.step else " before its first step"
         where = step if name == "train" else ""
         text = f"The child itself reported '{child.error.failure_class}'{where}"
-        claims.append(_claim(f"{text}: {'; '.join(child.error.problems)}", "established", file))
-    claims += _causes(failure_class, metrics, child.error)
-    return tuple(claims)
+        findings.append(finding(f"{text}: {'; '.join(child.error.problems)}", "established", file))
+    if failure_class in (FailureClass.NON_FINITE_LOSS, FailureClass.DIVERGED):
+        return (*findings, *_loss_findings(metrics, child.error.step if child.error else 1))
+    return (*findings, *likely_cause(failure_class))
 
 
 def stood_at(stacks: Sequence[str]) -> str:
-    """Name the innermost frame of the thread that works; empty when no stack was written.
+    """Return the innermost frame of the thread that works; empty when no stack was written.
 
     Source: faulthandler: the thread that got the signal is called the current one, which is the
     main thread; its innermost frame comes first, as `File "PATH", line N in FUNCTION`.
@@ -150,82 +148,57 @@ def stood_at(stacks: Sequence[str]) -> str:
 
 def _process_text(process: ProcessRecord, name: str) -> str:
     what = {"train": "step", "download": "byte"}.get(name, "row")
-    phase = f"in phase '{process.last_phase}'" if process.last_phase else "before its first phase"
     by_parent = {
         "no": "m43 did not end it",
         "deadline": "m43 ended it at its deadline",
         "silence": "m43 ended it because its heartbeat had stopped",
         "interrupt": "m43 ended it because the run was interrupted",
     }
+    took = duration_words(process.duration_s)
+    phase = f"in phase '{process.last_phase}'" if process.last_phase else "before its first phase"
     return (
-        f"The process ended with {ending(process)} after {process.duration_s:.1f} s, {phase}, "
+        f"The process ended with {ending(process)} after {took}, {phase}, "
         f"with {process.steps_seen:,} {what}s seen; "
         f"{by_parent[process.ended_by_parent]}."
     )
 
 
-def _kill_claims(process: ProcessRecord, file: str) -> list[Claim]:
+def _kill_findings(process: ProcessRecord, file: str) -> list[Finding]:
     if process.exit_status != -_SIGKILL or process.ended_by_parent != "no":
         return []
     if process.oom_kills > 0:
         text = (
             f"The kernel ended it for lack of memory: its count of out-of-memory kills rose by "
             f"{process.oom_kills} meanwhile (it does not name the process), peak "
-            f"{process.peak_bytes / 1e9:.2f} GB."
+            f"{size_words(process.peak_bytes)}."
         )
-        return [_claim(text, "supported", file)]
+        return [finding(text, "supported", file)]
     text = "The kernel counted no out-of-memory kill meanwhile."
     return [
-        _claim(text, "established", file),
-        _claim("Who sent SIGKILL is not recorded.", "unknown"),
+        finding(text, "established", file),
+        finding("Who sent SIGKILL is not recorded.", "unknown"),
     ]
 
 
-def _causes(
-    failure_class: FailureClass, metrics: Sequence[StepMetrics], error: ChildError | None
-) -> list[Claim]:
-    """Add what the steps suggest; a class that they say nothing about gets nothing."""
-    if failure_class in (FailureClass.NON_FINITE_LOSS, FailureClass.DIVERGED):
-        return _loss_claims(metrics, error.step if error else 1)
-    texts: dict[FailureClass, tuple[Standing, str]] = {
-        FailureClass.HUNG: ("unknown", "What it waited for is not recorded."),
-        FailureClass.TRANSFER_STALLED: (
-            "unknown",
-            "Whether the hub, the storage, the network or the transport stood still is not "
-            "recorded.",
-        ),
-        FailureClass.CONNECTION_LOST: ("unknown", "Who ended the connection is not recorded."),
-        FailureClass.TIMED_OUT: (
-            "hypothesis",
-            "The device is slower than the plan, or something else used it.",
-        ),
-    }
-    return (
-        [_claim(text, standing) for standing, text in [texts[failure_class]]]
-        if (failure_class in texts)
-        else []
-    )
-
-
-def _loss_claims(metrics: Sequence[StepMetrics], failed_at: int) -> list[Claim]:
+def _loss_findings(metrics: Sequence[StepMetrics], failed_at: int) -> list[Finding]:
     if not metrics and failed_at > 1:
         text = "The steps before it cannot be read: what loss and gradient did is not known."
-        return [_claim(text, "unknown")]
+        return [finding(text, "unknown")]
     if not metrics:
         text = "It happened at the first step: a weight or a row is already not finite."
-        return [_claim(text, "hypothesis")]
+        return [finding(text, "hypothesis")]
     last = metrics[-1]
     file = RunDir.metrics.name
     text = (
         f"The last recorded step is {last.step}: loss {last.loss_nats:.4f} nats, gradient norm "
         f"{last.gradient_norm:.3g}, learning rate {last.learning_rate:.3g}."
     )
-    claims = [_claim(text, "established", file)]
+    findings = [finding(text, "established", file)]
     median = sorted(step.gradient_norm for step in metrics)[len(metrics) // 2]
     if last.gradient_norm > 10 * median:
         text = (
             f"The gradient grew before it: ten times its median ({median:.3g}). "
             "A lower learning rate may hold."
         )
-        claims.append(_claim(text, "hypothesis", file))
-    return claims
+        findings.append(finding(text, "hypothesis", file))
+    return findings

@@ -1,4 +1,4 @@
-"""The diagnosis: why a run failed or was cut off, claim by claim, each with what supports it.
+"""The diagnosis: why a run failed or was cut off, finding by finding, each with what supports it.
 
 A run that was cut off (SIGKILL, a power cut, an out-of-memory kill) leaves no last word. What can
 be established is what lies in the run folder, and what the machine still knows; the rest is called
@@ -11,15 +11,16 @@ from m43.errors import FailureClass
 from m43.evidence.contract.check import failing
 from m43.evidence.contract.checks import auth_checks
 from m43.evidence.contract.plan_checks import venv_gate_checks
-from m43.evidence.diagnosis.by_child import child_claims, memory_claims, process_class
-from m43.evidence.diagnosis.by_gate import auth_claims, venv_claims
-from m43.evidence.diagnosis.catalogue import SENTENCES, words
-from m43.evidence.diagnosis.finding import Claim, Diagnosis
+from m43.evidence.diagnosis.by_child import child_findings, memory_findings, process_class
+from m43.evidence.diagnosis.by_gate import auth_findings, venv_findings
+from m43.evidence.diagnosis.finding import Diagnosis, Finding, finding
+from m43.evidence.diagnosis.next_actions import words
+from m43.evidence.failures import FAILURES
 from m43.evidence.journal.chain import Entry
 from m43.evidence.run.loaded_run import Child, LoadedRun, load_run
 from m43.evidence.run.run_end import Stop, find_stop
 from m43.records.gates import CLOSING, STAGES, gate_named
-from m43.records.run_dir import RunDir
+from m43.records.run_dir import RunDir, child_file
 from m43.records.run_records import RecoveryRecord, Vitals
 
 # The detail of the entry with which a later command closes a run, and by which it is known.
@@ -34,39 +35,39 @@ _FILES = (RunDir.vitals.name, RunDir.recovery.name)
 
 
 def is_cut_off(entry: Entry | None) -> bool:
-    """Tell whether an entry is the one with which a later command closes a run."""
+    """Return whether an entry is the one with which a later command closes a run."""
     return entry is not None and entry.event == "interrupted" and entry.detail == CUT_OFF
 
 
-def cut_off_claims(dossier: LoadedRun) -> tuple[Claim, ...]:
+def cut_off_findings(dossier: LoadedRun) -> tuple[Finding, ...]:
     """State what is known of the end of a run that could not tell of it."""
     recovery = dossier.recovery
-    claims = [_last_entry(dossier)]
+    findings = [_last_entry(dossier)]
     if recovery is not None:
-        claims += _recovery_claims(recovery)
-        claims += _machine_claims(dossier.vitals, recovery.vitals)
+        findings += _recovery_findings(recovery)
+        findings += _machine_findings(dossier.vitals, recovery.vitals)
     unknown = (
         "With which status or signal the run's process ended, who ended it and when exactly: "
         "nothing was there to record it."
     )
-    return (*claims, Claim(text=unknown, standing="unknown", evidence=()))
+    return (*findings, finding(unknown, "unknown"))
 
 
-def _last_entry(dossier: LoadedRun) -> Claim:
+def _last_entry(dossier: LoadedRun) -> Finding:
     before = [entry for entry in dossier.entries if entry.event not in _AFTERWARDS]
     text = "The run wrote nothing into its journal."
     if before:
         last = before[-1]
         what = f"'{last.event}' {last.gate or last.name}".rstrip()
         text = f"The last thing that the run itself wrote is {what} at {last.time_utc}."
-    return Claim(text=text, standing="established", evidence=(RunDir.journal.name,))
+    return finding(text, "established", RunDir.journal.name)
 
 
 # What the later command writes; a run's own promises that were not run come after its end, too.
 _AFTERWARDS = ("interrupted", "promise_not_run", "sealed", "closed")
 
 
-def _recovery_claims(recovery: RecoveryRecord) -> list[Claim]:
+def _recovery_findings(recovery: RecoveryRecord) -> list[Finding]:
     texts = [
         f"At {recovery.closed_utc} no process held the journal any more, and its end was missing."
     ]
@@ -78,74 +79,58 @@ def _recovery_claims(recovery: RecoveryRecord) -> list[Claim]:
     if recovery.removed:
         names = ", ".join(recovery.removed)
         texts.append(f"Files that were still being written were removed: {names}.")
-    return [
-        Claim(text=text, standing="established", evidence=(RunDir.recovery.name,)) for text in texts
-    ]
+    return [finding(text, "established", RunDir.recovery.name) for text in texts]
 
 
-def _machine_claims(then: Vitals | None, now: Vitals) -> list[Claim]:
+def _machine_findings(then: Vitals | None, now: Vitals) -> list[Finding]:
     if then is None:
         text = "Whether the machine was restarted: the run did not get to write vitals.json."
-        return [Claim(text=text, standing="unknown", evidence=())]
+        return [finding(text, "unknown")]
     if then.boot_id != now.boot_id:
         text = (
             "The machine was restarted between the run's beginning and its closing (or the folder "
             "was carried to another one): the boot id differs. A power cut or a restart would "
             "explain the end."
         )
-        return [Claim(text=text, standing="supported", evidence=_FILES)]
+        return [finding(text, "supported", *_FILES)]
     same = (
         "The machine was not restarted between the run's beginning and its closing (the boot id "
         "is the same): it was no power cut; the process ended while the machine went on."
     )
     kills = now.oom_kills - then.oom_kills
     if kills > 0:
-        memory = Claim(
-            text=f"The kernel counted {kills} out-of-memory kills since the run began; it does "
+        memory = finding(
+            f"The kernel counted {kills} out-of-memory kills since the run began; it does "
             "not name the processes, and this run's may be among them.",
-            standing="supported",
-            evidence=_FILES,
+            "supported",
+            *_FILES,
         )
     else:
-        memory = Claim(
-            text="The kernel has counted no out-of-memory kill since the run began.",
-            standing="established",
-            evidence=_FILES,
+        memory = finding(
+            "The kernel has counted no out-of-memory kill since the run began.",
+            "established",
+            *_FILES,
         )
-    return [Claim(text=same, standing="established", evidence=_FILES), memory]
+    return [finding(same, "established", *_FILES), memory]
 
 
 # What it means that one of these is broken, where the records behind it do not say more.
 CLASS_OF_PROMISE: Mapping[str, FailureClass] = {
-    "test_auth_belongs_to_the_only_attempt_under_this_name": FailureClass.HARNESS_ERROR,
-    "test_train_uses_jax_on_the_device_of_the_environment": FailureClass.WRONG_DEVICE,
-    "test_auth_finds_weights_of_the_promised_sizes": FailureClass.WRONG_MODEL,
-    "test_auth_finds_the_promised_digests": FailureClass.WRONG_MODEL,
-    "test_venv_plans_for_the_promised_model": FailureClass.WRONG_MODEL,
-    "test_train_trains_the_promised_model": FailureClass.WRONG_MODEL,
-    "test_train_starts_from_the_pinned_files": FailureClass.DOWNLOAD_CORRUPT,
-    "test_train_learns_from_answers_at_every_step": FailureClass.DATA_INVALID,
-    "test_train_uses_the_rows_that_were_given": FailureClass.TREE_CHANGED,
-    "test_train_stays_within_its_time": FailureClass.TIMED_OUT,
-    "test_eval_runs_where_training_ran": FailureClass.WRONG_DEVICE,
-    "test_eval_reads_the_evaluation_file_that_was_given": FailureClass.TREE_CHANGED,
-    "test_eval_answers_every_row_once": FailureClass.EVALUATION_INCOMPLETE,
-    "test_eval_scores_every_row": FailureClass.EVALUATION_INCOMPLETE,
-    "test_closing_finds_the_environment_unchanged": FailureClass.ENVIRONMENT_CHANGED,
-    "test_closing_finds_the_working_tree_unchanged": FailureClass.TREE_CHANGED,
-    "test_closing_finds_the_trained_model_unchanged": FailureClass.TREE_CHANGED,
+    promise: failure_class
+    for failure_class, failure in FAILURES.items()
+    for promise in failure.promises
 }
 
 _OF_MEMORY = (FailureClass.OUT_OF_DEVICE_MEMORY, FailureClass.OUT_OF_HOST_MEMORY)
 
 
 def diagnose(run: RunDir) -> Diagnosis:
-    """Say why a run failed, from its folder alone."""
+    """Diagnose a run from its folder alone."""
     return diagnose_dossier(load_run(run))
 
 
 def diagnose_dossier(dossier: LoadedRun) -> Diagnosis:
-    """Say why a run failed, from what its folder holds."""
+    """Diagnose a run from what its folder holds."""
     stop = find_stop(dossier.entries)
     failure_class = class_of(dossier, stop)
     return Diagnosis(
@@ -153,12 +138,12 @@ def diagnose_dossier(dossier: LoadedRun) -> Diagnosis:
         gate=stop.gate,
         place=stop.place,
         sentence=_sentence(dossier, stop, failure_class),
-        claims=(*_problem_claims(stop), *_claims(dossier, stop, failure_class)),
+        findings=(*_problem_findings(stop), *_findings(dossier, stop, failure_class)),
     )
 
 
 def class_of(dossier: LoadedRun, stop: Stop) -> FailureClass:
-    """Name the failure: as the journal does, else as the records of the gate show it."""
+    """Return the failure class: the journal's, else the one that the gate's records show."""
     if stop.failure_class is not None:
         return stop.failure_class
     if stop.how in ("interrupted", "no closing record"):
@@ -182,14 +167,14 @@ def _class_of_records(dossier: LoadedRun, gate: str) -> FailureClass | None:
 
 
 def child_of(dossier: LoadedRun, gate: str) -> Child | None:
-    """Give the child that a gate was at, if it starts one that keeps records."""
+    """Return the child that a gate was at, if it starts one that keeps records."""
     name = child_name(dossier, gate)
     children = {"download": dossier.download_child, "train": dossier.train_child}
     return children.get(name, dossier.eval_child) if name else None
 
 
 def child_name(dossier: LoadedRun, gate: str) -> str:
-    """Name the child that a gate was at; empty for a gate without one that keeps records."""
+    """Return the child that a gate was at; empty for a gate without one that keeps records."""
     children = gate_named(gate).children if gate in STAGES else ()
     if len(children) > 1:
         # The download comes first; its record is written when all of it is there.
@@ -210,64 +195,60 @@ def _sentence(dossier: LoadedRun, stop: Stop, failure_class: FailureClass) -> st
             "Every gate ended, and yet the journal is not that of an accepted run; "
             "the reasons stand below."
         )
-    sentence = SENTENCES[failure_class]
+    sentence = FAILURES[failure_class].sentence
     if is_cut_off(stop.entry):
         sentence = SENTENCE
     return sentence.format_map(words(dossier, stop))
 
 
-def _problem_claims(stop: Stop) -> tuple[Claim, ...]:
+def _problem_findings(stop: Stop) -> tuple[Finding, ...]:
     place = f"journal.jsonl, entry {stop.entry.seq}" if stop.entry else RunDir.journal.name
     return tuple(
-        Claim(
-            text=f"{problem.where}: found {problem.found}, expected {problem.expected}.",
-            standing="established",
-            evidence=(place,),
+        finding(
+            f"{problem.where}: found {problem.found}, expected {problem.expected}.",
+            "established",
+            place,
         )
         for problem in stop.problems
     )
 
 
-def _claims(dossier: LoadedRun, stop: Stop, failure_class: FailureClass) -> tuple[Claim, ...]:
+def _findings(dossier: LoadedRun, stop: Stop, failure_class: FailureClass) -> tuple[Finding, ...]:
     if stop.how == "no closing record":
         return _silent_end(dossier, stop)
     if is_cut_off(stop.entry):
-        return (*_last_seen(dossier, stop), *cut_off_claims(dossier))
-    claims: tuple[Claim, ...] = ()
+        return (*_last_seen(dossier, stop), *cut_off_findings(dossier))
+    findings: tuple[Finding, ...] = ()
     child, profile = child_of(dossier, stop.gate), dossier.profile
     if stop.gate == "auth" and dossier.auth:
-        claims = auth_claims(dossier.auth, profile.contract if profile else None, failure_class)
+        findings = auth_findings(dossier.auth, profile.contract if profile else None, failure_class)
     elif stop.gate == "venv" and dossier.venv and profile:
-        claims = venv_claims(dossier.venv, dossier.plan, profile, failure_class)
+        findings = venv_findings(dossier.venv, dossier.plan, profile, failure_class)
     elif stop.gate == CLOSING and dossier.closing:
-        claims = _closing_claims(dossier)
+        findings = _closing_findings(dossier)
     elif child is not None:
         name = child_name(dossier, stop.gate)
-        claims = child_claims(child, name, failure_class, dossier.metrics)
+        findings = child_findings(child, name, failure_class, dossier.metrics)
         if failure_class in _OF_MEMORY:
-            claims = (*claims, *memory_claims(dossier.plan, child, name))
+            findings = (*findings, *memory_findings(dossier.plan, child, name))
     broken = tuple(
-        Claim(
-            text=f"The promise {name} is broken.",
-            standing="established",
-            evidence=(RunDir.journal.name,),
-        )
+        finding(f"The promise {name} is broken.", "established", RunDir.journal.name)
         for name in (stop.broken if stop.how == "broken" else ())
     )
-    return (*_interruption(stop), *claims, *broken) or (
-        Claim(text="Why this happened was not measured.", standing="unknown", evidence=()),
+    return (*_interruption(stop), *findings, *broken) or (
+        finding("Why this happened was not measured.", "unknown"),
     )
 
 
-def _interruption(stop: Stop) -> tuple[Claim, ...]:
+def _interruption(stop: Stop) -> tuple[Finding, ...]:
     if stop.how != "interrupted" or stop.entry is None or is_cut_off(stop.entry):
         return ()
     cause = stop.entry.detail or "no cause is given"
-    evidence = (f"journal.jsonl, entry {stop.entry.seq}",)
-    return (Claim(text=f"Interrupted: {cause}.", standing="established", evidence=evidence),)
+    place = f"journal.jsonl, entry {stop.entry.seq}"
+    return (finding(f"Interrupted: {cause}.", "established", place),)
 
 
-def _silent_end(dossier: LoadedRun, stop: Stop) -> tuple[Claim, ...]:
+def _silent_end(dossier: LoadedRun, stop: Stop) -> tuple[Finding, ...]:
     last = dossier.entries[-1] if dossier.entries else None
     known = (
         f"The last thing that the run wrote is '{last.event}' {last.gate or last.name}".rstrip()
@@ -275,33 +256,28 @@ def _silent_end(dossier: LoadedRun, stop: Stop) -> tuple[Claim, ...]:
         if last
         else "The run wrote nothing into its journal that can be read."
     )
-    claim = Claim(text=known, standing="established", evidence=(RunDir.journal.name,))
-    unknown = "What ended the run, if it ended, is not recorded."
     return (
-        claim,
+        finding(known, "established", RunDir.journal.name),
         *_last_seen(dossier, stop),
-        Claim(text=unknown, standing="unknown", evidence=()),
+        finding("What ended the run, if it ended, is not recorded.", "unknown"),
     )
 
 
-def _last_seen(dossier: LoadedRun, stop: Stop) -> tuple[Claim, ...]:
+def _last_seen(dossier: LoadedRun, stop: Stop) -> tuple[Finding, ...]:
     child = child_of(dossier, stop.gate)
     if child is None or child.heartbeat is None:
         return ()
     beat, name = child.heartbeat, child_name(dossier, stop.gate)
     text = f"The child was last seen at '{beat.phase}', {beat.done} of {beat.total}."
-    return (Claim(text=text, standing="established", evidence=(f"{name}.heartbeat.json",)),)
+    return (finding(text, "established", child_file(name, "heartbeat").name),)
 
 
-def _closing_claims(dossier: LoadedRun) -> tuple[Claim, ...]:
+def _closing_findings(dossier: LoadedRun) -> tuple[Finding, ...]:
     closing = dossier.closing
     if closing is None:
         return ()
     changed = [f"The file {path} changed during the run." for path in closing.changed_paths]
     changed += [f"The package {name} changed during the run." for name in closing.changed_packages]
-    established = tuple(
-        Claim(text=text, standing="established", evidence=(RunDir.closing.name,))
-        for text in changed
-    )
+    established = tuple(finding(text, "established", RunDir.closing.name) for text in changed)
     unknown = "Who or what changed it is not recorded; m43 writes only into the run folder."
-    return (*established, Claim(text=unknown, standing="unknown", evidence=()))
+    return (*established, finding(unknown, "unknown"))

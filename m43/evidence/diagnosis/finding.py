@@ -1,19 +1,17 @@
-"""The claim: a statement about the cause of a failure, with how well it stands."""
+"""The finding: a statement about the cause of a failure, with how well it stands."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from m43.errors import FailureClass
-
-Standing = Literal["established", "supported", "hypothesis", "unknown"]
+from m43.evidence.failures import FAILURES, Confidence
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
-    """One statement, its standing, and the files that it rests on."""
+class Finding:
+    """One statement, how well it stands, and the files that it rests on."""
 
     text: str
-    standing: Standing
+    confidence: Confidence
     evidence: tuple[str, ...]
 
 
@@ -25,4 +23,18 @@ class Diagnosis:
     gate: str  # empty before the first gate
     place: str  # "at gate 1 of 4 (auth)"
     sentence: str
-    claims: tuple[Claim, ...]
+    findings: tuple[Finding, ...]
+
+
+def finding(text: str, confidence: Confidence, *evidence: str) -> Finding:
+    """Make a finding; what is unknown rests on no file."""
+    kept = evidence if confidence != "unknown" else ()
+    return Finding(text=text, confidence=confidence, evidence=kept)
+
+
+def likely_cause(failure_class: FailureClass, *evidence: str) -> tuple[Finding, ...]:
+    """Return the catalogue's cause of a class; without a file, none that would need one."""
+    failure = FAILURES[failure_class]
+    if not failure.cause or (failure.confidence == "supported" and not evidence):
+        return ()
+    return (finding(failure.cause, failure.confidence, *evidence),)

@@ -7,9 +7,9 @@ from m43.evidence.contract.checks import auth_checks
 from m43.evidence.contract.plan_checks import venv_gate_checks
 from m43.evidence.contract.verdict import Verdict
 from m43.evidence.diagnosis.by_child import ending
-from m43.evidence.diagnosis.catalogue import next_actions
 from m43.evidence.diagnosis.diagnosis import child_name, child_of, diagnose_dossier
 from m43.evidence.diagnosis.finding import Diagnosis
+from m43.evidence.diagnosis.next_actions import next_actions
 from m43.evidence.documents import promises
 from m43.evidence.documents.markdown import markdown
 from m43.evidence.documents.nodes import (
@@ -33,6 +33,7 @@ from m43.evidence.run.history import NOT_JUDGED, NOT_MEASURED
 from m43.evidence.run.loaded_run import Child, LoadedRun
 from m43.evidence.run.run_end import Stop, find_stop
 from m43.records.gates import CLOSING, GATES
+from m43.text import duration_words, size_words
 
 _LOGS = {
     "download": "download_log.txt",
@@ -148,20 +149,20 @@ def resources_then(dossier: LoadedRun) -> Node:
         if child.process:
             process = child.process
             lines.append(
-                f"{name}: {process.duration_s:.1f} s, peak host memory "
-                f"{process.peak_bytes / 1e9:.2f} GB, out-of-memory kills of the kernel "
+                f"{name}: {duration_words(process.duration_s)}, peak host memory "
+                f"{size_words(process.peak_bytes)}, out-of-memory kills of the kernel "
                 f"meanwhile: {process.oom_kills} ({name}.process.json)."
             )
     if dossier.venv:
         probe = dossier.venv.probe
         lines.append(
-            f"Machine at the venv gate: {probe.host_memory_bytes / 1e9:.1f} GB memory, "
-            f"{probe.disk_free_bytes / 1e9:.1f} GB free on the disk, NVIDIA driver "
+            f"Machine at the venv gate: {size_words(probe.host_memory_bytes)} memory, "
+            f"{size_words(probe.disk_free_bytes)} free on the disk, NVIDIA driver "
             f"{probe.driver_version} (venv.json)."
         )
         lines += [
             f"Device: {device.platform} {device.kind}, "
-            f"{device.memory_bytes / 1e9:.1f} GB (venv.json)."
+            f"{size_words(device.memory_bytes)} (venv.json)."
             for device in probe.devices
         ]
     return Bullets(lines) if lines else Text(f"{NOT_MEASURED.capitalize()}.")
@@ -255,8 +256,8 @@ def _gates_after(stop: Stop) -> Sequence[str]:
 
 def _claims(stop: Stop, diagnosis: Diagnosis, verdict: Verdict) -> list[Node]:
     rows = [
-        (claim.standing, claim.text, ", ".join(claim.evidence) or "none")
-        for claim in diagnosis.claims
+        (claim.confidence, claim.text, ", ".join(claim.evidence) or "none")
+        for claim in diagnosis.findings
     ]
     legend = (
         (Span("established", "emphasis"), ": a record says so"),

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from m43.evidence.contract.plan_checks import size_words
 from m43.evidence.documents.nodes import Bar, Fields, Node, Span, Table, Text, Words, code
 from m43.evidence.run.loaded_run import LoadedRun
 from m43.evidence.run.performance import performance, time_by_phase
 from m43.records.run_records import ProcessRecord, VenvRecord
+from m43.text import duration_words, size_words
 
 _PLAN, _METRICS, _BOTH = "plan.json", "training_metrics.jsonl", "plan.json, training_metrics.jsonl"
 _NO_PLAN = "Not measured: there was no plan to hold the run against (plan.json)."
@@ -118,7 +118,7 @@ def _times(run: Fields) -> list[Node]:
         "phases",
         lambda it: (
             it("name"),
-            it("duration_s", ".1f") + " s",
+            it("duration_s", duration_words),
             it("duration_s", lambda seconds: f"{100 * seconds / whole_s:.0f} %"),
         ),
         lambda _: phases,
@@ -143,7 +143,7 @@ def _predicted(dossier: LoadedRun) -> Iterator[Row]:
         return
     whole = training.limits.memory_bytes
     title = "training, predicted before a weight was read"
-    yield title, _gigabytes(training.peak_bytes), _of(training.peak_bytes, whole), _file("plan")
+    yield title, size_words(training.peak_bytes), _of(training.peak_bytes, whole), _file("plan")
     found = performance(dossier.plan, dossier.train) if dossier.plan and dossier.train else None
     if found:
         off = f"{100 * (found.measured_peak_bytes / training.peak_bytes - 1):+.0f} %"
@@ -159,12 +159,12 @@ def _measured(dossier: LoadedRun) -> Iterator[Row]:
     ):
         if process:
             share = _of_host(process, venv)
-            yield title, _gigabytes(process.peak_bytes), share, _file(f"{name}.process")
+            yield title, size_words(process.peak_bytes), share, _file(f"{name}.process")
     if dossier.train and dossier.train.peak_device_bytes:
         peak = dossier.train.peak_device_bytes
         devices = venv.probe.devices if venv else ()
         share = _of(peak, devices[0].memory_bytes if devices else 0)
-        yield "training, device memory", _gigabytes(peak), share, _file("train")
+        yield "training, device memory", size_words(peak), share, _file("train")
 
 
 def _file(name: str) -> Words:
@@ -179,8 +179,4 @@ def _of(part: int, whole: int) -> Words:
     if whole <= 0:
         return "not known"
     share = part / whole
-    return (Bar(share), Span(f"{100 * share:.1f} % of {_gigabytes(whole)}", "number"))
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.2f} GB"
+    return (Bar(share), Span(f"{100 * share:.1f} % of {size_words(whole)}", "number"))

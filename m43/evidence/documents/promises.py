@@ -26,7 +26,6 @@ from m43.evidence.run.history import (
     NOT_JUDGED,
     NOT_MEASURED,
     PURPOSES,
-    clock_words,
     promise_states,
     seconds_between,
     steps_back,
@@ -39,6 +38,7 @@ from m43.evidence.run.run_end import GateState
 from m43.records.gates import STAGES
 from m43.records.hub_record import DownloadRecord
 from m43.records.run_records import EarlierAttempt
+from m43.text import duration_words
 
 GATES_HEAD = ("gate", "what it asks", "answer", "promises kept", "took (journal.jsonl)")
 TIMELINE_HEAD = ("time (UTC)", "after", "what (journal.jsonl)")
@@ -83,7 +83,7 @@ def gate_table(gates: Sequence[GateState]) -> Table:
 def _took(seconds: float | None, longest: float) -> Words:
     if seconds is None:
         return "?"
-    return (Span(clock_words(seconds), "number"), Bar(seconds / longest if longest else 0.0))
+    return (Span(duration_words(seconds), "number"), Bar(seconds / longest if longest else 0.0))
 
 
 def promise_table(
@@ -179,7 +179,7 @@ def _since(dossier: LoadedRun, entry: Entry) -> str:
     if steps_back(dossier.entries[: entry.seq]):
         return "?"
     seconds = seconds_between(dossier.started, moment(entry.time_utc))
-    return "?" if seconds is None else f"{seconds:.1f} s"
+    return "?" if seconds is None else duration_words(seconds)
 
 
 def attempts(dossier: LoadedRun) -> list[Node]:
@@ -342,7 +342,7 @@ def time_spent(dossier: LoadedRun) -> list[Node]:
     head = ("part", "gate", "time", "share of the run", "file")
     title = f"Each of the {len(parts)} parts, with its file"
     return [
-        Text(f"From the first entry of the journal to the last: {clock_words(whole)}."),
+        Text(f"From the first entry of the journal to the last: {duration_words(whole)}."),
         Table(("what for", "time", "share of the run"), purposes),
         Details(title, (Table(head, details),)),
     ]
@@ -351,4 +351,4 @@ def time_spent(dossier: LoadedRun) -> list[Node]:
 def _share(seconds: float, whole: float) -> tuple[Words, Words]:
     share = seconds / whole if whole else 0.0
     number = Span(f"{100 * share:.1f} %", "number")
-    return Span(clock_words(seconds), "number"), (Bar(share), number)
+    return Span(duration_words(seconds), "number"), (Bar(share), number)

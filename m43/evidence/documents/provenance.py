@@ -27,7 +27,7 @@ from m43.evidence.documents.promises import (
     unasked_words,
 )
 from m43.evidence.run.loaded_run import LoadedRun
-from m43.text import is_folder_name
+from m43.text import is_folder_name, size_words
 
 UNSIGNED: tuple[str, ...] = (
     "The folder by itself is not signed: its files agree with each other, and that does not prove "
@@ -123,7 +123,7 @@ def _facts(dossier: LoadedRun) -> Iterator[tuple[str, Words]]:
     if venv:
         probe = venv.probe
         for device in probe.devices:
-            yield "device", f"{device.platform}, {device.kind}, {device.memory_bytes / 1e9:.1f} GB"
+            yield "device", f"{device.platform}, {device.kind}, {size_words(device.memory_bytes)}"
         yield "NVIDIA driver", probe.driver_version
         yield "system", f"{probe.system} {probe.release}"
         yield "Python", probe.python_version

@@ -36,12 +36,13 @@ from m43.evidence.documents.provenance import files, how_to_check, provenance
 from m43.evidence.documents.scores import evaluation, every_row
 from m43.evidence.run import history
 from m43.evidence.run.acceptance import verdict_of
-from m43.evidence.run.history import clock_words, total_s
+from m43.evidence.run.history import total_s
 from m43.evidence.run.loaded_run import LoadedRun, load_run
 from m43.evidence.run.performance import performance
 from m43.evidence.run.run_end import find_stop, gate_states
 from m43.files import file_sha256
 from m43.records.run_dir import RunDir, write_atomically
+from m43.text import duration_words, size_words
 
 _WHAT_THIS_IS = (
     "This page is the record of one training run. What the run had to do was written down before "
@@ -167,14 +168,14 @@ def _figures(dossier: LoadedRun) -> Iterator[tuple[str, Words]]:
         yield "right answers", change
     seconds = total_s(dossier)
     if seconds is not None:
-        yield "the whole run took", clock_words(seconds)
+        yield "the whole run took", duration_words(seconds)
     peaks = [
         child.process.peak_bytes
         for child in (dossier.train_child, dossier.eval_child)
         if child.process
     ]
     if peaks:
-        yield "peak host memory", f"{max(peaks) / 1e9:.2f} GB"
+        yield "peak host memory", size_words(max(peaks))
 
 
 def _parts(run: RunDir, dossier: LoadedRun, tests: "Tests") -> Iterator[Section]:

@@ -33,6 +33,7 @@ from m43.evidence.run.loaded_run import Complete, LoadedRun
 from m43.evidence.run.run_end import GateState, gate_states
 from m43.records.gates import STAGES
 from m43.records.profile import Profile
+from m43.text import duration_words, size_words
 
 _TEMPLATE = (
     "<!-- A template: no run made it. It is written by the function that writes the real document; "
@@ -129,6 +130,7 @@ def _differences(told: LoadedRun) -> list[Node]:
 def _in_short(run: Fields, profile: Profile) -> list[Words]:
     train, results = run.part("train"), run.part("evaluation.results")
     known = f"{len(profile.contract.file_sha256)} of {len(profile.hub.files)} files"
+    took = train("process.duration_s", duration_words)
     return [
         (
             code(run("auth.repo")),
@@ -141,7 +143,7 @@ def _in_short(run: Fields, profile: Profile) -> list[Words]:
         ),
         f"The model: {train('architecture')}, {train('parameters', ',')} parameters, sizes as "
         f"promised, SHA-256 promised for {known} (train.json, auth.json, contract.lock.json).",
-        f"{train('optimizer_steps')} optimizer steps in {train('process.duration_s', _minutes)} "
+        f"{train('optimizer_steps')} optimizer steps in {took} "
         f"(train.json, train.process.json); loss {_at(train, 0)} at the first step, "
         f"{_at(train, -1)} at the last (training_metrics.jsonl).",
         f"{results('overall.rows')} evaluation rows: {results('overall.base_correct')} right "
@@ -241,8 +243,8 @@ def _phases(run: Fields) -> list[Node]:
         ),
         f"Weights that moved: {train('parameters_moved', ',')} of {train('parameters', ',')} "
         f"({moved} %) (train.json).",
-        f"Peak host memory: {train('process.peak_bytes', _gigabytes)} in training "
-        f"(train.process.json), {evaluation('process.peak_bytes', _gigabytes)} in evaluation "
+        f"Peak host memory: {train('process.peak_bytes', size_words)} in training "
+        f"(train.process.json), {evaluation('process.peak_bytes', size_words)} in evaluation "
         "(eval.process.json).",
         f"Downloaded: {run('train.download', promises.transfer_words)} (download.json).",
     ]
@@ -254,7 +256,7 @@ def _phases(run: Fields) -> list[Node]:
 
 
 def _phase(gate: str, phase: Fields, file: str) -> tuple[str, ...]:
-    return gate, phase("name"), f"{phase('duration_s', '.1f')} s", file
+    return gate, phase("name"), phase("duration_s", duration_words), file
 
 
 def _tokens(train: Fields, kind: str) -> str:
@@ -327,11 +329,3 @@ def _limits(run: Fields, profile: Profile) -> list[Words]:
     if profile.kind == "rehearsal":
         lines.insert(0, "It is a rehearsal: a toy model, not Gemma 2B, and a hub of its own.")
     return lines
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.2f} GB"
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.1f} min" if seconds >= 120 else f"{seconds:.1f} s"

@@ -9,12 +9,14 @@ without the key `sha256`. To change a line unnoticed, every later line must be m
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
 from m43 import typed_json
-from m43.errors import M43Error, Problem, ProblemsError
+from m43.errors import M43Error, Problem, ProblemsError, problem
 
 FIRST_PREVIOUS = "0" * 64
+_problem = partial(problem, action="do not rely on this file: it was changed after it was written")
 
 
 class Link(Protocol):
@@ -119,11 +121,6 @@ def _link_problems(entry: Link, number: int, previous: str, where: str) -> list[
         found = f"the seal {entry.sha256[:12]}"
         problems.append(_problem(found, f"{sealed[:12]}, computed from the line", where))
     return problems
-
-
-def _problem(found: str, expected: str, where: str) -> Problem:
-    action = "do not rely on this file: it was changed after it was written"
-    return Problem(found=found, expected=expected, where=where, action=action)
 
 
 Event = Literal[

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from m43.errors import M43Error, Problem
+from m43.errors import M43Error, Problem, problem
 from m43.files import file_sha256
 from m43.records.run_dir import FILES, RunDir, unfinished, write_atomically
 
@@ -135,4 +135,4 @@ def _changed(run: RunDir, listed: Mapping[str, str], names: list[str]) -> list[P
 
 def _problem(run: RunDir, name: str, found: str, expected: str) -> Problem:
     action = "do not rely on this folder: it is not as it was sealed"
-    return Problem(found=found, expected=expected, where=str(Path(run.path, name)), action=action)
+    return problem(found, expected, Path(run.path, name), action)

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 
 from m43.evidence.contract.measurement import Judged
 from m43.evidence.run import history
-from m43.evidence.run.history import clock_words, total_s
+from m43.evidence.run.history import total_s
 from m43.evidence.run.loaded_run import LoadedRun
 from m43.evidence.run.performance import SMOOTHED_STEPS, running_mean, tokens_per_s
 from m43.records import profile_check
 from m43.records.evaluation_record import Prediction
 from m43.records.run_records import StepMetrics
 from m43.rows.scoring import mcnemar_p
+from m43.text import duration_words, size_words
 
 ABSENT = "absent"
 # A curve as a table: so many places, from the first step to the last.
@@ -126,7 +127,7 @@ def _facts(dossier: LoadedRun) -> Iterator[tuple[str, str]]:
         yield "commit", dossier.opening.commit
     seconds = total_s(dossier)
     if seconds is not None:
-        yield "took", clock_words(seconds)
+        yield "took", duration_words(seconds)
     if dossier.metrics:
         yield "recorded steps", str(len(dossier.metrics))
         yield "loss at the last step", f"{dossier.metrics[-1].loss_nats:.4f}"
@@ -136,7 +137,7 @@ def _facts(dossier: LoadedRun) -> Iterator[tuple[str, str]]:
         yield "right after training", f"{overall.tuned_correct} of {overall.rows}"
     if dossier.train:
         yield "trained weights, SHA-256", dossier.train.model_sha256
-        yield "peak host memory", f"{dossier.train.process.peak_bytes / 1e9:.2f} GB"
+        yield "peak host memory", size_words(dossier.train.process.peak_bytes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,6 +263,6 @@ def _surroundings(dossier: LoadedRun) -> Iterator[tuple[str, str]]:
         yield "NVIDIA driver", probe.driver_version
         yield "system", f"{probe.system} {probe.release}"
         yield "Python", probe.python_version
-        yield "host memory", f"{probe.host_memory_bytes / 1e9:.1f} GB"
+        yield "host memory", size_words(probe.host_memory_bytes)
         for package in probe.packages:
             yield f"package {package.name}", package.version

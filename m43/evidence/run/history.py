@@ -123,22 +123,6 @@ PURPOSES = (
 )
 
 
-def clock_words(seconds: float) -> str:
-    """Write a duration as a person says it.
-
-    Example:
-        >>> [clock_words(each) for each in (0.25, 42.04, 75.0, 3725.0)]
-        ['0.25 s', '42.0 s', '1 min 15 s', '1 h 02 min']
-    """
-    if seconds < 1:
-        return f"{seconds:.2f} s"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    if seconds < 3600:
-        return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
-    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} min"
-
-
 def total_s(dossier: LoadedRun) -> float | None:
     """Give how long a run took from its first entry to its last; None when that is not known."""
     told = told_entries(dossier)

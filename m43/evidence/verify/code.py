@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from m43.errors import Problem
+from m43.errors import Problem, problem
 from m43.evidence.run.loaded_run import LoadedRun
 from m43.files import file_sha256
 from m43.records.run_dir import RunDir
+from m43.text import counted
 
 # What decides: m43 itself, the contract with its profiles and rows, and what pytest reads first.
 # pyproject.toml holds the list of what training needs.
@@ -98,7 +99,7 @@ class Checkout:
 
 
 def checkout_of(repository: Path, commit: str) -> Checkout:
-    """Give the code of a commit, or that of the working tree if git cannot tell.
+    """Return the code of a commit, or that of the working tree if git does not know it.
 
     A commit "with changes" names no code: only the working tree can be what it was.
     """
@@ -161,7 +162,7 @@ _SHOWN = 5
 
 
 def audit_code(run: RunDir, dossier: LoadedRun, repository: Path) -> Iterator[Problem]:
-    """Hold the list of the code that judged the run against the code of its commit.
+    """Compare the list of the code that judged the run with the code of its commit.
 
     A gate that was changed for the run, in a file of m43 or in a conftest, shows here.
     """
@@ -170,27 +171,23 @@ def audit_code(run: RunDir, dossier: LoadedRun, repository: Path) -> Iterator[Pr
     where = run.code.name
     if not run.code.is_file():
         action = "do not rely on this folder: it does not say which code judged the run"
-        yield _problem("no file", "the digest of every file that judged it", where, action)
+        yield problem("no file", "the digest of every file that judged it", where, action)
         return
     digest = file_sha256(run.code)
     if digest != dossier.opening.code_sha256:
         expected = f"{dossier.opening.code_sha256}, as in opening.json"
         action = "do not rely on this folder: it was changed after the run"
-        yield _problem(f"SHA-256 {digest}", expected, where, action)
+        yield problem(f"SHA-256 {digest}", expected, where, action)
     listed = parse(run.code.read_text(encoding="utf-8", errors="replace"))
     known = checkout_of(repository, dossier.opening.commit)
     names = sorted(listed.keys() | known.digests.keys())
     other = [name for name in names if listed.get(name) != known.digests.get(name)]
     if other:
         more = f" and {len(other) - _SHOWN} more" if len(other) > _SHOWN else ""
-        yield _problem(
-            f"{len(other)} files of other code: {', '.join(other[:_SHOWN])}{more}",
+        yield problem(
+            f"other code in {counted(len(other), 'file')}: {', '.join(other[:_SHOWN])}{more}",
             f"the code of {known.place}",
             where,
             f"verify with a clone that has the run's commit ({dossier.opening.commit}); where "
             "even that differs, the run was judged by code that was changed for it",
         )
-
-
-def _problem(found: str, expected: str, where: str, action: str) -> Problem:
-    return Problem(found=found, expected=expected, where=where, action=action)

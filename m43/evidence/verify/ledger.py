@@ -2,17 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from m43 import typed_json
-from m43.errors import M43Error, Problem
+from m43.errors import M43Error, Problem, problem
 from m43.evidence.journal import chain, ledger
 from m43.evidence.journal.ledger import Attempt
 from m43.records.run_records import EarlierAttempt, OpeningRecord
 
+_problem = partial(
+    problem,
+    action="do not rely on this ledger: an attempt was taken out of it or put into it",
+)
+
 
 def audit_ledger(opening: OpeningRecord | None, runs: Path) -> Iterator[Problem]:
-    """Hold the ledger beside a run folder against what the run disclosed when it was opened.
+    """Compare the ledger beside a run folder with what the run disclosed when it was opened.
 
     A ledger that began with another attempt is another machine's and says nothing about this run;
     so does the absence of one. One that began with the same attempt must hold the same lines.
@@ -33,7 +39,7 @@ def audit_ledger(opening: OpeningRecord | None, runs: Path) -> Iterator[Problem]
 
 
 def missing_lines(opening: OpeningRecord, kept: Sequence[Attempt]) -> Iterator[Problem]:
-    """Name the first line of the ledger that is not as a run's opening knew it."""
+    """Yield the first line of the ledger that is not as a run's opening knew it."""
     disclosed = lines_of(opening)
     if not kept or kept[0] != disclosed[0]:
         return
@@ -47,7 +53,7 @@ def missing_lines(opening: OpeningRecord, kept: Sequence[Attempt]) -> Iterator[P
 
 
 def lines_of(opening: OpeningRecord) -> tuple[Attempt, ...]:
-    """Make the ledger again as it stood when a run was opened, its own line last."""
+    """Rebuild the ledger as it stood when a run was opened, its own line last."""
     own = EarlierAttempt(run=opening.run, kind=opening.kind, started_utc=opening.started_utc)
     previous, lines = chain.FIRST_PREVIOUS, []
     for number, attempt in enumerate((*opening.earlier_attempts, own), start=1):
@@ -63,8 +69,3 @@ def lines_of(opening: OpeningRecord) -> tuple[Attempt, ...]:
         lines.append(line)
         previous = line.sha256
     return tuple(lines)
-
-
-def _problem(found: str, expected: str, where: str) -> Problem:
-    action = "do not rely on this ledger: an attempt was taken out of it or put into it"
-    return Problem(found=found, expected=expected, where=where, action=action)

@@ -13,6 +13,7 @@ from m43.evidence.journal import manifest
 from m43.evidence.verify import code
 from m43.files import bytes_sha256
 from m43.records.run_dir import RunDir
+from m43.text import counted
 
 CHANGED = "line ends were changed (LF to CRLF)"
 _SHOWN = 3
@@ -63,7 +64,7 @@ def restore(run: RunDir, names: tuple[str, ...], folder: Path) -> RunDir:
 
 
 def run_problem(run: RunDir, names: tuple[str, ...]) -> Problem:
-    """Say that a run folder came with other line ends."""
+    """Return the problem of a run folder that came with other line ends."""
     return Problem(
         found=f"{CHANGED} in {_counted(names)}",
         expected="the bytes that were sealed",
@@ -73,7 +74,7 @@ def run_problem(run: RunDir, names: tuple[str, ...]) -> Problem:
 
 
 def checkout_problem(repository: Path) -> Problem | None:
-    """Say that a checkout came with other line ends; None when it did not."""
+    """Return the problem of a checkout with other line ends; None when it has none."""
     names = tuple(
         path.relative_to(repository).as_posix()
         for path in code.paths(repository)
@@ -92,8 +93,7 @@ def checkout_problem(repository: Path) -> Problem | None:
 
 def _counted(names: tuple[str, ...]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    files = "1 file" if len(names) == 1 else f"{len(names)} files"
-    return f"{files} ({', '.join(names[:_SHOWN])}{more})"
+    return f"{counted(len(names), 'file')} ({', '.join(names[:_SHOWN])}{more})"
 
 
 def _all_rewritten(data: bytes) -> bool:

@@ -4,18 +4,21 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from m43.errors import Problem
+from m43.errors import Problem, differences, problem
 from m43.evidence.run.loaded_run import EvaluationFacts, LoadedRun, TrainFacts
 from m43.files import file_sha256
 from m43.records.evaluation_record import LintRecord, Prediction
 from m43.records.run_dir import RunDir
 from m43.rows.overlap import Answered, KnownPrompts, count_forms, count_repeats
 
-_PREDICTIONS_FILE = RunDir.predictions.name
+_PREDICTIONS_FILE, _LINT_FILE = RunDir.predictions.name, RunDir.lint.name
+_ROWS = "do not rely on this folder: it does not say the truth about the rows that it names"
+_DECODING = "do not rely on this folder: its answers end where the profile does not say"
+_LINT = "do not rely on this folder: the lint is not that of its rows and steps"
 
 
 def audit_rows(dossier: LoadedRun, repository: Path) -> Iterator[Problem]:
-    """Hold every prediction against the evaluation file, and against the training file.
+    """Compare every prediction with the evaluation file and with the training file.
 
     A run that scored itself against other answers than the file's, or that hides which of its
     questions training had seen, would show here only.
@@ -42,7 +45,7 @@ def _same_training_file(dossier: LoadedRun) -> Iterator[Problem]:
     if train and evaluation and train.train_rows_sha256 != evaluation.train_rows_sha256:
         found = f"training rows {evaluation.train_rows_sha256[:12]}…"
         expected = f"{train.train_rows_sha256[:12]}…, which training read (train.json)"
-        yield _problem(found, expected, "eval.json, train_rows_sha256")
+        yield problem(found, expected, "eval.json, train_rows_sha256", _ROWS)
 
 
 def rows_of(
@@ -52,12 +55,9 @@ def rows_of(
     places = (repository / "acceptance" / "data" / named.name, named)
     path = next((each for each in places if each.is_file() and file_sha256(each) == digest), None)
     if path is None:
-        return Problem(
-            found=f"no file {named.name} with SHA-256 {digest[:12]}…",
-            expected=f"the {kind} file of this run",
-            where=str(places[0]),
-            action=f"check out the commit of the run, or put its {kind} file there",
-        )
+        found = f"no file {named.name} with SHA-256 {digest[:12]}…"
+        action = f"check out the commit of the run, or put its {kind} file there"
+        return problem(found, f"the {kind} file of this run", places[0], action)
     # Only \n ends a row: a text may hold the other separators that str.splitlines knows.
     lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     return [json.loads(line) for line in lines]
@@ -71,7 +71,7 @@ def _question_problems(
     ids = sorted(row.id for row in facts.predictions)
     if ids != sorted(given):
         found = f"{len(ids)} ids that are not those of {file}"
-        yield _problem(found, f"the {len(given)} ids of {file}", _PREDICTIONS_FILE)
+        yield problem(found, f"the {len(given)} ids of {file}", _PREDICTIONS_FILE, _ROWS)
     for name, row in answered.items():
         if name in given:
             yield from _row_problems(row, given[name], file)
@@ -85,10 +85,8 @@ def _row_problems(row: Prediction, given: dict[str, str], file: str) -> Iterator
         "category": (row.category, given["category"]),
         "difficulty": (row.difficulty, given["difficulty"]),
     }
-    for field, (found, expected) in pairs.items():
-        if found != expected:
-            where = f"{_PREDICTIONS_FILE}, row {row.id}, {field}"
-            yield _problem(repr(found[:80]), f"{expected[:80]!r}, as in {file}", where)
+    where = f"{_PREDICTIONS_FILE}, row {row.id}"
+    yield from differences(pairs, where, _ROWS, f", as in {file}")
 
 
 def _overlap_problems(facts: EvaluationFacts, known: KnownPrompts, file: str) -> Iterator[Problem]:
@@ -97,57 +95,29 @@ def _overlap_problems(facts: EvaluationFacts, known: KnownPrompts, file: str) ->
             "in_training_text": (row.in_training_text, known.has_text(row.prompt)),
             "in_training_template": (row.in_training_template, known.has_template(row.prompt)),
         }
-        for field, (found, expected) in flags.items():
-            if found != expected:
-                where = f"{_PREDICTIONS_FILE}, row {row.id}, {field}"
-                yield _problem(str(found), f"{expected}, as {file} has it", where)
-
-
-def _problem(found: str, expected: str, where: str) -> Problem:
-    action = "do not rely on this folder: it does not say the truth about the rows that it names"
-    return Problem(found=found, expected=expected, where=where, action=action)
-
-
-_ACTION = "do not rely on this folder: its answers end where the profile does not say"
+        where = f"{_PREDICTIONS_FILE}, row {row.id}"
+        yield from differences(flags, where, _ROWS, f", as {file} has it")
 
 
 def audit_decoding(dossier: LoadedRun) -> Iterator[Problem]:
-    """Hold the stops and the limit against the profile, and the outputs against the stop text."""
+    """Check stops and limit against the profile, and the outputs against the stop text."""
     if dossier.evaluation is None or dossier.profile is None:
         return
     decoding, profile = dossier.evaluation.decoding, dossier.profile
     pairs = {
-        "stop_text": (decoding.stop_text, profile.template.stop_text),
-        "max_new_tokens": (decoding.max_new_tokens, profile.evaluation.max_new_tokens),
-        "precision": (decoding.precision, profile.evaluation.precision),
+        "decoding.stop_text": (decoding.stop_text, profile.template.stop_text),
+        "decoding.max_new_tokens": (decoding.max_new_tokens, profile.evaluation.max_new_tokens),
+        "decoding.precision": (decoding.precision, profile.evaluation.precision),
     }
-    for name, (found, expected) in pairs.items():
-        if found != expected:
-            yield Problem(
-                found=repr(found),
-                expected=f"{expected!r}, as in contract.lock.json",
-                where=f"eval.json, decoding.{name}",
-                action=_ACTION,
-            )
+    yield from differences(pairs, RunDir.evaluation.name, _DECODING, ", as in contract.lock.json")
     if not decoding.stop_ids:
-        yield Problem(
-            found="no id that ends an answer",
-            expected="eos at least",
-            where="eval.json, decoding.stop_ids",
-            action=_ACTION,
-        )
+        where = "eval.json, decoding.stop_ids"
+        yield problem("no id that ends an answer", "eos at least", where, _DECODING)
     stop = profile.template.stop_text
     for row in dossier.evaluation.predictions:
         if stop and (stop in row.base_output or stop in row.tuned_output):
-            yield Problem(
-                found=f"an output with {stop!r} in it",
-                expected="outputs that end before it",
-                where=f"predictions.jsonl, row {row.id}",
-                action=_ACTION,
-            )
-
-
-_LINT_FILE = RunDir.lint.name
+            found, where = f"an output with {stop!r} in it", f"{_PREDICTIONS_FILE}, row {row.id}"
+            yield problem(found, "outputs that end before it", where, _DECODING)
 
 
 def audit_lint(dossier: LoadedRun, repository: Path) -> Iterator[Problem]:
@@ -168,21 +138,20 @@ def _step_problems(
     lint: LintRecord, train: TrainFacts, evaluation: EvaluationFacts
 ) -> Iterator[Problem]:
     steps = train.metrics
-    yield from _differences(
-        {
-            "train_rows_sha256": (lint.train_rows_sha256, train.train_rows_sha256),
-            "eval_rows_sha256": (lint.eval_rows_sha256, evaluation.eval_rows_sha256),
-            "rows_in_file": (lint.rows_in_file, train.rows_in_file),
-            "rows_planned": (lint.rows_planned, train.rows_used),
-            "truncated_rows": (lint.truncated_rows, 0),
-            "padded_tokens": (lint.padded_tokens, sum(step.padded_tokens for step in steps)),
-            "real_tokens": (lint.real_tokens, sum(step.real_tokens for step in steps)),
-            "supervised_tokens": (
-                lint.supervised_tokens,
-                sum(step.supervised_tokens for step in steps),
-            ),
-        }
-    )
+    pairs = {
+        "train_rows_sha256": (lint.train_rows_sha256, train.train_rows_sha256),
+        "eval_rows_sha256": (lint.eval_rows_sha256, evaluation.eval_rows_sha256),
+        "rows_in_file": (lint.rows_in_file, train.rows_in_file),
+        "rows_planned": (lint.rows_planned, train.rows_used),
+        "truncated_rows": (lint.truncated_rows, 0),
+        "padded_tokens": (lint.padded_tokens, sum(step.padded_tokens for step in steps)),
+        "real_tokens": (lint.real_tokens, sum(step.real_tokens for step in steps)),
+        "supervised_tokens": (
+            lint.supervised_tokens,
+            sum(step.supervised_tokens for step in steps),
+        ),
+    }
+    yield from differences(pairs, _LINT_FILE, _LINT)
 
 
 def _lint_row_problems(
@@ -191,18 +160,9 @@ def _lint_row_problems(
     answered = [Answered(prompt=row["prompt"], answer=row["final_answer"]) for row in trained]
     repeats = count_repeats(answered)
     forms = count_forms([row.answer for row in answered], [row["expected_answer"] for row in asked])
-    yield from _differences(
-        {
-            "duplicate_rows": (lint.duplicate_rows, repeats.duplicates),
-            "contradicting_rows": (lint.contradicting_rows, repeats.contradictions),
-            "forms": (lint.forms, forms),
-        }
-    )
-
-
-def _differences(pairs: dict[str, tuple[object, object]]) -> Iterator[Problem]:
-    action = "do not rely on this folder: the lint is not that of its rows and steps"
-    for name, (found, expected) in pairs.items():
-        if found != expected:
-            where = f"{_LINT_FILE}, {name}"
-            yield Problem(found=str(found), expected=str(expected), where=where, action=action)
+    pairs = {
+        "duplicate_rows": (lint.duplicate_rows, repeats.duplicates),
+        "contradicting_rows": (lint.contradicting_rows, repeats.contradictions),
+        "forms": (lint.forms, forms),
+    }
+    yield from differences(pairs, _LINT_FILE, _LINT)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from m43.errors import M43Error, Problem
+from m43.errors import M43Error, Problem, problem
 from m43.evidence.documents import attestation
 from m43.evidence.journal import manifest
 from m43.evidence.run.loaded_run import LoadedRun
@@ -38,14 +38,14 @@ class SignedAlreadyError(M43Error):
     """A folder under which there is a signature."""
 
 
-def sign(run: RunDir, dossier: LoadedRun, key: Path, ask: Callable[[str], str]) -> str:
-    """Sign a finished folder with a private key, and give the id of the key.
+def sign(run: RunDir, dossier: LoadedRun, key: Path, read_password: Callable[[str], str]) -> str:
+    """Sign a finished folder with a private key, and return the id of the key.
 
     Args:
         run: The run folder; the caller has found every claim of it supported.
         dossier: What it holds.
         key: A private key in PEM: Ed25519, ECDSA or RSA.
-        ask: Asks a person for the password of a key that has one.
+        read_password: Called with a prompt, for the password of a key that has one.
 
     Raises: MissingExtraError, KeyFileError, SignedAlreadyError.
     """
@@ -56,7 +56,7 @@ def sign(run: RunDir, dossier: LoadedRun, key: Path, ask: Callable[[str], str]) 
             where=str(run.signature),
             action="check it with verify --public-key; remove it yourself to sign anew",
         )
-    dsse, signer = _library("securesystemslib.dsse"), _signer(key, ask)
+    dsse, signer = _library("securesystemslib.dsse"), _signer(key, read_password)
     payload = _statement(run, dossier).encode()
     envelope = dsse.Envelope(payload=payload, payload_type=PAYLOAD_TYPE, signatures={})
     signature = envelope.sign(signer)
@@ -66,14 +66,14 @@ def sign(run: RunDir, dossier: LoadedRun, key: Path, ask: Callable[[str], str]) 
 
 
 def audit_signature(run: RunDir, dossier: LoadedRun, public_key: Path | None) -> Iterator[Problem]:
-    """Hold a folder against the signature under it, and that against a public key if one is given.
+    """Check a folder against its signature, and that against a public key if one is given.
 
     Raises: MissingExtraError, KeyFileError.
     """
     name = run.signature.name
     if not run.signature.is_file():
         if public_key is not None:
-            yield _problem("no signature", f"one that {public_key} verifies", name, _ALTERED)
+            yield problem("no signature", f"one that {public_key} verifies", name, _ALTERED)
         return
     try:
         table = json.loads(run.signature.read_text(encoding="utf-8"))
@@ -81,12 +81,12 @@ def audit_signature(run: RunDir, dossier: LoadedRun, public_key: Path | None) ->
         signed = _subjects(payload)
     except (OSError, ValueError, TypeError, LookupError, binascii.Error) as error:
         found = f"{type(error).__name__}: {error}"
-        yield _problem(found, "a DSSE envelope around a statement", name, _ALTERED)
+        yield problem(found, "a DSSE envelope around a statement", name, _ALTERED)
         return
     yield from _changed(run, signed)
     if payload != _statement(run, dossier).encode():
         expected = "the statement that follows from the records, of type " + PAYLOAD_TYPE
-        yield _problem("another statement", expected, name, _ALTERED)
+        yield problem("another statement", expected, name, _ALTERED)
     if public_key is not None:
         yield from _verified(table, public_key, name)
 
@@ -111,12 +111,12 @@ def _subjects(payload: bytes) -> Mapping[str, str]:
 
 
 def _changed(run: RunDir, signed: Mapping[str, str]) -> Iterator[Problem]:
-    """Name each file that is not as it was signed; files of the manifest are its own concern."""
+    """Yield each file that is not as it was signed; the manifest's files are its own concern."""
     now = _unsealed(run, manifest.read(run))
     for name in sorted(signed.keys() | now.keys()):
         found, expected = now.get(name, "no file"), signed.get(name, "none")
         if found != expected:
-            yield _problem(f"SHA-256 {found}", f"{expected}, as signed", name, _ALTERED)
+            yield problem(f"SHA-256 {found}", f"{expected}, as signed", name, _ALTERED)
 
 
 def _verified(table: Mapping[str, Any], public_key: Path, where: str) -> Iterator[Problem]:
@@ -131,10 +131,10 @@ def _verified(table: Mapping[str, Any], public_key: Path, where: str) -> Iterato
     except (errors.Error, ValueError, TypeError, LookupError, AttributeError) as error:
         found = f"{type(error).__name__}: {error}"
     action = "do not rely on this folder: whoever holds this key did not sign it so"
-    yield _problem(found, f"a signature by the key of {public_key}", where, action)
+    yield problem(found, f"a signature by the key of {public_key}", where, action)
 
 
-def _signer(path: Path, ask: Callable[[str], str]) -> Any:
+def _signer(path: Path, read_password: Callable[[str], str]) -> Any:
     serialization = _library("cryptography.hazmat.primitives.serialization")
     signer = _library("securesystemslib.signer")
     data = _bytes(path)
@@ -143,7 +143,7 @@ def _signer(path: Path, ask: Callable[[str], str]) -> Any:
             key = serialization.load_pem_private_key(data, password=None)
         except TypeError:
             # The library's way to say that the key is encrypted.
-            password = ask(f"Password of {path}: ").encode()
+            password = read_password(f"Password of {path}: ").encode()
             key = serialization.load_pem_private_key(data, password=password)
         return signer.CryptoSigner(key)
     except (ValueError, TypeError, _unsupported()) as error:
@@ -194,7 +194,3 @@ def _library(name: str) -> Any:
             where="the environment of this command",
             action="install m43[seal] there (never into .venv-gpu)",
         ) from None
-
-
-def _problem(found: str, expected: str, where: str, action: str) -> Problem:
-    return Problem(found=found, expected=expected, where=where, action=action)

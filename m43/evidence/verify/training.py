@@ -3,9 +3,10 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
-from m43.errors import Problem
+from m43.errors import Problem, problem
 from m43.evidence.contract.model_checks import model_words
 from m43.evidence.run.loaded_run import LoadedRun, TrainFacts
 from m43.files import file_sha256, weights_digest, weights_sha256
@@ -42,12 +43,15 @@ CLOCK_MARGIN = 1.3
 
 
 def most_flops_per_s(device: str) -> float:
-    """Give what a device, named as platform:kind, cannot exceed."""
+    """Return the FLOP/s that a device, named as platform:kind, cannot exceed."""
     kind = device.partition(":")[2]
     return CLOCK_MARGIN * PEAK_FLOPS_PER_S.get(kind, FASTEST_FLOPS_PER_S)
 
 
 _FILE = RunDir.metrics.name
+_metrics_problem = partial(
+    problem, action="do not rely on this folder: these numbers cannot all be true"
+)
 
 
 def audit_metrics(dossier: LoadedRun) -> Iterator[Problem]:
@@ -102,11 +106,6 @@ def _step_problems(step: StepMetrics, number: int) -> Iterator[Problem]:
         yield _metrics_problem(found, "neither below 0", where)
 
 
-def _metrics_problem(found: str, expected: str, where: str) -> Problem:
-    action = "do not rely on this folder: these numbers cannot all be true"
-    return Problem(found=found, expected=expected, where=where, action=action)
-
-
 _NEEDED = (
     "num_hidden_layers",
     "hidden_size",
@@ -120,7 +119,7 @@ _PASSES = {"full": 3, "lora": 2}
 
 
 def audit_speed(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
-    """Count the least arithmetic of all steps from the saved config.json, by the time they took."""
+    """Bound the time of the steps from below: their FLOPs, from config.json, at the peak FLOP/s."""
     train = dossier.train
     if train is None or not train.metrics:
         return
@@ -133,11 +132,11 @@ def audit_speed(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
     flops = 2 * _PASSES[train.method] * layer_weights(config) * tokens
     least_s = flops / most_flops_per_s(train.device)
     if spent < least_s:
-        yield Problem(
-            found=f"{len(train.metrics)} steps over {tokens:,} tokens in {spent:.3g} s",
-            expected=f"{least_s:.3g} s at least: {flops:.3g} FLOPs on {train.device}",
-            where=RunDir.metrics.name,
-            action="do not rely on this folder: the device cannot compute so fast",
+        yield problem(
+            f"{len(train.metrics)} steps over {tokens:,} tokens in {spent:.3g} s",
+            f"{least_s:.3g} s at least: {flops:.3g} FLOPs on {train.device}",
+            RunDir.metrics.name,
+            "do not rely on this folder: the device cannot compute so fast",
         )
 
 
@@ -162,11 +161,11 @@ def read_dimensions(path: Path) -> Mapping[str, int] | Problem:
         table = json.loads(path.read_text(encoding="utf-8"))
         return {name: int(table[name]) for name in _NEEDED}
     except (OSError, ValueError, TypeError, LookupError) as error:
-        return Problem(
-            found=f"{type(error).__name__}: {error}",
-            expected="the dimensions of the model that was trained",
-            where=f"model/{path.name}",
-            action="do not rely on this folder: how much was computed cannot be told",
+        return problem(
+            f"{type(error).__name__}: {error}",
+            "the dimensions of the model that was trained",
+            f"model/{path.name}",
+            "do not rely on this folder: how much was computed cannot be told",
         )
 
 
@@ -180,14 +179,12 @@ def audit_weights(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
     if found and found != train.model_sha256:
         expected = f"{train.model_sha256}, as in train.json"
         action = "do not rely on this folder: the model was swapped after training"
-        yield _weights_problem(f"weights with SHA-256 {found}", expected, "model", action)
+        yield problem(f"weights with SHA-256 {found}", expected, "model", action)
     config = run.model / "config.json"
     if config.is_file() and file_sha256(config) != train.repo_config_sha256:
         expected = f"{train.repo_config_sha256}, which training read (train.json)"
         action = "do not rely on this folder: the model's description was changed"
-        yield _weights_problem(
-            f"SHA-256 {file_sha256(config)}", expected, "model/config.json", action
-        )
+        yield problem(f"SHA-256 {file_sha256(config)}", expected, "model/config.json", action)
     pinned = {
         file.name: file.digest
         for file in train.download.files
@@ -198,16 +195,12 @@ def audit_weights(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
         expected = weights_digest(pinned)
         if train.base_weights_sha256 != expected:
             action = "do not rely on this folder: training began from other weights than it says"
-            yield _weights_problem(
+            yield problem(
                 f"base weights with SHA-256 {train.base_weights_sha256}",
                 f"{expected}, which follows from download.json",
                 "train.json, base_weights_sha256",
                 action,
             )
-
-
-def _weights_problem(found: str, expected: str, where: str, action: str) -> Problem:
-    return Problem(found=found, expected=expected, where=where, action=action)
 
 
 # Source: the safetensors format: no dtype of weights that m43 reads takes less than bfloat16.
@@ -231,20 +224,20 @@ def audit_model(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
         if claimed != described:
             action = "do not rely on this folder: it was another model"
             expected = f"{described}, as model/config.json gives"
-            yield Problem(found=claimed, expected=expected, where=where, action=action)
+            yield problem(claimed, expected, where, action)
     stored = sum(f.size_bytes for f in train.download.files if is_weight_file(f.name))
     least = _LEAST_BYTES * train.parameters
     if stored < least:
-        yield Problem(
-            found=f"{stored:,} bytes of weights",
-            expected=f"{least:,} at least, for {train.parameters:,} parameters",
-            where=RunDir.download.name,
-            action="do not rely on this folder: so many parameters do not fit these files",
+        yield problem(
+            f"{stored:,} bytes of weights",
+            f"{least:,} at least, for {train.parameters:,} parameters",
+            RunDir.download.name,
+            "do not rely on this folder: so many parameters do not fit these files",
         )
 
 
 def _described(path: Path) -> str | Problem:
-    """Say in words what a config.json describes."""
+    """Describe the model of a config.json."""
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
         family = str(table["model_type"])
@@ -262,9 +255,9 @@ def _described(path: Path) -> str | Problem:
             ),
         )
     except (OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
-        return Problem(
-            found=f"{type(error).__name__}: {error}",
-            expected="the description of the model that was trained",
-            where=f"model/{path.name}",
-            action="do not rely on this folder: which model it was cannot be told",
+        return problem(
+            f"{type(error).__name__}: {error}",
+            "the description of the model that was trained",
+            f"model/{path.name}",
+            "do not rely on this folder: which model it was cannot be told",
         )

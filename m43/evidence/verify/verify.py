@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from m43.errors import M43Error, Problem
+from m43.errors import M43Error, Problem, problem
 from m43.evidence.contract import contract
 from m43.evidence.contract.contract import read_contract
 from m43.evidence.diagnosis.diagnosis import is_cut_off
@@ -31,6 +31,7 @@ from m43.files import file_sha256
 from m43.records import profile_check
 from m43.records.run_dir import RunDir
 from m43.rows import scoring
+from m43.text import counted
 
 
 def verify(
@@ -40,7 +41,7 @@ def verify(
     without_weights: bool = False,
     public_key: Path | None = None,
 ) -> tuple[Problem, ...]:
-    """Make every claim of a run folder again; an empty answer means that all are supported."""
+    """Recompute every claim of a run folder; an empty answer means that all are supported."""
     run, runs = RunDir(run_path), run_path.absolute().parent
     # Contract, profile, rows and code are this checkout's: nothing else can be held against them.
     unfit = line_ends.checkout_problem(repository) or other_version(run, repository)
@@ -53,12 +54,12 @@ def verify(
     with TemporaryDirectory(prefix="m43-verify-") as folder:
         copy = line_ends.restore(run, names, Path(folder))
         others = _problems(copy, repository, runs, without_weights=True, public_key=public_key)
-        here = tuple(_moved(problem, str(copy.path), str(run_path)) for problem in others)
+        here = tuple(_moved(other, str(copy.path), str(run_path)) for other in others)
     return (line_ends.run_problem(run, names), *here)
 
 
-def _moved(problem: Problem, old: str, new: str) -> Problem:
-    parts = {name: text.replace(old, new) for name, text in asdict(problem).items()}
+def _moved(other: Problem, old: str, new: str) -> Problem:
+    parts = {name: text.replace(old, new) for name, text in asdict(other).items()}
     return Problem(**parts)
 
 
@@ -97,52 +98,52 @@ def _problems(
 
 
 def _identity(dossier: LoadedRun) -> Iterator[Problem]:
-    """Hold what the folder says about itself against itself."""
+    """Compare what the folder says about itself in several places."""
     opening, profile = dossier.opening, dossier.profile
     if opening is None or profile is None:
         missing = RunDir.opening.name if opening is None else RunDir.profile.name
-        yield _problem("no record", "what was true before the first gate", missing, _MISSING)
+        yield problem("no record", "what was true before the first gate", missing, _MISSING)
         return
     if opening.kind != profile.kind:
-        yield _problem(f"a {opening.kind} run", f"{profile.kind}", "opening.json, kind", _ALTERED)
+        yield problem(f"a {opening.kind} run", f"{profile.kind}", "opening.json, kind", _ALTERED)
     if opening.run != profile.run.name:
         expected = f"{profile.run.name}, as in contract.lock.json"
-        yield _problem(opening.run, expected, "opening.json, run", _ALTERED)
+        yield problem(opening.run, expected, "opening.json, run", _ALTERED)
     if opening.run != dossier.name:
         action = "give the folder its own name again; a run is known by it"
-        yield _problem(f"a folder called {dossier.name}", opening.run, "opening.json, run", action)
+        yield problem(f"a folder called {dossier.name}", opening.run, "opening.json, run", action)
 
 
 def _ending(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
-    """Ask for the end of the journal, and for a word about every promise."""
+    """Require the end of the journal, and one entry about every promise."""
     events = [entry.event for entry in dossier.entries]
     where = run.journal.name
     # A run that was cut off before its first line has a journal of what closed it alone.
     if events[:1] != ["opened"] and not is_cut_off(next(iter(dossier.entries), None)):
-        yield _problem("no first entry", "'opened' as the first entry", where, _ALTERED)
+        yield problem("no first entry", "'opened' as the first entry", where, _ALTERED)
     if events[-2:] != ["sealed", "closed"]:
         action = (
             "the run was cut off, or is still on: it supports no claim as a whole; the next run "
             "closes it, or `python -m m43 render RUN_DIR`"
         )
-        yield _problem("no closing record", "'sealed' and 'closed' at the end", where, action)
+        yield problem("no closing record", "'sealed' and 'closed' at the end", where, action)
         return
     verdict = dossier.verdict
     words = dossier.verdict_words(verdict.accepted)
     if dossier.entries[-1].detail != words:
         why = "; ".join(verdict.reasons[:3]) or "nothing speaks against it"
         found = f"'closed' with the verdict {dossier.entries[-1].detail!r}"
-        yield _problem(found, f"{words!r} ({why})", where, _ALTERED)
+        yield problem(found, f"{words!r} ({why})", where, _ALTERED)
     told = [entry.name for entry in dossier.entries if entry.event.startswith("promise_")]
     promised = dossier.contract.names if dossier.contract else ()
     for name in promised:
         if told.count(name) != 1:
             found = f"{told.count(name)} entries about {name}"
-            yield _problem(found, "exactly one", where, _ALTERED)
+            yield problem(found, "exactly one", where, _ALTERED)
 
 
 def _seals(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
-    """Take the digests again that the journal holds."""
+    """Recompute the digests in the journal."""
     for entry in dossier.entries:
         if entry.event == "gate_closed":
             digest = _gate_digest(run, entry.gate)
@@ -169,7 +170,7 @@ def _gate_digest(run: RunDir, gate: str) -> str:
 
 def _digest_problem(found: str, expected: str, where: str) -> Iterator[Problem]:
     if found != expected:
-        yield _problem(f"SHA-256 {found}", f"{expected}, as in the journal", where, _ALTERED)
+        yield problem(f"SHA-256 {found}", f"{expected}, as in the journal", where, _ALTERED)
 
 
 def _contract(dossier: LoadedRun, repository: Path) -> Iterator[Problem]:
@@ -184,7 +185,7 @@ def _contract(dossier: LoadedRun, repository: Path) -> Iterator[Problem]:
     for where, wanted in _contract_digests(dossier, kept):
         if wanted != digest:
             commit = dossier.opening.commit if dossier.opening else "the run's commit"
-            yield _problem(
+            yield problem(
                 f"contract {digest[:12]}… in {path}",
                 f"{wanted[:12]}…, as in {where}",
                 contract.PATH.as_posix(),
@@ -192,7 +193,7 @@ def _contract(dossier: LoadedRun, repository: Path) -> Iterator[Problem]:
             )
             return
     if sys.flags.optimize:
-        yield _problem("python -O", "asserts that run", "the interpreter", "verify without -O")
+        yield problem("python -O", "asserts that run", "the interpreter", "verify without -O")
         return
     yield from _judged_again(dossier, path)
 
@@ -211,14 +212,14 @@ def _judged_again(dossier: LoadedRun, path: Path) -> Iterator[Problem]:
             continue
         where = f"journal.jsonl, entry {entry.seq} ({entry.name})"
         if entry.name not in promises:
-            yield _problem("an unknown promise", "a promise of the contract", where, _ALTERED)
+            yield problem("an unknown promise", "a promise of the contract", where, _ALTERED)
             continue
         broken = hold(promises[entry.name], dossier.records)
         if entry.event == "promise_kept" and broken:
             found = f"kept, but the records do not keep it: {broken}"
-            yield _problem(found, "records that keep it", where, _ALTERED)
+            yield problem(found, "records that keep it", where, _ALTERED)
         if entry.event == "promise_broken" and not broken:
-            yield _problem("broken, but the records keep it", "a reason", where, _ALTERED)
+            yield problem("broken, but the records keep it", "a reason", where, _ALTERED)
 
 
 def load_promises(path: Path) -> Mapping[str, Callable[..., None]]:
@@ -237,7 +238,7 @@ def load_promises(path: Path) -> Mapping[str, Callable[..., None]]:
 
 
 def hold(promise: Callable[..., None], records: Mapping[str, object]) -> str:
-    """Call a promise with its records; give why it does not hold, or nothing."""
+    """Call a promise with its records; return why it does not hold, or nothing."""
     count = promise.__code__.co_argcount
     wanted = promise.__code__.co_varnames[:count]
     missing = [name for name in wanted if name not in records]
@@ -253,7 +254,7 @@ def hold(promise: Callable[..., None], records: Mapping[str, object]) -> str:
 
 
 def _profile(dossier: LoadedRun, repository: Path) -> Iterator[Problem]:
-    """Hold a run's profile against the locked decisions of its kind in the repository.
+    """Compare a run's profile with the locked decisions of its kind in the repository.
 
     Paths and the run's name differ from machine to machine and are disclosed in the opening.
     """
@@ -270,7 +271,7 @@ def _profile(dossier: LoadedRun, repository: Path) -> Iterator[Problem]:
         key = line.split(":", 1)[0]
         if not key.startswith(("data.", "venv.", "run.")) and key not in disclosed:
             action = "the run did not keep to the locked decisions and does not say so"
-            yield _problem(line, "a difference that is disclosed", RunDir.opening.name, action)
+            yield problem(line, "a difference that is disclosed", RunDir.opening.name, action)
 
 
 def _scores(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
@@ -280,28 +281,31 @@ def _scores(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
     evaluation = dossier.evaluation
     if evaluation.results != scoring.tally(evaluation.predictions):
         expected = "the counts that follow from predictions.jsonl"
-        yield _problem("other counts", expected, run.results.name, _ALTERED)
+        yield problem("other counts", expected, run.results.name, _ALTERED)
     marker = dossier.profile.template.answer_marker
     rows = scoring.disagreements(evaluation.predictions, marker)
     if rows:
-        found = f"{len(rows)} rows whose verdict does not follow from the output ({rows[0]} first)"
+        found = (
+            f"{counted(len(rows), 'row')} whose verdict does not follow from the output "
+            f"({rows[0]} first)"
+        )
         expected = "answers and verdicts as m43/rows/answers.py gives them"
-        yield _problem(found, expected, run.predictions.name, _ALTERED)
+        yield problem(found, expected, run.predictions.name, _ALTERED)
 
 
 def _documents(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
-    """Ask for exactly one closing document, the same as rendering writes."""
+    """Require exactly one closing document, the same as rendering writes."""
     name, text = expected_document(dossier)
     for path in (run.summary, run.failure_analysis):
         if path.name != name and path.exists():
-            yield _problem("a document", f"{name} alone", path.name, _RENDER)
+            yield problem("a document", f"{name} alone", path.name, _RENDER)
         if path.name == name:
             yield from _text_problem(path, text)
 
 
 def _text_problem(path: Path, expected: str) -> Iterator[Problem]:
     if not path.is_file():
-        yield _problem("no document", "the closing document", path.name, _RENDER)
+        yield problem("no document", "the closing document", path.name, _RENDER)
         return
     found = path.read_bytes()
     if found == expected.encode():
@@ -312,7 +316,7 @@ def _text_problem(path: Path, expected: str) -> Iterator[Problem]:
     number = next((n for n, (a, b) in pairs if a != b), min(len(lines), len(wanted)) + 1)
     line = lines[number - 1] if number <= len(lines) else "the end"
     truth = wanted[number - 1] if number <= len(wanted) else "the end"
-    yield _problem(repr(line[:120]), repr(truth[:120]), f"{path.name}:{number}", _RENDER)
+    yield problem(repr(line[:120]), repr(truth[:120]), f"{path.name}:{number}", _RENDER)
 
 
 def _loss_curve(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
@@ -322,17 +326,17 @@ def _loss_curve(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
     if not dossier.metrics or "sealed" not in events:
         return
     if not path.is_file():
-        yield _problem("no picture", "the loss curve", path.name, _RENDER)
+        yield problem("no picture", "the loss curve", path.name, _RENDER)
         return
     if path.read_bytes() != expected_loss_curve(dossier).encode():
-        yield _problem("another picture", "the curve of the steps", path.name, _RENDER)
+        yield problem("another picture", "the curve of the steps", path.name, _RENDER)
 
 
 def _no_secrets(run: RunDir) -> Iterator[Problem]:
     for path in secrets.search(run.path, ()):
         action = "revoke that token now; then take the folder out of circulation"
         where = path.relative_to(run.path).as_posix()
-        yield _problem("something shaped like a hub token", "no secrets", where, action)
+        yield problem("something shaped like a hub token", "no secrets", where, action)
 
 
 _MISSING = "the run did not get as far, or the file was taken away"
@@ -341,7 +345,3 @@ _RENDER = (
     "look at the difference first: another version of m43 may word it otherwise (the run's commit "
     "stands in opening.json); `python -m m43 render RUN_DIR` writes it from the records"
 )
-
-
-def _problem(found: str, expected: str, where: str, action: str) -> Problem:
-    return Problem(found=found, expected=expected, where=where, action=action)

@@ -1,4 +1,5 @@
-"""The commands beside pytest: `m43 checklist`, `m43 plan` and `m43 seal`.
+"""The commands beside pytest: before a run the checklist and the plan, after it verify and others.
 
-Outsiders use `checklist` and `template` (checklist), `plan` (plan) and `seal` (sign).
+Outsiders use `checklist` and `template` (checklist), `plan` (plan), and `verify`, `render`,
+`compare` and `seal` (run_folder).
 """

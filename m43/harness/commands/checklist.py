@@ -28,7 +28,8 @@ from m43.harness.run.local_checks import ground_items
 from m43.harness.run.next_command import look_again, run_command
 from m43.harness.run.opening import contract_path, shown
 from m43.harness.run.pytest_start import start_problems
-from m43.harness.terminal.checklist_page import page, show
+from m43.harness.terminal.checklist_page import page
+from m43.harness.terminal.line import show
 from m43.records import profile_check
 from m43.records.gates import gate_title
 from m43.records.hub_record import AuthRecord
@@ -62,7 +63,7 @@ def _start_item(
 def look(
     profile: Profile, path: Path, repository: Path, environment: Mapping[str, str]
 ) -> Checklist:
-    """Make every check that can be made before a run.
+    """Run every check that can be made before a run.
 
     Args:
         profile: With the run's name as it was asked for.
@@ -82,8 +83,8 @@ def look(
     with ThreadPoolExecutor(max_workers=2) as pool:
         # A client that cannot be made would only say the same again.
         refused = None if world.hub_is_here else connection_refused(environment)
-        ask = auth.measure if refused is None else auth.ask_nothing
-        asking = None if own_hub else pool.submit(ask, world, profile)
+        measure = auth.measure if refused is None else auth.ask_nothing
+        asking = None if own_hub else pool.submit(measure, world, profile)
         probing = pool.submit(_probe, world, profile, repository)
         # A run that has begun knows the first by itself; the others it looks at again.
         start = start_items(repository, profile.kind, environment)
@@ -102,14 +103,14 @@ def look(
         _group("eval", evaluation),
     )
     ready = is_ready(groups)
-    say: Callable[[Profile, Path, Path], str] = run_command if ready else look_again
+    next_command: Callable[[Profile, Path, Path], str] = run_command if ready else look_again
     return Checklist(
         kind=profile.kind,
         profile=shown(path, repository),
         run=profile.run.name,
         ready=ready,
         groups=groups,
-        command=say(profile, path, repository),
+        command=next_command(profile, path, repository),
         duration_s=time.monotonic() - begun,
     )
 
@@ -196,7 +197,7 @@ def _unknown_environment(profile: Profile, repository: Path) -> VenvRecord:
 def checklist(
     path: Path, run: str, repository: Path, stream: TextIO, *, as_json: bool = False
 ) -> int:
-    """Look at everything and write the page, or the record; give the exit status.
+    """Check everything, write the page or the record, and return the exit status.
 
     Args:
         path: The profile.

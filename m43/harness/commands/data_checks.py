@@ -38,7 +38,7 @@ class _File:
 
 
 def training_items(profile: Profile) -> tuple[Item, ...]:
-    """Look at the training rows as text."""
+    """Check the training rows as text."""
     file = _read(profile.data.train, training_problems)
     fields = "every line a JSON object with prompt, final_answer and steps"
     readable = _readable("every training row can be read", file, fields)
@@ -58,7 +58,7 @@ def training_items(profile: Profile) -> tuple[Item, ...]:
 
 
 def evaluation_items(profile: Profile) -> tuple[Item, ...]:
-    """Look at the evaluation rows as text, and at what training has of them."""
+    """Check the evaluation rows as text, and what training has of them."""
     file = _read(profile.data.evaluation, question_problems)
     trained = _read(profile.data.train, training_problems)
     fields = "every line a JSON object with id, prompt, expected_answer and its group, no id twice"
@@ -250,7 +250,7 @@ def _unplanned(cause: FailureClass) -> tuple[Item, ...]:
 def _obstacle(
     profile: Profile, asked: AuthRecord | None, found: VenvRecord | None
 ) -> FailureClass | None:
-    """Name what keeps the plan from being made: it takes the hub's files and a device."""
+    """Return what keeps the plan from being made: it takes the hub's files and a device."""
     if asked is not None and (bad := failing(auth_checks(asked, profile))):
         return bad[0].failure_class
     if found is None:

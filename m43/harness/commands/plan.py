@@ -8,40 +8,46 @@ from typing import TextIO
 
 from m43 import typed_json
 from m43.errors import FailureClass, GateStoppedError, M43Error
-from m43.evidence.contract.plan_checks import MARGIN, alternatives_words, size_words
+from m43.evidence.contract.plan_checks import MARGIN, alternatives_words
 from m43.harness.gates.plan import PlanChild, ask
 from m43.harness.process.environment import child_environment
 from m43.harness.run.opening import shown
+from m43.harness.terminal.line import EMPTY, Line, labelled, show
 from m43.records import profile_check
 from m43.records.plan_record import PlanRequest, TrainingPlan
 from m43.records.profile import Profile
+from m43.text import ascii_text, duration_words, size_words
 
 _WIDTH = 34
 
 
 def fits(plan: TrainingPlan) -> bool:
-    """Tell whether a run stays within the memory, the margin included."""
+    """Return whether a run stays within the memory, the margin included."""
     return 0 < MARGIN * plan.peak_bytes <= plan.limits.memory_bytes
 
 
-def plan_page(plan: TrainingPlan, title: str) -> str:
-    """Write a plan as plain text."""
+def plan_page(plan: TrainingPlan, title: str) -> tuple[Line, ...]:
+    """Write a plan as lines for a person."""
     parts = (_memory(plan), _buffers(plan), _arithmetic(plan), _time(plan), _disk(plan))
-    lines = [title, "", *(line for part in parts for line in (*part, ""))]
-    return "\n".join((*lines, _verdict(plan))) + "\n"
+    lines = (line for part in parts for line in (*part, EMPTY))
+    return (_title(title), EMPTY, *lines, _verdict(plan))
 
 
-def _row(name: str, value: str) -> str:
-    return f"  {name:<{_WIDTH}}{value}"
+def _title(text: str) -> Line:
+    return Line(tone="title", head=ascii_text(text))
 
 
-def _memory(plan: TrainingPlan) -> Iterator[str]:
+def _row(name: str, value: str) -> Line:
+    return labelled(name, value, width=_WIDTH)
+
+
+def _memory(plan: TrainingPlan) -> Iterator[Line]:
     step, limits = plan.step, plan.limits
-    yield f"memory of {limits.device}"
+    yield _title(f"memory of {limits.device}")
     yield _row("parameters", f"{plan.parameters:,}, of them trained {plan.trained_parameters:,}")
     yield _row("arguments", size_words(step.arguments_bytes))
     yield _row("outputs", size_words(step.outputs_bytes))
-    yield _row("  in the place of arguments", size_words(step.aliased_bytes))
+    yield _row("  aliased (donated) to arguments", size_words(step.aliased_bytes))
     yield _row("temporaries", size_words(step.temporaries_bytes))
     yield _row("the step", size_words(step.step_bytes))
     yield _row("the process beside its arrays", size_words(plan.process_bytes))
@@ -54,15 +60,15 @@ def _memory(plan: TrainingPlan) -> Iterator[str]:
     yield _row("free for a run", size_words(limits.memory_bytes))
 
 
-def _buffers(plan: TrainingPlan) -> Iterator[str]:
-    yield "largest arrays (not all exist at once)"
+def _buffers(plan: TrainingPlan) -> Iterator[Line]:
+    yield _title("largest arrays (not all exist at once)")
     for buffer in plan.step.buffers:
-        yield f"  {size_words(buffer.size_bytes):>12}  {buffer.name}"
+        yield labelled(f"{size_words(buffer.size_bytes):>12}", buffer.name, width=14)
 
 
-def _arithmetic(plan: TrainingPlan) -> Iterator[str]:
+def _arithmetic(plan: TrainingPlan) -> Iterator[Line]:
     step = plan.step
-    yield f"a step of {step.rows} x {step.length} tokens"
+    yield _title(f"a step of {step.rows} x {step.length} tokens")
     for part in step.flops:
         share = part.flops / step.total_flops
         yield _row(part.part, f"{part.flops / 1e12:.3f} TFLOP ({share:.1%})")
@@ -75,33 +81,34 @@ def _arithmetic(plan: TrainingPlan) -> Iterator[str]:
     yield _row("rows of logits at once", str(step.logits_rows))
 
 
-def _time(plan: TrainingPlan) -> Iterator[str]:
+def _time(plan: TrainingPlan) -> Iterator[Line]:
     step, limits = plan.step, plan.limits
     share, tokens = limits.sustained_share, plan.steps * step.positions
     rates = f"{limits.flops_per_s / 1e12:.2f} TFLOP/s, {limits.bytes_per_s / 1e9:.0f} GB/s"
-    yield f"time on {limits.device} ({rates})"
-    yield _row("a step, at least", f"{plan.roofline_s:.3f} s")
-    yield _row(f"a step at {share:.0%} of the peak", f"{plan.sustained_s:.3f} s")
-    yield _row("all steps at that share", f"{plan.steps * plan.sustained_s / 60:.1f} min")
+    yield _title(f"time on {limits.device} ({rates})")
+    yield _row("a step, roofline bound", f"{plan.roofline_s:.3f} s")
+    yield _row(f"a step at {share:.0%} of the peak FLOP/s", f"{plan.sustained_s:.3f} s")
+    yield _row("all steps at that share", duration_words(plan.steps * plan.sustained_s))
     yield _row("steps", str(plan.steps))
     yield _row("tokens, at most", f"{tokens:,}")
     if plan.rows_in_file:
         epochs = plan.rows_used / plan.rows_in_file
         used = f"{epochs:.3g} ({plan.rows_used} of {plan.rows_in_file} rows, unpacked)"
         yield _row("epochs", used)
-    yield f"  source: {limits.source}"
+    yield _row("source", limits.source)
 
 
-def _disk(plan: TrainingPlan) -> Iterator[str]:
-    yield "disk"
+def _disk(plan: TrainingPlan) -> Iterator[Line]:
+    yield _title("disk")
     yield _row("download, weights alone", size_words(plan.model_bytes))
     yield _row("trained model", size_words(plan.model_bytes + plan.adapter_bytes))
 
 
-def _verdict(plan: TrainingPlan) -> str:
+def _verdict(plan: TrainingPlan) -> Line:
     if fits(plan):
-        return "It fits."
-    return f"IT DOES NOT FIT: {alternatives_words(plan)}"
+        return Line(tone="ok", head="It fits.")
+    rest = ascii_text(f": {alternatives_words(plan)}")
+    return Line(tone="bad", head="IT DOES NOT FIT", rest=rest, indent=2)
 
 
 HERE = "cpu"
@@ -124,7 +131,7 @@ class NoModelConfigError(M43Error):
 def plan(
     path: Path, model: Path | None, target: str, repository: Path, out: TextIO, *, as_json: bool
 ) -> int:
-    """Make a plan, print it, and give the exit status: 0 it fits, 1 it does not.
+    """Make a plan, print it, and return the exit status: 0 it fits, 1 it does not.
 
     Args:
         path: of the profile.
@@ -156,7 +163,10 @@ def plan(
             action="read the reason",
         )
     title = f"m43 plan for {shown(path, repository)} ({profile.training.method}) on {wanted}"
-    out.write(typed_json.dump(found) if as_json else plan_page(found, title))
+    if as_json:
+        out.write(typed_json.dump(found))
+    else:
+        show(plan_page(found, title), out)
     return 0 if fits(found) else 1
 
 
@@ -194,7 +204,8 @@ def _no_config(where: str, profile: Profile) -> NoModelConfigError:
     contract = profile.contract
     return NoModelConfigError(
         found="no config.json",
-        expected=f"that of {contract.repo} at {contract.revision}",
+        expected=f"that of {contract.repo} at {contract.revision}, which the plan is made from",
         where=where,
-        action="give a folder that holds it with --model; the weights are not needed",
+        action="name a folder that holds it (`python -m m43 plan --model FOLDER`; no weights are "
+        "needed), or plan after a first download",
     )

@@ -18,7 +18,7 @@ from m43.harness.process.process import Outcome, Sight
 from m43.harness.run.hub_access import ACCEPTED_SOURCE, World, flaw, oddity
 from m43.records.hub_record import AuthRecord, HubResponse
 from m43.records.profile import Profile
-from m43.text import visible
+from m43.text import duration_words, visible
 
 _LONGEST_ERROR = 600
 _NOTHING = Asked(
@@ -65,7 +65,8 @@ def _whole(outcome: Outcome, profile: Profile) -> Asked:
     causes: tuple[str, ...]
     failed = last_of(outcome, Failed)
     if outcome.record.ended_by_parent != "no":
-        words = f"no end after {profile.deadlines.auth_s:.0f} s, for all questions"
+        limit = duration_words(profile.deadlines.auth_s, whole=True)
+        words = f"no end after {limit}, for all questions"
         text, causes = f"{DEADLINE}: {words}", (DEADLINE,)
     elif failed is not None:
         text, causes = failed.text, failed.causes

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from m43.errors import FailureClass, GateStoppedError
 from m43.evidence.contract.checks import hub_answer_class
+from m43.evidence.failures import FAILURES
 from m43.harness.gates.hub_exchange import Arrival, Failed, Fetched, HubRequest
 from m43.harness.gates.hub_process import Traces, ending_words, hub_request, last_of, run_hub_child
 from m43.harness.process.process import Outcome, Sight
@@ -17,6 +18,7 @@ from m43.records.hub_record import AuthRecord, DownloadRecord, PinnedFile
 from m43.records.profile import Profile
 from m43.records.run_dir import RunDir, write_last_record
 from m43.records.run_records import ProcessRecord
+from m43.text import duration_words
 
 _CHILD = "download"
 
@@ -133,7 +135,7 @@ def _fetched(outcome: Outcome, request: HubRequest) -> Fetched:
             found=ending_words(outcome),
             expected="the pinned files",
             where=request.endpoint,
-            action=_ACTIONS[FailureClass.HUB_CLIENT_FAILED],
+            action=_action(FailureClass.HUB_CLIENT_FAILED, request.repo),
         )
     require_same(request.pinned, fetched.arrivals)
     return fetched
@@ -150,12 +152,13 @@ def _stalled(record: ProcessRecord, request: HubRequest) -> GateStoppedError:
         if record.last_phase
         else "before the first file"
     )
+    took = duration_words(record.duration_s, whole=True)
     return GateStoppedError(
         FailureClass.TRANSFER_STALLED,
-        found=f"ended by m43 for {limit}, after {record.duration_s:.0f} s; {arrived}",
+        found=f"ended by m43 for {limit}, after {took}; {arrived}",
         expected="the pinned files, whole",
         where=f"{request.endpoint}, by {request.transport}",
-        action=_ACTIONS[FailureClass.TRANSFER_STALLED],
+        action=_action(FailureClass.TRANSFER_STALLED, request.repo),
     )
 
 
@@ -167,28 +170,13 @@ def refusal(failed: Failed, request: HubRequest) -> GateStoppedError:
         found=failed.text,
         expected=f"{failed.name} of {request.repo}",
         where=failed.host or request.cache or request.endpoint,
-        action=_ACTIONS.get(failure_class, "read what the hub said; then a new run"),
+        action=_action(failure_class, request.repo),
     )
 
 
-_KEPT = "look at the network; then a new run: files that had arrived whole are kept"
-_ACTIONS = {
-    FailureClass.HUB_UNREACHABLE: _KEPT,
-    FailureClass.CONNECTION_LOST: _KEPT,
-    FailureClass.TRANSFER_STALLED: _KEPT,
-    FailureClass.NAME_NOT_RESOLVED: "look at the resolver (/etc/resolv.conf); then a new run",
-    FailureClass.CERTIFICATE_NOT_TRUSTED: "look at SSL_CERT_FILE and the clock; then a new run",
-    FailureClass.PROXY_FAILED: "look at the proxy variables; then a new run",
-    FailureClass.OFFLINE_MODE: "unset HF_HUB_OFFLINE; then a new run",
-    FailureClass.CACHE_UNUSABLE: "look at the owner and the rights of the Hugging Face cache "
-    "(HF_HOME); then a new run",
-    FailureClass.RATE_LIMITED: "wait until the hub takes requests again; then a new run",
-    FailureClass.HUB_ERROR: "look at the hub's status page; then a new run",
-    FailureClass.NOT_THE_HUB: "look at what answers there: a proxy, a portal, a mirror",
-    FailureClass.DISK_FULL: "free space for the Hugging Face cache (HF_HOME); then a new run",
-    FailureClass.DOWNLOAD_CORRUPT: "remove the file from the cache yourself; then a new run",
-    FailureClass.HUB_CLIENT_FAILED: "read download_log.txt; then a new run",
-}
+def _action(failure_class: FailureClass, repo: str) -> str:
+    hint = FAILURES[failure_class].hint.format(repo=repo)
+    return f"{hint}; then a new run: files that had arrived whole are kept"
 
 
 def require_same(pinned: tuple[PinnedFile, ...], arrivals: tuple[Arrival, ...]) -> None:

@@ -20,10 +20,10 @@ from m43.records.gates import CLOSING, gate_named
 from m43.records.hub_record import AuthRecord
 from m43.records.run_dir import write_atomically, write_record
 from m43.records.run_records import ClosingRecord, VenvRecord
+from m43.text import size_words
 
 _NVIDIA_SMI = ("nvidia-smi",)
 _PATIENCE_S = 20.0
-_GIB = 2**30
 
 
 def env_snapshot(record: VenvRecord) -> str:
@@ -50,7 +50,7 @@ def gpu_snapshot(record: VenvRecord, smi: Callable[[], str]) -> str:
         f"driver        {probe.driver_version}",
         f"computed on   {probe.default_device or 'nothing: no computation ran'}",
         *(
-            f"device        {device.platform}:{device.kind}, {device.memory_bytes / _GIB:.1f} GiB"
+            f"device        {device.platform}:{device.kind}, {size_words(device.memory_bytes)}"
             for device in probe.devices
         ),
     ]

@@ -18,6 +18,7 @@ from m43.records.gates import gate_of_child
 from m43.records.profile import SELF_VENV, Profile
 from m43.records.run_dir import RunDir, read_record, write_last_record, write_record
 from m43.records.run_records import ChildError, ProcessRecord, StepMetrics
+from m43.text import duration_words
 
 Name = Literal["train", "eval"]
 _TAIL_LINES = 8
@@ -107,9 +108,10 @@ def require_success(name: Name, run: RunDir, outcome: Outcome) -> None:
 
 
 def _ending(record: ProcessRecord) -> str:
+    took = duration_words(record.duration_s, whole=True)
     words = {
-        "deadline": f"ended by m43 at its deadline, after {record.duration_s:.0f} s",
-        "silence": f"ended by m43 because it stood still, after {record.duration_s:.0f} s",
+        "deadline": f"ended by m43 at its deadline, after {took}",
+        "silence": f"ended by m43 because it stood still, after {took}",
         "interrupt": "ended by m43 because the run was interrupted",
         "no": (
             f"ended by signal {-record.exit_status}"

@@ -21,6 +21,7 @@ from m43.records.plan_record import Disk, PlanRecord, PlanRequest, TrainingPlan
 from m43.records.profile import SELF_VENV, Profile
 from m43.records.run_dir import write_record
 from m43.records.run_records import ChildError, VenvRecord
+from m43.text import duration_words
 
 _TAIL_LINES = 8
 # Beside the model: metrics, predictions, logs, documents, and what pytest-html writes meanwhile.
@@ -158,7 +159,7 @@ def read_answer(outcome: Outcome) -> Answer:
     reason = f"the plan child ended with status {record.exit_status} and said: {tail or 'nothing'}"
     failure_class = FailureClass.BROKEN_VENV
     if record.ended_by_parent != "no":
-        reason = f"no plan after {record.duration_s:.0f} s"
+        reason = f"no plan after {duration_words(record.duration_s, whole=True)}"
         failure_class = FailureClass.TIMED_OUT
     return Answer(training=None, reason=reason, failure_class=failure_class)
 

@@ -24,6 +24,7 @@ from m43.harness.run.closing import Packages
 from m43.harness.run.hub_access import World
 from m43.records.profile import SELF_VENV, Profile
 from m43.records.run_records import ProbeRecord, ProcessRecord, Requirement, VenvRecord
+from m43.text import duration_words
 
 # The one list: what `pip install m43[training]` would read as well.
 EXTRA = "training"
@@ -208,7 +209,7 @@ def read_probe(outcome: Outcome, interpreter: Path) -> ProbeRecord:
     record = outcome.record
     tail = " | ".join(line for line in outcome.stderr[-_TAIL_LINES:] if line.strip())
     if record.ended_by_parent != "no":
-        found = f"no report after {record.duration_s:.0f} s{_and(tail)}"
+        found = f"no report after {duration_words(record.duration_s, whole=True)}{_and(tail)}"
         raise _broken(interpreter, found, "a probe that ends")
     if -record.exit_status in _FROM_OUTSIDE:
         # A crash is the environment's own; these come from somebody else, or from the kernel.

@@ -11,7 +11,7 @@ from m43.harness.run.attempt import Attempt
 from m43.harness.terminal.line import Line
 from m43.harness.terminal.run_view import BROKEN, KEPT, NOT_RUN, RunView
 from m43.harness.terminal.screen import Screen
-from m43.harness.terminal.words import Explanations, first_words, last_words
+from m43.harness.terminal.words import Explanations, run_header, run_summary
 
 WORDS = "NOT RUN"
 _MARK = "m43_not_run"
@@ -64,9 +64,9 @@ def open_view(config: pytest.Config, attempt: Attempt, trouble: Callable[[], str
     words = Explanations(attempt.run, details=config.option.verbose > 0, read=lambda _: attempt.now)
     view = RunView(Screen(config, os.environ), attempt.plan.contract, words)
     config.stash[VIEW] = view
-    plugin = ViewPlugin(config, view, lambda: last_words(attempt, trouble()))
+    plugin = ViewPlugin(config, view, lambda: run_summary(attempt, trouble()))
     config.pluginmanager.register(plugin, "m43-view")
-    view.say(*first_words(attempt))
+    view.say(*run_header(attempt))
 
 
 class ViewPlugin:
@@ -75,14 +75,14 @@ class ViewPlugin:
     Args:
         config: Pytest's, whose terminal it takes over.
         view: What says it instead.
-        last_words: Gives the lines that end everything.
+        run_summary: Returns the lines that end everything.
     """
 
     def __init__(
-        self, config: pytest.Config, view: RunView, last_words: Callable[[], tuple[Line, ...]]
+        self, config: pytest.Config, view: RunView, run_summary: Callable[[], tuple[Line, ...]]
     ) -> None:
         self._view = view
-        self._last_words = last_words
+        self._run_summary = run_summary
         self._over = False
         terminal: Any = config.pluginmanager.getplugin("terminalreporter")
         if terminal is not None:
@@ -126,7 +126,7 @@ class ViewPlugin:
         # Pytest's own summary follows, in its own words.
         self._over = True
         yield
-        self._view.say(*self._last_words())
+        self._view.say(*self._run_summary())
 
 
 def _name(nodeid: str) -> str:

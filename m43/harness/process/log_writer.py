@@ -1,4 +1,4 @@
-"""The log pump: carries what a child prints into its log, without secrets, as it comes."""
+"""Copy what a child prints into its log, redacted and as it comes."""
 
 import threading
 from collections import deque
@@ -14,7 +14,7 @@ _KEPT_LINES = 60
 _TOO_LONG = b"[a line of more than 1 MiB without a space was left out]"
 
 
-class LogPump:
+class LogWriter:
     """Reads a pipe to its end in a thread of its own, and keeps the last lines at hand.
 
     Lines are the unit because a secret may arrive in two reads: nothing is written before its
@@ -28,7 +28,7 @@ class LogPump:
         self._secrets = tuple(secrets)
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._waiting = ""
-        self._thread = threading.Thread(target=self._pump, name="m43-log-pump", daemon=True)
+        self._thread = threading.Thread(target=self._copy, name="m43-log-writer", daemon=True)
         self._thread.start()
 
     @property
@@ -42,7 +42,7 @@ class LogPump:
         if not self._thread.is_alive():
             self._pipe.close()
 
-    def _pump(self) -> None:
+    def _copy(self) -> None:
         buffer = b""
         while True:
             piece = self._read()
@@ -89,10 +89,10 @@ class LogPump:
         text = visible(redact(text, self._secrets))
         self._lines.extend(text.split("\n"))
         try:
-            # One write for all of it: two pumps may share a log.
+            # One write for all of it: two writers may share a log.
             self._log.write(f"{text}\n".encode())
             self._log.flush()
         except OSError:
-            # On a full disk the child must still be read, or it would wait for this pump; the
+            # On a full disk the child must still be read, or it would wait for this thread; the
             # last lines are kept here, and the gate says what the disk could not take.
             return

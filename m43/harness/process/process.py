@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from m43 import typed_json
-from m43.harness.process.log_writer import LogPump
-from m43.harness.process.reaper import MARK, Guardian, end_all
+from m43.harness.process.log_writer import LogWriter
+from m43.harness.process.reaper import MARK, Reaper, end_all
 from m43.records.run_dir import write_atomically
 from m43.records.run_records import Heartbeat, ProcessRecord
 
 
-class LineCounter:
-    """Counts the records that were appended to a file of JSON Lines, by reading each of them."""
+class JsonlTail:
+    """Counts the records appended to a JSON Lines file, by parsing each new line."""
 
     def __init__(self, path: Path, cls: type) -> None:
         self._path = path
@@ -45,7 +45,7 @@ class LineCounter:
 
 GRACE_S = 5.0
 _TICK_S = 0.1
-_PUMP_PATIENCE_S = 5.0
+_LOG_PATIENCE_S = 5.0
 _STACKS_PATIENCE_S = 3.0
 # The child's faulthandler listens to it. Source: m43/training/__main__.py.
 STACKS_SIGNAL = signal.SIGUSR1
@@ -99,15 +99,15 @@ class Outcome:
 
 def run_child(
     child: Child,
-    see: Callable[[Sight], None],
-    keep: Callable[[ProcessRecord], None] = lambda record: None,
+    on_progress: Callable[[Sight], None],
+    on_end: Callable[[ProcessRecord], None] = lambda record: None,
 ) -> Outcome:
     """Run a child to its end, whatever that is; no process of its group outlives the call.
 
     Args:
         child: What is to be run.
-        see: Is shown the child about ten times a second.
-        keep: Is given the record in every case, also when this call is interrupted.
+        on_progress: Called with the sight of the child about ten times a second.
+        on_end: Called with its record in every case, also when this call is interrupted.
 
     Raises:
         OSError: when the child cannot be started at all.
@@ -124,18 +124,18 @@ def run_child(
             # A session of its own: Ctrl-C reaches the parent alone, and the group can be ended.
             start_new_session=True,
         )
-        guardian = Guardian(process.pid, child.environment.get(MARK, ""))
+        reaper = Reaper(process.pid, child.environment.get(MARK, ""))
         watch = _Watch(child, process, log)
         try:
-            ended_by = watch.until_end(see)
+            ended_by = watch.until_end(on_progress)
         except BaseException:
             watch.end("interrupt")
-            keep(watch.record("interrupt", oom_before))
+            on_end(watch.record("interrupt", oom_before))
             raise
         finally:
-            guardian.dismiss()
+            reaper.dismiss()
         record = watch.record(ended_by, oom_before)
-        keep(record)
+        on_end(record)
     return Outcome(record=record, stdout=watch.stdout.lines, stderr=watch.stderr.lines)
 
 
@@ -148,10 +148,10 @@ class _Watch:
         self.child = child
         self.process = process
         self.begun = self.beat_at = time.monotonic()
-        self.stdout = LogPump(process.stdout, log, child.secrets)
-        self.stderr = LogPump(process.stderr, log, child.secrets)
+        self.stdout = LogWriter(process.stdout, log, child.secrets)
+        self.stderr = LogWriter(process.stderr, log, child.secrets)
         self.beat: Heartbeat | None = None
-        self.counter = LineCounter(*child.counted) if child.counted else None
+        self.counter = JsonlTail(*child.counted) if child.counted else None
         self.usage_bytes = 0
         self.ended_at = 0.0
 
@@ -161,11 +161,11 @@ class _Watch:
             return self.counter.count
         return self.beat.done if self.beat is not None else 0
 
-    def until_end(self, see: Callable[[Sight], None]) -> EndedBy:
+    def until_end(self, on_progress: Callable[[Sight], None]) -> EndedBy:
         while not self._has_ended():
             self._look()
             elapsed = time.monotonic() - self.begun
-            see(Sight(beat=self.beat, steps=self.steps, elapsed_s=elapsed))
+            on_progress(Sight(beat=self.beat, steps=self.steps, elapsed_s=elapsed))
             if elapsed > self.child.deadline_s:
                 self.end("deadline")
                 return "deadline"
@@ -174,7 +174,7 @@ class _Watch:
                 return "silence"
             time.sleep(_TICK_S)
         self.end("no")
-        see(Sight(beat=self.beat, steps=self.steps, elapsed_s=self.ended_at - self.begun))
+        on_progress(Sight(beat=self.beat, steps=self.steps, elapsed_s=self.ended_at - self.begun))
         return "no"
 
     def end(self, by: EndedBy) -> None:
@@ -189,12 +189,12 @@ class _Watch:
         # child is not reaped before this, so its number cannot yet belong to another group.
         end_all(self.process.pid, self.child.environment.get(MARK, ""))
         self._reap()
-        for pump in (self.stdout, self.stderr):
-            pump.close(_PUMP_PATIENCE_S)
+        for writer in (self.stdout, self.stderr):
+            writer.close(_LOG_PATIENCE_S)
         self._look()
 
     def _keep_stacks(self) -> None:
-        """Have the child write where each of its threads stands, and keep that.
+        """Have the child write the stacks of its threads, and keep them.
 
         Only a child that has given a sign of life: from then on it listens to this signal.
         """

@@ -1,4 +1,4 @@
-"""The guardian: ends what a child has started, also when the process that watches it is killed.
+"""The process reaper: ends what a child has started, also when its watcher is killed.
 
 A child asks the kernel to die with its parent, but its own children do not: after SIGKILL of
 pytest they would go on using the device. So a small process of its own waits for the end of a
@@ -22,8 +22,8 @@ from pathlib import Path
 MARK = "M43_PARENT_PID"
 
 
-class Guardian:
-    """A guardian that has been set over a child's group."""
+class Reaper:
+    """A reaper process that watches over a child's group."""
 
     def __init__(self, group: int, mark: str) -> None:
         self._process = subprocess.Popen(
@@ -38,7 +38,7 @@ class Guardian:
         )
 
     def dismiss(self) -> None:
-        """Let it go without having done anything."""
+        """End the reaper without reaping anything."""
         self._process.kill()
         self._process.wait()
         if self._process.stdin is not None:

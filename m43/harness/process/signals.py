@@ -1,4 +1,4 @@
-"""The interruption: Ctrl-C, SIGTERM and SIGHUP end a run in order, wherever they arrive."""
+"""Signal handling: Ctrl-C, SIGTERM and SIGHUP end a run in order, wherever they arrive."""
 
 import signal
 from types import FrameType
@@ -12,12 +12,12 @@ _MAPPED = tuple(
 
 
 class Interruption:
-    """Notes the first of these signals, and ends the run at a place that is made for it.
+    """Records the first of these signals, and ends the run at a safe point.
 
     An exception in any place would tear a line of the journal from what it stands for, or lose a
     child that has just been started. So it is raised where a run only waits: `check` is called
-    between two looks at a child. Later signals are noted by nobody: the end is on its way, and
-    SIGKILL is always left.
+    between two looks at a child. Further signals are ignored while the run shuts down; SIGKILL
+    still works.
     """
 
     def __init__(self) -> None:
@@ -26,12 +26,12 @@ class Interruption:
         self._before: dict[signal.Signals, Any] = {}
 
     def listen(self) -> None:
-        """Take the signals over."""
+        """Install the handlers."""
         for number in _MAPPED:
             self._before[number] = signal.signal(number, self._note)
 
     def restore(self) -> None:
-        """Leave the signals as they were found."""
+        """Restore the handlers that were there before."""
         for number, before in self._before.items():
             signal.signal(number, before)
         self._before.clear()

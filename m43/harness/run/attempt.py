@@ -19,7 +19,7 @@ from m43.evidence.journal.digests import gate_digest
 from m43.evidence.journal.journal import Journal, stamp
 from m43.evidence.run.loaded_run import LoadedRun, load_run
 from m43.evidence.verify import code
-from m43.files import Hold, file_sha256, is_disk_full, is_not_writable, one_at_a_time
+from m43.files import FileLock, file_sha256, is_disk_full, is_not_writable, one_at_a_time
 from m43.harness.process.signals import Interruption
 from m43.harness.run import closing, recovery
 from m43.harness.run.closing import Packages, Tree
@@ -62,7 +62,7 @@ class Attempt:
     plan: Plan
     run: RunDir
     journal: Journal
-    hold: Hold
+    hold: FileLock
     tree_before: Tree
     # The folder as it was read last: once at the opening, once by each gate, once at the end.
     loaded: LoadedRun = field(repr=False)
@@ -333,13 +333,13 @@ def begin(plan: Plan) -> Attempt:
     )
 
 
-def _first_traces(plan: Plan) -> Hold:
+def _first_traces(plan: Plan) -> FileLock:
     """Make the run folder with its journal, and enter the attempt into the ledger."""
     run, kind = RunDir.create(plan.folder), plan.profile.kind
     try:
         # First: from here on the folder is known as a run, and as one that is going on.
         Journal.create(run.journal)
-        hold = Hold.take(run.journal)
+        hold = FileLock.take(run.journal)
         run.reserve.write_bytes(bytes(_RESERVE_BYTES))
         started = stamp(plan.started)
         ledger.append(plan.ledger, run=run.path.name, kind=kind, started_utc=started)

@@ -20,7 +20,7 @@ from m43.evidence.journal import chain, journal, ledger, manifest, secrets
 from m43.evidence.journal.chain import Entry
 from m43.evidence.journal.journal import Clock, Journal, stamp, utc_now
 from m43.evidence.run.loaded_run import LoadedRun, load_run
-from m43.files import HeldError, Hold
+from m43.files import FileLock, HeldError
 from m43.harness.process.process import oom_kills
 from m43.records.run_dir import (
     RunDir,
@@ -130,7 +130,7 @@ def close_run(run: RunDir, now: Clock = utc_now) -> None:
     """
     if not run.journal.exists():
         Journal.create(run.journal, now)
-    hold = Hold.take(run.journal)
+    hold = FileLock.take(run.journal)
     try:
         _close(run, now)
     finally:

@@ -1,11 +1,11 @@
-"""The checklist's page: the record as lines for a person, in colour on a terminal."""
+"""The checklist's page: the record as lines for a person, what has to be settled once more last."""
 
-from collections.abc import Iterable, Iterator
-from typing import TextIO
+from collections.abc import Iterator
+from itertools import groupby
 
-from m43.harness.run.items import Checklist, Item, State
-from m43.harness.terminal.line import EMPTY, STYLES, Line, Tone, wrapped
-from m43.text import ascii_text
+from m43.harness.run.items import Checklist, Item, State, listed
+from m43.harness.terminal.line import EMPTY, Line, Tone, labelled
+from m43.text import ascii_text, counted, duration_words
 
 TONE_OF_STATE: dict[State, Tone] = {
     "ok": "ok",
@@ -14,7 +14,7 @@ TONE_OF_STATE: dict[State, Tone] = {
     "at the gate": "quiet",
     "note": "quiet",
 }
-_INDENT = 15
+_WIDTH = 13
 
 
 def page(checklist: Checklist) -> tuple[Line, ...]:
@@ -32,72 +32,77 @@ def _lines(checklist: Checklist) -> Iterator[Line]:
     for group in checklist.groups:
         yield EMPTY
         yield Line(tone="title", head=group.title)
-        for item in group.items:
-            yield from item_lines(item)
+        for cause, alike in groupby(group.items, _cause):
+            items = tuple(alike)
+            yield from _waiting(cause, items) if cause else _each(items)
     yield EMPTY
     yield from _verdict(checklist)
 
 
+def _cause(item: Item) -> str:
+    """Return what an item waits for; empty where it waits for nothing."""
+    return item.found if item.state == "not checked" else ""
+
+
+def _each(items: tuple[Item, ...]) -> Iterator[Line]:
+    for item in items:
+        yield from item_lines(item)
+
+
+def _waiting(cause: str, items: tuple[Item, ...]) -> Iterator[Line]:
+    """Write the items that wait for one thing on one line: a NO must not drown among them."""
+    names = listed([item.name for item in items])
+    wait = "waits" if len(items) == 1 else "wait"
+    text = f"{counted(len(items), 'check')} {wait} until this is settled: {cause} ({names})"
+    yield labelled("not checked", text, tone=TONE_OF_STATE["not checked"], width=_WIDTH)
+
+
 def item_lines(item: Item) -> Iterator[Line]:
     """Write an item: one line, or four where there is something to do."""
-    head = f"  {item.state:<13}"
     tone = TONE_OF_STATE[item.state]
     if item.state != "NO":
-        rest = f"{ascii_text(item.name)}: {ascii_text(item.found)}{_expected(item)}"
-        yield Line(tone=tone, head=head, rest=rest, indent=_INDENT)
+        text = f"{item.name}: {item.found}{_expected(item)}"
+        yield labelled(item.state, text, tone=tone, width=_WIDTH)
         return
-    yield Line(tone=tone, head=head, rest=ascii_text(item.name), indent=_INDENT)
+    yield labelled(item.state, item.name, tone=tone, width=_WIDTH)
     for word, text in (
         ("found", item.found),
         ("expected", item.expected),
         ("to do", item.action),
     ):
-        start = f"{'':{_INDENT}}{word:<10}"
-        yield Line(tone="quiet", head=start, rest=ascii_text(text), indent=len(start))
+        yield labelled(word, text, indent=2 + _WIDTH)
 
 
 def _expected(item: Item) -> str:
-    """Say what was expected where what was found does not say it already."""
+    """Add what was expected where what was found does not say it already."""
     same = item.expected in ("", item.found)
-    return "" if same else f" (expected: {ascii_text(item.expected)})"
-
-
-def _follow(later: int) -> str:
-    return "1 more follows at its gate" if later == 1 else f"{later} more follow at their gates"
+    return "" if same else f" (expected: {item.expected})"
 
 
 def _verdict(checklist: Checklist) -> Iterator[Line]:
-    good, bad = checklist.count("ok"), checklist.count("NO")
-    unchecked, later = checklist.count("not checked"), checklist.count("at the gate")
-    took = f"{checklist.duration_s:.1f} s"
+    good, later = counted(checklist.count("ok"), "check"), checklist.count("at the gate")
+    took = duration_words(checklist.duration_s)
+    hold = f"{good} {'holds' if checklist.count('ok') == 1 else 'hold'}"
     if checklist.ready:
-        yield Line(
-            tone="ok",
-            head="READY",
-            rest=f": {good} checks hold, {_follow(later)} ({took}). The run, once:",
-        )
+        follow = "follows at its gate" if later == 1 else "follow at their gates"
+        rest = f": {hold}, {later} more {follow} ({took}). The run, once:"
+        yield Line(tone="ok", head="READY", rest=rest)
     else:
-        yield Line(
-            tone="bad",
-            head="NOT READY",
-            rest=f": {good} checks hold, {bad} do not, {unchecked} could not be made ({took}). "
-            "Settle them, then look again:",
-        )
+        wrong = [item for item in checklist.items if item.state == "NO"]
+        fail = f"{len(wrong)} {'does' if len(wrong) == 1 else 'do'} not"
+        unmade = f"{checklist.count('not checked')} could not be made"
+        yield Line(tone="bad", head="NOT READY", rest=f": {hold}, {fail}, {unmade} ({took}).")
+        yield from _to_settle(wrong)
     yield EMPTY
     yield Line(tone="title", head=f"  {checklist.command}", whole=True)
 
 
-def show(lines: Iterable[Line], stream: TextIO) -> None:
-    """Write lines: wrapped and in colour for a person, one line each for a program."""
-    if not stream.isatty():
-        stream.writelines(f"{line}\n" for line in lines)
-        return
-    # Here and not above: a pipe needs none of it.
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(file=stream, highlight=False, markup=False, emoji=False)
-    for line in lines:
-        styled = Text(wrapped(line, console.width))
-        styled.stylize(STYLES[line.tone], 0, len(line.head))
-        console.print(styled, soft_wrap=True)
+def _to_settle(wrong: list[Item]) -> Iterator[Line]:
+    if wrong:
+        these = "this" if len(wrong) == 1 else f"these {len(wrong)}"
+        yield EMPTY
+        yield Line(tone="title", head=f"Settle {these} first:")
+    for number, item in enumerate(wrong, start=1):
+        yield labelled(f"{number}.", f"{item.name}: {item.action}", tone="bad", width=3)
+    yield EMPTY
+    yield Line(tone="title", head="Then look again:" if wrong else "Look again:")

@@ -8,6 +8,7 @@ from typing import Literal
 from m43.harness.process.process import Sight
 from m43.records.gates import gate_named
 from m43.records.run_records import Heartbeat
+from m43.text import duration_words, size_words
 
 Word = Literal["", "falling", "level", "rising"]
 
@@ -24,7 +25,7 @@ class Trend:
     Example:
         >>> trend = Trend()
         >>> for step in range(1, 9):
-        ...     trend.see(step, 3.0 / step)
+        ...     trend.add(step, 3.0 / step)
         >>> trend.word
         'falling'
     """
@@ -33,8 +34,8 @@ class Trend:
         self._losses: deque[float] = deque(maxlen=_KEPT)
         self._step = 0
 
-    def see(self, step: int, loss_nats: float) -> None:
-        """Take the loss of a step; a step that was seen before says nothing new."""
+    def add(self, step: int, loss_nats: float) -> None:
+        """Add the loss of a step; a step that was added before is ignored."""
         if step > self._step:
             self._step = step
             self._losses.append(loss_nats)
@@ -52,9 +53,8 @@ class Trend:
         return "falling" if after < before else "rising"
 
 
-_MIB = 2**20
 _SPEEDS_KEPT = 10
-_LEAST_GB = 0.05
+_LEAST_SHOWN_BYTES = 50 * 2**20
 
 
 class Progress:
@@ -83,10 +83,10 @@ class Progress:
         return self._words
 
     def child(self, sight: Sight) -> None:
-        """Take what the parent sees of a child."""
+        """Update from what the parent sees of a child."""
         beat = sight.beat
         if beat is None:
-            self._words = f"starting, {clock_text(sight.elapsed_s)}"
+            self._words = f"starting, {duration_words(sight.elapsed_s, whole=True)}"
             return
         done = max(beat.done, sight.steps) if beat.total else beat.done
         done = min(done, beat.total) if beat.total else done
@@ -102,18 +102,17 @@ class Progress:
             self._words = ", ".join(self._counted(beat, done, sight.elapsed_s))
         else:
             since = sight.elapsed_s - self._phase_begun[0]
-            self._words = f"{beat.phase}, {clock_text(since)}{_memory(beat)}"
+            self._words = f"{beat.phase}, {duration_words(since, whole=True)}{_memory(beat)}"
 
     def download(self, sight: Sight) -> None:
-        """Take what the parent sees of a download; its counts are bytes."""
+        """Update from what the parent sees of a download; its counts are bytes."""
         beat = sight.beat
+        took = duration_words(sight.elapsed_s, whole=True)
         if beat is None or not beat.total:
-            self._words = f"asking for the model's files, {clock_text(sight.elapsed_s)}"
+            self._words = f"asking for the model's files, {took}"
             return
-        done, total = beat.done / _MIB, beat.total / _MIB
-        self._words = (
-            f"{beat.phase}: {done:,.0f} of {total:,.0f} MiB, {clock_text(sight.elapsed_s)}"
-        )
+        counts = f"{size_words(beat.done)} of {size_words(beat.total)}"
+        self._words = f"{beat.phase}: {counts}, {took}"
 
     def _counted(self, beat: Heartbeat, done: int, elapsed_s: float) -> list[str]:
         unit = gate_named(self.gate).unit or "part"
@@ -121,13 +120,13 @@ class Progress:
         phase = "" if unit == "step" else f"{beat.phase}: "
         parts = [f"{phase}{unit} {done} of {beat.total}"]
         if beat.loss_nats:
-            self._trend.see(done, beat.loss_nats)
+            self._trend.add(done, beat.loss_nats)
             parts.append(f"loss {beat.loss_nats:.3f} {self._trend.word}".rstrip())
         if beat.tokens_per_s and self._speeds:
             parts.append(f"{sum(self._speeds) / len(self._speeds):.0f} tokens/s")
         left = self._left_s(elapsed_s, done, beat.total)
         if left is not None:
-            parts.append(f"{clock_text(left)} left")
+            parts.append(f"{duration_words(left, whole=True)} left")
         parts[-1] += _memory(beat)
         return parts
 
@@ -139,30 +138,9 @@ class Progress:
 
 
 def _memory(beat: Heartbeat) -> str:
-    """Tell the memory in use, of the device where it counts; what is not measured is not shown."""
-    host, device = beat.host_bytes / 1e9, beat.device_bytes / 1e9
-    words = f", {host:.1f} GB memory" if host >= _LEAST_GB else ""
-    return f"{words}, {device:.1f} GB on the device" if device >= _LEAST_GB else words
-
-
-def clock_text(seconds: float) -> str:
-    """Write a duration as people read a clock.
-
-    Example:
-        >>> clock_text(83)
-        '1:23'
-    """
-    whole = round(seconds)
-    hours, rest = divmod(whole, 3600)
-    minutes, left = divmod(rest, 60)
-    return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
-
-
-def duration_text(seconds: float) -> str:
-    """Write how long something took.
-
-    Example:
-        >>> [duration_text(seconds) for seconds in (0.31, 83.2)]
-        ['0.3 s', '1:23']
-    """
-    return f"{seconds:.1f} s" if seconds < 59.95 else clock_text(seconds)
+    """Describe the memory in use, of the device where it counts; empty where not measured."""
+    host, device = beat.host_bytes, beat.device_bytes
+    words = f", {size_words(host)} memory" if host >= _LEAST_SHOWN_BYTES else ""
+    if device < _LEAST_SHOWN_BYTES:
+        return words
+    return f"{words}, {size_words(device)} on the device"

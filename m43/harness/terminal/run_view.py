@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 
 from m43.evidence.contract.contract import ContractText
 from m43.harness.process.process import Sight
-from m43.harness.terminal.line import EMPTY, Line, Tone, Word
-from m43.harness.terminal.progress import Progress, duration_text
+from m43.harness.terminal.line import EMPTY, Line, Tone, Word, labelled
+from m43.harness.terminal.progress import Progress
 from m43.harness.terminal.screen import Screen
 from m43.harness.terminal.words import Explanations
 from m43.records.gates import CLOSING, GATES, gate_title
-from m43.text import ascii_text
+from m43.text import ascii_text, duration_words
 
 KEPT, BROKEN, NOT_RUN = "kept", "BROKEN", "NOT RUN"
 _TONES: dict[str, Tone] = {KEPT: "ok", BROKEN: "bad", NOT_RUN: "open"}
-_INDENT = 11
 
 
 @dataclass(kw_only=True)
@@ -44,7 +43,7 @@ class _Gate:
 
 
 class RunView:
-    """Says what happens, as it happens."""
+    """Writes what happens, as it happens."""
 
     def __init__(
         self,
@@ -60,12 +59,12 @@ class RunView:
         self._gates = {name: _Gate(name=name) for name in (*GATES, CLOSING)}
         self._open: _Gate | None = None
         self.progress: Progress | None = None
-        self._tell: Callable[[str], None] = lambda line: None
+        self._on_line: Callable[[str], None] = lambda line: None
 
     # --- what happens --------------------------------------------------------------------------
 
     def say(self, *lines: Line) -> None:
-        """Say something that belongs to no gate."""
+        """Write lines that belong to no gate."""
         self._screen.say(*lines)
 
     def promise_comes(self, name: str) -> None:
@@ -85,25 +84,25 @@ class RunView:
         gate.under_way, begun = True, self._clock()
         self.progress = Progress(name, self._clock)
         try:
-            with self._screen.moving(self._picture) as self._tell:
+            with self._screen.moving(self._picture) as self._on_line:
                 yield
         finally:
             gate.under_way, gate.duration_s = False, self._clock() - begun
 
     def child(self, sight: Sight) -> None:
-        """Take what the parent sees of a child."""
+        """Update from what the parent sees of a child."""
         assert self.progress is not None
         self.progress.child(sight)
-        self._tell(f"{self.progress.gate}  {self.progress.line}")
+        self._on_line(f"{self.progress.gate}  {self.progress.line}")
 
     def download(self, sight: Sight) -> None:
-        """Take what the parent sees of a download."""
+        """Update from what the parent sees of a download."""
         assert self.progress is not None
         self.progress.download(sight)
-        self._tell(f"{self.progress.gate}  {self.progress.line}")
+        self._on_line(f"{self.progress.gate}  {self.progress.line}")
 
     def judged(self, name: str, state: str, text: str) -> None:
-        """Say what became of a promise.
+        """Write what became of a promise.
 
         Args:
             name: The promise's.
@@ -120,14 +119,12 @@ class RunView:
             gate.reason = text
         if self._screen.quiet and state != BROKEN:
             return
-        head = f"  {state:<{_INDENT - 2}}"
-        clause = ascii_text(promise.clause)
-        self._screen.say(Line(tone=_TONES[state], head=head, rest=clause, indent=_INDENT))
+        self._screen.say(labelled(state, promise.clause, tone=_TONES[state], width=9))
         if state != NOT_RUN:
             self._screen.say(*self._words.of_promise(promise, text))
 
     def end_gate(self) -> None:
-        """Say how the gate that is open went."""
+        """Write how the gate that is open went."""
         gate, self._open = self._open, None
         if gate is None or not gate.states:
             return
@@ -135,7 +132,7 @@ class RunView:
             self._screen.say(*self._words.of_broken_gate(gate.name))
         total = sum(promise.gate == gate.name for promise in self._promises.values())
         kept = gate.states.count(KEPT)
-        took = f", {duration_text(gate.duration_s)}" if gate.duration_s else ""
+        took = f", {duration_words(gate.duration_s)}" if gate.duration_s else ""
         words = f"{kept} of {total} promises kept{took}"
         if gate.reason:
             words = f"{gate.states.count(NOT_RUN)} of {total} promises not run: {gate.reason}"
@@ -146,7 +143,7 @@ class RunView:
     # --- what moves ----------------------------------------------------------------------------
 
     def _picture(self) -> list[list[Word]]:
-        """Give the strip of gates and, below it, where the one under way is."""
+        """Return the strip of gates and, below it, where the one under way is."""
         strip: list[Word] = []
         for gate in self._gates.values():
             if gate.name not in GATES:
@@ -159,5 +156,5 @@ class RunView:
 
     def _state(self, gate: _Gate) -> Word:
         if gate.under_way and self.progress is not None:
-            return Word(tone="title", text=duration_text(self.progress.elapsed_s))
+            return Word(tone="title", text=duration_words(self.progress.elapsed_s, whole=True))
         return Word(tone=_TONES.get(gate.state, "quiet"), text=gate.state)

@@ -10,21 +10,11 @@ from typing import Any, TextIO
 
 import pytest
 
-from m43.harness.terminal.line import STYLES, Line, Tone, Word, wrapped
+from m43.harness.terminal.line import STYLES, Line, Word, write_line
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_QUIET_LINES = 60.0
 _REFRESHES_PER_SECOND = 2.0
-
-_MARKUP: Mapping[Tone, Mapping[str, bool]] = {
-    "title": {"bold": True},
-    "ok": {"green": True},
-    "bad": {"red": True, "bold": True},
-    "open": {"yellow": True},
-    "quiet": {"light": True},
-    "plain": {},
-}
-
 
 # What moves, as it is at this moment: lines of words.
 Render = Callable[[], Iterable[Sequence[Word]]]
@@ -65,15 +55,9 @@ class Screen:
             return
         self._terminal.ensure_newline()
         for line in lines:
-            self._write(line)
-
-    def _write(self, line: Line) -> None:
-        # Read each time: a window changes its width.
-        width = self._terminal._tw.fullwidth if self.wraps else 0
-        text = wrapped(line, width) if width else str(line)
-        head = len(line.head) if text.startswith(line.head) else 0
-        self._terminal.write(text[:head], **_MARKUP[line.tone])
-        self._terminal.write(f"{text[head:]}\n", flush=True)
+            # Read each time: a window changes its width.
+            width = self._terminal._tw.fullwidth if self.wraps else 0
+            write_line(self._terminal.write, line, width)
 
     def _lose(self, stream: TextIO) -> None:
         """Go on without a terminal that went away: a run is worth more than what is shown of it.

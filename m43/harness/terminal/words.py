@@ -1,12 +1,12 @@
-"""The words of a run on the terminal: the first, what stands behind a promise, and the last."""
+"""What a run says on the terminal: its header, what stands behind a promise, its summary."""
 
 import re
 from collections.abc import Callable, Iterator
 
 from m43.evidence.contract.contract import Promise
 from m43.evidence.contract.measurement import measure
-from m43.evidence.diagnosis.catalogue import next_actions
 from m43.evidence.diagnosis.diagnosis import diagnose_dossier
+from m43.evidence.diagnosis.next_actions import next_actions
 from m43.evidence.documents.failure import gate_checks
 from m43.evidence.run.loaded_run import LoadedRun, load_run
 from m43.evidence.run.run_end import find_stop
@@ -16,40 +16,38 @@ from m43.harness.run.next_command import verify_command
 from m43.harness.run.opening import shown
 from m43.harness.run.recovery import Recovered
 from m43.harness.terminal.checklist_page import item_lines
-from m43.harness.terminal.line import EMPTY, Line
+from m43.harness.terminal.line import EMPTY, Line, labelled
 from m43.records.gates import GATES
 from m43.records.run_dir import RunDir
-from m43.text import ascii_text
-
-_INDENT = 12
+from m43.text import ascii_text, counted
 
 
-def first_words(attempt: Attempt) -> tuple[Line, ...]:
+def run_header(attempt: Attempt) -> tuple[Line, ...]:
     """Write the lines before the first gate."""
-    return tuple(_first_lines(attempt))
+    return tuple(_header_lines(attempt))
 
 
-def _first_lines(attempt: Attempt) -> Iterator[Line]:
+def _header_lines(attempt: Attempt) -> Iterator[Line]:
     plan = attempt.plan
     opening = attempt.loaded.require("opening")
     yield EMPTY
     yield Line(tone="title", head=f"m43 {plan.profile.kind} {attempt.run.path.name}")
     if plan.profile.kind == "rehearsal":
         text = "the same contract and the same code on a small model; it can never be production"
-        yield _first_line("rehearsal", text)
+        yield labelled("rehearsal", text)
     count = len(plan.contract.promises)
-    yield _first_line(
+    yield labelled(
         "promises",
         f"{count}, in {len(GATES)} gates and a closing check; each needs the one before it",
     )
-    yield _first_line("attempt", _attempts(len(opening.earlier_attempts)))
+    yield labelled("attempt", _attempts(len(opening.earlier_attempts)))
     profile = shown(plan.profile_path, plan.repository)
-    changed = len(opening.profile_differences)
-    text = f"{profile}, in {changed} values not the locked decisions" if changed else profile
-    yield _first_line("profile", text)
+    if changed := opening.profile_differences:
+        profile += f", in {counted(len(changed), 'value')} not the locked decisions"
+    yield labelled("profile", profile)
     if other := attempt.loaded.other_contract:
-        yield _first_line("contract", other)
-    yield _first_line("folder", shown(attempt.run.path, plan.repository))
+        yield labelled("contract", other)
+    yield labelled("folder", shown(attempt.run.path, plan.repository))
 
 
 def _attempts(earlier: int) -> str:
@@ -57,12 +55,7 @@ def _attempts(earlier: int) -> str:
     return f"the only one under this name, nothing is retried or repaired{before}"
 
 
-def _first_line(word: str, text: str) -> Line:
-    head = f"  {word:<{_INDENT - 2}}"
-    return Line(tone="quiet", head=head, rest=ascii_text(text), indent=_INDENT)
-
-
-_EXPLAINED_INDENT = 13
+_EXPLAINED_INDENT = 11
 _LONGEST = 400
 # As `Attempt.stop` writes them.
 _PART = re.compile(r"\s+(found|expected|where|to do)\s+(.*)")
@@ -133,21 +126,20 @@ def _told(text: str) -> Line:
 
 
 def _explained_line(word: str, text: str) -> Line:
-    head = f"{'':{_EXPLAINED_INDENT - 2}}{word:<10}"
-    return Line(tone="quiet", head=head, rest=ascii_text(text)[:_LONGEST], indent=len(head))
+    return labelled(word, ascii_text(text)[:_LONGEST], indent=_EXPLAINED_INDENT)
 
 
-def last_words(attempt: Attempt, trouble: str) -> tuple[Line, ...]:
+def run_summary(attempt: Attempt, trouble: str) -> tuple[Line, ...]:
     """Write the lines that a person reads when everything is over.
 
     Args:
         attempt: The run, closed as far as it could be.
         trouble: Why it could not be closed; empty when it was.
     """
-    return tuple(_last_lines(attempt, trouble))
+    return tuple(_summary_lines(attempt, trouble))
 
 
-def _last_lines(attempt: Attempt, trouble: str) -> Iterator[Line]:
+def _summary_lines(attempt: Attempt, trouble: str) -> Iterator[Line]:
     run, verdict, plan = attempt.run, attempt.verdict, attempt.plan
     accepted = verdict is not None and verdict.accepted
     kind = plan.profile.kind
@@ -158,37 +150,38 @@ def _last_lines(attempt: Attempt, trouble: str) -> Iterator[Line]:
     head = f"m43 {kind} {run.path.name}: {dossier.verdict_words(accepted)}"
     yield Line(tone="ok" if accepted else "bad", head=head)
     if dossier.other_contract:
-        yield _last_line("contract", dossier.other_contract)
+        yield labelled("contract", dossier.other_contract)
     yield from _why(dossier, accepted)
     if trouble:
-        yield _last_line("trouble", f"the run could not be closed: {trouble}")
+        yield labelled("trouble", f"the run could not be closed: {trouble}")
     if dossier.opening and (changed := dossier.opening.profile_differences):
-        yield _last_line(
+        yield labelled(
             "profile",
-            f"differs from the locked decisions in {len(changed)} values, listed in the documents",
+            f"differs from the locked decisions in {counted(len(changed), 'value')}, listed in the "
+            "documents",
         )
     if dossier.noted:
         count = len(dossier.noted.warnings) + len(dossier.noted.stderr) + dossier.noted.left_out
-        what = f"{count} warnings" if count > 1 else "1 warning"
-        yield _last_line("noted", f"{what}, judged by nobody, listed in the documents")
+        what = counted(count, "warning")
+        yield labelled("noted", f"{what}, judged by nobody, listed in the documents")
     document = run.summary if run.summary.exists() else run.failure_analysis
-    yield _last_line("read", shown(document, plan.repository), whole=True)
-    yield _last_line("report", shown(run.report, plan.repository), whole=True)
-    yield _last_line("check", verify_command(run.path, plan.repository), whole=True)
+    yield labelled("read", shown(document, plan.repository), whole=True)
+    yield labelled("report", shown(run.report, plan.repository), whole=True)
+    yield labelled("check", verify_command(run.path, plan.repository), whole=True)
 
 
 def _why(dossier: LoadedRun, accepted: bool) -> Iterator[Line]:
     if accepted:
         promises = len(dossier.contract.promises) if dossier.contract else 0
-        yield _last_line("why", f"every promise of the contract was kept, {promises} of {promises}")
+        yield labelled("why", f"every promise of the contract was kept, {promises} of {promises}")
         return
     found = diagnose_dossier(dossier)
-    yield _last_line("why", f"{found.place}: {found.failure_class}. {found.sentence}")
+    yield labelled("why", f"{found.place}: {found.failure_class}. {found.sentence}")
     actions = next_actions(dossier, find_stop(dossier.entries), found.failure_class)
     # Some speak of what stands above or below them in the document, which is named next.
     here = [text for text in actions if not {"above", "below"} & set(re.findall(r"\w+", text))]
     for number, action in enumerate(here):
-        yield _last_line("" if number else "to do", action)
+        yield labelled("" if number else "to do", action)
 
 
 def _of_others(recovered: Recovered) -> list[str]:
@@ -200,8 +193,3 @@ def _of_others(recovered: Recovered) -> list[str]:
         for name in recovered.unclosable
     ]
     return lines
-
-
-def _last_line(word: str, text: str, *, whole: bool = False) -> Line:
-    head = f"  {word:<{_INDENT - 2}}"
-    return Line(tone="quiet", head=head, rest=ascii_text(text), indent=_INDENT, whole=whole)

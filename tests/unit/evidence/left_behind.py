@@ -277,7 +277,7 @@ def diverged(run: RunDir) -> None:
     for step in steps_to(STEPS):
         steps.append(replace(step, loss_nats=3.4 + 0.1 * step.step, gradient_norm=40.0))
         try:
-            watch.see(step.step, steps[-1].loss_nats)
+            watch.update(step.step, steps[-1].loss_nats)
         except DivergedError as found:
             words = str(found.problems[0])
             trained(steps, "train", error(F.DIVERGED, step.step, words))(run)

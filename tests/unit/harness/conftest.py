@@ -12,10 +12,10 @@ import pytest
 from m43.harness.run.hub_access import World
 from m43.records import profile_check
 from m43.records.profile import Profile
-from m43.rehearsal.faults import NO_FAULT, Fault
 from m43.rehearsal.hub import LoopbackHub
 from m43.rehearsal.reply import ServedRepository
 from tests.unit.harness.copied_tree import CopiedTree, copy_tree
+from tools.faulty_hub import NO_FAULT, Fault, FaultyHub
 
 REPOSITORY = Path(profile_check.__file__).resolve().parents[2]
 REPO = "m43/toy"
@@ -72,7 +72,7 @@ def start_world(tmp_path: Path, model_folder: Path) -> Iterator[StartWorld]:
     with ExitStack() as stack:
 
         def start(fault: Fault = NO_FAULT, token: str = TOKEN) -> tuple[World, LoopbackHub]:
-            hub = stack.enter_context(LoopbackHub(repository=served, token=TOKEN, fault=fault))
+            hub = stack.enter_context(FaultyHub(repository=served, token=TOKEN, fault=fault))
             environment = {"HF_TOKEN": token, "PATH": os.environ["PATH"], "HOME": str(tmp_path)}
             world = World(
                 environment=environment, endpoint=hub.endpoint, cache_dir=tmp_path / "cache"

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from m43.evidence.journal.secrets import forms
 from m43.records.profile import Contract
-from m43.rehearsal.faults import Fault
 from m43.rehearsal.hub import LoopbackHub
 from m43.rehearsal.reply import Reply, Request, ServedRepository
 from tests.unit.harness.conftest import REPO, REVISION, TOKEN
@@ -39,12 +38,12 @@ class RudeHub(LoopbackHub):
         super().__init__(repository=repository, token=TOKEN)
         self._rudeness = rudeness
 
-    def reply(self, request: Request, fault: Fault) -> Reply:
+    def reply(self, request: Request) -> Reply:
         """Say it."""
         rude = self._rudeness
         if rude.question in request.target:
             return Reply(status=rude.status, headers=rude.headers, body=rude.body)
-        return super().reply(request, fault)
+        return super().reply(request)
 
 
 def served(folder: Path, contract: Contract) -> ServedRepository:

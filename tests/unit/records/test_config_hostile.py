@@ -250,7 +250,7 @@ def test_the_commands_write_in_any_encoding(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 1
-    assert done.stdout.endswith(b"claims do not hold\n")
+    assert done.stdout.endswith(b"not supported\n")
     assert done.stdout.isascii()
     assert done.stderr == b""
 

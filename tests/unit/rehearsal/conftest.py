@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
-from m43.rehearsal.faults import NO_FAULT, Fault
 from m43.rehearsal.hub import LoopbackHub
 from m43.rehearsal.reply import ServedRepository
+from tools.faulty_hub import NO_FAULT, Fault, FaultyHub
 
 REPO = "m43/toy"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -50,7 +50,7 @@ def start_hub(repository: ServedRepository) -> Iterator[StartHub]:
     hubs: list[LoopbackHub] = []
 
     def start(fault: Fault = NO_FAULT) -> LoopbackHub:
-        hub = LoopbackHub(repository=repository, token=TOKEN, fault=fault)
+        hub = FaultyHub(repository=repository, token=TOKEN, fault=fault)
         hub.__enter__()
         hubs.append(hub)
         return hub

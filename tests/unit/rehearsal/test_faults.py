@@ -15,7 +15,6 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from m43.rehearsal.faults import Fault, FaultKind
 from m43.rehearsal.hub import LoopbackHub
 from m43.rehearsal.reply import ServedRepository
 from tests.unit.rehearsal.conftest import (
@@ -27,6 +26,7 @@ from tests.unit.rehearsal.conftest import (
     StartHub,
     client,
 )
+from tools.faulty_hub import Fault, FaultKind, FaultyHub
 
 # Rung by rung: the exception of whoami, auth_check, model_info and HEAD, and its status.
 Rung = tuple[type[Exception], int] | None
@@ -175,7 +175,7 @@ def test_a_slow_answer_runs_into_the_clients_timeout(repository: ServedRepositor
     """The client gives up by itself, and the hub closes without waiting for the rest."""
     fault = Fault(kind=FaultKind.SLOW, delay_s=60.0)
     began = time.monotonic()
-    with LoopbackHub(repository=repository, token=TOKEN, fault=fault) as hub:
+    with FaultyHub(repository=repository, token=TOKEN, fault=fault) as hub:
         url = hf_hub_url(REPO, WEIGHTS, revision=REVISION, endpoint=hub.endpoint)
         with pytest.raises(httpx2.TimeoutException):
             get_hf_file_metadata(url, token=TOKEN, timeout=0.2)

@@ -2,15 +2,16 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import GatedRepoError
 
-from m43.rehearsal.faults import Fault, FaultKind
 from m43.rehearsal.toy_gemma import REPO, REVISION
 from m43.rehearsal.world import RehearsalWorld, new_token
+from tools.faulty_hub import Fault, FaultKind, FaultyHub
 
 
 def test_the_world_serves_the_pinned_toy() -> None:
@@ -61,7 +62,10 @@ def test_a_world_that_cannot_be_made_leaves_no_folder(
 def test_a_world_can_have_a_fault() -> None:
     """The gates are tried against a hub that refuses, with the same toy behind it."""
     fault = Fault(kind=FaultKind.LICENCE_NOT_ACCEPTED)
-    with RehearsalWorld(fault=fault) as world, pytest.raises(GatedRepoError):
+    with (
+        RehearsalWorld(make_hub=partial(FaultyHub, fault=fault)) as world,
+        pytest.raises(GatedRepoError),
+    ):
         HfApi(endpoint=world.endpoint, token=world.token).auth_check(world.repo)
 
 

@@ -11,6 +11,7 @@ from m43.evidence.documents.nodes import Fields
 from m43.evidence.documents.performance import memory, speed
 from m43.evidence.run.loaded_run import LoadedRun, load_run
 from m43.evidence.run.performance import performance
+from m43.text import size_words
 from tests.unit.evidence.documents.written import as_html
 from tests.unit.evidence.good_run import stop_at, write_good_run
 from tests.unit.evidence.left_behind import nothing
@@ -46,9 +47,9 @@ def test_memory_is_shown_predicted_and_measured(good: LoadedRun) -> None:
     text = words(as_html(*memory(good)))
 
     assert good.plan is not None
-    assert f"predicted before a weight was read {good.plan.peak_bytes / 1e9:.2f} GB" in text
+    assert f"predicted before a weight was read {size_words(good.plan.peak_bytes)}" in text
     assert f"measured against predicted {100 * (1e9 / good.plan.peak_bytes - 1):+.0f} %" in text
-    assert "training process, host memory 1.00 GB 6.2 % of 16.00 GB train.process.json" in text
+    assert "training process, host memory 953.7 MiB 6.2 % of 14.90 GiB train.process.json" in text
 
 
 def test_what_was_not_measured_is_not_shown(good: LoadedRun, tmp_path: Path) -> None:

@@ -258,11 +258,11 @@ LIES: dict[str, tuple[Change, str]] = {
     ),
     "a gate of one's own": (
         own_code,
-        "code.sha256: found 1 files of other code: m43/harness/gates/gates.py",
+        "code.sha256: found other code in 1 file: m43/harness/gates/gates.py",
     ),
     "a conftest of one's own": (
         own_conftest,
-        "code.sha256: found 1 files of other code: acceptance/data/conftest.py",
+        "code.sha256: found other code in 1 file: acceptance/data/conftest.py",
     ),
     "another list of code": (
         edit("code.sha256", "a", "b"),

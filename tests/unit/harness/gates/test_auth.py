@@ -15,9 +15,9 @@ from m43.harness.gates import auth, hub_questions
 from m43.harness.gates.hub_process import hub_request
 from m43.harness.run.hub_access import World
 from m43.records.profile import Profile
-from m43.rehearsal.faults import Fault, FaultKind
 from tests.unit.harness.conftest import FILES, REPOSITORY, REVISION, TOKEN, StartWorld
 from tests.unit.harness.hub_here import asked_here
+from tools.faulty_hub import Fault, FaultKind
 
 
 def test_a_granted_token_takes_four_requests_and_no_weights(

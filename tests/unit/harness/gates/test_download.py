@@ -18,9 +18,9 @@ from m43.records.hub_record import AuthRecord
 from m43.records.profile import Profile
 from m43.records.run_dir import RunDir, read_record
 from m43.records.run_records import ProcessRecord
-from m43.rehearsal.faults import Fault, FaultKind
 from tests.unit.harness.conftest import FILES, REVISION, TOKEN, WEIGHT_BYTES, StartWorld
 from tests.unit.harness.hub_here import fetched_here
+from tools.faulty_hub import Fault, FaultKind
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ from m43.harness.process.environment import hub_environment
 from m43.harness.run.hub_access import World
 from m43.records.hub_record import UnaskedRequest
 from m43.records.profile import Profile
-from m43.rehearsal.faults import Fault
 from m43.rehearsal.hub import LoopbackHub
 from m43.rehearsal.reply import Reply, Request
 from tests.unit.harness.conftest import TOKEN, StartWorld
@@ -153,14 +152,14 @@ class CuriousHub(LoopbackHub):
 
     status = 200
 
-    def reply(self, request: Request, fault: Fault) -> Reply:
+    def reply(self, request: Request) -> Reply:
         """Give the list to anybody."""
         if request.target == "/api/agent-harnesses":
             body = json.dumps({"standardEnvVars": ["AGENT"], "harnesses": {}}).encode()
             return Reply(
                 status=self.status, headers={"Content-Type": "application/json"}, body=body
             )
-        return super().reply(request, fault)
+        return super().reply(request)
 
 
 @pytest.mark.parametrize("status", [200, 401, 404, 500])

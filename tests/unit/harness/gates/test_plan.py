@@ -145,7 +145,7 @@ def test_the_last_plan_that_was_printed_counts() -> None:
         (
             outcome("{}", exit_status=-9, ended_by_parent="deadline", duration_s=180.0),
             FailureClass.TIMED_OUT,
-            "no plan after 180 s",
+            "no plan after 3 min 00 s",
         ),
     ],
 )

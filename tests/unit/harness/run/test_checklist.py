@@ -92,7 +92,7 @@ def agree_on_page(name: str, checklist: Checklist, tree: CopiedTree) -> None:
         (r"(?:(  [a-z ]{13}package) .*\n)+", r"\1 ..., one line for each\n"),
         (r"\d+ promises", "N promises"),
         (r"127\.0\.0\.1:\d+", "LOOPBACK"),
-        (r"\(\d+\.\d s\)", "(SECONDS)"),
+        (r"\((?:\d+ min )?\d[\d.]* s\)", "(SECONDS)"),
         (r"\d+\.\d+ [GM]iB free", "SIZE free"),
         (r"  \S*python -m (pytest|m43)", r"  PYTHON -m \1"),
         (r"  (pytest) acc", r"  PYTHON -m \1 acc"),

@@ -14,7 +14,7 @@ from m43.errors import FailureClass, GateStoppedError, M43Error
 from m43.evidence.contract.contract import read_contract
 from m43.evidence.journal import ledger
 from m43.evidence.journal.journal import Journal
-from m43.files import Hold
+from m43.files import FileLock
 from m43.harness.commands import checklist
 from m43.harness.commands.checklist import look
 from m43.harness.run import surroundings, traces
@@ -87,12 +87,12 @@ class Situation:
     endpoint: str = "http://127.0.0.1:9"
 
 
-def going_on(root: Path) -> Hold:
+def going_on(root: Path) -> FileLock:
     """Leave a run whose process lives: it holds its journal."""
     run = root / "submission_runs" / "earlier"
     run.mkdir(parents=True)
     Journal.create(run / "journal.jsonl").append("opened")
-    return Hold.take(run / "journal.jsonl")
+    return FileLock.take(run / "journal.jsonl")
 
 
 def cut_off(root: Path) -> None:

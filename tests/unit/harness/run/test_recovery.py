@@ -11,7 +11,7 @@ from m43.evidence.documents.report import report_html
 from m43.evidence.journal import chain, journal, ledger
 from m43.evidence.journal.journal import Journal
 from m43.evidence.verify.verify import verify
-from m43.files import HeldError, Hold
+from m43.files import FileLock, HeldError
 from m43.harness.run.recovery import Recovered, close_cut_off, close_run, is_closed, vitals
 from m43.records.run_dir import RunDir, write_record
 from tests.unit.evidence.good_records import CONTRACT, ticking
@@ -112,7 +112,7 @@ def test_closing_twice_changes_nothing(cut: RunDir) -> None:
 
 def test_a_run_that_lives_is_never_closed(cut: RunDir) -> None:
     """It holds its journal, and nothing of it changes."""
-    hold = Hold.take(cut.journal)
+    hold = FileLock.take(cut.journal)
     before = {path: path.read_bytes() for path in cut.path.iterdir()}
     with pytest.raises(HeldError):
         close_run(cut)

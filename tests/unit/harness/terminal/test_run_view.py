@@ -258,4 +258,4 @@ def test_without_a_terminal_nothing_is_shown_and_nothing_fails(tmp_path: Path) -
         view.child(sight(1))
         view.download(Sight(beat=None, steps=0, elapsed_s=3.0))
     assert view.progress is not None
-    assert view.progress.line == "asking for the model's files, 0:03"
+    assert view.progress.line == "asking for the model's files, 3 s"

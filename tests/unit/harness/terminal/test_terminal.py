@@ -36,9 +36,9 @@ def shows(pattern: str) -> Callable[[list[str]], bool]:
 def test_the_gates_and_one_line_move_and_leave_no_trace(start: Callable[..., Emulator]) -> None:
     """While it trains: each gate's state and where the steps are; afterwards only what stays."""
     with start(120, "slow") as terminal:
-        strip = r"^auth kept   venv kept   train-300 \d+\.\d s   eval to come$"
+        strip = r"^auth kept   venv kept   train-300 \d+ s   eval to come$"
         assert terminal.until(shows(strip), PATIENCE_S)
-        line = r"^  step \d+ of 300, loss \d\.\d{3} falling, 1 tokens/s, 0:0\d left, 2\.0 GB memory"
+        line = r"^  step \d+ of 300, loss \d\.\d{3} falling, 1 tokens/s, \d s left, 1\.86 GiB mem"
         assert terminal.until(shows(line), PATIENCE_S)
         assert len([text for text in terminal.lines if text.startswith("auth kept")]) == 1
 
@@ -55,7 +55,7 @@ def test_the_gates_and_one_line_move_and_leave_no_trace(start: Callable[..., Emu
 def test_on_a_narrow_screen_nothing_is_broken_in_two(start: Callable[..., Emulator]) -> None:
     """What moves is cut, what stays is wrapped between words; Ctrl-C ends with the last words."""
     with start(60, "hang") as terminal:
-        assert terminal.until(shows("^  train, 0:0"), PATIENCE_S)
+        assert terminal.until(shows(r"^  train, \d s"), PATIENCE_S)
         (strip,) = (text for text in terminal.lines if text.startswith("auth kept"))
         assert len(strip) <= 60
         terminal.process.send_signal(signal.SIGINT)
@@ -109,6 +109,6 @@ def test_the_checklist_is_in_colour_and_fits_the_screen(copied_tree: CopiedTree)
         last = [text for text in said if text][-1]
         assert re.fullmatch(r"  \S*python -m m43 checklist", last)
         assert b"\x1b[32m  ok" in terminal.raw
-        assert b"\x1b[1;31m  NO" in terminal.raw
+        assert b"\x1b[1m\x1b[31m  NO" in terminal.raw
         # The line that turned while it looked is gone.
         assert not shows("looking at the hub")(said)

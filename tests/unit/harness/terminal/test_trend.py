@@ -20,7 +20,7 @@ def test_the_newer_half_is_held_against_the_older_one(losses: list[float], word:
     """Too few say nothing, what is long ago counts no more, and noise is no direction."""
     trend = Trend()
     for step, loss in enumerate(losses, start=1):
-        trend.see(step, loss)
+        trend.add(step, loss)
     assert trend.word == word
 
 
@@ -28,5 +28,5 @@ def test_a_step_that_is_seen_again_counts_once() -> None:
     """The parent looks oftener than steps are taken."""
     trend = Trend()
     for _ in range(20):
-        trend.see(1, 3.0)
+        trend.add(1, 3.0)
     assert trend.word == ""

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from m43.files import HeldError, Hold, is_held, one_at_a_time
+from m43.files import FileLock, HeldError, is_held, one_at_a_time
 
 TAKE = (
-    "import sys, time; from pathlib import Path; from m43.files import Hold; "
-    "hold = Hold.take(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+    "import sys, time; from pathlib import Path; from m43.files import FileLock; "
+    "hold = FileLock.take(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
 )
 
 
@@ -26,12 +26,12 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_file_is_held_once(path: Path) -> None:
     """Not even another part of the same process gets it as well."""
-    hold = Hold.take(path)
+    hold = FileLock.take(path)
     with pytest.raises(HeldError, match="still writes it"):
-        Hold.take(path)
+        FileLock.take(path)
     hold.release()
     hold.release()
-    Hold.take(path).release()
+    FileLock.take(path).release()
 
 
 def test_whether_a_file_is_held_can_be_seen_without_writing(path: Path) -> None:
@@ -39,7 +39,7 @@ def test_whether_a_file_is_held_can_be_seen_without_writing(path: Path) -> None:
     path.chmod(0o444)
     assert not is_held(path)
     assert not is_held(path)
-    hold = Hold.take(path)
+    hold = FileLock.take(path)
     assert is_held(path)
     hold.release()
     assert not is_held(path)
@@ -50,7 +50,7 @@ def test_who_only_looks_keeps_nobody_out(path: Path, monkeypatch: pytest.MonkeyP
     looking = path.open()
     fcntl.flock(looking, fcntl.LOCK_SH)
     monkeypatch.setattr(time, "sleep", lambda seconds: looking.close())
-    Hold.take(path).release()
+    FileLock.take(path).release()
 
 
 def test_what_dies_holds_nothing(path: Path) -> None:
@@ -62,11 +62,11 @@ def test_what_dies_holds_nothing(path: Path) -> None:
     try:
         assert process.stdout.readline() == "held\n"
         with pytest.raises(HeldError):
-            Hold.take(path)
+            FileLock.take(path)
     finally:
         process.kill()
         process.communicate()
-    Hold.take(path).release()
+    FileLock.take(path).release()
 
 
 def test_two_wait_for_each_other(tmp_path: Path) -> None:

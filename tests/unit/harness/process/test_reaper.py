@@ -1,4 +1,4 @@
-"""The guardian: after the death of who watches, nothing of the child's goes on."""
+"""The reaper: after the death of who watches, nothing of the child's goes on."""
 
 import os
 import signal
@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from m43.harness.process.reaper import MARK, Guardian, end_all, marked
+from m43.harness.process.reaper import MARK, Reaper, end_all, marked
 
 SLEEP = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"]
 WATCHER = (
-    "import subprocess, sys, time; from m43.harness.process.reaper import Guardian\n"
+    "import subprocess, sys, time; from m43.harness.process.reaper import Reaper\n"
     "sleep = [sys.executable, '-I', '-S', '-c', 'import time; time.sleep(60)']\n"
     "child = subprocess.Popen(sleep, start_new_session=True)\n"
-    "guardian = Guardian(child.pid, '')\n"
+    "reaper = Reaper(child.pid, '')\n"
     "print(child.pid, flush=True); time.sleep(60)"
 )
 
@@ -66,7 +66,7 @@ def test_a_killed_watcher_takes_the_childs_group_with_it() -> None:
 def test_a_guardian_that_is_dismissed_does_nothing(start: Start) -> None:
     """After a good end the child's number may soon belong to somebody else."""
     process = start()
-    Guardian(process.pid, "").dismiss()
+    Reaper(process.pid, "").dismiss()
     time.sleep(0.2)
     assert process.poll() is None
 

@@ -1,0 +1,139 @@
+"""What to do about a failure: the catalogue's actions, filled with the facts of the run."""
+
+from collections.abc import Mapping
+
+from m43.errors import FailureClass as F
+from m43.evidence.contract.check import failing
+from m43.evidence.contract.checks import venv_checks
+from m43.evidence.contract.plan_checks import alternatives_words
+from m43.evidence.diagnosis.by_child import ending
+from m43.evidence.failures import FAILURES
+from m43.evidence.run.loaded_run import Child, LoadedRun
+from m43.evidence.run.run_end import Stop
+from m43.records.run_dir import RunDir
+
+_PYTHON = "/bin/python"
+
+
+def words(dossier: LoadedRun, stop: Stop) -> Mapping[str, str]:
+    """Return the run's facts that the catalogue's sentences and actions name."""
+    profile, auth, venv = dossier.profile, dossier.auth, dossier.venv
+    contract = profile.contract if profile else None
+    child = dossier.eval_child if stop.gate == "eval" else dossier.train_child
+    facts = {
+        "run": dossier.name,
+        "kind": dossier.kind,
+        "endpoint": auth.endpoint if auth else "the profile's endpoint",
+        "account": (auth.account if auth else "") or "the token's account",
+        "asked": _asked(dossier, stop),
+        "arrived": _arrived(dossier, stop),
+        "repo": contract.repo if contract else "the model",
+        "revision": contract.revision if contract else "the pinned revision",
+        "venv": _environment(dossier, stop),
+        "interpreter": venv.interpreter if venv else "the environment's python",
+        "promised_device": (
+            f"{contract.platform}:{contract.device_kind}" if contract else "the contract's device"
+        ),
+        "device": (venv.device if venv else "") or "nothing",
+        "driver": venv.probe.driver_version if venv else "(not measured)",
+        "requirements": _requirements(dossier),
+        "ending": ending(child.process) if child.process else "not recorded",
+        "progress": progress(dossier, stop, child),
+        "silence_s": f"{profile.deadlines.silence_s:.0f}" if profile else "too many",
+        "train_rows": str(profile.data.train) if profile else "the training rows",
+        "eval_rows": str(profile.data.evaluation) if profile else "the evaluation rows",
+        "batch_rows": str(profile.training.batch_rows) if profile else "(not known)",
+        "alternatives": _alternatives(dossier),
+        "log": RunDir.eval_log.name if stop.gate == "eval" else RunDir.train_log.name,
+        "profile": dossier.opening.profile if dossier.opening else "the profile",
+        "commit": dossier.opening.commit if dossier.opening else "(not known)",
+        "next_run": next_name(dossier.name),
+    }
+    # In these texts backticks mean code; a value from outside must not open or close it.
+    return {name: " ".join(value.replace("`", "'").split()) for name, value in facts.items()}
+
+
+def progress(dossier: LoadedRun, stop: Stop, child: Child) -> str:
+    """Describe how far the run had come, in the words of the gate that it stopped in."""
+    if stop.gate == "train-300":
+        promised = dossier.profile.contract.optimizer_steps if dossier.profile else 0
+        return f"{len(dossier.metrics)} of {promised} recorded steps"
+    if stop.gate == "eval":
+        beat = child.heartbeat
+        return f"{beat.done} of {beat.total} evaluation rows" if beat else "no evaluation row"
+    return f"the beginning of gate {stop.gate}" if stop.gate else "the opening of the run"
+
+
+def _asked(dossier: LoadedRun, stop: Stop) -> str:
+    """Return who did not answer: the hub, or the storage that it sends to for its files."""
+    endpoint = dossier.auth.endpoint if dossier.auth else "the profile's endpoint"
+    host = stop.problems[0].where if stop.problems and stop.gate in ("venv", "train-300") else ""
+    if not host or host in endpoint:
+        return f"The hub at {endpoint}"
+    return f"The storage at {host}, where the hub sends for the model's files,"
+
+
+def _arrived(dossier: LoadedRun, stop: Stop) -> str:
+    beat = dossier.download_child.heartbeat
+    if stop.gate != "train-300" or beat is None:
+        return "before its last answer"
+    return f"at {beat.done:,} of {beat.total:,} bytes ({beat.phase})"
+
+
+def _environment(dossier: LoadedRun, stop: Stop) -> str:
+    """Return the environment's folder; where nobody could ask it, from the interpreter it lacks."""
+    if dossier.venv is not None and dossier.venv.path:
+        return dossier.venv.path
+    places = [problem.where for problem in stop.problems if problem.where.endswith(_PYTHON)]
+    if places:
+        return places[0].removesuffix(_PYTHON)
+    return dossier.profile.venv.path if dossier.profile else "(not known)"
+
+
+def _requirements(dossier: LoadedRun) -> str:
+    if dossier.venv is None or dossier.profile is None:
+        return "the packages named above"
+    unmet = [
+        check.expected
+        for check in failing(venv_checks(dossier.venv, dossier.profile))
+        if check.failure_class is F.PACKAGE_MISMATCH
+    ]
+    return ", ".join(unmet) or "the packages named above"
+
+
+def _alternatives(dossier: LoadedRun) -> str:
+    if dossier.plan is None or dossier.plan.training is None:
+        return "no plan was made that would say what fits"
+    return alternatives_words(dossier.plan.training)
+
+
+def next_name(name: str) -> str:
+    """Suggest the name of a further run: m43_v1 gives m43_v2."""
+    head, _, number = name.rpartition("_v")
+    return f"{head}_v{int(number) + 1}" if head and number.isdigit() else f"{name}_2"
+
+
+def next_actions(dossier: LoadedRun, stop: Stop, failure_class: F) -> tuple[str, ...]:
+    """List what a person can do, in order, the way to a new run last."""
+    facts = words(dossier, stop)
+    if dossier.kind == "production":
+        again = (
+            "Then: `python -m m43 checklist`, and a new run under a new name: "
+            "`pytest acceptance -m production --m43-run {next_run}`. This folder stays as it is; "
+            "later reports will disclose it."
+        )
+    else:
+        again = "Then: `make rehearsal` makes a new one. This folder stays as it is."
+    # The other gates leave no log of a child behind.
+    logged = stop.gate in ("train-300", "eval")
+    actions = FAILURES[failure_class].actions
+    specific = tuple(text for text in actions if logged or "{log}" not in text)
+    if dossier.profile and dossier.profile.contract.platform == "cpu":
+        # There is no card whose driver or memory could be looked at.
+        specific = tuple(text for text in specific if not text.startswith("`nvidia-smi`"))
+    if stop.how == "no closing record":
+        specific = (
+            "If a run is still going on in another shell, let it end.",
+            *specific[1:],
+        )
+    return tuple(action.format_map(facts) for action in (*specific, again))

@@ -1,0 +1,5 @@
+"""Programs for the people who work on m43; no part of the package.
+
+`serve_model_folder` serves a model as the hub would, `train_tokenizer` makes the toy's tokenizer,
+and `faulty_hub` is the hub at which one thing goes wrong, for tests too.
+"""
