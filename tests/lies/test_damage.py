@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from m43.evidence.documents.report import seal_reports
+from m43.evidence.run.loaded_run import read_dossier
+from m43.evidence.verify.report import audit_reports
 from m43.evidence.verify.verify import verify
 from m43.records.run_dir import RunDir
 from tests.unit.evidence.good_records import REPOSITORY
@@ -70,4 +73,22 @@ def test_every_file_is_named_when_it_is_damaged(
         if not any(str(name) in f"{problem.where} {problem.found}" for problem in problems):
             unnamed.append(f"{name}: {[str(problem) for problem in problems]}")
     assert len(names) > 20
+    assert unnamed == []
+
+
+def test_the_page_is_named_wherever_it_is_damaged_and_sealed_again(
+    good: RunDir, tmp_path: Path
+) -> None:
+    """Its digest says nothing then: every byte of it follows from the records."""
+    run = RunDir(Path(shutil.copytree(good.path, tmp_path / good.path.name)))
+    dossier, page = read_dossier(run), run.report.read_bytes()
+    believed = page.index(b'<section id="tests"')
+    unnamed = []
+    for place in range(7, believed, believed // 40):
+        damaged = bytearray(page)
+        damaged[place] ^= 1
+        run.report.write_bytes(damaged)
+        seal_reports(run)
+        if not any("report.html" in each.where for each in audit_reports(run, dossier)):
+            unnamed.append(place)
     assert unnamed == []

@@ -93,7 +93,12 @@ def _problems(
     )
     problems = list(dossier.problems)
     for check in checks:
-        problems += check()
+        try:
+            problems += check()
+        except (ArithmeticError, LookupError, ValueError) as error:
+            # Such as those of a device that computes nothing in a second.
+            found = f"records that cannot be computed with ({type(error).__name__}: {error})"
+            problems.append(problem(found, "those of a run", run.path.name, _ALTERED))
     return tuple(dict.fromkeys(problems))
 
 
@@ -322,13 +327,11 @@ def _text_problem(path: Path, expected: str) -> Iterator[Problem]:
 def _loss_curve(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
     """Draw the curve again."""
     path = run.loss_curve
-    events = {entry.event for entry in dossier.entries}
-    if not dossier.metrics or "sealed" not in events:
+    if not dossier.metrics or all(entry.event != "sealed" for entry in dossier.entries):
         return
     if not path.is_file():
         yield problem("no picture", "the loss curve", path.name, _RENDER)
-        return
-    if path.read_bytes() != expected_loss_curve(dossier).encode():
+    elif path.read_bytes() != expected_loss_curve(dossier).encode():
         yield problem("another picture", "the curve of the steps", path.name, _RENDER)
 
 

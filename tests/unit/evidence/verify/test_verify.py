@@ -79,6 +79,11 @@ def swap(run: RunDir) -> None:
         pytest.param(edit("auth.json", "engineer", "somebody"), "auth.json", id="auth"),
         pytest.param(edit("venv.json", "3.11.9", "3.11.8"), "venv.json", id="venv"),
         pytest.param(edit("train.json", "600000", "600001"), "train.json", id="train"),
+        pytest.param(
+            edit("plan.json", '"flops_per_s": 100000000000.0', '"flops_per_s": 0.0'),
+            "cannot be computed with (ZeroDivisionError",
+            id="a device that computes nothing",
+        ),
         pytest.param(drop_line("training_metrics.jsonl"), "training_metrics.jsonl", id="step"),
         pytest.param(drop_line("predictions.jsonl"), "predictions.jsonl", id="prediction"),
         pytest.param(edit("evaluation_results.json", "60", "61"), "evaluation_results", id="score"),
