@@ -1,4 +1,6 @@
-"""The loss on completions: a fused linear cross-entropy (long: loss and gradient are one loop).
+"""The loss on completions: a fused linear cross-entropy.
+
+One file: loss and gradient are one loop.
 
 The loss is a sum, so the gradient w.r.t. the logits is known in the forward pass: each chunk of
 rows is scored, differentiated and forgotten, and no batch's logits ever exist. The products of a

@@ -12,8 +12,6 @@ from m43.records.run_dir import FILES, RunDir
 
 PACKAGE = Path(m43.__file__).parent
 TABLE_OF_FILES = PACKAGE / "records" / "run_dir.py"
-# Rewritten with the document tree.
-EXEMPT = (PACKAGE / "evidence" / "documents",)
 # A folder's name ("model") is a word as well; a file's has a dot.
 NAMES = frozenset(row.name for row in FILES if "." in row.name)
 
@@ -40,11 +38,7 @@ def file_names(source: str) -> list[tuple[int, str]]:
 
 def modules() -> list[Path]:
     """List the modules of the package that must ask the table of files."""
-    return [
-        path
-        for path in sorted(PACKAGE.rglob("*.py"))
-        if path != TABLE_OF_FILES and not any(folder in path.parents for folder in EXEMPT)
-    ]
+    return [path for path in sorted(PACKAGE.rglob("*.py")) if path != TABLE_OF_FILES]
 
 
 def test_no_module_spells_the_name_of_a_run_folder_file() -> None:

@@ -1,4 +1,7 @@
-"""The failure analysis: what failed, why as far as it is known, and what a person can do."""
+"""The failure analysis: what failed, why as far as it is known, and what a person can do.
+
+One file: each section is a few lines, and they stand in the order of the document.
+"""
 
 from collections.abc import Sequence
 
@@ -33,12 +36,13 @@ from m43.evidence.run.history import NOT_JUDGED, NOT_MEASURED
 from m43.evidence.run.loaded_run import Child, LoadedRun
 from m43.evidence.run.run_end import Stop, find_stop
 from m43.records.gates import CLOSING, GATES
+from m43.records.run_dir import RunDir
 from m43.text import duration_words, size_words
 
 _LOGS = {
-    "download": "download_log.txt",
-    "train": "training_log.txt",
-    "eval": "evaluation_log.txt",
+    "download": RunDir.download_log.name,
+    "train": RunDir.train_log.name,
+    "eval": RunDir.eval_log.name,
 }
 
 
@@ -316,7 +320,7 @@ def _expected_against_observed(dossier: LoadedRun, stop: Stop) -> list[Node]:
 def _promises(dossier: LoadedRun, stop: Stop) -> list[Node]:
     """Show the promises that were judged or could have been; count the others."""
     states = history.promise_states(dossier)
-    asked = [item for item in history.judged(dossier) if item.promise.gate == stop.gate]
+    asked = [item for item in dossier.judged if item.promise.gate == stop.gate]
     shown = [item for item in asked if states.get(item.promise.name, NOT_JUDGED) != NOT_JUDGED]
     found: list[Node] = []
     if shown:

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from m43.evidence.documents.nodes import Bar, Fields, Node, Span, Table, Text, Words, code
 from m43.evidence.run.loaded_run import LoadedRun
 from m43.evidence.run.performance import performance, time_by_phase
+from m43.records.run_dir import RunDir
 from m43.records.run_records import ProcessRecord, VenvRecord
 from m43.text import duration_words, size_words
 
-_PLAN, _METRICS, _BOTH = "plan.json", "training_metrics.jsonl", "plan.json, training_metrics.jsonl"
+_PLAN, _METRICS, _BOTH = RunDir.plan.name, RunDir.metrics.name, "plan.json, training_metrics.jsonl"
 _NO_PLAN = "Not measured: there was no plan to hold the run against (plan.json)."
 
 
@@ -49,7 +50,7 @@ def speed(run: Fields) -> list[Node]:
         (
             "memory at the peak, measured",
             found("measured_peak_bytes", size_words),
-            "train.json" if on_card else "train.process.json",
+            RunDir.train.name if on_card else RunDir.train_process.name,
         ),
     ]
     return [Table(("what", "value", "file"), rows), Text(_explanation(run, found))]

@@ -1,4 +1,7 @@
-"""Promises, gates, attempts and time in the documents: asked, measured, and how it ended."""
+"""Promises, gates, attempts and time in the documents: asked, measured, and how it ended.
+
+One file: the tables that summary, analysis and report share.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +40,7 @@ from m43.evidence.run.loaded_run import LoadedRun, moment
 from m43.evidence.run.run_end import GateState
 from m43.records.gates import STAGES
 from m43.records.hub_record import DownloadRecord
+from m43.records.run_dir import RunDir
 from m43.records.run_records import EarlierAttempt
 from m43.text import duration_words
 
@@ -114,7 +118,7 @@ def _measured(item: Judged) -> Words:
 
 def promises_by_gate(dossier: LoadedRun) -> list[Node]:
     """Show the promises gate by gate."""
-    items, states = history.judged(dossier), history.promise_states(dossier)
+    items, states = dossier.judged, history.promise_states(dossier)
     found: list[Node] = []
     for gate in STAGES:
         mine = [item for item in items if item.promise.gate == gate]
@@ -318,7 +322,7 @@ def transfer_words(record: DownloadRecord) -> str:
 
 def unasked_words(dossier: LoadedRun) -> str:
     """List the requests that m43 did not make; empty when there were none."""
-    records = {"auth.json": dossier.auth, "download.json": dossier.download}
+    records = {RunDir.auth.name: dossier.auth, RunDir.download.name: dossier.download}
     seen = [
         f"{request.method} {request.address} ({request.status or 'no answer'}; {file})"
         for file, record in records.items()

@@ -1,6 +1,6 @@
 """Where a run comes from and how to check it: environment, attempts, files, commands, limits."""
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 
 from m43.evidence.contract.model_checks import promised_words
 from m43.evidence.documents.nodes import (
@@ -27,6 +27,7 @@ from m43.evidence.documents.promises import (
     unasked_words,
 )
 from m43.evidence.run.loaded_run import LoadedRun
+from m43.records.run_dir import FILES
 from m43.text import is_folder_name, size_words
 
 UNSIGNED: tuple[str, ...] = (
@@ -41,49 +42,6 @@ UNSIGNED: tuple[str, ...] = (
     "key can then exclude every change after the signature, the folder made again by somebody "
     "else included; that the signer trained the model is the signer's word all the same.",
 )
-
-# What the files of a run folder are, in the order in which somebody looks into them.
-FILES: Mapping[str, str] = {
-    "m43_summary.md": "the whole account of an accepted run",
-    "failure_analysis.md": "the whole account of a run that was not accepted",
-    "report.html": "this page",
-    "loss_curve.svg": "the loss of every step",
-    "opening.json": "what was true before the first gate",
-    "contract.txt": "the promises, as they stood when the run began",
-    "contract.lock.json": "the settings of the run, complete",
-    "code.sha256": "the digests of the code that judged the run",
-    "vitals.json": "by what one can tell later whether the machine was restarted",
-    "auth.json": "what the hub answered",
-    "venv.json": "the environment and its devices",
-    "env_snapshot.txt": "every installed package",
-    "gpu_snapshot.txt": "what the driver said",
-    "plan.json": "what the run was predicted to take",
-    "download.json": "the files of the model, with digests",
-    "download_log.txt": "what the download printed",
-    "download.process.json": "how the download process ended",
-    "lint.json": "the rows as tokens",
-    "training_metrics.jsonl": "one line for every step",
-    "training_log.txt": "what training printed",
-    "train.json": "what training did",
-    "train.process.json": "how the training process ended",
-    "train.error.json": "why training stopped by itself",
-    "predictions.jsonl": "one line for every question, with both outputs",
-    "evaluation_log.txt": "what evaluation printed",
-    "evaluation_results.json": "the scores",
-    "eval.json": "what evaluation did",
-    "eval.process.json": "how the evaluation process ended",
-    "eval.error.json": "why evaluation stopped by itself",
-    "closing.json": "what was true after the last gate",
-    "journal.jsonl": "what happened, in order, each entry sealed by the next",
-    "junit.xml": "the promises as test results, for other programs",
-    "MANIFEST.sha256": "the digest of every file, for sha256sum -c",
-    "attestation.intoto.json": "the verdict as an in-toto statement, for other programs",
-    "provenance.intoto.json": "what the run was made from, as SLSA provenance",
-    "seal.dsse.json": "the signature of the person who sealed it",
-    "reports.sha256": "the digests of report.html and junit.xml",
-    "noted.json": "warnings that were noted, and judged by nobody",
-    "recovery.json": "how a later command closed a run that was cut off",
-}
 
 
 def provenance(dossier: LoadedRun) -> list[Node]:
@@ -153,7 +111,7 @@ def _model_facts(dossier: LoadedRun) -> Iterator[tuple[str, Words]]:
 
 def files(names: Set[str]) -> Node:
     """Link the files that are there."""
-    items = [(Link(name, name), " ", note(words)) for name, words in FILES.items() if name in names]
+    items = [(Link(it.name, it.name), " ", note(it.what)) for it in FILES if it.name in names]
     return Bullets(items)
 
 

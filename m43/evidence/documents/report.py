@@ -35,7 +35,6 @@ from m43.evidence.documents.promises import banner, gate_table, promises_by_gate
 from m43.evidence.documents.provenance import files, how_to_check, provenance
 from m43.evidence.documents.scores import evaluation, every_row
 from m43.evidence.run import history
-from m43.evidence.run.acceptance import verdict_of
 from m43.evidence.run.history import total_s
 from m43.evidence.run.loaded_run import LoadedRun, load_run
 from m43.evidence.run.performance import performance
@@ -65,7 +64,7 @@ def report_html(run: RunDir, title: str, tests: str, loaded: LoadedRun | None = 
 
 def page_html(run: RunDir, dossier: LoadedRun, title: str, tests: "Tests") -> str:
     """Write the page from what is known already."""
-    verdict = verdict_of(dossier)
+    verdict = dossier.verdict
     # The analysis of a failure has sections of its own.
     told = () if verdict.accepted else analysis(dossier, verdict)
     parts = [part for part in _parts(run, dossier, tests) if part.children]
@@ -207,9 +206,10 @@ def _names(run: RunDir, dossier: LoadedRun) -> frozenset[str]:
     """Name the files that are there, and those that are written right after this page."""
     there = {path.name for path in run.path.iterdir()}
     sealed = any(entry.event == "sealed" for entry in dossier.entries)
-    later = {"report.html", "junit.xml"} | ({"reports.sha256"} if sealed else set())
+    later = {RunDir.report.name, RunDir.junit.name}
+    later |= {RunDir.reports_seal.name} if sealed else set()
     # A signature comes after all of them, if it comes.
-    return frozenset((there | later) - {"seal.dsse.json"})
+    return frozenset((there | later) - {RunDir.signature.name})
 
 
 @dataclass(frozen=True, kw_only=True)

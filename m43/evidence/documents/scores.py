@@ -22,6 +22,7 @@ from m43.evidence.documents.nodes import (
     strong,
 )
 from m43.records.evaluation_record import EvaluationResults, Interval, Prediction, Tally
+from m43.records.run_dir import RunDir
 from m43.rows import answers
 from m43.text import visible
 
@@ -194,7 +195,7 @@ def _decoding(decoding: Fields) -> Words:
     )
 
 
-_LINT = "lint.json"
+_LINT = RunDir.lint.name
 
 
 def rows_section(lint: Fields) -> list[Node]:

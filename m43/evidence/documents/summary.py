@@ -33,6 +33,7 @@ from m43.evidence.run.loaded_run import Complete, LoadedRun
 from m43.evidence.run.run_end import GateState, gate_states
 from m43.records.gates import STAGES
 from m43.records.profile import Profile
+from m43.records.run_dir import RunDir
 from m43.text import duration_words, size_words
 
 _TEMPLATE = (
@@ -176,7 +177,7 @@ def _gates(told: LoadedRun | None, contract: ContractText | None) -> Sequence[Ga
 
 def _promises(told: LoadedRun | None, contract: ContractText | None) -> Table:
     if told:
-        return promises.promise_table(history.judged(told), history.promise_states(told))
+        return promises.promise_table(told.judged, history.promise_states(told))
     judged = [measure(promise, {}) for promise in contract.promises] if contract else []
     table = promises.promise_table(judged, {each.promise.name: "kept" for each in judged})
     return Table(table.head, [(*row[:2], "{measured}", row[3]) for row in table.rows])
@@ -194,34 +195,38 @@ def _attempted(run: Fields, profile: Profile) -> Table:
     contract, training = profile.contract, profile.training
     name = run.record.dossier.name if run.record else profile.run.name
     rows: list[tuple[Words, ...]] = [
-        ("run", code(name), "opening.json"),
-        ("began", opening("started_utc"), "opening.json"),
-        ("commit", code(opening("commit")), "opening.json"),
-        ("command", code(opening("command", " ".join)), "opening.json"),
-        ("profile", code(opening("profile")), "opening.json"),
-        ("model", code(f"{contract.repo}@{contract.revision}"), "contract.lock.json"),
-        ("hub", code(run("auth.endpoint")), "auth.json"),
-        ("device", code(f"{contract.platform}:{contract.device_kind}"), "contract.lock.json"),
-        ("environment", code(run("venv.path")), "venv.json"),
-        ("steps promised", str(contract.optimizer_steps), "contract.lock.json"),
+        ("run", code(name), RunDir.opening.name),
+        ("began", opening("started_utc"), RunDir.opening.name),
+        ("commit", code(opening("commit")), RunDir.opening.name),
+        ("command", code(opening("command", " ".join)), RunDir.opening.name),
+        ("profile", code(opening("profile")), RunDir.opening.name),
+        ("model", code(f"{contract.repo}@{contract.revision}"), RunDir.profile.name),
+        ("hub", code(run("auth.endpoint")), RunDir.auth.name),
+        ("device", code(f"{contract.platform}:{contract.device_kind}"), RunDir.profile.name),
+        ("environment", code(run("venv.path")), RunDir.venv.name),
+        ("steps promised", str(contract.optimizer_steps), RunDir.profile.name),
         (
             "training",
             f"{_method(profile)}, {training.optimizer}, {training.batch_rows} rows in "
             f"{training.accumulate} part(s), of at most {training.sequence_tokens} tokens, "
             f"learning rate {training.learning_rate:g}, {training.warmup_steps} warm-up steps, "
             f"seed {training.seed}",
-            "contract.lock.json",
+            RunDir.profile.name,
         ),
         (
             "training rows",
             f"{train('rows_used')} used of {train('rows_in_file')} "
             f"({train('epochs', '.4g')} epochs)",
-            "train.json",
+            RunDir.train.name,
         ),
-        ("training rows, SHA-256", code(train("train_rows_sha256")), "train.json"),
-        ("evaluation rows, SHA-256", code(run("evaluation.eval_rows_sha256")), "eval.json"),
-        ("base weights, SHA-256", code(train("base_weights_sha256")), "train.json"),
-        ("trained weights, SHA-256", code(train("model_sha256")), "train.json"),
+        ("training rows, SHA-256", code(train("train_rows_sha256")), RunDir.train.name),
+        (
+            "evaluation rows, SHA-256",
+            code(run("evaluation.eval_rows_sha256")),
+            RunDir.evaluation.name,
+        ),
+        ("base weights, SHA-256", code(train("base_weights_sha256")), RunDir.train.name),
+        ("trained weights, SHA-256", code(train("model_sha256")), RunDir.train.name),
     ]
     return Table(("what", "value", "file"), rows)
 
@@ -229,8 +234,8 @@ def _attempted(run: Fields, profile: Profile) -> Table:
 def _phases(run: Fields) -> list[Node]:
     train, evaluation = run.part("train"), run.part("evaluation")
     rows = [
-        *train.rows("phases", lambda it: _phase("train-300", it, "train.json")),
-        *evaluation.rows("phases", lambda it: _phase("eval", it, "eval.json")),
+        *train.rows("phases", lambda it: _phase("train-300", it, RunDir.train.name)),
+        *evaluation.rows("phases", lambda it: _phase("eval", it, RunDir.evaluation.name)),
     ]
     tokens = (_tokens(train, kind) for kind in ("supervised", "real", "padded"))
     moved = train.of(
@@ -277,22 +282,22 @@ def _loss(run: Fields) -> list[Node]:
         f"{_at(train, 0)} nats per supervised token at step 1, {_at(train, -1)} at step {last}, "
         f"lowest {lowest} (training_metrics.jsonl)."
     )
-    return [Figure(picture, "loss_curve.svg"), Text(text)]
+    return [Figure(picture, RunDir.loss_curve.name), Text(text)]
 
 
 def _versions(run: Fields) -> list[Node]:
     probe, train = run.part("venv.probe"), run.part("train")
     system = probe.of("system + release", lambda it: f"{it.system} {it.release}")
     rows: list[tuple[Words, ...]] = [
-        ("m43", code(run("opening.m43_version")), "opening.json"),
-        ("Python", code(probe("python_version")), "venv.json"),
-        ("system", code(system), "venv.json"),
-        ("NVIDIA driver", code(probe("driver_version")), "venv.json"),
-        ("JAX, as loaded", code(train("jax_version")), "train.json"),
-        ("Flax, as loaded", code(train("flax_version")), "train.json"),
+        ("m43", code(run("opening.m43_version")), RunDir.opening.name),
+        ("Python", code(probe("python_version")), RunDir.venv.name),
+        ("system", code(system), RunDir.venv.name),
+        ("NVIDIA driver", code(probe("driver_version")), RunDir.venv.name),
+        ("JAX, as loaded", code(train("jax_version")), RunDir.train.name),
+        ("Flax, as loaded", code(train("flax_version")), RunDir.train.name),
         *run.rows(
             "venv.requirements",
-            lambda it: (code(it("requirement")), code(it("installed")), "venv.json"),
+            lambda it: (code(it("requirement")), code(it("installed")), RunDir.venv.name),
         ),
     ]
     every = probe.of("packages", lambda it: str(len(it.packages)))

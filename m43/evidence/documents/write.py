@@ -8,9 +8,8 @@ from m43.evidence.documents.charts import loss_curve_svg
 from m43.evidence.documents.failure import render_failure
 from m43.evidence.documents.summary import render_summary
 from m43.evidence.journal.secrets import redact
-from m43.evidence.run.acceptance import verdict_of
 from m43.evidence.run.history import watermark
-from m43.evidence.run.loaded_run import LoadedRun, complete, load_run
+from m43.evidence.run.loaded_run import LoadedRun, load_run
 from m43.records.run_dir import RunDir, write_atomically
 
 
@@ -24,7 +23,7 @@ def write_opening_analysis(run: RunDir, loaded: LoadedRun | None = None) -> None
         loaded: The same, where its caller has read it already.
     """
     dossier = loaded or load_run(run)
-    text = _clean(render_failure(dossier, verdict_of(dossier)))
+    text = _clean(render_failure(dossier, dossier.verdict))
     write_atomically(run.failure_analysis, text.encode())
 
 
@@ -38,7 +37,7 @@ def write_documents(run: RunDir, loaded: LoadedRun | None = None) -> Verdict:
         loaded: The same, where its caller has read it already.
     """
     dossier = loaded or load_run(run)
-    verdict = verdict_of(dossier)
+    verdict = dossier.verdict
     if dossier.metrics:
         svg = loss_curve_svg(dossier.metrics, watermark(dossier))
         write_atomically(run.loss_curve, svg.encode())
@@ -66,11 +65,11 @@ def _replace(path: Path, text: str, other: Path) -> None:
 
 def expected_document(dossier: LoadedRun) -> tuple[str, str]:
     """Give the name and the text of the one document that a folder should hold."""
-    verdict = verdict_of(dossier)
-    facts = complete(dossier)
+    verdict = dossier.verdict
+    facts = dossier.whole
     if verdict.accepted and facts is not None:
-        return "m43_summary.md", _clean(render_summary(facts))
-    return "failure_analysis.md", _clean(render_failure(dossier, verdict))
+        return RunDir.summary.name, _clean(render_summary(facts))
+    return RunDir.failure_analysis.name, _clean(render_failure(dossier, verdict))
 
 
 def expected_loss_curve(dossier: LoadedRun) -> str:

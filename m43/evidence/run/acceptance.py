@@ -1,7 +1,6 @@
 """Whether a run is accepted, and under which contract: journal, records and promises together."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from m43.errors import Problem
 from m43.evidence.contract.contract import ContractText
@@ -88,13 +87,3 @@ def other_contract_words(differences: Sequence[str]) -> str:
     """Name the other model in one line; empty when it is the one of the locked decisions."""
     lines = [clipped(line, _LONGEST) for line in model_differences(differences)]
     return f"another contract: {'; '.join(lines)}" if lines else ""
-
-
-class _Judged(Protocol):
-    @property
-    def verdict(self) -> Verdict: ...
-
-
-def verdict_of(run: _Judged) -> Verdict:
-    """Return a run's verdict, for the documents that ask here."""
-    return run.verdict

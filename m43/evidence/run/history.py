@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-from m43.evidence.contract.measurement import Judged
 from m43.evidence.journal.chain import Entry
 from m43.evidence.run.loaded_run import LoadedRun, moment
 from m43.records.gates import CLOSING
@@ -30,11 +29,6 @@ def watermark(dossier: LoadedRun) -> str:
 def told_entries(dossier: LoadedRun) -> tuple[Entry, ...]:
     """Give the journal's entries that the documents tell of."""
     return tuple(entry for entry in dossier.entries if entry.event != AFTER_THE_VERDICT)
-
-
-def judged(run: LoadedRun) -> tuple[Judged, ...]:
-    """Return every promise with what it compares, for the documents that ask here."""
-    return run.judged
 
 
 def promise_states(dossier: LoadedRun) -> dict[str, str]:
