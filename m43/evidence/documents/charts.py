@@ -117,7 +117,7 @@ def ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
         >>> ticks(0, 3.4)
         [0.0, 1.0, 2.0, 3.0]
         >>> ticks(1, 300, whole=True)
-        [100.0, 200.0, 300.0]
+        [50.0, 100.0, 150.0, 200.0, 250.0, 300.0]
     """
     # Not log10, whose last bit differs between machines: the text of a float does not.
     exponent = int(f"{(high - low) / _TICKS:e}".partition("e")[2])

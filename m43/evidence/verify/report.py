@@ -8,6 +8,7 @@ seconds and the words of a test are believed, as far as they are text and stand 
 from collections.abc import Iterator
 
 from m43.errors import Problem
+from m43.evidence.documents.html import escaped
 from m43.evidence.documents.report import (
     Tests,
     is_drawn_to_the_end,
@@ -31,9 +32,11 @@ def audit_reports(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
         # last line; the next command draws it again and seals it.
         return
     tests = read_tests(text.partition(_TESTS)[2].partition("</section>")[0])
-    pages = [page_html(run, dossier, title, tests) for title in _titles(dossier)]
-    if found not in [page.encode() for page in pages]:
-        yield _page_problem(text, max(pages, key=lambda page: _alike(text, page)))
+    titles = _titles(dossier)
+    title = next((each for each in titles if f"<title>{escaped(each)}<" in text), titles[0])
+    expected = page_html(run, dossier, title, tests)
+    if found != expected.encode():
+        yield _page_problem(text, expected)
     yield from _audit_tests(dossier, tests)
 
 
@@ -51,14 +54,9 @@ _REHEARSAL = "REHEARSAL \N{EN DASH} not production"
 _SHOWN = 60
 
 
-def _alike(one: str, other: str) -> int:
-    """Count the characters that two texts begin with alike."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
-
-
 def _page_problem(found: str, expected: str) -> Problem:
-    place = _alike(found, expected)
+    pairs = enumerate(zip(found, expected, strict=False))
+    place = next((n for n, (a, b) in pairs if a != b), min(len(found), len(expected)))
     # A little of what comes before, so that a person can look for it.
     start = max(0, place - _SHOWN // 2)
     return Problem(
