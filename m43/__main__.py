@@ -194,19 +194,19 @@ def _add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 # Each command imports what it needs when it is called: verify must start without the packages
 # that the gates use.
 def _checklist(options: argparse.Namespace) -> int:
-    from m43.harness.commands.checklist import checklist, template
+    from m43.harness.commands import checklist
 
     if options.template:
-        return template(options.m43_profile, options.m43_run, REPOSITORY, sys.stdout)
-    return checklist(
+        return checklist.template(options.m43_profile, options.m43_run, REPOSITORY, sys.stdout)
+    return checklist.checklist(
         options.m43_profile, options.m43_run, REPOSITORY, sys.stdout, as_json=options.json
     )
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from m43.harness.commands.plan import plan
+    from m43.harness.commands import plan
 
-    return plan(
+    return plan.plan(
         options.m43_profile,
         options.model,
         options.target,

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from m43.evidence.run import loaded_run
-from m43.evidence.run.performance import performance
+from m43.evidence.run.speed import performance
 from m43.harness.gates.plan import PlanChild, ask
 from m43.harness.process.environment import child_environment
 from m43.records import profile_check

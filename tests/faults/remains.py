@@ -11,7 +11,7 @@ from m43.evidence.journal import journal, ledger
 from m43.evidence.journal.chain import CutChainError, Entry
 from m43.evidence.journal.secrets import holds_secret
 from m43.evidence.run.loaded_run import load_run
-from m43.evidence.verify.verify import verify
+from m43.evidence.verify.claims import verify
 from m43.harness.run.recovery import is_closed
 from m43.records.run_dir import RunDir, unfinished
 from tests.faults.rehearsal import Rehearsal, survivors

@@ -11,8 +11,8 @@ import pytest
 
 from m43.evidence.documents.report import seal_reports
 from m43.evidence.run.loaded_run import read_dossier
+from m43.evidence.verify.claims import verify
 from m43.evidence.verify.report import audit_reports
-from m43.evidence.verify.verify import verify
 from m43.records.run_dir import RunDir
 from tests.unit.evidence.good_records import REPOSITORY
 from tests.unit.evidence.good_run import write_good_run

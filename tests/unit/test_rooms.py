@@ -1,6 +1,7 @@
 """The house stays one that can be seen: few files a folder, none too long, none too small."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,7 +75,34 @@ def too_small(house: Path) -> Iterator[str]:
             yield f"{name}: {lines} lines, for {other.relative_to(house.parent)} alone"
 
 
-CHECKS = (too_many, too_long, too_small)
+# Faces that import nothing: what lies in them is named in full. The probe runs in an environment
+# that holds nothing, and a command loads what it needs when it is called.
+OPEN = ("", "evidence", "harness", "harness/commands", "harness/plugin", "training")
+
+
+def behind_the_face(house: Path) -> Iterator[str]:
+    """Name the imports that go past the face of another folder, and the folders without one."""
+    for folder in sorted({path.parent for path in rooms(house)}):
+        face = folder / "__init__.py"
+        if not face.is_file() or not ast.get_docstring(ast.parse(face.read_text("utf-8"))):
+            yield f"{folder.relative_to(house.parent)}: no __init__ that says what it is for"
+    for path in rooms(house):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith(
+                f"{house.name}."
+            ):
+                continue
+            module = house.parent.joinpath(*(node.module or "").split("."))
+            folder = module.parent.relative_to(house).as_posix().removeprefix(".")
+            if (
+                module.with_suffix(".py").is_file()
+                and module.parent != path.parent
+                and folder not in OPEN
+            ):
+                yield f"{path.relative_to(house.parent)}:{node.lineno}: {node.module}"
+
+
+CHECKS = (too_many, too_long, too_small, behind_the_face)
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -88,7 +116,7 @@ def built(folder: Path, **files: str) -> Path:
     """Write a house of its own; "a__b" is a/b.py."""
     house = folder / "house"
     for name, text in files.items():
-        path = house / f"{name.replace('__', '/')}.py"
+        path = house / f"{re.sub('(?<!^)__(?=[a-z])', '/', name, count=1)}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return house
@@ -114,3 +142,21 @@ def test_a_house_with_every_fault_is_told(tmp_path: Path) -> None:
         "house/function.py, f: 61 lines",
     ]
     assert list(too_small(house)) == ["house.small: 1 lines, for house/importer.py alone"]
+
+
+def test_an_import_past_a_face_is_told(tmp_path: Path) -> None:
+    """From the folder itself, and from one without a face of its own, everything is near."""
+    house = built(
+        tmp_path,
+        **{
+            "__init__": '"""A house."""',
+            "records____init__": '"""Records."""\nfrom house.records.gate import X\n',
+            "records__gate": "X = 1\n",
+            "records__other": "from house.records.gate import X\n",
+            "rows__row": "from house.records.gate import X\nfrom house.records import X as Y\n",
+        },
+    )
+    assert list(behind_the_face(house)) == [
+        "house/rows: no __init__ that says what it is for",
+        "house/rows/row.py:1: house.records.gate",
+    ]

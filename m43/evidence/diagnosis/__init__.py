@@ -2,5 +2,5 @@
 
 The words of a class are the catalogue's (`evidence/failures/`); here they meet the run's records.
 Outsiders use `diagnose_dossier` (diagnosis), `Finding` and `Diagnosis` (finding), and
-`next_actions` (next_actions).
+`next_actions` (advice).
 """

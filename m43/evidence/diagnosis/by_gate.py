@@ -6,7 +6,7 @@ from m43.errors import FailureClass
 from m43.evidence.contract.check import Check, failing
 from m43.evidence.contract.checks import response_class, venv_checks
 from m43.evidence.contract.model_checks import hub_model_checks
-from m43.evidence.contract.plan_checks import plan_checks
+from m43.evidence.contract.planned import plan_checks
 from m43.evidence.diagnosis.finding import Finding, finding, likely_cause
 from m43.records.hub_record import AuthRecord
 from m43.records.plan_record import PlanRecord

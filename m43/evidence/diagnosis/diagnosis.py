@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from m43.errors import FailureClass
 from m43.evidence.contract.check import failing
 from m43.evidence.contract.checks import auth_checks
-from m43.evidence.contract.plan_checks import venv_gate_checks
+from m43.evidence.contract.planned import venv_gate_checks
+from m43.evidence.diagnosis.advice import words
 from m43.evidence.diagnosis.by_child import child_findings, memory_findings, process_class
 from m43.evidence.diagnosis.by_gate import auth_findings, venv_findings
 from m43.evidence.diagnosis.finding import Diagnosis, Finding, finding
-from m43.evidence.diagnosis.next_actions import words
 from m43.evidence.failures import FAILURES
 from m43.evidence.journal.chain import Entry
 from m43.evidence.run.loaded_run import Child, LoadedRun, load_run

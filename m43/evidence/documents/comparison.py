@@ -20,7 +20,7 @@ from m43.evidence.documents.nodes import (
 )
 from m43.evidence.run.comparison import Answers, Comparison, CurvePoint, Pair, RowChange
 from m43.evidence.run.history import watermark
-from m43.evidence.run.performance import SMOOTHED_STEPS
+from m43.evidence.run.speed import SMOOTHED_STEPS
 
 NOTHING = "No difference."
 

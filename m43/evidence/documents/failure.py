@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from m43.evidence.contract.check import Check
 from m43.evidence.contract.checks import auth_checks
-from m43.evidence.contract.plan_checks import venv_gate_checks
+from m43.evidence.contract.planned import venv_gate_checks
 from m43.evidence.contract.verdict import Verdict
+from m43.evidence.diagnosis.advice import next_actions
 from m43.evidence.diagnosis.by_child import ending
 from m43.evidence.diagnosis.diagnosis import child_name, child_of, diagnose_dossier
 from m43.evidence.diagnosis.finding import Diagnosis
-from m43.evidence.diagnosis.next_actions import next_actions
 from m43.evidence.documents import promises
 from m43.evidence.documents.markdown import markdown
 from m43.evidence.documents.nodes import (

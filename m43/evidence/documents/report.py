@@ -37,8 +37,8 @@ from m43.evidence.documents.scores import evaluation, every_row
 from m43.evidence.run import history
 from m43.evidence.run.history import total_s
 from m43.evidence.run.loaded_run import LoadedRun, load_run
-from m43.evidence.run.performance import performance
 from m43.evidence.run.run_end import find_stop, gate_states
+from m43.evidence.run.speed import performance
 from m43.files import file_sha256
 from m43.records.run_dir import RunDir, write_atomically
 from m43.text import duration_words, size_words

@@ -7,7 +7,7 @@ from m43.evidence.contract.measurement import Judged
 from m43.evidence.run import history
 from m43.evidence.run.history import total_s
 from m43.evidence.run.loaded_run import LoadedRun
-from m43.evidence.run.performance import SMOOTHED_STEPS, running_mean, tokens_per_s
+from m43.evidence.run.speed import SMOOTHED_STEPS, running_mean, tokens_per_s
 from m43.records import profile_check
 from m43.records.evaluation_record import Prediction
 from m43.records.run_records import StepMetrics

@@ -12,7 +12,7 @@ from pathlib import Path
 from m43.errors import FailureClass, GateStoppedError, Problem
 from m43.evidence.contract.check import failing
 from m43.evidence.contract.checks import auth_checks, venv_checks
-from m43.evidence.contract.plan_checks import plan_checks
+from m43.evidence.contract.planned import plan_checks
 from m43.harness.gates import plan
 from m43.harness.run.hub_access import World
 from m43.harness.run.items import Item, item_of, note, unchecked

@@ -8,7 +8,7 @@ from typing import TextIO
 
 from m43 import typed_json
 from m43.errors import FailureClass, GateStoppedError, M43Error
-from m43.evidence.contract.plan_checks import MARGIN, alternatives_words
+from m43.evidence.contract.planned import MARGIN, alternatives_words
 from m43.harness.gates.plan import PlanChild, ask
 from m43.harness.process.environment import child_environment
 from m43.harness.run.opening import shown

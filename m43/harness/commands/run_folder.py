@@ -26,7 +26,7 @@ def verify(
     public_key: Path | None,
 ) -> int:
     """Recompute every claim of a run folder; return 0 if all are supported, else 1."""
-    from m43.evidence.verify.verify import verify as problems_of
+    from m43.evidence.verify.claims import verify as problems_of
 
     run = require_run(path, runs)
     problems = problems_of(
@@ -89,8 +89,8 @@ def seal(path: Path, key: Path, repository: Path, runs: Path, out: TextIO) -> in
     Raises: UnsupportedRunError, SignedAlreadyError, MissingExtraError, KeyFileError.
     """
     from m43.evidence.run.loaded_run import load_run
+    from m43.evidence.verify.claims import verify as problems_of
     from m43.evidence.verify.signature import sign
-    from m43.evidence.verify.verify import verify as problems_of
 
     run = require_run(path, runs)
     problems = problems_of(run.path, repository)

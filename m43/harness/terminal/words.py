@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 
 from m43.evidence.contract.contract import Promise
 from m43.evidence.contract.measurement import measure
+from m43.evidence.diagnosis.advice import next_actions
 from m43.evidence.diagnosis.diagnosis import diagnose_dossier
-from m43.evidence.diagnosis.next_actions import next_actions
 from m43.evidence.documents.failure import gate_checks
 from m43.evidence.run.loaded_run import LoadedRun, load_run
 from m43.evidence.run.run_end import find_stop

@@ -8,7 +8,7 @@ from m43.evidence.documents import write
 from m43.evidence.documents.report import seal_reports
 from m43.evidence.journal import chain, manifest
 from m43.evidence.journal.digests import gate_digest
-from m43.evidence.verify.verify import verify
+from m43.evidence.verify.claims import verify
 from m43.records.run_dir import RunDir
 from tests.unit.evidence.good_records import REPOSITORY
 from tests.unit.evidence.good_run import write_report

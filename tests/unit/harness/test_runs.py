@@ -33,7 +33,7 @@ def page_problems(tree: CopiedTree, run: Path) -> list[str]:
     script = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"
         "from pathlib import Path\n"
-        "from m43.evidence.verify.verify import verify\n"
+        "from m43.evidence.verify.claims import verify\n"
         "print(*verify(Path(sys.argv[1]), Path(sys.argv[2])), sep='\\n')\n"
     )
     done = subprocess.run(

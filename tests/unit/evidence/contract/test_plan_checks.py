@@ -6,7 +6,7 @@ import pytest
 
 from m43.errors import FailureClass as F
 from m43.evidence.contract.check import failing
-from m43.evidence.contract.plan_checks import alternatives_words, plan_checks, venv_gate_checks
+from m43.evidence.contract.planned import alternatives_words, plan_checks, venv_gate_checks
 from m43.evidence.diagnosis.diagnosis import diagnose
 from m43.records.plan_record import Disk, PlanRecord
 from m43.records.run_dir import write_record

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from m43.evidence.documents.charts import Line, Picture, draw, loss_curve_svg, pictures, ticks
 from m43.evidence.documents.nodes import Figure
-from m43.evidence.run.performance import running_mean, tokens_per_s
+from m43.evidence.run.speed import running_mean, tokens_per_s
 from tests.unit.evidence.documents.written import as_html
 from tests.unit.evidence.good_records import step_metrics
 

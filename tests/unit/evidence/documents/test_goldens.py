@@ -11,7 +11,7 @@ import pytest
 from m43.errors import FailureClass as F
 from m43.evidence.run import history
 from m43.evidence.run.loaded_run import load_run
-from m43.evidence.verify.verify import verify
+from m43.evidence.verify.claims import verify
 from m43.records.run_dir import RunDir, read_record, write_record
 from m43.records.run_records import Heartbeat, ProcessRecord
 from tests.unit.evidence.documents import goldens

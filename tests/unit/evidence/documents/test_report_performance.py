@@ -10,7 +10,7 @@ import pytest
 from m43.evidence.documents.nodes import Fields
 from m43.evidence.documents.performance import memory, speed
 from m43.evidence.run.loaded_run import LoadedRun, load_run
-from m43.evidence.run.performance import performance
+from m43.evidence.run.speed import performance
 from m43.text import size_words
 from tests.unit.evidence.documents.written import as_html
 from tests.unit.evidence.good_run import stop_at, write_good_run

@@ -13,7 +13,7 @@ import pytest
 from m43 import typed_json
 from m43.evidence.documents.report import seal_reports
 from m43.evidence.journal import ledger
-from m43.evidence.verify.verify import verify
+from m43.evidence.verify.claims import verify
 from m43.files import file_sha256, weights_sha256
 from m43.records.evaluation_record import EvaluationRecord
 from m43.records.run_dir import RunDir, read_record, write_record

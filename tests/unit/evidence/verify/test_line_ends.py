@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from m43.evidence.verify import line_ends
-from m43.evidence.verify.verify import verify
+from m43.evidence.verify.claims import verify
 from m43.records.run_dir import RunDir
 from tests.unit.evidence.good_records import REPOSITORY
 from tests.unit.evidence.good_run import write_good_run

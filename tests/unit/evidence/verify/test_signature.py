@@ -18,7 +18,7 @@ from in_toto_attestation.v1.statement_pb2 import Statement as StatementMessage
 from m43 import __main__ as command
 from m43.evidence.run.loaded_run import load_run
 from m43.evidence.verify import signature
-from m43.evidence.verify.verify import verify
+from m43.evidence.verify.claims import verify
 from m43.records.run_dir import RunDir
 from tests.unit.evidence.good_records import REPOSITORY
 from tests.unit.evidence.good_run import write_good_run

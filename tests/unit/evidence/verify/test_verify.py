@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from m43 import typed_json
-from m43.evidence.verify.verify import verify
+from m43.evidence.verify.claims import verify
 from m43.files import file_sha256
 from m43.records.evaluation_record import EvaluationResults, Prediction
 from m43.records.run_dir import RunDir, read_record, write_record
@@ -308,7 +308,7 @@ def test_verify_needs_the_standard_library_only(good: RunDir) -> None:
     script = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"
         "from pathlib import Path\n"
-        "from m43.evidence.verify.verify import verify\n"
+        "from m43.evidence.verify.claims import verify\n"
         "problems = verify(Path(sys.argv[1]), Path(sys.argv[2]))\n"
         "print(*problems, sep='\\n')\n"
         "sys.exit(1 if problems else 0)\n"

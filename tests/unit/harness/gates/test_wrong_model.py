@@ -10,7 +10,7 @@ import pytest
 from m43.errors import FailureClass
 from m43.evidence.contract.check import failing
 from m43.evidence.contract.checks import auth_checks
-from m43.evidence.contract.plan_checks import plan_checks
+from m43.evidence.contract.planned import plan_checks
 from m43.harness.gates import auth, plan
 from m43.records.plan_record import PlanRecord
 from m43.records.profile import Profile

@@ -10,7 +10,7 @@ from m43.evidence.documents import write
 from m43.evidence.documents.report import report_html
 from m43.evidence.journal import chain, journal, ledger
 from m43.evidence.journal.journal import Journal
-from m43.evidence.verify.verify import verify
+from m43.evidence.verify.claims import verify
 from m43.files import FileLock, HeldError
 from m43.harness.run.recovery import Recovered, close_cut_off, close_run, is_closed, vitals
 from m43.records.run_dir import RunDir, write_record

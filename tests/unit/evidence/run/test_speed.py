@@ -9,7 +9,7 @@ from m43.evidence.documents.nodes import Fields
 from m43.evidence.documents.performance import performance_section
 from m43.evidence.run import loaded_run
 from m43.evidence.run.loaded_run import EvaluationFacts, TrainFacts
-from m43.evidence.run.performance import model_flops, performance, roofline_of, time_by_phase
+from m43.evidence.run.speed import model_flops, performance, roofline_of, time_by_phase
 from m43.records.plan_record import PlanRecord
 from tests.unit.evidence.documents.written import as_markdown
 from tests.unit.evidence.good_plan import limits, plan_record, step_plan, training_plan

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from m43.errors import FailureClass as F
 from m43.evidence.contract.check import failing
 from m43.evidence.contract.checks import venv_checks
-from m43.evidence.contract.plan_checks import alternatives_words
+from m43.evidence.contract.planned import alternatives_words
 from m43.evidence.diagnosis.by_child import ending
 from m43.evidence.failures import FAILURES
 from m43.evidence.run.loaded_run import Child, LoadedRun
