@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     from m43.errors import M43Error
-    from m43.records.run_dir import NotARunError
+    from m43.records import NotARunError
 
     parser = _parser()
     options = parser.parse_args(arguments)

@@ -12,9 +12,9 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from m43.rehearsal.hub import LoopbackHub
-from m43.rehearsal.reply import (
+from m43.rehearsal import (
     STORAGE,
+    LoopbackHub,
     Reply,
     Request,
     ServedRepository,

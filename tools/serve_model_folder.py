@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from m43.errors import M43Error
-from m43.rehearsal.reply import ServedRepository
+from m43.rehearsal import ServedRepository
 from tools.faulty_hub import Fault, FaultKind, FaultyHub
 
 TOKEN_VARIABLE = "M43_HUB_TOKEN"

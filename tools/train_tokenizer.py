@@ -17,7 +17,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokeniz
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
-from m43.rehearsal.toy_gemma import TOKENIZER, revision_of, write_toy_gemma
+from m43.rehearsal import TOKENIZER, revision_of, write_toy_gemma
 
 ACCEPTANCE = Path(__file__).parents[1] / "acceptance"
 VOCABULARY = 1280

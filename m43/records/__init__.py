@@ -4,3 +4,106 @@ Outsiders use `Profile` (profile), `load` (profile_check), the table of gates wi
 and `gate_of` (gates), the records of run_records, evaluation_record and plan_record, and `RunDir`,
 which is the table of a run's files, with `write_record` (run_dir).
 """
+
+from m43.records.evaluation_record import (
+    Decoding,
+    EvaluationRecord,
+    EvaluationResults,
+    FormCount,
+    Interval,
+    LintRecord,
+    Prediction,
+    Tally,
+)
+from m43.records.gates import (
+    CLOSING,
+    GATES,
+    STAGES,
+    TABLE,
+    gate_named,
+    gate_of,
+    gate_of_child,
+    gate_title,
+)
+from m43.records.hub_record import (
+    AuthRecord,
+    DownloadRecord,
+    HubResponse,
+    HubStep,
+    PinnedFile,
+    UnaskedRequest,
+)
+from m43.records.plan_record import (
+    Alternative,
+    Buffer,
+    Disk,
+    Limits,
+    PartFlops,
+    PlanRecord,
+    PlanRequest,
+    StepPlan,
+    TrainingPlan,
+)
+from m43.records.profile import (
+    DEFAULT_ENDPOINT,
+    LOOPBACK_ENDPOINT,
+    SELF_VENV,
+    TIME_IN_NAME,
+    Contract,
+    DivergenceTable,
+    LoraTable,
+    Profile,
+    RunTable,
+    TemplateTable,
+    TrainingTable,
+    Transport,
+)
+from m43.records.run_dir import (
+    FILES,
+    NotARunError,
+    RunDir,
+    child_file,
+    read_record,
+    remove_unfinished,
+    require_run,
+    unfinished,
+    write_atomically,
+    write_last_record,
+    write_record,
+)
+from m43.records.run_records import (
+    ChildError,
+    ClosingRecord,
+    Device,
+    EarlierAttempt,
+    Heartbeat,
+    MalformedRecordError,
+    NotedRecord,
+    OpeningRecord,
+    Package,
+    Phase,
+    ProbeRecord,
+    ProcessRecord,
+    RecoveryRecord,
+    Requirement,
+    StepMetrics,
+    TrainRecord,
+    VenvRecord,
+    Vitals,
+)
+
+__all__ = [
+    "CLOSING", "DEFAULT_ENDPOINT", "FILES", "GATES", "LOOPBACK_ENDPOINT", "SELF_VENV", "STAGES",
+    "TABLE", "TIME_IN_NAME", "Alternative", "AuthRecord", "Buffer", "ChildError",
+    "ClosingRecord", "Contract", "Decoding", "Device", "Disk", "DivergenceTable",
+    "DownloadRecord", "EarlierAttempt", "EvaluationRecord", "EvaluationResults", "FormCount",
+    "Heartbeat", "HubResponse", "HubStep", "Interval", "Limits", "LintRecord", "LoraTable",
+    "MalformedRecordError", "NotARunError", "NotedRecord", "OpeningRecord", "Package",
+    "PartFlops", "Phase", "PinnedFile", "PlanRecord", "PlanRequest", "Prediction",
+    "ProbeRecord", "ProcessRecord", "Profile", "RecoveryRecord", "Requirement", "RunDir",
+    "RunTable", "StepMetrics", "StepPlan", "Tally", "TemplateTable", "TrainRecord",
+    "TrainingPlan", "TrainingTable", "Transport", "UnaskedRequest", "VenvRecord", "Vitals",
+    "child_file", "gate_named", "gate_of", "gate_of_child", "gate_title", "read_record",
+    "remove_unfinished", "require_run", "unfinished", "write_atomically", "write_last_record",
+    "write_record",
+]  # fmt: skip

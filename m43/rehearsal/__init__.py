@@ -4,3 +4,12 @@ Nothing goes wrong here: the hub with faults, for tests, is `tools/faulty_hub.py
 Outsiders use `RehearsalWorld` (world), `LoopbackHub` (hub), `ServedRepository` (reply) and
 `write_toy_gemma` (toy_gemma).
 """
+
+from m43.rehearsal.hub import LoopbackHub
+from m43.rehearsal.reply import STORAGE, Reply, Request, ServedRepository, error_reply, reply_to
+from m43.rehearsal.toy_gemma import TOKENIZER, revision_of, write_toy_gemma
+
+__all__ = [
+    "STORAGE", "TOKENIZER", "LoopbackHub", "Reply", "Request", "ServedRepository",
+    "error_reply", "reply_to", "revision_of", "write_toy_gemma",
+]  # fmt: skip

@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from m43.records.evaluation_record import FormCount
+from m43.records import FormCount
 from m43.rows.answers import FORMS, form_of
 
 _QUOTED = re.compile(

@@ -6,7 +6,7 @@ from fractions import Fraction
 from statistics import NormalDist
 
 from m43.errors import FailureClass, M43Error
-from m43.records.evaluation_record import EvaluationResults, Interval, Prediction, Tally
+from m43.records import EvaluationResults, Interval, Prediction, Tally
 from m43.rows import answers
 
 _CONFIDENCE = 0.95

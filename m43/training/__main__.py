@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from m43 import typed_json
-from m43.records.run_dir import RunDir
+from m43.records import RunDir
 from m43.training import child, probe
 
 # Source: prctl(2), PR_SET_PDEATHSIG in <linux/prctl.h>.

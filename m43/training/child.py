@@ -8,9 +8,7 @@ from typing import Literal
 
 from m43.errors import FailureClass, M43Error, causes
 from m43.files import is_disk_full
-from m43.records.gates import TABLE
-from m43.records.run_dir import RunDir, write_last_record
-from m43.records.run_records import ChildError
+from m43.records import TABLE, ChildError, RunDir, write_last_record
 from m43.training.progress import Heartbeats
 
 # Thousands of bad rows make a record that nobody reads.

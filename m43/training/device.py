@@ -14,7 +14,7 @@ import numpy as np
 from huggingface_hub import constants
 
 from m43.errors import FailureClass, M43Error
-from m43.records.profile import LOOPBACK_ENDPOINT, Profile
+from m43.records import LOOPBACK_ENDPOINT, Profile
 from m43.training.control_groups import CGROUP, OWN_GROUPS, own_bytes, room_bytes
 
 

@@ -10,23 +10,39 @@ import numpy as np
 from flax import nnx
 
 from m43 import typed_json
-from m43.core.config import GemmaConfig
-from m43.core.decode import greedy_decode
-from m43.records.evaluation_record import Decoding, EvaluationRecord, Prediction
-from m43.records.hub_record import DownloadRecord
-from m43.records.profile import Profile
-from m43.records.run_dir import RunDir, read_record, write_atomically, write_record
-from m43.rows import answers, scoring
-from m43.rows.overlap import KnownPrompts
-from m43.rows.rows import read_rows
-from m43.training.data.examples import Question, TokenisedFile, read_questions
-from m43.training.data.template import Template, output_text, read_decoding
-from m43.training.data.tokenizer import Ids, Tokenizer, read_tokenizer
+from m43.core import GemmaConfig, greedy_decode
+from m43.records import (
+    Decoding,
+    DownloadRecord,
+    EvaluationRecord,
+    Prediction,
+    Profile,
+    RunDir,
+    read_record,
+    write_atomically,
+    write_record,
+)
+from m43.rows import KnownPrompts, answers, read_rows, scoring
+from m43.training.data import (
+    Ids,
+    Question,
+    Template,
+    TokenisedFile,
+    Tokenizer,
+    output_text,
+    read_decoding,
+    read_questions,
+    read_tokenizer,
+)
 from m43.training.device import bytes_in_use, device_of, peak_host_bytes, require_device
 from m43.training.progress import Heartbeats
-from m43.training.weights.checks import require_finite, stored_dtype
-from m43.training.weights.config_json import read_model_config
-from m43.training.weights.read_write import read_weights, weights_digest
+from m43.training.weights import (
+    read_model_config,
+    read_weights,
+    require_finite,
+    stored_dtype,
+    weights_digest,
+)
 
 # All prompts have one width, so that a finer step costs no compilation.
 _WIDTH_MULTIPLE = 8

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from m43.records.run_records import Device, Package, ProbeRecord
+from m43.records import Device, Package, ProbeRecord
 
 # What training imports; the probe says which of them fails rather than let training find out.
 _IMPORTED = ("jax", "flax.nnx", "optax", "safetensors", "transformers", "datasets", "numpy")

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from m43.errors import FailureClass, M43Error
-from m43.records.profile import DivergenceTable
-from m43.records.run_dir import write_record
-from m43.records.run_records import Heartbeat, Phase
+from m43.records import DivergenceTable, Heartbeat, Phase, write_record
 from m43.training.control_groups import own_bytes
 
 _SECONDS_BETWEEN_BEATS = 0.5

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from m43 import typed_json
-from m43.core.step import StepMetrics
+from m43.core import StepMetrics
 from m43.errors import FailureClass, M43Error
-from m43.records import run_records
-from m43.records.profile import DivergenceTable
+from m43.records import DivergenceTable, run_records
 from m43.training.progress import DivergenceWatch, Heartbeats
 
 

@@ -8,13 +8,17 @@ from pathlib import Path
 import flax
 import jax
 
-from m43.core.config import GemmaConfig
-from m43.records.hub_record import DownloadRecord
-from m43.records.profile import DivergenceTable, Profile
-from m43.records.run_dir import RunDir, read_record, write_record
-from m43.records.run_records import TrainRecord
-from m43.training.data.batches import PlannedBatch
-from m43.training.data.training_data import TrainingData, prepare_training_data
+from m43.core import GemmaConfig
+from m43.records import (
+    DivergenceTable,
+    DownloadRecord,
+    Profile,
+    RunDir,
+    TrainRecord,
+    read_record,
+    write_record,
+)
+from m43.training.data import PlannedBatch, TrainingData, prepare_training_data
 from m43.training.device import (
     bytes_in_use,
     compiled_folder,
@@ -27,10 +31,17 @@ from m43.training.device import (
 from m43.training.progress import Heartbeats
 from m43.training.step_log import StepLog, TakenStep
 from m43.training.trainer import Trainer, build_trainer, computing_device
-from m43.training.weights.checks import count_moved, count_stored, require_finite, stored_dtypes
-from m43.training.weights.config_json import read_model_config
-from m43.training.weights.peft import write_adapter
-from m43.training.weights.read_write import round_trip_digest, weights_digest, write_weights
+from m43.training.weights import (
+    count_moved,
+    count_stored,
+    read_model_config,
+    require_finite,
+    round_trip_digest,
+    stored_dtypes,
+    weights_digest,
+    write_adapter,
+    write_weights,
+)
 
 _SPOILT = "lower training.learning_rate: the last update spoilt the weights"
 

@@ -16,17 +16,24 @@ import optax
 from flax import nnx
 from jaxtyping import PyTree
 
-from m43.core.batch import Batch
-from m43.core.config import GemmaConfig
-from m43.core.gemma import Gemma
-from m43.core.linear import AdapterWeight
-from m43.core.lora import LoraSettings, add_adapters
-from m43.core.optimizer import OptimizerSettings, make_optimizer, make_schedule, optimizer_steps
-from m43.core.step import StepMetrics, TrainState, make_step
-from m43.records.profile import LoraTable, Profile, TrainingTable
+from m43.core import (
+    AdapterWeight,
+    Batch,
+    Gemma,
+    GemmaConfig,
+    LoraSettings,
+    OptimizerSettings,
+    StepMetrics,
+    TrainState,
+    add_adapters,
+    make_optimizer,
+    make_schedule,
+    make_step,
+    optimizer_steps,
+)
+from m43.records import LoraTable, Profile, TrainingTable
 from m43.training.device import device_of, give_back_memory
-from m43.training.weights.folder import PROJECTIONS
-from m43.training.weights.read_write import read_weights
+from m43.training.weights import PROJECTIONS, read_weights
 
 # Rows of logits that exist at once. Completions are short: a batch seldom has more supervised
 # tokens than this, and the rest of the last chunk is padding.

@@ -1,7 +1,6 @@
 """The house stays one that can be seen: few files a folder, none too long, none too small."""
 
 import ast
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,35 +48,51 @@ def too_long(house: Path) -> Iterator[str]:
                     yield f"{name}, {node.name}: {length} lines"
 
 
-def imported(path: Path, house: Path) -> set[str]:
-    """Name the modules of the house that a file imports, faces resolved to nothing."""
-    found = set()
+def imports(path: Path, house: Path) -> Iterator[tuple[int, str, str]]:
+    """Give every import of the house in a file: its line, the module and the name, if one is."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in found if name.partition(".")[0] == house.name}
+            found = [(alias.name, "") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found = [(node.module or "", alias.name) for alias in node.names]
+        else:
+            continue
+        for module, name in found:
+            if module.partition(".")[0] == house.name:
+                yield node.lineno, module, name
+
+
+def dotted(path: Path, house: Path) -> str:
+    """Name a file as a module."""
+    return ".".join(path.relative_to(house.parent).with_suffix("").parts)
 
 
 def too_small(house: Path) -> Iterator[str]:
     """Name the files that one other alone imports and that are not worth a door."""
-    importers: dict[str, list[Path]] = {}
-    for path in sorted(house.rglob("*.py")):
-        for name in imported(path, house):
-            importers.setdefault(name, []).append(path)
+    # What a face hands on comes from the file behind it.
+    behind = {
+        f"{dotted(face.parent, house)}.{name}": module
+        for face in house.rglob("__init__.py")
+        for _, module, name in imports(face, house)
+    }
+    importers: dict[str, set[Path]] = {}
     for path in rooms(house):
-        name = ".".join(path.relative_to(house.parent).with_suffix("").parts)
+        for _, module, name in imports(path, house):
+            named = f"{module}.{name}"
+            for target in (module, named, behind.get(named, "")):
+                importers.setdefault(target, set()).add(path)
+    for path in rooms(house):
         lines = len(path.read_text(encoding="utf-8").splitlines())
-        if lines < SMALL and len(importers.get(name, [])) == 1:
-            (other,) = importers[name]
+        others = importers.get(dotted(path, house), set())
+        if lines < SMALL and len(others) == 1:
+            (other,) = others
+            name = dotted(path, house)
             yield f"{name}: {lines} lines, for {other.relative_to(house.parent)} alone"
 
 
 # Faces that import nothing: what lies in them is named in full. The probe runs in an environment
 # that holds nothing, and a command loads what it needs when it is called.
-OPEN = ("", "evidence", "harness", "harness/commands", "harness/plugin", "training")
+OPEN = ("evidence", "harness", "harness/commands", "harness/plugin", "training")
 
 
 def behind_the_face(house: Path) -> Iterator[str]:
@@ -87,19 +102,12 @@ def behind_the_face(house: Path) -> Iterator[str]:
         if not face.is_file() or not ast.get_docstring(ast.parse(face.read_text("utf-8"))):
             yield f"{folder.relative_to(house.parent)}: no __init__ that says what it is for"
     for path in rooms(house):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith(
-                f"{house.name}."
-            ):
-                continue
-            module = house.parent.joinpath(*(node.module or "").split("."))
-            folder = module.parent.relative_to(house).as_posix().removeprefix(".")
-            if (
-                module.with_suffix(".py").is_file()
-                and module.parent != path.parent
-                and folder not in OPEN
-            ):
-                yield f"{path.relative_to(house.parent)}:{node.lineno}: {node.module}"
+        for line, module, _ in imports(path, house):
+            file = house.parent.joinpath(*module.split(".")).with_suffix(".py")
+            near = file.parent in (house.parent, house, path.parent)
+            folder = "" if near else file.parent.relative_to(house).as_posix()
+            if file.is_file() and not near and folder not in OPEN:
+                yield f"{path.relative_to(house.parent)}:{line}: {module}"
 
 
 CHECKS = (too_many, too_long, too_small, behind_the_face)
@@ -112,14 +120,13 @@ def test_the_house_can_be_seen(check: object) -> None:
     assert list(check(M43)) == []
 
 
-def built(folder: Path, **files: str) -> Path:
-    """Write a house of its own; "a__b" is a/b.py."""
-    house = folder / "house"
+def built(folder: Path, files: dict[str, str]) -> Path:
+    """Write a house of its own."""
     for name, text in files.items():
-        path = house / f"{re.sub('(?<!^)__(?=[a-z])', '/', name, count=1)}.py"
+        path = folder / "house" / f"{name}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    return house
+    return folder / "house"
 
 
 def test_a_house_with_every_fault_is_told(tmp_path: Path) -> None:
@@ -127,13 +134,15 @@ def test_a_house_with_every_fault_is_told(tmp_path: Path) -> None:
     long = "def f():\n" + "    pass\n" * 60
     house = built(
         tmp_path,
-        **{f"many__m{number:02}": "" for number in range(15)},
-        function=long,
-        file="\n" * 351,
-        reasoned=f'"""A table.\n\n{REASON}it is one table.\n"""\n' + "\n" * 346,
-        endless=f'"""{REASON}because."""\n' + "\n" * 450,
-        small="X = 1\n",
-        importer="from house.small import X\n" + "\n" * 60,
+        {
+            **{f"many/m{number:02}": "" for number in range(15)},
+            "function": long,
+            "file": "\n" * 351,
+            "reasoned": f'"""A table.\n\n{REASON}it is one table.\n"""\n' + "\n" * 346,
+            "endless": f'"""{REASON}because."""\n' + "\n" * 450,
+            "small": "X = 1\n",
+            "importer": "from house.small import X\n" + "\n" * 60,
+        },
     )
     assert list(too_many(house)) == ["house/many: 15 files, at most 14"]
     assert list(too_long(house)) == [
@@ -148,15 +157,17 @@ def test_an_import_past_a_face_is_told(tmp_path: Path) -> None:
     """From the folder itself, and from one without a face of its own, everything is near."""
     house = built(
         tmp_path,
-        **{
+        {
             "__init__": '"""A house."""',
-            "records____init__": '"""Records."""\nfrom house.records.gate import X\n',
-            "records__gate": "X = 1\n",
-            "records__other": "from house.records.gate import X\n",
-            "rows__row": "from house.records.gate import X\nfrom house.records import X as Y\n",
+            "records/__init__": '"""Records."""\nfrom house.records.gate import X\n',
+            "records/gate": "X = 1\n",
+            "records/other": "from house.records.gate import X\n",
+            "rows/row": "from house.records.gate import X\nfrom house.records import X as Y\n",
         },
     )
     assert list(behind_the_face(house)) == [
         "house/rows: no __init__ that says what it is for",
         "house/rows/row.py:1: house.records.gate",
     ]
+    # Through the face or past it: the file is imported by two.
+    assert list(too_small(house)) == []

@@ -11,9 +11,7 @@ from m43.evidence.contract.check import Check, failing
 from m43.evidence.contract.hub_failure import class_of_causes
 from m43.evidence.contract.model_checks import hub_model_checks
 from m43.evidence.failures import FAILURES
-from m43.records.hub_record import AuthRecord, HubResponse, HubStep
-from m43.records.profile import Profile
-from m43.records.run_records import ProbeRecord, VenvRecord
+from m43.records import AuthRecord, HubResponse, HubStep, ProbeRecord, Profile, VenvRecord
 
 __all__ = ["DRIVER_FLOORS", "Check", "auth_checks", "failing", "response_class", "venv_checks"]
 

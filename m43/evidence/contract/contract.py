@@ -8,8 +8,7 @@ from pathlib import Path
 
 from m43.errors import Problem, ProblemsError, problem
 from m43.evidence.contract.expression import AssertedExpression, unreadable
-from m43.records.gates import STAGES, TABLE, gate_of
-from m43.records.run_dir import RunDir, write_atomically
+from m43.records import STAGES, TABLE, RunDir, gate_of, write_atomically
 
 
 class ContractError(ProblemsError):

@@ -8,8 +8,7 @@ from typing import Any
 
 from m43.evidence.contract.contract import Promise
 from m43.evidence.contract.expression import AssertedExpression, names
-from m43.records.evaluation_record import EvaluationResults
-from m43.records.run_dir import RunDir
+from m43.records import EvaluationResults, RunDir
 
 # Where the records lie that the contract's fixtures return; a field of its own file comes first.
 FILES: Mapping[str, str] = {

@@ -4,9 +4,7 @@ from collections.abc import Mapping
 
 from m43.errors import FailureClass
 from m43.evidence.contract.check import Check
-from m43.records.hub_record import AuthRecord
-from m43.records.plan_record import TrainingPlan
-from m43.records.profile import Contract
+from m43.records import AuthRecord, Contract, TrainingPlan
 
 _SERVED = (
     "look whether HF_ENDPOINT is meant: this hub serves another model under the name; for another "

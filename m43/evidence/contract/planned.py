@@ -6,9 +6,7 @@ from m43.errors import FailureClass
 from m43.evidence.contract.check import Check
 from m43.evidence.contract.checks import venv_checks
 from m43.evidence.contract.model_checks import plan_model_check
-from m43.records.plan_record import Disk, PlanRecord, TrainingPlan
-from m43.records.profile import Profile
-from m43.records.run_records import VenvRecord
+from m43.records import Disk, PlanRecord, Profile, TrainingPlan, VenvRecord
 from m43.text import size_words
 
 # The same margin as in the contract's promise, which is what decides.

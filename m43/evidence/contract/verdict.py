@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from m43.evidence.contract.contract import Promise
-from m43.evidence.journal.chain import Entry
-from m43.records.gates import STAGES
+from m43.evidence.journal import Entry
+from m43.records import STAGES
 
 _BAD_EVENTS = {
     "gate_stopped": "gate {gate} stopped: {failure_class}",

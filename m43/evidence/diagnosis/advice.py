@@ -3,14 +3,11 @@
 from collections.abc import Mapping
 
 from m43.errors import FailureClass as F
-from m43.evidence.contract.check import failing
-from m43.evidence.contract.checks import venv_checks
-from m43.evidence.contract.planned import alternatives_words
+from m43.evidence.contract import alternatives_words, failing, venv_checks
 from m43.evidence.diagnosis.by_child import ending
 from m43.evidence.failures import FAILURES
-from m43.evidence.run.loaded_run import Child, LoadedRun
-from m43.evidence.run.run_end import Stop
-from m43.records.run_dir import RunDir
+from m43.evidence.run import Child, LoadedRun, Stop
+from m43.records import RunDir
 
 _PYTHON = "/bin/python"
 

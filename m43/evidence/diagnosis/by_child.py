@@ -6,10 +6,16 @@ from collections.abc import Sequence
 
 from m43.errors import FailureClass
 from m43.evidence.diagnosis.finding import Finding, finding, likely_cause
-from m43.evidence.run.loaded_run import Child
-from m43.records.plan_record import PlanRecord, TrainingPlan
-from m43.records.run_dir import RunDir, child_file
-from m43.records.run_records import ChildError, ProcessRecord, StepMetrics
+from m43.evidence.run import Child
+from m43.records import (
+    ChildError,
+    PlanRecord,
+    ProcessRecord,
+    RunDir,
+    StepMetrics,
+    TrainingPlan,
+    child_file,
+)
 from m43.text import duration_words, size_words
 
 _PLAN = RunDir.plan.name

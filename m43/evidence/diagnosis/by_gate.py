@@ -3,16 +3,16 @@
 from collections.abc import Mapping, Sequence
 
 from m43.errors import FailureClass
-from m43.evidence.contract.check import Check, failing
-from m43.evidence.contract.checks import response_class, venv_checks
-from m43.evidence.contract.model_checks import hub_model_checks
-from m43.evidence.contract.planned import plan_checks
+from m43.evidence.contract import (
+    Check,
+    failing,
+    hub_model_checks,
+    plan_checks,
+    response_class,
+    venv_checks,
+)
 from m43.evidence.diagnosis.finding import Finding, finding, likely_cause
-from m43.records.hub_record import AuthRecord
-from m43.records.plan_record import PlanRecord
-from m43.records.profile import Contract, Profile
-from m43.records.run_dir import RunDir
-from m43.records.run_records import VenvRecord
+from m43.records import AuthRecord, Contract, PlanRecord, Profile, RunDir, VenvRecord
 
 _AUTH_FILE, _VENV_FILE, _PLAN = RunDir.auth.name, RunDir.venv.name, RunDir.plan.name
 

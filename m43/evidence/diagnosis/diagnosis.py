@@ -8,20 +8,15 @@ unknown.
 from collections.abc import Mapping
 
 from m43.errors import FailureClass
-from m43.evidence.contract.check import failing
-from m43.evidence.contract.checks import auth_checks
-from m43.evidence.contract.planned import venv_gate_checks
+from m43.evidence.contract import auth_checks, failing, venv_gate_checks
 from m43.evidence.diagnosis.advice import words
 from m43.evidence.diagnosis.by_child import child_findings, memory_findings, process_class
 from m43.evidence.diagnosis.by_gate import auth_findings, venv_findings
 from m43.evidence.diagnosis.finding import Diagnosis, Finding, finding
 from m43.evidence.failures import FAILURES
-from m43.evidence.journal.chain import Entry
-from m43.evidence.run.loaded_run import Child, LoadedRun, load_run
-from m43.evidence.run.run_end import Stop, find_stop
-from m43.records.gates import CLOSING, STAGES, gate_named
-from m43.records.run_dir import RunDir, child_file
-from m43.records.run_records import RecoveryRecord, Vitals
+from m43.evidence.journal import Entry
+from m43.evidence.run import Child, LoadedRun, Stop, find_stop, load_run
+from m43.records import CLOSING, STAGES, RecoveryRecord, RunDir, Vitals, child_file, gate_named
 
 # The detail of the entry with which a later command closes a run, and by which it is known.
 CUT_OFF = "cut off: nothing of the run could write its end; a later command closed it"

@@ -4,3 +4,27 @@ What a document says is a tree of nodes (nodes), which two writers write (markdo
 alone escape. Outsiders use `write_documents` and `render` (write), `report_html` (report),
 `comparison_markdown` (comparison) and `summary_template` (summary).
 """
+
+from m43.evidence.documents.attestation import audit_attestations
+from m43.evidence.documents.comparison import comparison_html, comparison_markdown
+from m43.evidence.documents.failure import gate_checks
+from m43.evidence.documents.html import escaped
+from m43.evidence.documents.report import (
+    Tests,
+    is_drawn_to_the_end,
+    page_html,
+    read_tests,
+    report_html,
+    seal_lines,
+    seal_reports,
+    tells_the_end,
+)
+from m43.evidence.documents.summary import summary_template
+from m43.evidence.documents.write import expected_document, expected_loss_curve, render
+
+__all__ = [
+    "Tests", "audit_attestations", "comparison_html", "comparison_markdown", "escaped",
+    "expected_document", "expected_loss_curve", "gate_checks", "is_drawn_to_the_end",
+    "page_html", "read_tests", "render", "report_html", "seal_lines", "seal_reports",
+    "summary_template", "tells_the_end",
+]  # fmt: skip

@@ -10,12 +10,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from m43.errors import Problem
-from m43.evidence.journal import manifest
-from m43.evidence.journal.secrets import redact
-from m43.evidence.run.loaded_run import LoadedRun
+from m43.evidence.journal import manifest, redact
+from m43.evidence.run import LoadedRun
 from m43.files import file_sha256
-from m43.records.hub_record import PinnedFile
-from m43.records.run_dir import RunDir, write_atomically
+from m43.records import PinnedFile, RunDir, write_atomically
 from m43.typed_json import to_plain
 
 STATEMENT = "https://in-toto.io/Statement/v1"

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 
-from m43.evidence.run.speed import SMOOTHED_STEPS, running_mean, tokens_per_s
-from m43.records.run_records import StepMetrics
+from m43.evidence.run import SMOOTHED_STEPS, running_mean, tokens_per_s
+from m43.records import StepMetrics
 from m43.text import visible
 
 

@@ -18,9 +18,15 @@ from m43.evidence.documents.nodes import (
     rich,
     strong,
 )
-from m43.evidence.run.comparison import Answers, Comparison, CurvePoint, Pair, RowChange
-from m43.evidence.run.history import watermark
-from m43.evidence.run.speed import SMOOTHED_STEPS
+from m43.evidence.run import (
+    SMOOTHED_STEPS,
+    Answers,
+    Comparison,
+    CurvePoint,
+    Pair,
+    RowChange,
+    watermark,
+)
 
 NOTHING = "No difference."
 

@@ -5,14 +5,15 @@ One file: each section is a few lines, and they stand in the order of the docume
 
 from collections.abc import Sequence
 
-from m43.evidence.contract.check import Check
-from m43.evidence.contract.checks import auth_checks
-from m43.evidence.contract.planned import venv_gate_checks
-from m43.evidence.contract.verdict import Verdict
-from m43.evidence.diagnosis.advice import next_actions
-from m43.evidence.diagnosis.by_child import ending
-from m43.evidence.diagnosis.diagnosis import child_name, child_of, diagnose_dossier
-from m43.evidence.diagnosis.finding import Diagnosis
+from m43.evidence.contract import Check, Verdict, auth_checks, venv_gate_checks
+from m43.evidence.diagnosis import (
+    Diagnosis,
+    child_name,
+    child_of,
+    diagnose_dossier,
+    ending,
+    next_actions,
+)
 from m43.evidence.documents import promises
 from m43.evidence.documents.markdown import markdown
 from m43.evidence.documents.nodes import (
@@ -31,12 +32,8 @@ from m43.evidence.documents.nodes import (
     mark,
     strong,
 )
-from m43.evidence.run import history
-from m43.evidence.run.history import NOT_JUDGED, NOT_MEASURED
-from m43.evidence.run.loaded_run import Child, LoadedRun
-from m43.evidence.run.run_end import Stop, find_stop
-from m43.records.gates import CLOSING, GATES
-from m43.records.run_dir import RunDir
+from m43.evidence.run import NOT_JUDGED, NOT_MEASURED, Child, LoadedRun, Stop, find_stop, history
+from m43.records import CLOSING, GATES, RunDir
 from m43.text import duration_words, size_words
 
 _LOGS = {

@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 
 from m43.evidence.documents.nodes import Bar, Fields, Node, Span, Table, Text, Words, code
-from m43.evidence.run.loaded_run import LoadedRun
-from m43.evidence.run.speed import performance, time_by_phase
-from m43.records.run_dir import RunDir
-from m43.records.run_records import ProcessRecord, VenvRecord
+from m43.evidence.run import LoadedRun, performance, time_by_phase
+from m43.records import ProcessRecord, RunDir, VenvRecord
 from m43.text import duration_words, size_words
 
 _PLAN, _METRICS, _BOTH = RunDir.plan.name, RunDir.metrics.name, "plan.json, training_metrics.jsonl"

@@ -6,7 +6,7 @@ One file: the tables that summary, analysis and report share.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from m43.evidence.contract.measurement import Judged
+from m43.evidence.contract import Judged
 from m43.evidence.documents.nodes import (
     BREAK,
     Bar,
@@ -23,12 +23,15 @@ from m43.evidence.documents.nodes import (
     mark,
     strong,
 )
-from m43.evidence.journal.chain import Entry
-from m43.evidence.run import history
-from m43.evidence.run.history import (
+from m43.evidence.journal import Entry
+from m43.evidence.run import (
     NOT_JUDGED,
     NOT_MEASURED,
     PURPOSES,
+    GateState,
+    LoadedRun,
+    history,
+    moment,
     promise_states,
     seconds_between,
     steps_back,
@@ -36,12 +39,7 @@ from m43.evidence.run.history import (
     told_entries,
     total_s,
 )
-from m43.evidence.run.loaded_run import LoadedRun, moment
-from m43.evidence.run.run_end import GateState
-from m43.records.gates import STAGES
-from m43.records.hub_record import DownloadRecord
-from m43.records.run_dir import RunDir
-from m43.records.run_records import EarlierAttempt
+from m43.records import STAGES, DownloadRecord, EarlierAttempt, RunDir
 from m43.text import duration_words
 
 GATES_HEAD = ("gate", "what it asks", "answer", "promises kept", "took (journal.jsonl)")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence, Set
 
-from m43.evidence.contract.model_checks import promised_words
+from m43.evidence.contract import promised_words
 from m43.evidence.documents.nodes import (
     Bullets,
     CodeBlock,
@@ -26,8 +26,8 @@ from m43.evidence.documents.promises import (
     transfer_words,
     unasked_words,
 )
-from m43.evidence.run.loaded_run import LoadedRun
-from m43.records.run_dir import FILES
+from m43.evidence.run import LoadedRun
+from m43.records import FILES
 from m43.text import is_folder_name, size_words
 
 UNSIGNED: tuple[str, ...] = (

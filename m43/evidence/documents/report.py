@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-from m43.evidence.diagnosis.diagnosis import diagnose_dossier
+from m43.evidence.diagnosis import diagnose_dossier
 from m43.evidence.documents.charts import pictures
 from m43.evidence.documents.failure import analysis
 from m43.evidence.documents.html import fragment, page
@@ -34,13 +34,17 @@ from m43.evidence.documents.performance import memory, speed
 from m43.evidence.documents.promises import banner, gate_table, promises_by_gate, time_spent
 from m43.evidence.documents.provenance import files, how_to_check, provenance
 from m43.evidence.documents.scores import evaluation, every_row
-from m43.evidence.run import history
-from m43.evidence.run.history import total_s
-from m43.evidence.run.loaded_run import LoadedRun, load_run
-from m43.evidence.run.run_end import find_stop, gate_states
-from m43.evidence.run.speed import performance
+from m43.evidence.run import (
+    LoadedRun,
+    find_stop,
+    gate_states,
+    history,
+    load_run,
+    performance,
+    total_s,
+)
 from m43.files import file_sha256
-from m43.records.run_dir import RunDir, write_atomically
+from m43.records import RunDir, write_atomically
 from m43.text import duration_words, size_words
 
 _WHAT_THIS_IS = (

@@ -21,8 +21,7 @@ from m43.evidence.documents.nodes import (
     note,
     strong,
 )
-from m43.records.evaluation_record import EvaluationResults, Interval, Prediction, Tally
-from m43.records.run_dir import RunDir
+from m43.records import EvaluationResults, Interval, Prediction, RunDir, Tally
 from m43.rows import answers
 from m43.text import visible
 

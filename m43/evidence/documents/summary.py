@@ -6,9 +6,7 @@ so that `--template` shows the real document before there is a run.
 
 from collections.abc import Callable, Sequence
 
-from m43.evidence.contract.contract import ContractText
-from m43.evidence.contract.measurement import measure
-from m43.evidence.contract.verdict import verdict_words
+from m43.evidence.contract import ContractText, measure, verdict_words
 from m43.evidence.documents import promises, scores
 from m43.evidence.documents.charts import Picture
 from m43.evidence.documents.markdown import markdown
@@ -28,12 +26,8 @@ from m43.evidence.documents.nodes import (
 )
 from m43.evidence.documents.performance import performance_section
 from m43.evidence.documents.provenance import UNSIGNED, commands
-from m43.evidence.run import history
-from m43.evidence.run.loaded_run import Complete, LoadedRun
-from m43.evidence.run.run_end import GateState, gate_states
-from m43.records.gates import STAGES
-from m43.records.profile import Profile
-from m43.records.run_dir import RunDir
+from m43.evidence.run import Complete, GateState, LoadedRun, gate_states, history
+from m43.records import STAGES, Profile, RunDir
 from m43.text import duration_words, size_words
 
 _TEMPLATE = (

@@ -2,15 +2,14 @@
 
 from pathlib import Path
 
-from m43.evidence.contract.verdict import Verdict
+from m43.evidence.contract import Verdict
 from m43.evidence.documents.attestation import write_attestations
 from m43.evidence.documents.charts import loss_curve_svg
 from m43.evidence.documents.failure import render_failure
 from m43.evidence.documents.summary import render_summary
-from m43.evidence.journal.secrets import redact
-from m43.evidence.run.history import watermark
-from m43.evidence.run.loaded_run import LoadedRun, load_run
-from m43.records.run_dir import RunDir, write_atomically
+from m43.evidence.journal import redact
+from m43.evidence.run import LoadedRun, load_run, watermark
+from m43.records import RunDir, write_atomically
 
 
 def write_opening_analysis(run: RunDir, loaded: LoadedRun | None = None) -> None:

@@ -3,3 +3,22 @@
 Outsiders use `Journal` (journal), `Entry` (chain), `append` (ledger), `seal` and `check`
 (manifest), `gate_digest` (digests) and `redact` (secrets).
 """
+
+from m43.evidence.journal.chain import CutChainError, Entry
+from m43.evidence.journal.digests import gate_digest
+from m43.evidence.journal.journal import Clock, Journal, stamp, utc_now
+from m43.evidence.journal.ledger import Attempt
+from m43.evidence.journal.manifest import sealed_names
+from m43.evidence.journal.secrets import (
+    begins_secret,
+    holds_secret,
+    is_searchable,
+    lines_with_secret,
+    redact,
+)
+
+__all__ = [
+    "Attempt", "Clock", "CutChainError", "Entry", "Journal", "begins_secret", "gate_digest",
+    "holds_secret", "is_searchable", "lines_with_secret", "redact", "sealed_names", "stamp",
+    "utc_now",
+]  # fmt: skip

@@ -4,8 +4,7 @@ import hashlib
 
 from m43.errors import M43Error
 from m43.files import file_sha256
-from m43.records.gates import STAGES
-from m43.records.run_dir import RunDir
+from m43.records import STAGES, RunDir
 
 
 class GateWithoutRecordError(M43Error):

@@ -8,7 +8,7 @@ from m43 import typed_json
 from m43.evidence.journal import chain
 from m43.evidence.journal.journal import append_line, drop_cut
 from m43.files import sync
-from m43.records.run_records import EarlierAttempt
+from m43.records import EarlierAttempt
 
 # Where the runs of a checkout lie, and the name of the ledger among them.
 RUNS, FILE = "submission_runs", "attempts.jsonl"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from m43.errors import M43Error, Problem, problem
 from m43.files import file_sha256
-from m43.records.run_dir import FILES, RunDir, unfinished, write_atomically
+from m43.records import FILES, RunDir, unfinished, write_atomically
 
 _LINE = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<name>.+)")
 

@@ -3,3 +3,42 @@
 Outsiders use `load_run` and `LoadedRun` with its `verdict` (loaded_run; it is worked out in
 acceptance), `promise_states` (history), `find_stop` (run_end) and `performance` (speed).
 """
+
+from m43.evidence.run.comparison import Answers, Comparison, CurvePoint, Pair, RowChange, compare
+from m43.evidence.run.history import (
+    NOT_JUDGED,
+    NOT_MEASURED,
+    PURPOSES,
+    promise_states,
+    seconds_between,
+    steps_back,
+    stretches,
+    told_entries,
+    total_s,
+    watermark,
+)
+from m43.evidence.run.loaded_run import (
+    Child,
+    Complete,
+    EvaluationFacts,
+    LoadedRun,
+    TrainFacts,
+    load_run,
+    moment,
+)
+from m43.evidence.run.run_end import GateState, Stop, find_stop, gate_states
+from m43.evidence.run.speed import (
+    SMOOTHED_STEPS,
+    performance,
+    running_mean,
+    time_by_phase,
+    tokens_per_s,
+)
+
+__all__ = [
+    "NOT_JUDGED", "NOT_MEASURED", "PURPOSES", "SMOOTHED_STEPS", "Answers", "Child",
+    "Comparison", "Complete", "CurvePoint", "EvaluationFacts", "GateState", "LoadedRun", "Pair",
+    "RowChange", "Stop", "TrainFacts", "compare", "find_stop", "gate_states", "load_run",
+    "moment", "performance", "promise_states", "running_mean", "seconds_between", "steps_back",
+    "stretches", "time_by_phase", "tokens_per_s", "told_entries", "total_s", "watermark",
+]  # fmt: skip

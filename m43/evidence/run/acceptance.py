@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 
 from m43.errors import Problem
-from m43.evidence.contract.contract import ContractText
-from m43.evidence.contract.measurement import Judged
-from m43.evidence.contract.verdict import Verdict, judge
-from m43.evidence.journal.chain import Entry
-from m43.records.run_records import OpeningRecord
+from m43.evidence.contract import ContractText, Judged, Verdict, judge
+from m43.evidence.journal import Entry
+from m43.records import OpeningRecord
 from m43.text import clipped
 
 

@@ -3,15 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from m43.evidence.contract.measurement import Judged
+from m43.evidence.contract import Judged
 from m43.evidence.run import history
 from m43.evidence.run.history import total_s
 from m43.evidence.run.loaded_run import LoadedRun
 from m43.evidence.run.speed import SMOOTHED_STEPS, running_mean, tokens_per_s
-from m43.records import profile_check
-from m43.records.evaluation_record import Prediction
-from m43.records.run_records import StepMetrics
-from m43.rows.scoring import mcnemar_p
+from m43.records import Prediction, StepMetrics, profile_check
+from m43.rows import mcnemar_p
 from m43.text import duration_words, size_words
 
 ABSENT = "absent"

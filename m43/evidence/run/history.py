@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-from m43.evidence.journal.chain import Entry
+from m43.evidence.journal import Entry
 from m43.evidence.run.loaded_run import LoadedRun, moment
-from m43.records.gates import CLOSING
-from m43.records.run_dir import RunDir
-from m43.records.run_records import Phase
+from m43.records import CLOSING, Phase, RunDir
 
 REHEARSAL = "REHEARSAL \N{EN DASH} not a production run"
 

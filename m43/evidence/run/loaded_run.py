@@ -16,38 +16,33 @@ from typing import Any, TypeVar
 
 from m43 import typed_json
 from m43.errors import M43Error, Problem
-from m43.evidence.contract.contract import ContractText, read_kept
-from m43.evidence.contract.measurement import Judged, measure
-from m43.evidence.contract.verdict import Verdict, verdict_words
-from m43.evidence.journal import chain, journal
-from m43.evidence.journal.chain import Entry
-from m43.evidence.journal.manifest import sealed_names
-from m43.evidence.journal.secrets import redact
+from m43.evidence.contract import ContractText, Judged, Verdict, measure, read_kept, verdict_words
+from m43.evidence.journal import Entry, chain, journal, redact, sealed_names
 from m43.evidence.run.acceptance import accept, other_contract_words
 from m43.files import file_sha256
-from m43.records.evaluation_record import (
-    EvaluationRecord,
-    EvaluationResults,
-    LintRecord,
-    Prediction,
-)
-from m43.records.hub_record import AuthRecord, DownloadRecord
-from m43.records.plan_record import PlanRecord
-from m43.records.profile import Profile
-from m43.records.run_dir import RunDir, read_record
-from m43.records.run_records import (
+from m43.records import (
+    AuthRecord,
     ChildError,
     ClosingRecord,
+    DownloadRecord,
+    EvaluationRecord,
+    EvaluationResults,
     Heartbeat,
+    LintRecord,
     MalformedRecordError,
     NotedRecord,
     OpeningRecord,
+    PlanRecord,
+    Prediction,
     ProcessRecord,
+    Profile,
     RecoveryRecord,
+    RunDir,
     StepMetrics,
     TrainRecord,
     VenvRecord,
     Vitals,
+    read_record,
 )
 from m43.rows import scoring
 

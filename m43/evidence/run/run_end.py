@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from m43.errors import FailureClass, Problem
-from m43.evidence.journal.chain import Entry
+from m43.evidence.journal import Entry
 from m43.evidence.run import history
 from m43.evidence.run.loaded_run import LoadedRun
-from m43.records.gates import CLOSING, GATES, STAGES, gate_named
+from m43.records import CLOSING, GATES, STAGES, gate_named
 
 How = Literal["stopped", "broken", "interrupted", "no closing record", "sealed"]
 

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from m43.evidence.run.loaded_run import EvaluationFacts, TrainFacts
-from m43.records.plan_record import PlanRecord, StepPlan, TrainingPlan
-from m43.records.run_records import Phase, StepMetrics
+from m43.records import Phase, PlanRecord, StepMetrics, StepPlan, TrainingPlan
 
 _HEAD, _ATTENTION = "head", "attention"
 

@@ -3,3 +3,11 @@
 Outsiders use `verify` (claims), `digests` and `audit_code` (code), `audit_ledger` (ledger), and
 `sign` and `audit_signature` (signature).
 """
+
+from m43.evidence.verify.claims import verify
+from m43.evidence.verify.code import git
+from m43.evidence.verify.ledger import missing_lines
+from m43.evidence.verify.line_ends import checkout_problem
+from m43.evidence.verify.signature import sign
+
+__all__ = ["checkout_problem", "git", "missing_lines", "sign", "verify"]

@@ -12,14 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from m43.errors import M43Error, Problem, problem
-from m43.evidence.contract import contract
-from m43.evidence.contract.contract import read_contract
-from m43.evidence.diagnosis.diagnosis import is_cut_off
-from m43.evidence.documents.attestation import audit_attestations
-from m43.evidence.documents.write import expected_document, expected_loss_curve
-from m43.evidence.journal import manifest, secrets
-from m43.evidence.journal.digests import gate_digest
-from m43.evidence.run.loaded_run import LoadedRun, load_run
+from m43.evidence.contract import contract, read_contract
+from m43.evidence.diagnosis import is_cut_off
+from m43.evidence.documents import audit_attestations, expected_document, expected_loss_curve
+from m43.evidence.journal import gate_digest, manifest, secrets
+from m43.evidence.run import LoadedRun, load_run
 from m43.evidence.verify import line_ends
 from m43.evidence.verify.code import audit_code, other_version
 from m43.evidence.verify.ledger import audit_ledger
@@ -28,8 +25,7 @@ from m43.evidence.verify.rows import audit_decoding, audit_lint, audit_rows
 from m43.evidence.verify.signature import audit_signature
 from m43.evidence.verify.training import audit_metrics, audit_model, audit_speed, audit_weights
 from m43.files import file_sha256
-from m43.records import profile_check
-from m43.records.run_dir import RunDir
+from m43.records import RunDir, profile_check
 from m43.rows import scoring
 from m43.text import counted
 

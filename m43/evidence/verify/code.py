@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from m43.errors import Problem, problem
-from m43.evidence.run.loaded_run import LoadedRun
+from m43.evidence.run import LoadedRun
 from m43.files import file_sha256
-from m43.records.run_dir import RunDir
+from m43.records import RunDir
 from m43.text import counted
 
 # What decides: m43 itself, the contract with its profiles and rows, and what pytest reads first.

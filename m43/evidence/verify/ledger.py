@@ -7,9 +7,8 @@ from pathlib import Path
 
 from m43 import typed_json
 from m43.errors import M43Error, Problem, problem
-from m43.evidence.journal import chain, ledger
-from m43.evidence.journal.ledger import Attempt
-from m43.records.run_records import EarlierAttempt, OpeningRecord
+from m43.evidence.journal import Attempt, chain, ledger
+from m43.records import EarlierAttempt, OpeningRecord
 
 _problem = partial(
     problem,

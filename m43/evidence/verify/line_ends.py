@@ -12,7 +12,7 @@ from m43.errors import Problem
 from m43.evidence.journal import manifest
 from m43.evidence.verify import code
 from m43.files import bytes_sha256
-from m43.records.run_dir import RunDir
+from m43.records import RunDir
 from m43.text import counted
 
 CHANGED = "line ends were changed (LF to CRLF)"

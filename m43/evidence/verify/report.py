@@ -8,16 +8,16 @@ seconds and the words of a test are believed, as far as they are text and stand 
 from collections.abc import Iterator
 
 from m43.errors import Problem
-from m43.evidence.documents.html import escaped
-from m43.evidence.documents.report import (
+from m43.evidence.documents import (
     Tests,
+    escaped,
     is_drawn_to_the_end,
     page_html,
     read_tests,
     seal_lines,
 )
-from m43.evidence.run.loaded_run import LoadedRun
-from m43.records.run_dir import RunDir
+from m43.evidence.run import LoadedRun
+from m43.records import RunDir
 
 
 def audit_reports(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:

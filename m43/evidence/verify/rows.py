@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from m43.errors import Problem, differences, problem
-from m43.evidence.run.loaded_run import EvaluationFacts, LoadedRun, TrainFacts
+from m43.evidence.run import EvaluationFacts, LoadedRun, TrainFacts
 from m43.files import file_sha256
-from m43.records.evaluation_record import LintRecord, Prediction
-from m43.records.run_dir import RunDir
-from m43.rows.overlap import Answered, KnownPrompts, count_forms, count_repeats
+from m43.records import LintRecord, Prediction, RunDir
+from m43.rows import Answered, KnownPrompts, count_forms, count_repeats
 
 _PREDICTIONS_FILE, _LINT_FILE = RunDir.predictions.name, RunDir.lint.name
 _ROWS = "do not rely on this folder: it does not say the truth about the rows that it names"

@@ -17,9 +17,9 @@ from typing import Any
 from m43.errors import M43Error, Problem, problem
 from m43.evidence.documents import attestation
 from m43.evidence.journal import manifest
-from m43.evidence.run.loaded_run import LoadedRun
+from m43.evidence.run import LoadedRun
 from m43.files import file_sha256
-from m43.records.run_dir import RunDir, write_atomically
+from m43.records import RunDir, write_atomically
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 

@@ -7,13 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from m43.errors import Problem, problem
-from m43.evidence.contract.model_checks import model_words
-from m43.evidence.run.loaded_run import LoadedRun, TrainFacts
+from m43.evidence.contract import model_words
+from m43.evidence.run import LoadedRun, TrainFacts
 from m43.files import file_sha256, weights_digest, weights_sha256
 from m43.gemma_families import ARCHITECTURES, count_parameters
-from m43.records.profile import Profile
-from m43.records.run_dir import RunDir
-from m43.records.run_records import StepMetrics
+from m43.records import Profile, RunDir, StepMetrics
 from m43.text import is_weight_file
 
 # Dense bfloat16 products with float32 sums, FLOP/s, by the device kind that JAX reports.

@@ -14,27 +14,39 @@ from typing import TextIO
 
 from m43 import typed_json
 from m43.errors import FailureClass, GateStoppedError
-from m43.evidence.contract.check import Check
-from m43.evidence.contract.checks import auth_checks, venv_checks
-from m43.evidence.contract.contract import read_contract
-from m43.evidence.documents.summary import summary_template
+from m43.evidence.contract import Check, auth_checks, read_contract, venv_checks
+from m43.evidence.documents import summary_template
 from m43.harness.commands import data_checks
 from m43.harness.commands.data_checks import plan_items
 from m43.harness.gates import auth, venv
-from m43.harness.run.connection import connection_refused
-from m43.harness.run.hub_access import World, outside_world
-from m43.harness.run.items import Checklist, Group, Item, is_ready, item_of, note
-from m43.harness.run.local_checks import ground_items
-from m43.harness.run.next_command import look_again, run_command
-from m43.harness.run.opening import contract_path, shown
-from m43.harness.run.pytest_start import start_problems
-from m43.harness.terminal.checklist_page import page
-from m43.harness.terminal.line import show
-from m43.records import profile_check
-from m43.records.gates import gate_title
-from m43.records.hub_record import AuthRecord
-from m43.records.profile import LOOPBACK_ENDPOINT, Profile, RunTable
-from m43.records.run_records import ProbeRecord, VenvRecord
+from m43.harness.run import (
+    Checklist,
+    Group,
+    Item,
+    World,
+    connection_refused,
+    contract_path,
+    ground_items,
+    is_ready,
+    item_of,
+    look_again,
+    note,
+    outside_world,
+    run_command,
+    shown,
+    start_problems,
+)
+from m43.harness.terminal import page, show
+from m43.records import (
+    LOOPBACK_ENDPOINT,
+    AuthRecord,
+    ProbeRecord,
+    Profile,
+    RunTable,
+    VenvRecord,
+    gate_title,
+    profile_check,
+)
 
 
 def start_items(repository: Path, kind: str, environment: Mapping[str, str]) -> Iterator[Item]:

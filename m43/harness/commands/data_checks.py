@@ -10,18 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from m43.errors import FailureClass, GateStoppedError, Problem
-from m43.evidence.contract.check import failing
-from m43.evidence.contract.checks import auth_checks, venv_checks
-from m43.evidence.contract.planned import plan_checks
+from m43.evidence.contract import auth_checks, failing, plan_checks, venv_checks
 from m43.harness.gates import plan
-from m43.harness.run.hub_access import World
-from m43.harness.run.items import Item, item_of, note, unchecked
-from m43.harness.run.opening import runs_folder
-from m43.records.hub_record import AuthRecord
-from m43.records.profile import LOOPBACK_ENDPOINT, Profile
-from m43.records.run_records import VenvRecord
-from m43.rows.overlap import Answered, KnownPrompts, count_forms, count_repeats
-from m43.rows.rows import Row, RowsError, question_problems, read_rows, training_problems
+from m43.harness.run import Item, World, item_of, note, runs_folder, unchecked
+from m43.records import LOOPBACK_ENDPOINT, AuthRecord, Profile, VenvRecord
+from m43.rows import (
+    Answered,
+    KnownPrompts,
+    Row,
+    RowsError,
+    count_forms,
+    count_repeats,
+    question_problems,
+    read_rows,
+    training_problems,
+)
 
 _MOST_SHOWN = 3
 _CORRECT = "correct these rows or take them out"

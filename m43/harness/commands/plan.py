@@ -8,14 +8,12 @@ from typing import TextIO
 
 from m43 import typed_json
 from m43.errors import FailureClass, GateStoppedError, M43Error
-from m43.evidence.contract.planned import MARGIN, alternatives_words
-from m43.harness.gates.plan import PlanChild, ask
-from m43.harness.process.environment import child_environment
-from m43.harness.run.opening import shown
-from m43.harness.terminal.line import EMPTY, Line, labelled, show
-from m43.records import profile_check
-from m43.records.plan_record import PlanRequest, TrainingPlan
-from m43.records.profile import Profile
+from m43.evidence.contract import MARGIN, alternatives_words
+from m43.harness.gates import PlanChild, ask
+from m43.harness.process import child_environment
+from m43.harness.run import shown
+from m43.harness.terminal import EMPTY, Line, labelled, show
+from m43.records import PlanRequest, Profile, TrainingPlan, profile_check
 from m43.text import ascii_text, duration_words, size_words
 
 _WIDTH = 34

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from m43.errors import M43Error
-from m43.records.run_dir import RunDir, require_run, write_atomically
+from m43.records import RunDir, require_run, write_atomically
 from m43.text import counted
 
 
@@ -26,7 +26,7 @@ def verify(
     public_key: Path | None,
 ) -> int:
     """Recompute every claim of a run folder; return 0 if all are supported, else 1."""
-    from m43.evidence.verify.claims import verify as problems_of
+    from m43.evidence.verify import verify as problems_of
 
     run = require_run(path, runs)
     problems = problems_of(
@@ -52,7 +52,7 @@ def _signed(run: RunDir, public_key: Path | None) -> str:
 
 def render(path: Path | None, runs: Path, out: TextIO) -> int:
     """Write a run folder's documents again; a run that was cut off is closed first."""
-    from m43.evidence.documents.write import render as write_documents
+    from m43.evidence.documents import render as write_documents
     from m43.harness.run import recovery
 
     run = require_run(path, runs)
@@ -71,9 +71,9 @@ def compare(
     one: Path | None, other: Path | None, runs: Path, out: TextIO, *, page: Path | None
 ) -> int:
     """Write the comparison of two run folders, as Markdown and, if asked for, as a page."""
-    from m43.evidence.documents.comparison import comparison_html, comparison_markdown
-    from m43.evidence.run.comparison import compare as compared
-    from m43.evidence.run.loaded_run import load_run
+    from m43.evidence.documents import comparison_html, comparison_markdown
+    from m43.evidence.run import compare as compared
+    from m43.evidence.run import load_run
 
     first, second = (require_run(path, runs) for path in (one, other))
     found = compared(load_run(first), load_run(second))
@@ -88,9 +88,9 @@ def seal(path: Path, key: Path, repository: Path, runs: Path, out: TextIO) -> in
 
     Raises: UnsupportedRunError, SignedAlreadyError, MissingExtraError, KeyFileError.
     """
-    from m43.evidence.run.loaded_run import load_run
-    from m43.evidence.verify.claims import verify as problems_of
-    from m43.evidence.verify.signature import sign
+    from m43.evidence.run import load_run
+    from m43.evidence.verify import sign
+    from m43.evidence.verify import verify as problems_of
 
     run = require_run(path, runs)
     problems = problems_of(run.path, repository)

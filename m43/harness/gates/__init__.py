@@ -3,3 +3,8 @@
 Outsiders use `pass_auth`, `pass_venv`, `pass_train`, `pass_evaluation` and `pass_closing` (gates),
 and `measure` of auth, venv and plan for a look without a run.
 """
+
+from m43.harness.gates.plan import PlanChild, ask
+from m43.harness.gates.venv import own_problems
+
+__all__ = ["PlanChild", "ask", "own_problems"]

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from m43.evidence.contract.hub_failure import CHILD_ENDED, DEADLINE
-from m43.evidence.journal.secrets import redact
+from m43.evidence.contract import CHILD_ENDED, DEADLINE
+from m43.evidence.journal import redact
 from m43.harness.gates.hub_exchange import Asked, Failed
 from m43.harness.gates.hub_process import (
     ending_words,
@@ -14,10 +14,9 @@ from m43.harness.gates.hub_process import (
     last_of,
     run_hub_child,
 )
-from m43.harness.process.process import Outcome, Sight
-from m43.harness.run.hub_access import ACCEPTED_SOURCE, World, flaw, oddity
-from m43.records.hub_record import AuthRecord, HubResponse
-from m43.records.profile import Profile
+from m43.harness.process import Outcome, Sight
+from m43.harness.run import ACCEPTED_SOURCE, World, flaw, oddity
+from m43.records import AuthRecord, HubResponse, Profile
 from m43.text import duration_words, visible
 
 _LONGEST_ERROR = 600

@@ -8,16 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from m43.errors import FailureClass, GateStoppedError
-from m43.evidence.contract.checks import hub_answer_class
+from m43.evidence.contract import hub_answer_class
 from m43.evidence.failures import FAILURES
 from m43.harness.gates.hub_exchange import Arrival, Failed, Fetched, HubRequest
 from m43.harness.gates.hub_process import Traces, ending_words, hub_request, last_of, run_hub_child
-from m43.harness.process.process import Outcome, Sight
-from m43.harness.run.hub_access import World
-from m43.records.hub_record import AuthRecord, DownloadRecord, PinnedFile
-from m43.records.profile import Profile
-from m43.records.run_dir import RunDir, write_last_record
-from m43.records.run_records import ProcessRecord
+from m43.harness.process import Outcome, Sight
+from m43.harness.run import World
+from m43.records import (
+    AuthRecord,
+    DownloadRecord,
+    PinnedFile,
+    ProcessRecord,
+    Profile,
+    RunDir,
+    write_last_record,
+)
 from m43.text import duration_words
 
 _CHILD = "download"

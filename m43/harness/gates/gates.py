@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import m43
-from m43.evidence.run.loaded_run import EvaluationFacts, LoadedRun, TrainFacts
+from m43.evidence.run import EvaluationFacts, LoadedRun, TrainFacts
 from m43.harness.gates import auth, download, job, venv
 from m43.harness.gates import plan as plan_gate
-from m43.harness.process.process import Sight
-from m43.harness.run import closing, code_integrity
-from m43.harness.run.attempt import Attempt
-from m43.harness.run.hub_access import World
-from m43.harness.terminal.run_view import RunView
-from m43.records.gates import CLOSING, gate_named
-from m43.records.hub_record import AuthRecord
-from m43.records.run_dir import write_atomically, write_record
-from m43.records.run_records import ClosingRecord, VenvRecord
+from m43.harness.process import Sight
+from m43.harness.run import Attempt, World, closing, code_integrity
+from m43.harness.terminal import RunView
+from m43.records import (
+    CLOSING,
+    AuthRecord,
+    ClosingRecord,
+    VenvRecord,
+    gate_named,
+    write_atomically,
+    write_record,
+)
 from m43.text import size_words
 
 _NVIDIA_SMI = ("nvidia-smi",)

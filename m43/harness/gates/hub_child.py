@@ -14,10 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from m43 import typed_json
-from m43.evidence.contract.hub_failure import cause_names
+from m43.evidence.contract import cause_names
 from m43.harness.gates.hub_exchange import Failed, HubRequest, told
-from m43.records.run_dir import read_record, write_record
-from m43.records.run_records import Heartbeat
+from m43.records import Heartbeat, read_record, write_record
 
 DONE, FAILED = 0, 3
 _LONGEST_ERROR = 600

@@ -13,7 +13,7 @@ from huggingface_hub import set_client_factory
 from huggingface_hub.utils._http import default_client_factory, hf_request_event_hook
 
 from m43.harness.gates.hub_exchange import told
-from m43.records.hub_record import UnaskedRequest
+from m43.records import UnaskedRequest
 
 # What the hub says of a model with some thousand files is below 2 MiB.
 ANSWER_BYTES = 4 << 20

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from m43.evidence.journal.secrets import redact
-from m43.records.hub_record import HubResponse, HubStep, PinnedFile, UnaskedRequest
-from m43.records.profile import Transport
+from m43.evidence.journal import redact
+from m43.records import HubResponse, HubStep, PinnedFile, Transport, UnaskedRequest
 from m43.text import visible
 
 Asking = Literal[HubStep, ""]

@@ -17,12 +17,10 @@ from huggingface_hub import hf_hub_download, hf_hub_url
 from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
 from m43.errors import causes
-from m43.evidence.contract.hub_failure import cause_names
+from m43.evidence.contract import cause_names
 from m43.harness.gates.hub_client import ANSWER_BYTES, AnswerTooLargeError, Others, hub_client
 from m43.harness.gates.hub_exchange import Arrival, Failed, Fetched, HubRequest, told
-from m43.records.hub_record import PinnedFile
-from m43.records.profile import Transport
-from m43.records.run_records import Heartbeat
+from m43.records import Heartbeat, PinnedFile, Transport
 
 TIMEOUT_S = 30.0
 _CHUNK_BYTES = 1 << 20

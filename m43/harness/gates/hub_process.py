@@ -11,12 +11,9 @@ from typing import Literal, TypeVar
 import m43
 from m43 import typed_json
 from m43.harness.gates.hub_exchange import HubRequest
-from m43.harness.process.environment import hub_environment
-from m43.harness.process.process import Child, Outcome, Sight, run_child
-from m43.harness.run.hub_access import World
-from m43.records.profile import Profile
-from m43.records.run_dir import write_record
-from m43.records.run_records import ProcessRecord
+from m43.harness.process import Child, Outcome, Sight, hub_environment, run_child
+from m43.harness.run import World
+from m43.records import ProcessRecord, Profile, write_record
 
 # Source: huggingface_hub 2.4, constants.py: what it asks when nothing else is set.
 DEFAULT_HUB = "https://huggingface.co"

@@ -8,10 +8,10 @@ from urllib.parse import unquote, urlsplit
 
 from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
 
-from m43.evidence.contract.hub_failure import cause_names
+from m43.evidence.contract import cause_names
 from m43.harness.gates.hub_client import Others, hub_client
 from m43.harness.gates.hub_exchange import Asked, Asking, HubRequest, told
-from m43.records.hub_record import HubResponse, HubStep, PinnedFile
+from m43.records import HubResponse, HubStep, PinnedFile
 
 TIMEOUT_S = 15.0
 _LONGEST_ERROR = 600

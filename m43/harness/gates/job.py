@@ -8,16 +8,23 @@ from pathlib import Path
 from typing import Literal
 
 from m43.errors import FailureClass, Problem, ProblemsError
-from m43.evidence.diagnosis.by_child import process_class
-from m43.evidence.journal.secrets import redact
+from m43.evidence.diagnosis import process_class
+from m43.evidence.journal import redact
 from m43.harness.gates.venv import find_interpreter, venv_folder
-from m43.harness.process.environment import child_environment
-from m43.harness.process.process import Child, Outcome, Sight, run_child
-from m43.harness.run.hub_access import World
-from m43.records.gates import gate_of_child
-from m43.records.profile import SELF_VENV, Profile
-from m43.records.run_dir import RunDir, read_record, write_last_record, write_record
-from m43.records.run_records import ChildError, ProcessRecord, StepMetrics
+from m43.harness.process import Child, Outcome, Sight, child_environment, run_child
+from m43.harness.run import World
+from m43.records import (
+    SELF_VENV,
+    ChildError,
+    ProcessRecord,
+    Profile,
+    RunDir,
+    StepMetrics,
+    gate_of_child,
+    read_record,
+    write_last_record,
+    write_record,
+)
 from m43.text import duration_words
 
 Name = Literal["train", "eval"]

@@ -13,14 +13,20 @@ from m43 import typed_json
 from m43.errors import FailureClass
 from m43.harness.gates import download
 from m43.harness.gates.venv import find_interpreter, venv_folder
-from m43.harness.process.environment import child_environment
-from m43.harness.process.process import Child, Outcome, Sight, run_child
-from m43.harness.run.hub_access import World
-from m43.records.hub_record import AuthRecord
-from m43.records.plan_record import Disk, PlanRecord, PlanRequest, TrainingPlan
-from m43.records.profile import SELF_VENV, Profile
-from m43.records.run_dir import write_record
-from m43.records.run_records import ChildError, VenvRecord
+from m43.harness.process import Child, Outcome, Sight, child_environment, run_child
+from m43.harness.run import World
+from m43.records import (
+    SELF_VENV,
+    AuthRecord,
+    ChildError,
+    Disk,
+    PlanRecord,
+    PlanRequest,
+    Profile,
+    TrainingPlan,
+    VenvRecord,
+    write_record,
+)
 from m43.text import duration_words
 
 _TAIL_LINES = 8

@@ -16,14 +16,10 @@ from packaging.utils import canonicalize_name
 
 from m43 import typed_json
 from m43.errors import FailureClass, GateStoppedError
-from m43.evidence.diagnosis.by_child import ending, process_class
-from m43.harness.process.environment import child_environment
-from m43.harness.process.process import Child, Outcome, Sight, run_child
-from m43.harness.run import closing
-from m43.harness.run.closing import Packages
-from m43.harness.run.hub_access import World
-from m43.records.profile import SELF_VENV, Profile
-from m43.records.run_records import ProbeRecord, ProcessRecord, Requirement, VenvRecord
+from m43.evidence.diagnosis import ending, process_class
+from m43.harness.process import Child, Outcome, Sight, child_environment, run_child
+from m43.harness.run import Packages, World, closing
+from m43.records import SELF_VENV, ProbeRecord, ProcessRecord, Profile, Requirement, VenvRecord
 from m43.text import duration_words
 
 # The one list: what `pip install m43[training]` would read as well.

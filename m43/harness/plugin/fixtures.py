@@ -10,20 +10,22 @@ from typing import TypeVar
 import pytest
 
 from m43.errors import FailureClass, Problem
-from m43.evidence.run.loaded_run import EvaluationFacts, TrainFacts
+from m43.evidence.run import EvaluationFacts, TrainFacts
 from m43.harness.gates import gates
-from m43.harness.run.attempt import Attempt, StoppedError
-from m43.harness.run.hub_access import World
-from m43.harness.terminal.run_view import RunView
-from m43.records.gates import CLOSING, gate_named, gate_of
-from m43.records.hub_record import AuthRecord
-from m43.records.plan_record import PlanRecord
-from m43.records.profile import Contract, Profile
-from m43.records.run_records import (
+from m43.harness.run import Attempt, StoppedError, World
+from m43.harness.terminal import RunView
+from m43.records import (
+    CLOSING,
+    AuthRecord,
     ClosingRecord,
+    Contract,
     MalformedRecordError,
     OpeningRecord,
+    PlanRecord,
+    Profile,
     VenvRecord,
+    gate_named,
+    gate_of,
 )
 
 T = TypeVar("T")

@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from m43.evidence.journal.secrets import redact
-from m43.harness.run.hub_access import shell_secrets
-from m43.records.run_dir import RunDir, write_record
-from m43.records.run_records import NotedRecord
+from m43.evidence.journal import redact
+from m43.harness.run import shell_secrets
+from m43.records import NotedRecord, RunDir, write_record
 from m43.text import visible, without_escapes
 
 _MOST, _LONGEST = 40, 400

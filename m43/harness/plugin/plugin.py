@@ -13,18 +13,25 @@ from pathlib import Path
 import pytest
 
 from m43.errors import M43Error
-from m43.evidence.contract.contract import read_contract
-from m43.evidence.verify.line_ends import checkout_problem
-from m43.harness.gates.venv import own_problems
+from m43.evidence.contract import read_contract
+from m43.evidence.verify import checkout_problem
+from m43.harness.gates import own_problems
 from m43.harness.plugin import invocation, options
 from m43.harness.plugin.invocation import Asked
 from m43.harness.plugin.noted import Noted
-from m43.harness.run.next_command import free_name, run_command, verify_command
-from m43.harness.run.opening import Plan, contract_path, named, own_command, shown
-from m43.harness.run.pytest_start import LOOK
+from m43.harness.run import (
+    LOOK,
+    Plan,
+    contract_path,
+    free_name,
+    named,
+    own_command,
+    run_command,
+    shown,
+    verify_command,
+)
+from m43.records import LOOPBACK_ENDPOINT, Profile, RunDir
 from m43.records import profile_check as profiles
-from m43.records.profile import LOOPBACK_ENDPOINT, Profile
-from m43.records.run_dir import RunDir
 from m43.text import is_folder_name
 
 

@@ -16,12 +16,11 @@ import pytest
 from pytest_html.report_data import ReportData
 from pytest_html.selfcontained_report import SelfContainedReport
 
-from m43.evidence.contract.contract import ContractText
-from m43.evidence.documents.html import escaped
-from m43.evidence.documents.report import report_html
-from m43.evidence.run.loaded_run import LoadedRun
-from m43.harness.run.attempt import Attempt
-from m43.records.run_dir import RunDir, write_atomically
+from m43.evidence.contract import ContractText
+from m43.evidence.documents import escaped, report_html
+from m43.evidence.run import LoadedRun
+from m43.harness.run import Attempt
+from m43.records import RunDir, write_atomically
 
 _LONGEST_LOG = 20_000
 

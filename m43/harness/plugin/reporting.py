@@ -11,8 +11,8 @@ import pytest
 
 import m43
 from m43.errors import FailureClass, M43Error
-from m43.evidence.documents.report import seal_reports
-from m43.evidence.journal.secrets import redact
+from m43.evidence.documents import seal_reports
+from m43.evidence.journal import redact
 from m43.files import is_disk_full
 from m43.harness.gates import gates
 from m43.harness.plugin import invocation, options, terminal
@@ -20,10 +20,8 @@ from m43.harness.plugin.fixtures import ATTEMPT
 from m43.harness.plugin.noted import Noted
 from m43.harness.plugin.report_files import open_reports
 from m43.harness.plugin.terminal import open_view
-from m43.harness.process.signals import Interruption
-from m43.harness.run import code_integrity
-from m43.harness.run.attempt import Attempt, begin
-from m43.harness.run.opening import Plan, version
+from m43.harness.process import Interruption
+from m43.harness.run import Attempt, Plan, begin, code_integrity, version
 from m43.text import visible, without_escapes
 
 

@@ -7,11 +7,18 @@ from typing import Any
 import pytest
 
 from m43.harness.plugin.fixtures import VIEW
-from m43.harness.run.attempt import Attempt
-from m43.harness.terminal.line import Line
-from m43.harness.terminal.run_view import BROKEN, KEPT, NOT_RUN, RunView
-from m43.harness.terminal.screen import Screen
-from m43.harness.terminal.words import Explanations, run_header, run_summary
+from m43.harness.run import Attempt
+from m43.harness.terminal import (
+    BROKEN,
+    KEPT,
+    NOT_RUN,
+    Explanations,
+    Line,
+    RunView,
+    Screen,
+    run_header,
+    run_summary,
+)
 
 WORDS = "NOT RUN"
 _MARK = "m43_not_run"

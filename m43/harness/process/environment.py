@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from m43.evidence.journal.secrets import holds_secret
-from m43.records.profile import Transport
+from m43.evidence.journal import holds_secret
+from m43.records import Transport
 
 _NAMES = frozenset(
     {

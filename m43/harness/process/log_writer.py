@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import IO, BinaryIO
 
-from m43.evidence.journal.secrets import begins_secret, redact
+from m43.evidence.journal import begins_secret, redact
 from m43.text import visible, without_escapes
 
 _LONGEST_LINE = 1 << 20

@@ -13,8 +13,7 @@ from typing import BinaryIO, Literal
 from m43 import typed_json
 from m43.harness.process.log_writer import LogWriter
 from m43.harness.process.reaper import MARK, Reaper, end_all
-from m43.records.run_dir import write_atomically
-from m43.records.run_records import Heartbeat, ProcessRecord
+from m43.records import Heartbeat, ProcessRecord, write_atomically
 
 
 class JsonlTail:

@@ -3,3 +3,48 @@
 Outsiders use `begin` and `Attempt` (attempt), `Plan` (opening), `ground_items` (local_checks),
 `Item` (items), `World` (hub_access) and `close_run` (recovery).
 """
+
+from m43.harness.run.attempt import Attempt, StoppedError, begin
+from m43.harness.run.closing import Packages
+from m43.harness.run.connection import connection_refused
+from m43.harness.run.hub_access import (
+    ACCEPTED_SOURCE,
+    World,
+    flaw,
+    oddity,
+    outside_world,
+    shell_secrets,
+)
+from m43.harness.run.items import (
+    Checklist,
+    Group,
+    Item,
+    State,
+    is_ready,
+    item_of,
+    listed,
+    note,
+    unchecked,
+)
+from m43.harness.run.local_checks import ground_items
+from m43.harness.run.next_command import free_name, look_again, run_command, verify_command
+from m43.harness.run.opening import (
+    Plan,
+    contract_path,
+    named,
+    own_command,
+    runs_folder,
+    shown,
+    version,
+)
+from m43.harness.run.pytest_start import LOOK, start_problems
+from m43.harness.run.recovery import Recovered
+
+__all__ = [
+    "ACCEPTED_SOURCE", "LOOK", "Attempt", "Checklist", "Group", "Item", "Packages", "Plan",
+    "Recovered", "State", "StoppedError", "World", "begin", "connection_refused",
+    "contract_path", "flaw", "free_name", "ground_items", "is_ready", "item_of", "listed",
+    "look_again", "named", "note", "oddity", "outside_world", "own_command", "run_command",
+    "runs_folder", "shell_secrets", "shown", "start_problems", "unchecked", "verify_command",
+    "version",
+]  # fmt: skip

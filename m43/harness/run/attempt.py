@@ -10,17 +10,13 @@ from typing import TypeVar
 
 from m43 import typed_json
 from m43.errors import FailureClass, M43Error, Problem
-from m43.evidence.contract import contract
-from m43.evidence.contract.contract import Promise
-from m43.evidence.contract.verdict import Verdict
+from m43.evidence.contract import Promise, Verdict, contract
 from m43.evidence.documents import write
-from m43.evidence.journal import ledger, manifest, secrets
-from m43.evidence.journal.digests import gate_digest
-from m43.evidence.journal.journal import Journal, stamp
-from m43.evidence.run.loaded_run import LoadedRun, load_run
+from m43.evidence.journal import Journal, gate_digest, ledger, manifest, secrets, stamp
+from m43.evidence.run import LoadedRun, load_run
 from m43.evidence.verify import code
 from m43.files import FileLock, file_sha256, is_disk_full, is_not_writable, one_at_a_time
-from m43.harness.process.signals import Interruption
+from m43.harness.process import Interruption
 from m43.harness.run import closing, recovery
 from m43.harness.run.closing import Packages, Tree
 from m43.harness.run.hub_access import shell_secrets
@@ -34,8 +30,9 @@ from m43.harness.run.opening import (
 )
 from m43.harness.run.recovery import Recovered, vitals
 from m43.harness.run.traces import own_traces
-from m43.records.gates import CLOSING, STAGES
-from m43.records.run_dir import (
+from m43.records import (
+    CLOSING,
+    STAGES,
     RunDir,
     remove_unfinished,
     write_atomically,

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from m43.evidence.journal import ledger
 from m43.files import weights_sha256
-from m43.records.run_dir import RunDir
-from m43.records.run_records import ClosingRecord
+from m43.records import ClosingRecord, RunDir
 
 # What tools write while they work; none of it is anybody's submission.
 _CACHES = frozenset(

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from m43.evidence.journal.secrets import is_searchable
+from m43.evidence.journal import is_searchable
 from m43.files import read_whole
-from m43.records.profile import DEFAULT_ENDPOINT, LOOPBACK_ENDPOINT, Profile
+from m43.records import DEFAULT_ENDPOINT, LOOPBACK_ENDPOINT, Profile
 
 Source = Literal["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "token file", "absent"]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from m43.errors import FailureClass
-from m43.evidence.contract.check import Check
+from m43.evidence.contract import Check
 
 State = Literal["ok", "NO", "not checked", "at the gate", "note"]
 

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from m43.errors import M43Error, Problem, ProblemsError
-from m43.evidence.contract.contract import read_contract
-from m43.evidence.journal import ledger
-from m43.evidence.journal.chain import CutChainError
+from m43.evidence.contract import read_contract
+from m43.evidence.journal import CutChainError, ledger
 from m43.files import is_held
 from m43.harness.run.hub_access import ACCEPTED_SOURCE, flaw, outside_world, shell_secrets
 from m43.harness.run.items import Item, checked, listed, note
@@ -31,8 +30,7 @@ from m43.harness.run.surroundings import (
     variables,
     writable,
 )
-from m43.records.profile import LOOPBACK_ENDPOINT, TIME_IN_NAME, Profile
-from m43.records.run_dir import RunDir
+from m43.records import LOOPBACK_ENDPOINT, TIME_IN_NAME, Profile, RunDir
 from m43.text import is_folder_name
 
 # What may be mended, or come between, when a run begins: it looks again, under the ledger's lock.

@@ -7,9 +7,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from m43.evidence.diagnosis.advice import next_name
-from m43.records import profile_check
-from m43.records.profile import Profile, RunTable
+from m43.evidence.diagnosis import next_name
+from m43.records import Profile, RunTable, profile_check
 from m43.text import ascii_text
 
 

@@ -8,18 +8,20 @@ from importlib import metadata
 from pathlib import Path
 
 from m43.errors import M43Error, Problem, ProblemsError
-from m43.evidence.contract import contract
-from m43.evidence.contract.contract import ContractText
-from m43.evidence.journal import ledger
-from m43.evidence.journal.journal import stamp
-from m43.evidence.verify.code import git
-from m43.evidence.verify.ledger import missing_lines
+from m43.evidence.contract import ContractText, contract
+from m43.evidence.journal import ledger, stamp
+from m43.evidence.verify import git, missing_lines
 from m43.files import file_sha256
 from m43.harness.run.closing import Tree
-from m43.records import profile_check
-from m43.records.profile import TIME_IN_NAME, Profile, RunTable
-from m43.records.run_dir import RunDir, read_record
-from m43.records.run_records import OpeningRecord
+from m43.records import (
+    TIME_IN_NAME,
+    OpeningRecord,
+    Profile,
+    RunDir,
+    RunTable,
+    profile_check,
+    read_record,
+)
 
 
 class ShortenedLedgerError(ProblemsError):

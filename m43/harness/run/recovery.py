@@ -12,24 +12,34 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from m43.errors import FailureClass, M43Error
-from m43.evidence.contract.contract import read_kept
-from m43.evidence.diagnosis.diagnosis import CUT_OFF, is_cut_off
-from m43.evidence.documents import write
-from m43.evidence.documents.report import report_html, seal_reports, tells_the_end
-from m43.evidence.journal import chain, journal, ledger, manifest, secrets
-from m43.evidence.journal.chain import Entry
-from m43.evidence.journal.journal import Clock, Journal, stamp, utc_now
-from m43.evidence.run.loaded_run import LoadedRun, load_run
+from m43.evidence.contract import read_kept
+from m43.evidence.diagnosis import CUT_OFF, is_cut_off
+from m43.evidence.documents import report_html, seal_reports, tells_the_end, write
+from m43.evidence.journal import (
+    Clock,
+    Entry,
+    Journal,
+    chain,
+    journal,
+    ledger,
+    manifest,
+    secrets,
+    stamp,
+    utc_now,
+)
+from m43.evidence.run import LoadedRun, load_run
 from m43.files import FileLock, HeldError
-from m43.harness.process.process import oom_kills
-from m43.records.run_dir import (
+from m43.harness.process import oom_kills
+from m43.records import (
+    OpeningRecord,
+    RecoveryRecord,
     RunDir,
+    Vitals,
     read_record,
     remove_unfinished,
     write_atomically,
     write_record,
 )
-from m43.records.run_records import OpeningRecord, RecoveryRecord, Vitals
 
 # Source: random(4): a number that Linux draws anew at every start of the machine.
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

@@ -6,13 +6,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from m43.evidence.journal.secrets import holds_secret, is_searchable, lines_with_secret
+from m43.evidence.journal import holds_secret, is_searchable, lines_with_secret
 from m43.harness.run.connection import connection_problems
 from m43.harness.run.hub_access import World
 from m43.harness.run.items import Item, checked, listed, note
 from m43.harness.run.opening import contract_path, git_files, shown
 from m43.harness.run.traces import meets, own_traces
-from m43.records.profile import DEFAULT_ENDPOINT, Profile
+from m43.records import DEFAULT_ENDPOINT, Profile
 from m43.text import is_address
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from m43.evidence.journal import ledger
 from m43.harness.run.hub_access import hub_cache, hub_home
-from m43.records.profile import LOOPBACK_ENDPOINT, Profile
+from m43.records import LOOPBACK_ENDPOINT, Profile
 
 # What a run is about; whatever lies there is watched.
 _WATCHED = ("m43", "acceptance", ledger.RUNS)

@@ -3,3 +3,14 @@
 Outsiders use `Line`, `labelled` and `show` (line), `page` (checklist_page), `Screen` (screen) and
 `RunView` (run_view).
 """
+
+from m43.harness.terminal.checklist_page import page
+from m43.harness.terminal.line import EMPTY, Line, labelled, show
+from m43.harness.terminal.run_view import BROKEN, KEPT, NOT_RUN, RunView
+from m43.harness.terminal.screen import Screen
+from m43.harness.terminal.words import Explanations, run_header, run_summary
+
+__all__ = [
+    "BROKEN", "EMPTY", "KEPT", "NOT_RUN", "Explanations", "Line", "RunView", "Screen",
+    "labelled", "page", "run_header", "run_summary", "show",
+]  # fmt: skip

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import groupby
 
-from m43.harness.run.items import Checklist, Item, State, listed
+from m43.harness.run import Checklist, Item, State, listed
 from m43.harness.terminal.line import EMPTY, Line, Tone, labelled
 from m43.text import ascii_text, counted, duration_words
 

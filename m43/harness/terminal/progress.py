@@ -5,9 +5,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
-from m43.harness.process.process import Sight
-from m43.records.gates import gate_named
-from m43.records.run_records import Heartbeat
+from m43.harness.process import Sight
+from m43.records import Heartbeat, gate_named
 from m43.text import duration_words, size_words
 
 Word = Literal["", "falling", "level", "rising"]

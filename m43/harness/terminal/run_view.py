@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from m43.evidence.contract.contract import ContractText
-from m43.harness.process.process import Sight
+from m43.evidence.contract import ContractText
+from m43.harness.process import Sight
 from m43.harness.terminal.line import EMPTY, Line, Tone, Word, labelled
 from m43.harness.terminal.progress import Progress
 from m43.harness.terminal.screen import Screen
 from m43.harness.terminal.words import Explanations
-from m43.records.gates import CLOSING, GATES, gate_title
+from m43.records import CLOSING, GATES, gate_title
 from m43.text import ascii_text, duration_words
 
 KEPT, BROKEN, NOT_RUN = "kept", "BROKEN", "NOT RUN"

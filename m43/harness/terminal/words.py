@@ -3,22 +3,14 @@
 import re
 from collections.abc import Callable, Iterator
 
-from m43.evidence.contract.contract import Promise
-from m43.evidence.contract.measurement import measure
-from m43.evidence.diagnosis.advice import next_actions
-from m43.evidence.diagnosis.diagnosis import diagnose_dossier
-from m43.evidence.documents.failure import gate_checks
-from m43.evidence.run.loaded_run import LoadedRun, load_run
-from m43.evidence.run.run_end import find_stop
-from m43.harness.run.attempt import Attempt
-from m43.harness.run.items import item_of
-from m43.harness.run.next_command import verify_command
-from m43.harness.run.opening import shown
-from m43.harness.run.recovery import Recovered
+from m43.evidence.contract import Promise, measure
+from m43.evidence.diagnosis import diagnose_dossier, next_actions
+from m43.evidence.documents import gate_checks
+from m43.evidence.run import LoadedRun, find_stop, load_run
+from m43.harness.run import Attempt, Recovered, item_of, shown, verify_command
 from m43.harness.terminal.checklist_page import item_lines
 from m43.harness.terminal.line import EMPTY, Line, labelled
-from m43.records.gates import GATES
-from m43.records.run_dir import RunDir
+from m43.records import GATES, RunDir
 from m43.text import ascii_text, counted
 
 

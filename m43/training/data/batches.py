@@ -8,7 +8,7 @@ from itertools import pairwise
 import jax.numpy as jnp
 import numpy as np
 
-from m43.core.batch import Batch
+from m43.core import Batch
 from m43.errors import FailureClass, M43Error
 from m43.training.data.examples import Example
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from m43.errors import Problem
-from m43.rows.rows import (
+from m43.rows import (
     QUESTION_FIELDS,
     Row,
     RowsError,

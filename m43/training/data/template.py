@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from m43.core.config import GemmaConfig
+from m43.core import GemmaConfig
 from m43.errors import FailureClass, M43Error
 from m43.files import read_whole
-from m43.records.evaluation_record import Decoding
-from m43.records.profile import Profile, TemplateTable
+from m43.records import Decoding, Profile, TemplateTable
 from m43.text import NotTextError, brief, read_text
 from m43.training.data.tokenizer import MARK, ChatTemplateError, Ids, Tokenizer, chat_problem
 from m43.typed_json import read_json

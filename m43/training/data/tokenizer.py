@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from transformers import PreTrainedTokenizerFast
 
-from m43.core.config import GemmaConfig
+from m43.core import GemmaConfig
 from m43.errors import FailureClass, Problem, ProblemsError
 from m43.files import read_whole
 from m43.text import BYTE_ORDER_MARK, NotTextError, other_kind, read_text, without_mark

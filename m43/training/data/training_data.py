@@ -4,12 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from m43.core.batch import Batch, check_batch
-from m43.core.config import GemmaConfig
-from m43.records.evaluation_record import LintRecord
-from m43.records.profile import Profile, TemplateTable
-from m43.rows import answers
-from m43.rows.overlap import Answered, count_forms, count_repeats
+from m43.core import Batch, GemmaConfig, check_batch
+from m43.records import LintRecord, Profile, TemplateTable
+from m43.rows import Answered, answers, count_forms, count_repeats
 from m43.training.data.batches import PlannedBatch, assemble, plan_batches
 from m43.training.data.examples import (
     Example,

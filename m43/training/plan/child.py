@@ -10,16 +10,14 @@ import jax
 from jaxtyping import PyTree
 
 from m43 import typed_json
-from m43.records.plan_record import Alternative, PlanRequest, TrainingPlan
-from m43.records.profile import LoraTable, Profile
-from m43.records.run_dir import read_record
-from m43.rows.rows import Row, RowsError, read_rows
+from m43.records import Alternative, LoraTable, PlanRequest, Profile, TrainingPlan, read_record
+from m43.rows import Row, RowsError, read_rows
 from m43.training import child
 from m43.training.child import CRASHED, FINISHED, STOPPED
 from m43.training.device import give_back_memory, held_bytes
 from m43.training.plan.devices import measure_limits, place_on, read_target
 from m43.training.plan.plan import Planned, make_plan
-from m43.training.weights.config_json import declared_dtype, read_model_config
+from m43.training.weights import declared_dtype, read_model_config
 
 MOST = 3
 # The contract has the limit; alternatives are searched for that stay clear of it.

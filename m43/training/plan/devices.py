@@ -17,7 +17,7 @@ from jax.experimental import topologies
 from jaxtyping import PyTree
 
 from m43.errors import FailureClass, M43Error, Problem, ProblemsError
-from m43.records.plan_record import Limits
+from m43.records import Limits
 from m43.training.device import device_name, free_host_bytes, memory_bytes
 from m43.typed_json import read_table, read_toml
 

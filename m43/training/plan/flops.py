@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
-from m43.core.config import GemmaConfig
-from m43.core.lora import LoraSettings
-from m43.records.plan_record import PartFlops
+from m43.core import GemmaConfig, LoraSettings
+from m43.records import PartFlops
 
 # A product forward, and in the backward pass the gradients of both of its operands; the gradient
 # of a frozen weight is never made.

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from m43.records.plan_record import Buffer
+from m43.records import Buffer
 
 # Source: openxla/xla, primitive_util.cc, the names of the types in HLO text.
 _BYTES: Mapping[str, int] = {

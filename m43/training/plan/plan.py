@@ -10,12 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from m43.core.batch import Batch
-from m43.core.config import GemmaConfig
+from m43.core import Batch, GemmaConfig
 from m43.errors import M43Error
-from m43.records.plan_record import Buffer, Limits, PartFlops, StepPlan, TrainingPlan
-from m43.records.profile import Profile
-from m43.training.data.batches import LENGTH_MULTIPLE, MOST_LENGTHS
+from m43.records import Buffer, Limits, PartFlops, Profile, StepPlan, TrainingPlan
+from m43.training.data import LENGTH_MULTIPLE, MOST_LENGTHS
 from m43.training.device import measured
 from m43.training.plan.flops import adapter_weights, flops_per_token
 from m43.training.plan.hlo import Module, read_module

@@ -3,3 +3,26 @@
 Outsiders use `read_model_config` (config_json), `open_weight_folder` (folder), `read_weights` and
 `write_weights` (read_write), `require_finite` (checks) and `write_adapter` (peft).
 """
+
+from m43.training.weights.checks import (
+    count_moved,
+    count_stored,
+    require_finite,
+    stored_dtype,
+    stored_dtypes,
+)
+from m43.training.weights.config_json import declared_dtype, read_model_config
+from m43.training.weights.folder import PROJECTIONS
+from m43.training.weights.peft import write_adapter
+from m43.training.weights.read_write import (
+    read_weights,
+    round_trip_digest,
+    weights_digest,
+    write_weights,
+)
+
+__all__ = [
+    "PROJECTIONS", "count_moved", "count_stored", "declared_dtype", "read_model_config",
+    "read_weights", "require_finite", "round_trip_digest", "stored_dtype", "stored_dtypes",
+    "weights_digest", "write_adapter", "write_weights",
+]  # fmt: skip

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from m43.core.config import GemmaConfig
+from m43.core import GemmaConfig
 from m43.errors import FailureClass, Problem, ProblemsError
 from m43.training.weights.folder import StoredWeights, open_weight_folder, tensor_places
 from m43.training.weights.safetensors_file import DTYPES, FLOAT32, common_dtype, read_into

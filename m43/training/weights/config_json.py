@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from m43.core.config import GemmaConfig
+from m43.core import GemmaConfig
 from m43.errors import FailureClass, Problem, ProblemsError
 from m43.files import read_whole
 from m43.gemma_families import ARCHITECTURES, GemmaFamily, has_post_norms, has_qk_norm

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from m43.core.config import GemmaConfig
+from m43.core import GemmaConfig
 from m43.errors import FailureClass, Problem, ProblemsError
 from m43.files import read_whole
 from m43.text import NotTextError, brief, is_folder_name, read_text

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
-from m43.core.gemma import Gemma
-from m43.core.lora import projections
+from m43.core import Gemma, projections
 from m43.files import whole_folder
-from m43.records.profile import LoraTable
+from m43.records import LoraTable
 from m43.training.weights.folder import PROJECTIONS
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"

@@ -14,9 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from m43.core.config import GemmaConfig
-from m43.core.gemma import Gemma, abstract_gemma
-from m43.core.linear import Projection
+from m43.core import Gemma, GemmaConfig, Projection, abstract_gemma
 from m43.files import ModelFolderError, weights_sha256, whole_folder
 from m43.training.device import give_back_memory
 from m43.training.weights.folder import (
