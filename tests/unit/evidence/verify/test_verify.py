@@ -249,7 +249,7 @@ def test_another_contract_in_the_repository_names_the_commit(run: RunDir, tmp_pa
     [
         ("0.0.9", True),
         ("1.0.0", True),
-        ("0.1.7", False),
+        ("0.2.7", False),
         ("not installed", False),
         ("1", False),
         ("9.9.9; x", False),
@@ -259,7 +259,7 @@ def test_a_run_of_another_version_names_the_one_that_can_judge_it(
     run: RunDir, version: str, told: bool
 ) -> None:
     """In one sentence, whatever else has become different; a fix leaves records as they are."""
-    edit("opening.json", '"m43_version": "0.1.0"', f'"m43_version": "{version}"')(run)
+    edit("opening.json", '"m43_version": "0.2.0"', f'"m43_version": "{version}"')(run)
     edit("opening.json", '"kind":', '"sort":')(run)
     problems = verify(run.path, REPOSITORY)
     told_of = [each for each in problems if each.where == "opening.json, m43_version"]
