@@ -28,16 +28,16 @@ def speed(run: Fields) -> list[Node]:
         ("supervised tokens per second", found("supervised_tokens_per_s", ",.0f"), _METRICS),
         ("model FLOPs of the steps, head included", found("model_flops", ".4g"), _BOTH),
         (
-            "share of the device's peak",
+            "MFU: share of the device's peak FLOP/s",
             (found.bar("share_of_peak"), found("share_of_peak", lambda x: f"{100 * x:.1f} %")),
             _BOTH,
         ),
         (
-            "time of the steps, and the least that the device could take",
+            "step time, its roofline bound, and their ratio",
             (
                 found.bar("share_of_roofline"),
                 Span(
-                    f"{found('steps_s', '.1f')} s, {found('roofline_s', '.1f')} s "
+                    f"{found('steps_s', duration_words)}, {found('roofline_s', duration_words)} "
                     f"({found('share_of_roofline', lambda x: f'{100 * x:.0f} %')})",
                     "number",
                 ),
@@ -78,7 +78,7 @@ def _planned(run: Fields) -> list[Node]:
     rows = [
         ("arguments", step("arguments_bytes", size_words)),
         ("outputs", step("outputs_bytes", size_words)),
-        ("of them in the place of arguments", step("aliased_bytes", size_words)),
+        ("of them aliased (donated arguments)", step("aliased_bytes", size_words)),
         ("temporaries", step("temporaries_bytes", size_words)),
         ("the process beside the arrays", training("process_bytes", size_words)),
         *_compiling(training, step),

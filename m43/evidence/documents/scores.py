@@ -124,11 +124,11 @@ def change_words(results: Fields) -> str:
 
 
 def luck_words(results: Fields) -> str:
-    """Say what p means, and on which side of the usual bar it lies."""
-    bar = results("mcnemar_p", lambda p: "below" if p < 0.05 else "not below")
+    """Say what p means, and whether the difference is significant."""
+    found = results("mcnemar_p", lambda p: "significant" if p < 0.05 else "not significant")
     return (
         "p is how often two equally good models would differ at least as unevenly on these rows "
-        f"by luck; here it is {bar} 0.05, the usual bar."
+        f"by chance: {found} at 0.05."
     )
 
 
@@ -137,25 +137,23 @@ def _rows(count: int) -> str:
 
 
 def overlap_words(results: Fields) -> str:
-    """Say how many rows training had seen, word for word or as a template."""
+    """Say how many rows are contaminated: seen in training, word for word or as a template."""
     return (
-        f"Of {results('overall.rows', _rows)}, {results('in_training_text')} have a prompt that "
-        "the training file has too, up to case and spacing, and "
-        f"{results('in_training_template')} one whose template it has: the same prompt but for "
-        "numbers, quoted texts and names, as m43/rows/overlap.py says (evaluation_results.json; "
-        "each row: predictions.jsonl). Templates that differ in other words are not recognised, so "
-        "there may be more."
+        f"{results('in_training_text')} of {results('overall.rows')} prompts occur in the training "
+        f"file, ignoring case and spacing; {results('in_training_template')} share a template with "
+        "it: the same prompt but for numbers, quoted texts and names, as m43/rows/overlap.py says "
+        "(evaluation_results.json; each row: predictions.jsonl). Templates that differ in other "
+        "words are not recognised, so there may be more."
     )
 
 
 def no_answer_words(results: Fields) -> str:
-    """Say from how many outputs no answer could be taken."""
+    """Say from how many outputs no answer could be extracted."""
     overall = results.part("overall")
     return (
-        f"From {overall('base_unanswered')} outputs of the base model and "
-        f"{overall('tuned_unanswered')} of the tuned one no answer of the kind that was asked for "
-        "could be taken, such as prose where a number is expected (evaluation_results.json). None "
-        "of them counts as right."
+        f"No answer could be extracted from {overall('base_unanswered')} outputs of the base model "
+        f"and {overall('tuned_unanswered')} of the tuned one, such as prose where a number is "
+        "expected; they count as wrong (evaluation_results.json)."
     )
 
 
@@ -173,7 +171,7 @@ def evaluation(run: Fields) -> list[Node]:
         Text(_decoding(run.part("decoding"))),
         Text(no_answer_words(results)),
         Section(
-            "Rows that training also had",
+            "Contamination: rows that training also had",
             (Text(overlap_words(results)), _table(results, by_overlap)),
         ),
     ]

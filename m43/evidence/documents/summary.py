@@ -28,7 +28,7 @@ from m43.evidence.documents.performance import performance_section
 from m43.evidence.documents.provenance import UNSIGNED, commands
 from m43.evidence.run import Complete, GateState, LoadedRun, gate_states, history
 from m43.records import STAGES, Profile, RunDir
-from m43.text import duration_words, size_words
+from m43.text import counted, duration_words, size_words
 
 _TEMPLATE = (
     "<!-- A template: no run made it. It is written by the function that writes the real document; "
@@ -202,8 +202,8 @@ def _attempted(run: Fields, profile: Profile) -> Table:
         (
             "training",
             f"{_method(profile)}, {training.optimizer}, {training.batch_rows} rows in "
-            f"{training.accumulate} part(s), of at most {training.sequence_tokens} tokens, "
-            f"learning rate {training.learning_rate:g}, {training.warmup_steps} warm-up steps, "
+            f"{counted(training.accumulate, 'part')}, of at most {training.sequence_tokens} "
+            f"tokens, learning rate {training.learning_rate:g}, {training.warmup_steps} warm-up steps, "
             f"seed {training.seed}",
             RunDir.profile.name,
         ),
