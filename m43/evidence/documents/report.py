@@ -208,7 +208,7 @@ def _speed(dossier: LoadedRun) -> list[Node]:
 
 def _names(run: RunDir, dossier: LoadedRun) -> frozenset[str]:
     """Name the files that are there, and those that are written right after this page."""
-    there = {path.name for path in run.path.iterdir()}
+    there = {path.name for path in run.path.iterdir() if path.is_file()}
     sealed = any(entry.event == "sealed" for entry in dossier.entries)
     later = {RunDir.report.name, RunDir.junit.name}
     later |= {RunDir.reports_seal.name} if sealed else set()

@@ -203,8 +203,8 @@ def _attempted(run: Fields, profile: Profile) -> Table:
             "training",
             f"{_method(profile)}, {training.optimizer}, {training.batch_rows} rows in "
             f"{counted(training.accumulate, 'part')}, of at most {training.sequence_tokens} "
-            f"tokens, learning rate {training.learning_rate:g}, {training.warmup_steps} warm-up steps, "
-            f"seed {training.seed}",
+            f"tokens, learning rate {training.learning_rate:g}, {training.warmup_steps} warm-up "
+            f"steps, seed {training.seed}",
             RunDir.profile.name,
         ),
         (

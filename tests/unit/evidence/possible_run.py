@@ -213,7 +213,7 @@ def _diverges_at(metrics: tuple[StepMetrics, ...], profile: Profile) -> int:
     watch = DivergenceWatch(profile.divergence)
     for step in metrics:
         try:
-            watch.see(step.step, step.loss_nats)
+            watch.update(step.step, step.loss_nats)
         except DivergedError as found:
             return found.step
     return 0

@@ -64,7 +64,7 @@ def test_the_summary_tells_what_was_asked(good: RunDir) -> None:
     )
     assert text.count("has 58 rows right that the base model has wrong, and 0 rows wrong") == 2
     assert "exact McNemar p = 6.94e-18 (evaluation_results.json)" in text
-    assert "Of 100 rows, 0 have a prompt that the training file has too" in text
+    assert "0 of 100 prompts occur in the training file" in text
     assert "| template: not in training | 26 |" in text
     assert "![Training loss by optimizer step](loss_curve.svg)" in text
     assert "python -m m43 verify submission_runs/rehearsal-1" in text

@@ -39,7 +39,7 @@ def test_speed_is_shown_with_its_share_of_the_peak(good: LoadedRun) -> None:
     assert good.train is not None
     found = performance(good.plan, good.train)
     assert found is not None
-    assert f"share of the device's peak {100 * found.share_of_peak:.1f} %" in text
+    assert f"share of the device's peak FLOP/s {100 * found.share_of_peak:.1f} %" in text
 
 
 def test_memory_is_shown_predicted_and_measured(good: LoadedRun) -> None:

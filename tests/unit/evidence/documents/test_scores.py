@@ -37,8 +37,8 @@ def test_luck_is_named_where_it_cannot_be_excluded() -> None:
     """Five rows gained are not below the bar, six are."""
     five, six = (Fields(results_of(*[(False, True)] * count)) for count in (5, 6))
 
-    assert "here it is not below 0.05" in scores.luck_words(five)
-    assert "here it is below 0.05" in scores.luck_words(six)
+    assert "not significant at 0.05" in scores.luck_words(five)
+    assert ": significant at 0.05" in scores.luck_words(six)
 
 
 def test_models_that_do_not_differ_have_nothing_to_test() -> None:
@@ -96,5 +96,5 @@ def test_what_training_had_is_counted_in_words() -> None:
 
     text = scores.overlap_words(Fields(scoring.tally(rows)))
 
-    assert "Of 4 rows, 1 have a prompt that the training file has too" in text
-    assert "and 3 one whose template it has" in text
+    assert "1 of 4 prompts occur in the training file" in text
+    assert "; 3 share a template with it" in text

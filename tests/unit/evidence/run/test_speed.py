@@ -108,7 +108,7 @@ def test_the_section_puts_planned_beside_measured(
     for line in (
         "| real tokens per second | 4,000 | training_metrics.jsonl |",
         "| supervised tokens per second | 600 | training_metrics.jsonl |",
-        "| share of the device's peak | 17.6 % | plan.json, training_metrics.jsonl |",
+        "| MFU: share of the device's peak FLOP/s | 17.6 % | plan.json, training_metrics.jsonl |",
         "| memory at the peak, planned | 869.8 MiB | plan.json |",
         "| memory at the peak, measured | 953.7 MiB | train.process.json |",
     ):
