@@ -82,7 +82,11 @@ def _page(run: RunDir) -> str:
 
 
 def _plain(text: str, run: RunDir) -> str:
-    return _DIGEST.sub("<digest>", text.replace(str(run.path.parent), "FOLDER"))
+    # In Markdown, the underscores of a temporary folder's name are escaped.
+    folder = str(run.path.parent)
+    for spelling in (folder, folder.replace("_", r"\_")):
+        text = text.replace(spelling, "FOLDER")
+    return _DIGEST.sub("<digest>", text)
 
 
 def main() -> int:
