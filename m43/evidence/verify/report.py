@@ -28,8 +28,11 @@ def audit_reports(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
     found = run.report.read_bytes()
     text = found.decode(errors="replace")
     if not run.reports_seal.is_file() and not is_drawn_to_the_end(text, dossier):
-        # A run that was killed over its reports: the page is of an earlier gate and says so in its
-        # last line; the next command draws it again and seals it.
+        # A run that was killed over its reports. One that is not closed is told of as that.
+        if any(entry.event == "closed" for entry in dossier.entries):
+            action = "`python -m m43 render RUN_DIR` draws it again and seals it"
+            where = run.report.name
+            yield Problem(found=_EARLIER, expected="one of its end", where=where, action=action)
         return
     tests = read_tests(text.partition(_TESTS)[2].partition("</section>")[0])
     titles = _titles(dossier)
@@ -40,6 +43,7 @@ def audit_reports(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
     yield from _audit_tests(dossier, tests)
 
 
+_EARLIER = "a page that was not drawn at the end of the run, and has no seal"
 _TESTS = '<section id="tests" '
 
 

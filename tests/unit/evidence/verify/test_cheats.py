@@ -441,6 +441,27 @@ def test_a_run_that_was_interrupted_may_have_no_seal_of_its_reports(tmp_path: Pa
     assert "reports.sha256: found a file" in found(run)
 
 
+def test_a_page_without_a_seal_is_not_believed_for_being_old(tmp_path: Path) -> None:
+    """A kill leaves no seal and a page of an earlier gate, and so does somebody who cheats."""
+    run = stop_at(tmp_path, "venv", lambda run: None, failure_class="no venv")
+    entries(
+        lambda lines: [
+            *lines[:-2],
+            {**lines[-1], "event": "interrupted", "detail": "x"},
+            *lines[-2:],
+        ]
+    )(run)
+    reseal(run)
+    assert found(run) == ""
+
+    run.reports_seal.unlink()
+    assert found(run) == ""
+    edit("report.html", "NOT ACCEPTED", "ACCEPTED")(run)
+    assert "report.html, character" in found(run)
+    run.report.write_text("<h1>ACCEPTED</h1>")
+    assert "report.html: found a page that was not drawn at the end" in found(run)
+
+
 def test_what_pytest_said_of_the_tests_is_believed_where_the_journal_agrees(run: RunDir) -> None:
     """Its words are text, whatever they are; of hostile ones as well."""
     said = "<script>\u202e</td></tr>`|&amp;\n\x1b[31m  two  lines "
