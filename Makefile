@@ -22,7 +22,7 @@ EXAMPLE_CLONE ?= /tmp/m43-example
 .PHONY: rehearsal test fuzz lint types contracts parity browser example verify-example real faults faults-quick lies coverage mutation check lock clean plan-here plan-cards
 
 rehearsal: $(READY)  ## all four gates on a toy Gemma: no GPU, no token
-	@$(BIN)/python -m m43.harness.run.pytest_start rehearsal
+	@$(BIN)/python -m m43.harness.pytest_start rehearsal
 	$(BIN)/python -m pytest acceptance -m rehearsal
 
 test: $(READY)  ## the unit tests, the child's half and the judge's at once

@@ -133,7 +133,8 @@ def timeline(dossier: LoadedRun) -> list[Node]:
     for entry in told_entries(dossier):
         if entry.event.startswith("promise_"):
             counts[states[entry.name], entry.gate] += 1
-            if states[entry.name] != "BROKEN":
+            # A journal may say two things of one promise: each is a line only where it is broken.
+            if states[entry.name] != "BROKEN" or entry.event != "promise_broken":
                 continue
         rows.append((entry.time_utc, _since(dossier, entry), _event(entry)))
     by_gate = [

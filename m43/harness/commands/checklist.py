@@ -19,6 +19,7 @@ from m43.evidence.documents import summary_template
 from m43.harness.commands import data_checks
 from m43.harness.commands.data_checks import plan_items
 from m43.harness.gates import auth, venv
+from m43.harness.pytest_start import start_problems
 from m43.harness.run import (
     Checklist,
     Group,
@@ -34,7 +35,6 @@ from m43.harness.run import (
     outside_world,
     run_command,
     shown,
-    start_problems,
 )
 from m43.harness.terminal import page, show
 from m43.records import (

@@ -19,8 +19,8 @@ from m43.harness.gates import own_problems
 from m43.harness.plugin import invocation, options
 from m43.harness.plugin.invocation import Asked
 from m43.harness.plugin.noted import Noted
+from m43.harness.pytest_start import LOOK
 from m43.harness.run import (
-    LOOK,
     Plan,
     contract_path,
     free_name,

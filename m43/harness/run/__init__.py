@@ -37,14 +37,13 @@ from m43.harness.run.opening import (
     shown,
     version,
 )
-from m43.harness.run.pytest_start import LOOK, start_problems
 from m43.harness.run.recovery import Recovered
 
 __all__ = [
-    "ACCEPTED_SOURCE", "LOOK", "Attempt", "Checklist", "Group", "Item", "Packages", "Plan",
+    "ACCEPTED_SOURCE", "Attempt", "Checklist", "Group", "Item", "Packages", "Plan",
     "Recovered", "State", "StoppedError", "World", "begin", "connection_refused",
     "contract_path", "flaw", "free_name", "ground_items", "is_ready", "item_of", "listed",
     "look_again", "named", "note", "oddity", "outside_world", "own_command", "run_command",
-    "runs_folder", "shell_secrets", "shown", "start_problems", "unchecked", "verify_command",
+    "runs_folder", "shell_secrets", "shown", "unchecked", "verify_command",
     "version",
 ]  # fmt: skip

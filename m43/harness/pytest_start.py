@@ -107,7 +107,7 @@ def _reason(said: str) -> str:
 
 def main() -> int:
     """Say what would end pytest, for the run that is named; 0 when nothing does."""
-    repository = Path(__file__).resolve().parents[3]
+    repository = Path(__file__).resolve().parents[2]
     problems = start_problems(repository, sys.argv[1], os.environ)
     for problem in problems:
         sys.stderr.write(f"m43: {problem}\n")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from m43.harness import pytest_start
 from m43.harness.commands.checklist import start_items
 from m43.harness.gates.venv import own_problems
-from m43.harness.run import pytest_start
 from tests.unit.harness.conftest import REPOSITORY
 from tests.unit.harness.copied_tree import CopiedTree
 
@@ -23,7 +23,7 @@ BROKEN = "import no_such_module_anywhere\n"
 def started(tree: CopiedTree, **variables: str) -> subprocess.CompletedProcess[str]:
     """Do what `make rehearsal` does before it calls pytest."""
     return subprocess.run(
-        [sys.executable, "-m", "m43.harness.run.pytest_start", "rehearsal"],
+        [sys.executable, "-m", "m43.harness.pytest_start", "rehearsal"],
         cwd=tree.root,
         env=tree.environment(**variables),
         capture_output=True,
@@ -162,7 +162,7 @@ def test_a_pytest_that_never_ends_is_told_too(
 def test_the_file_needs_the_standard_library_alone() -> None:
     """It must speak where nothing else does."""
     code = (
-        "import sys; before = set(sys.modules); import m43.harness.run.pytest_start; "
+        "import sys; before = set(sys.modules); import m43.harness.pytest_start; "
         "new = {name.split('.')[0] for name in set(sys.modules) - before}; "
         "sys.exit(str(new - sys.stdlib_module_names - {'m43'} or ''))"
     )
@@ -175,7 +175,7 @@ def test_the_file_needs_the_standard_library_alone() -> None:
 def test_make_looks_before_it_calls_pytest() -> None:
     """The rule of the rehearsal."""
     rule = (REPOSITORY / "Makefile").read_text().partition("\nrehearsal:")[2].partition("\n\n")[0]
-    assert rule.index("m43.harness.run.pytest_start rehearsal") < rule.index("pytest acceptance")
+    assert rule.index("m43.harness.pytest_start rehearsal") < rule.index("pytest acceptance")
 
 
 def test_an_environment_without_m43s_packages_is_told_in_a_sentence() -> None:
