@@ -1,5 +1,6 @@
 """The rehearsal's outside world: a hub on the loopback interface and a toy Gemma behind it.
 
+What the hub answers to a request is decided in reply; hub listens and sends.
 Nothing goes wrong here: the hub with faults, for tests, is `tools/faulty_hub.py`.
 Outsiders use `RehearsalWorld` (world), `LoopbackHub` (hub), `ServedRepository` (reply) and
 `write_toy_gemma` (toy_gemma).

@@ -1,5 +1,7 @@
 """One attempt at a run: begun, watched, closed, or closed later by somebody else.
 
+The working tree and the packages are measured by closing, before the first gate as after the last;
+what a run stands on is looked at by local_checks, what steers it by surroundings and traces.
 Outsiders use `begin` and `Attempt` (attempt), `Plan` (opening), `ground_items` (local_checks),
 `Item` (items), `World` (hub_access) and `close_run` (recovery).
 """

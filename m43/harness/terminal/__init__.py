@@ -1,5 +1,6 @@
 """What a person sees on the terminal: lines, the moving progress, the checklist and the run.
 
+The line that moves gets its words from progress and is drawn by screen.
 Outsiders use `Line`, `labelled` and `show` (line), `page` (checklist_page), `Screen` (screen) and
 `RunView` (run_view).
 """
