@@ -25,16 +25,20 @@ rehearsal: $(READY)  ## all four gates on a toy Gemma: no GPU, no token
 	@$(BIN)/python -m m43.harness.pytest_start rehearsal
 	$(BIN)/python -m pytest acceptance -m rehearsal
 
-test: $(READY)  ## the unit tests, the child's half and the judge's at once
-	@echo "the unit tests, in two halves at once; some minutes"
-	@$(MAKE) --no-print-directory -j2 --output-sync=target test-child test-judge
+test: $(READY)  ## the unit tests, in three parts, two at a time
+	@echo "the unit tests, in three parts, two at a time; some minutes"
+	@$(MAKE) --no-print-directory -j2 --output-sync=target test-runs test-child test-judge
 
-.PHONY: test-child test-judge
+# The child's tests load JAX, the judge's never do; those of runs wait most for other processes.
+.PHONY: test-runs test-child test-judge
 CHILD_TESTS := tests/unit/core tests/unit/training
+RUN_TESTS := tests/unit/harness
 test-child: $(READY)
 	$(BIN)/python -m pytest $(CHILD_TESTS)
+test-runs: $(READY)
+	$(BIN)/python -m pytest $(RUN_TESTS)
 test-judge: $(READY)
-	$(BIN)/python -m pytest tests/unit $(addprefix --ignore=,$(CHILD_TESTS))
+	$(BIN)/python -m pytest tests/unit $(addprefix --ignore=,$(CHILD_TESTS) $(RUN_TESTS))
 
 fuzz: $(READY)  ## the properties about bad input, with FACTOR times as many examples, other ones each time
 	M43_FUZZ=$(FACTOR) $(BIN)/python -m pytest tests/unit -m hostile --timeout 3600 --hypothesis-show-statistics
