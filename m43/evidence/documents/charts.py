@@ -152,7 +152,9 @@ def _frame(root: ET.Element, picture: Picture) -> None:
 
 def _line(root: ET.Element, picture: Picture, line: Line, letter: str) -> None:
     """Draw one run; where a value is no number the line is interrupted."""
-    mean = running_mean(line.values, SMOOTHED_STEPS) if picture.smoothed else line.values
+    # A mean over what is not drawn would lie beyond the axis.
+    shown = [value if _is_drawn(value) else math.nan for value in line.values]
+    mean = running_mean(shown, SMOOTHED_STEPS) if picture.smoothed else line.values
     kinds = [("faint", line.values)] if picture.smoothed else []
     for kind, values in (*kinds, ("strong", mean)):
         for points in _stretches(picture, line.steps, values):

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from m43.evidence.documents.charts import Line, Picture, draw, loss_curve_svg, pictures, ticks
@@ -108,6 +108,8 @@ values = st.lists(st.floats(), min_size=1, max_size=20)
 
 
 @given(values, st.booleans())
+@example([0.0, 1e300], True)
+@example([1e300, 4.5e-203], True)
 def test_any_values_are_a_picture_whose_points_lie_in_it(
     found: list[float], smoothed: bool
 ) -> None:

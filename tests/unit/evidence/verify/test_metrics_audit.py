@@ -97,4 +97,4 @@ def test_the_summary_says_which_method_it_was(run: RunDir) -> None:
     assert facts is not None
     text = render_summary(facts)
     assert f"{ALL:,} parameters, frozen beside 20,000 trained ones of LoRA, in JAX" in text
-    assert "lora (rank 16, alpha 32, q_proj, v_proj), adamw, 8 rows in 2 part(s)" in text
+    assert "lora (rank 16, alpha 32, q_proj, v_proj), adamw, 8 rows in 2 parts, of at most" in text
