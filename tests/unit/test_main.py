@@ -10,6 +10,7 @@ import pytest
 
 from m43 import __main__ as command_line
 from m43.__main__ import main
+from tests.unit.evidence.good_run import write_good_run
 
 
 @pytest.fixture(autouse=True)
@@ -105,3 +106,21 @@ def test_a_reader_that_leaves_early_sees_no_traceback() -> None:
         assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+def test_render_names_only_what_it_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The sealed page is pytest's: it is neither written again nor said to be."""
+    run = write_good_run(tmp_path / "submission_runs")
+    run.report.unlink()
+    assert main(["render", str(run.path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == f"{run.report}: not written again, for it is sealed"
+    assert all(Path(line).is_file() for line in lines[:-1])
+    assert not run.report.exists()
+
+    run.reports_seal.unlink()
+    assert main(["render", str(run.path)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(run.report)
+    assert run.report.is_file()

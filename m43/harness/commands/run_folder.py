@@ -56,14 +56,19 @@ def render(path: Path | None, runs: Path, out: TextIO) -> int:
     from m43.harness.run import recovery
 
     run = require_run(path, runs)
+    sealed = run.reports_seal.exists()
     if recovery.is_closed(run):
         # The report is pytest's, and sealed; only one that nobody could seal is drawn again.
         recovery.seal_left_reports(run)
     else:
         recovery.close_run(run)
         out.write(f"{run.path}: it was cut off, and has been closed now\n")
-    for document in (*write_documents(run), run.report):
+    for document in write_documents(run):
         out.write(f"{document}\n")
+    if sealed:
+        out.write(f"{run.report}: not written again, for it is sealed\n")
+    elif run.report.exists():
+        out.write(f"{run.report}\n")
     return 0
 
 
