@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from m43.harness.run.hub_access import World, outside_world, rehearsal_world
+from m43.harness.run.hub_access import HubAccess, outside_world, rehearsal_world
 from m43.records.profile import LOOPBACK_ENDPOINT, Profile
 
 _PLUGIN = "m43.harness.plugin.plugin"
@@ -23,7 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def world(profile: Profile) -> Iterator[World]:
+def hub_access(profile: Profile) -> Iterator[HubAccess]:
     """The hub that the profile names, and the token that is set for it."""
     if profile.hub.endpoint != LOOPBACK_ENDPOINT:
         yield outside_world(profile, os.environ)

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from m43.evidence.diagnosis.diagnosis import diagnose_dossier
+from m43.evidence.diagnosis.diagnosis import diagnose_loaded
 from m43.evidence.documents.write import expected_document
 from m43.evidence.journal import journal, ledger
 from m43.evidence.journal.chain import CutChainError, Entry
@@ -61,7 +61,7 @@ def examine_folder(tree: FaultTree, folder: Path, status: int, closer: str = REN
     assert_true(run)
     assert_supported(run, tree)
     assert_ledger(tree, run)
-    found = diagnose_dossier(load_run(run))
+    found = diagnose_loaded(load_run(run))
     return Remains(
         status=status,
         documents=tuple(path.name for path in _documents(run)),
@@ -146,8 +146,8 @@ def assert_true(run: RunDir, *, tidy: bool = True) -> None:
     """
     entries = journal.read(run.journal)
     assert [entry.event for entry in entries][-2:] == ["sealed", "closed"]
-    dossier = load_run(run)
-    name, text = expected_document(dossier)
+    loaded_run = load_run(run)
+    name, text = expected_document(loaded_run)
     assert [path.name for path in _documents(run)] == [name]
     assert (run.path / name).read_text() == text
     assert not tidy or not unfinished(run.path)
@@ -176,7 +176,7 @@ def assert_supported(run: RunDir, tree: FaultTree) -> None:
         # The quick child's numbers are made up, and verify knows that they cannot be true.
         problems = [text for text in problems if "cannot all be true" not in text]
     assert not problems, "\n".join(problems)
-    for claim in diagnose_dossier(load_run(run)).findings:
+    for claim in diagnose_loaded(load_run(run)).findings:
         for evidence in claim.evidence:
             assert (run.path / evidence.split(",")[0]).exists(), claim
         assert claim.evidence or claim.confidence in ("unknown", "hypothesis"), claim

@@ -17,7 +17,7 @@ from m43.harness.gates import auth, download
 from m43.harness.process.environment import hub_environment
 from m43.harness.process.process import Sight
 from m43.harness.process.reaper import marked
-from m43.harness.run.hub_access import World
+from m43.harness.run.hub_access import HubAccess
 from m43.records import profile_check
 from m43.records.hub_record import AuthRecord, DownloadRecord
 from m43.records.profile import Profile, Transport
@@ -72,7 +72,7 @@ class Outside:
 
     hub: XetHub
     xet: XetServers
-    world: World
+    world: HubAccess
     profile: Profile
     granted: AuthRecord
     run: RunDir
@@ -121,7 +121,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
             hub = stack.enter_context(XetHub(served, xet.storage))
             home = {"HOME": str(tmp_path / "home"), "HF_HOME": str(tmp_path / "hf")}
             environment = {"HF_TOKEN": TOKEN, "PATH": os.environ["PATH"], **home}
-            world = World(
+            world = HubAccess(
                 environment=environment, endpoint=hub.endpoint, cache_dir=tmp_path / "hf" / "hub"
             )
             settings = replace(loaded.hub, files=FILES, transport=transport)

@@ -1,7 +1,7 @@
 """Why a run failed: findings, each established, supported, a hypothesis or unknown.
 
 The words of a class are the catalogue's (`evidence/failures/`); here they meet the run's records.
-Outsiders use `diagnose_dossier` (diagnosis), `Finding` and `Diagnosis` (finding), and
+Outsiders use `diagnose_loaded` (diagnosis), `Finding` and `Diagnosis` (finding), and
 `next_actions` (advice).
 """
 
@@ -11,12 +11,12 @@ from m43.evidence.diagnosis.diagnosis import (
     CUT_OFF,
     child_name,
     child_of,
-    diagnose_dossier,
+    diagnose_loaded,
     is_cut_off,
 )
 from m43.evidence.diagnosis.finding import Diagnosis
 
 __all__ = [
-    "CUT_OFF", "Diagnosis", "child_name", "child_of", "diagnose_dossier", "ending",
+    "CUT_OFF", "Diagnosis", "child_name", "child_of", "diagnose_loaded", "ending",
     "is_cut_off", "next_actions", "next_name", "process_class",
 ]  # fmt: skip

@@ -12,96 +12,96 @@ from m43.records import RunDir
 _PYTHON = "/bin/python"
 
 
-def words(dossier: LoadedRun, stop: Stop) -> Mapping[str, str]:
+def words(loaded_run: LoadedRun, stop: Stop) -> Mapping[str, str]:
     """Return the run's facts that the catalogue's sentences and actions name."""
-    profile, auth, venv = dossier.profile, dossier.auth, dossier.venv
+    profile, auth, venv = loaded_run.profile, loaded_run.auth, loaded_run.venv
     contract = profile.contract if profile else None
-    child = dossier.eval_child if stop.gate == "eval" else dossier.train_child
+    child = loaded_run.eval_child if stop.gate == "eval" else loaded_run.train_child
     facts = {
-        "run": dossier.name,
-        "kind": dossier.kind,
+        "run": loaded_run.name,
+        "kind": loaded_run.kind,
         "endpoint": auth.endpoint if auth else "the profile's endpoint",
         "account": (auth.account if auth else "") or "the token's account",
-        "asked": _asked(dossier, stop),
-        "arrived": _arrived(dossier, stop),
+        "asked": _asked(loaded_run, stop),
+        "arrived": _arrived(loaded_run, stop),
         "repo": contract.repo if contract else "the model",
         "revision": contract.revision if contract else "the pinned revision",
-        "venv": _environment(dossier, stop),
+        "venv": _environment(loaded_run, stop),
         "interpreter": venv.interpreter if venv else "the environment's python",
         "promised_device": (
             f"{contract.platform}:{contract.device_kind}" if contract else "the contract's device"
         ),
         "device": (venv.device if venv else "") or "nothing",
         "driver": venv.probe.driver_version if venv else "(not measured)",
-        "requirements": _requirements(dossier),
+        "requirements": _requirements(loaded_run),
         "ending": ending(child.process) if child.process else "not recorded",
-        "progress": progress(dossier, stop, child),
+        "progress": progress(loaded_run, stop, child),
         "silence_s": f"{profile.deadlines.silence_s:.0f}" if profile else "too many",
         "train_rows": str(profile.data.train) if profile else "the training rows",
         "eval_rows": str(profile.data.evaluation) if profile else "the evaluation rows",
         "batch_rows": str(profile.training.batch_rows) if profile else "(not known)",
-        "alternatives": _alternatives(dossier),
+        "alternatives": _alternatives(loaded_run),
         "log": RunDir.eval_log.name if stop.gate == "eval" else RunDir.train_log.name,
-        "profile": dossier.opening.profile if dossier.opening else "the profile",
-        "commit": dossier.opening.commit if dossier.opening else "(not known)",
-        "next_run": next_name(dossier.name),
+        "profile": loaded_run.opening.profile if loaded_run.opening else "the profile",
+        "commit": loaded_run.opening.commit if loaded_run.opening else "(not known)",
+        "next_run": next_name(loaded_run.name),
     }
     # In these texts backticks mean code; a value from outside must not open or close it.
     return {name: " ".join(value.replace("`", "'").split()) for name, value in facts.items()}
 
 
-def progress(dossier: LoadedRun, stop: Stop, child: Child) -> str:
+def progress(loaded_run: LoadedRun, stop: Stop, child: Child) -> str:
     """Describe how far the run had come, in the words of the gate that it stopped in."""
     if stop.gate == "train-300":
-        promised = dossier.profile.contract.optimizer_steps if dossier.profile else 0
-        return f"{len(dossier.metrics)} of {promised} recorded steps"
+        promised = loaded_run.profile.contract.optimizer_steps if loaded_run.profile else 0
+        return f"{len(loaded_run.metrics)} of {promised} recorded steps"
     if stop.gate == "eval":
         beat = child.heartbeat
         return f"{beat.done} of {beat.total} evaluation rows" if beat else "no evaluation row"
     return f"the beginning of gate {stop.gate}" if stop.gate else "the opening of the run"
 
 
-def _asked(dossier: LoadedRun, stop: Stop) -> str:
+def _asked(loaded_run: LoadedRun, stop: Stop) -> str:
     """Return who did not answer: the hub, or the storage that it sends to for its files."""
-    endpoint = dossier.auth.endpoint if dossier.auth else "the profile's endpoint"
+    endpoint = loaded_run.auth.endpoint if loaded_run.auth else "the profile's endpoint"
     host = stop.problems[0].where if stop.problems and stop.gate in ("venv", "train-300") else ""
     if not host or host in endpoint:
         return f"The hub at {endpoint}"
     return f"The storage at {host}, where the hub sends for the model's files,"
 
 
-def _arrived(dossier: LoadedRun, stop: Stop) -> str:
-    beat = dossier.download_child.heartbeat
+def _arrived(loaded_run: LoadedRun, stop: Stop) -> str:
+    beat = loaded_run.download_child.heartbeat
     if stop.gate != "train-300" or beat is None:
         return "before its last answer"
     return f"at {beat.done:,} of {beat.total:,} bytes ({beat.phase})"
 
 
-def _environment(dossier: LoadedRun, stop: Stop) -> str:
+def _environment(loaded_run: LoadedRun, stop: Stop) -> str:
     """Return the environment's folder; where nobody could ask it, from the interpreter it lacks."""
-    if dossier.venv is not None and dossier.venv.path:
-        return dossier.venv.path
+    if loaded_run.venv is not None and loaded_run.venv.path:
+        return loaded_run.venv.path
     places = [problem.where for problem in stop.problems if problem.where.endswith(_PYTHON)]
     if places:
         return places[0].removesuffix(_PYTHON)
-    return dossier.profile.venv.path if dossier.profile else "(not known)"
+    return loaded_run.profile.venv.path if loaded_run.profile else "(not known)"
 
 
-def _requirements(dossier: LoadedRun) -> str:
-    if dossier.venv is None or dossier.profile is None:
+def _requirements(loaded_run: LoadedRun) -> str:
+    if loaded_run.venv is None or loaded_run.profile is None:
         return "the packages named above"
     unmet = [
         check.expected
-        for check in failing(venv_checks(dossier.venv, dossier.profile))
+        for check in failing(venv_checks(loaded_run.venv, loaded_run.profile))
         if check.failure_class is F.PACKAGE_MISMATCH
     ]
     return ", ".join(unmet) or "the packages named above"
 
 
-def _alternatives(dossier: LoadedRun) -> str:
-    if dossier.plan is None or dossier.plan.training is None:
+def _alternatives(loaded_run: LoadedRun) -> str:
+    if loaded_run.plan is None or loaded_run.plan.training is None:
         return "no plan was made that would say what fits"
-    return alternatives_words(dossier.plan.training)
+    return alternatives_words(loaded_run.plan.training)
 
 
 def next_name(name: str) -> str:
@@ -110,10 +110,10 @@ def next_name(name: str) -> str:
     return f"{head}_v{int(number) + 1}" if head and number.isdigit() else f"{name}_2"
 
 
-def next_actions(dossier: LoadedRun, stop: Stop, failure_class: F) -> tuple[str, ...]:
+def next_actions(loaded_run: LoadedRun, stop: Stop, failure_class: F) -> tuple[str, ...]:
     """List what a person can do, in order, the way to a new run last."""
-    facts = words(dossier, stop)
-    if dossier.kind == "production":
+    facts = words(loaded_run, stop)
+    if loaded_run.kind == "production":
         again = (
             "Then: `python -m m43 checklist`, and a new run under a new name: "
             "`pytest acceptance -m production --m43-run {next_run}`. This folder stays as it is; "
@@ -125,7 +125,7 @@ def next_actions(dossier: LoadedRun, stop: Stop, failure_class: F) -> tuple[str,
     logged = stop.gate in ("train-300", "eval")
     actions = FAILURES[failure_class].actions
     specific = tuple(text for text in actions if logged or "{log}" not in text)
-    if dossier.profile and dossier.profile.contract.platform == "cpu":
+    if loaded_run.profile and loaded_run.profile.contract.platform == "cpu":
         # There is no card whose driver or memory could be looked at.
         specific = tuple(text for text in specific if not text.startswith("`nvidia-smi`"))
     if stop.how == "no closing record":

@@ -34,13 +34,13 @@ def is_cut_off(entry: Entry | None) -> bool:
     return entry is not None and entry.event == "interrupted" and entry.detail == CUT_OFF
 
 
-def cut_off_findings(dossier: LoadedRun) -> tuple[Finding, ...]:
+def cut_off_findings(loaded_run: LoadedRun) -> tuple[Finding, ...]:
     """State what is known of the end of a run that could not tell of it."""
-    recovery = dossier.recovery
-    findings = [_last_entry(dossier)]
+    recovery = loaded_run.recovery
+    findings = [_last_entry(loaded_run)]
     if recovery is not None:
         findings += _recovery_findings(recovery)
-        findings += _machine_findings(dossier.vitals, recovery.vitals)
+        findings += _machine_findings(loaded_run.vitals, recovery.vitals)
     unknown = (
         "With which status or signal the run's process ended, who ended it and when exactly: "
         "nothing was there to record it."
@@ -48,8 +48,8 @@ def cut_off_findings(dossier: LoadedRun) -> tuple[Finding, ...]:
     return (*findings, finding(unknown, "unknown"))
 
 
-def _last_entry(dossier: LoadedRun) -> Finding:
-    before = [entry for entry in dossier.entries if entry.event not in _AFTERWARDS]
+def _last_entry(loaded_run: LoadedRun) -> Finding:
+    before = [entry for entry in loaded_run.entries if entry.event not in _AFTERWARDS]
     text = "The run wrote nothing into its journal."
     if before:
         last = before[-1]
@@ -121,23 +121,23 @@ _OF_MEMORY = (FailureClass.OUT_OF_DEVICE_MEMORY, FailureClass.OUT_OF_HOST_MEMORY
 
 def diagnose(run: RunDir) -> Diagnosis:
     """Diagnose a run from its folder alone."""
-    return diagnose_dossier(load_run(run))
+    return diagnose_loaded(load_run(run))
 
 
-def diagnose_dossier(dossier: LoadedRun) -> Diagnosis:
+def diagnose_loaded(loaded_run: LoadedRun) -> Diagnosis:
     """Diagnose a run from what its folder holds."""
-    stop = find_stop(dossier.entries)
-    failure_class = class_of(dossier, stop)
+    stop = find_stop(loaded_run.entries)
+    failure_class = class_of(loaded_run, stop)
     return Diagnosis(
         failure_class=failure_class,
         gate=stop.gate,
         place=stop.place,
-        sentence=_sentence(dossier, stop, failure_class),
-        findings=(*_problem_findings(stop), *_findings(dossier, stop, failure_class)),
+        sentence=_sentence(loaded_run, stop, failure_class),
+        findings=(*_problem_findings(stop), *_findings(loaded_run, stop, failure_class)),
     )
 
 
-def class_of(dossier: LoadedRun, stop: Stop) -> FailureClass:
+def class_of(loaded_run: LoadedRun, stop: Stop) -> FailureClass:
     """Return the failure class: the journal's, else the one that the gate's records show."""
     if stop.failure_class is not None:
         return stop.failure_class
@@ -146,40 +146,40 @@ def class_of(dossier: LoadedRun, stop: Stop) -> FailureClass:
     if stop.how == "sealed":
         return FailureClass.HARNESS_ERROR
     named = next((CLASS_OF_PROMISE[name] for name in stop.broken if name in CLASS_OF_PROMISE), None)
-    return _class_of_records(dossier, stop.gate) or named or FailureClass.PROMISE_BROKEN
+    return _class_of_records(loaded_run, stop.gate) or named or FailureClass.PROMISE_BROKEN
 
 
-def _class_of_records(dossier: LoadedRun, gate: str) -> FailureClass | None:
-    profile = dossier.profile
-    if gate == "auth" and dossier.auth and profile:
-        checks = failing(auth_checks(dossier.auth, profile))
+def _class_of_records(loaded_run: LoadedRun, gate: str) -> FailureClass | None:
+    profile = loaded_run.profile
+    if gate == "auth" and loaded_run.auth and profile:
+        checks = failing(auth_checks(loaded_run.auth, profile))
         return checks[0].failure_class if checks else None
-    if gate == "venv" and dossier.venv and profile:
-        checks = failing(venv_gate_checks(dossier.venv, dossier.plan, profile))
+    if gate == "venv" and loaded_run.venv and profile:
+        checks = failing(venv_gate_checks(loaded_run.venv, loaded_run.plan, profile))
         return checks[0].failure_class if checks else None
-    child = child_of(dossier, gate)
+    child = child_of(loaded_run, gate)
     return process_class(child.process, child.error) if child else None
 
 
-def child_of(dossier: LoadedRun, gate: str) -> Child | None:
+def child_of(loaded_run: LoadedRun, gate: str) -> Child | None:
     """Return the child that a gate was at, if it starts one that keeps records."""
-    name = child_name(dossier, gate)
-    children = {"download": dossier.download_child, "train": dossier.train_child}
-    return children.get(name, dossier.eval_child) if name else None
+    name = child_name(loaded_run, gate)
+    children = {"download": loaded_run.download_child, "train": loaded_run.train_child}
+    return children.get(name, loaded_run.eval_child) if name else None
 
 
-def child_name(dossier: LoadedRun, gate: str) -> str:
+def child_name(loaded_run: LoadedRun, gate: str) -> str:
     """Return the child that a gate was at; empty for a gate without one that keeps records."""
     children = gate_named(gate).children if gate in STAGES else ()
     if len(children) > 1:
         # The download comes first; its record is written when all of it is there.
-        download = dossier.download_child
-        came = dossier.download is None and bool(download.heartbeat or download.process)
-        return children[0] if came and dossier.train_child.heartbeat is None else children[-1]
+        download = loaded_run.download_child
+        came = loaded_run.download is None and bool(download.heartbeat or download.process)
+        return children[0] if came and loaded_run.train_child.heartbeat is None else children[-1]
     return children[0] if children else ""
 
 
-def _sentence(dossier: LoadedRun, stop: Stop, failure_class: FailureClass) -> str:
+def _sentence(loaded_run: LoadedRun, stop: Stop, failure_class: FailureClass) -> str:
     if stop.how == "no closing record":
         return (
             "The run has no closing record. Either it is still running, or it was ended from "
@@ -193,7 +193,7 @@ def _sentence(dossier: LoadedRun, stop: Stop, failure_class: FailureClass) -> st
     sentence = FAILURES[failure_class].sentence
     if is_cut_off(stop.entry):
         sentence = SENTENCE
-    return sentence.format_map(words(dossier, stop))
+    return sentence.format_map(words(loaded_run, stop))
 
 
 def _problem_findings(stop: Stop) -> tuple[Finding, ...]:
@@ -208,24 +208,28 @@ def _problem_findings(stop: Stop) -> tuple[Finding, ...]:
     )
 
 
-def _findings(dossier: LoadedRun, stop: Stop, failure_class: FailureClass) -> tuple[Finding, ...]:
+def _findings(
+    loaded_run: LoadedRun, stop: Stop, failure_class: FailureClass
+) -> tuple[Finding, ...]:
     if stop.how == "no closing record":
-        return _silent_end(dossier, stop)
+        return _silent_end(loaded_run, stop)
     if is_cut_off(stop.entry):
-        return (*_last_seen(dossier, stop), *cut_off_findings(dossier))
+        return (*_last_seen(loaded_run, stop), *cut_off_findings(loaded_run))
     findings: tuple[Finding, ...] = ()
-    child, profile = child_of(dossier, stop.gate), dossier.profile
-    if stop.gate == "auth" and dossier.auth:
-        findings = auth_findings(dossier.auth, profile.contract if profile else None, failure_class)
-    elif stop.gate == "venv" and dossier.venv and profile:
-        findings = venv_findings(dossier.venv, dossier.plan, profile, failure_class)
-    elif stop.gate == CLOSING and dossier.closing:
-        findings = _closing_findings(dossier)
+    child, profile = child_of(loaded_run, stop.gate), loaded_run.profile
+    if stop.gate == "auth" and loaded_run.auth:
+        findings = auth_findings(
+            loaded_run.auth, profile.contract if profile else None, failure_class
+        )
+    elif stop.gate == "venv" and loaded_run.venv and profile:
+        findings = venv_findings(loaded_run.venv, loaded_run.plan, profile, failure_class)
+    elif stop.gate == CLOSING and loaded_run.closing:
+        findings = _closing_findings(loaded_run)
     elif child is not None:
-        name = child_name(dossier, stop.gate)
-        findings = child_findings(child, name, failure_class, dossier.metrics)
+        name = child_name(loaded_run, stop.gate)
+        findings = child_findings(child, name, failure_class, loaded_run.metrics)
         if failure_class in _OF_MEMORY:
-            findings = (*findings, *memory_findings(dossier.plan, child, name))
+            findings = (*findings, *memory_findings(loaded_run.plan, child, name))
     broken = tuple(
         finding(f"The promise {name} is broken.", "established", RunDir.journal.name)
         for name in (stop.broken if stop.how == "broken" else ())
@@ -243,8 +247,8 @@ def _interruption(stop: Stop) -> tuple[Finding, ...]:
     return (finding(f"Interrupted: {cause}.", "established", place),)
 
 
-def _silent_end(dossier: LoadedRun, stop: Stop) -> tuple[Finding, ...]:
-    last = dossier.entries[-1] if dossier.entries else None
+def _silent_end(loaded_run: LoadedRun, stop: Stop) -> tuple[Finding, ...]:
+    last = loaded_run.entries[-1] if loaded_run.entries else None
     known = (
         f"The last thing that the run wrote is '{last.event}' {last.gate or last.name}".rstrip()
         + f" at {last.time_utc}."
@@ -253,22 +257,22 @@ def _silent_end(dossier: LoadedRun, stop: Stop) -> tuple[Finding, ...]:
     )
     return (
         finding(known, "established", RunDir.journal.name),
-        *_last_seen(dossier, stop),
+        *_last_seen(loaded_run, stop),
         finding("What ended the run, if it ended, is not recorded.", "unknown"),
     )
 
 
-def _last_seen(dossier: LoadedRun, stop: Stop) -> tuple[Finding, ...]:
-    child = child_of(dossier, stop.gate)
+def _last_seen(loaded_run: LoadedRun, stop: Stop) -> tuple[Finding, ...]:
+    child = child_of(loaded_run, stop.gate)
     if child is None or child.heartbeat is None:
         return ()
-    beat, name = child.heartbeat, child_name(dossier, stop.gate)
+    beat, name = child.heartbeat, child_name(loaded_run, stop.gate)
     text = f"The child was last seen at '{beat.phase}', {beat.done} of {beat.total}."
     return (finding(text, "established", child_file(name, "heartbeat").name),)
 
 
-def _closing_findings(dossier: LoadedRun) -> tuple[Finding, ...]:
-    closing = dossier.closing
+def _closing_findings(loaded_run: LoadedRun) -> tuple[Finding, ...]:
+    closing = loaded_run.closing
     if closing is None:
         return ()
     changed = [f"The file {path} changed during the run." for path in closing.changed_paths]

@@ -28,45 +28,45 @@ _MODEL = (f"{RunDir.model.name}/", f"{RunDir.adapter.name}/")
 Digests = Mapping[str, str]
 
 
-def test_result(dossier: LoadedRun, sealed: Digests, manifest_sha256: str) -> str:
+def test_result(loaded_run: LoadedRun, sealed: Digests, manifest_sha256: str) -> str:
     """Write the result of the run as that of a test suite whose tests are the promises.
 
     A promise that was not run is in neither list; a run that has one has not passed.
 
     Args:
-        dossier: The run.
+        loaded_run: The run.
         sealed: The files of the manifest, by name, with their SHA-256.
         manifest_sha256: The digest of the manifest itself.
     """
     subjects = [_file(RunDir.manifest.name, manifest_sha256), *_model_files(sealed)]
-    return statement(subjects, TEST_RESULT, test_predicate(dossier, sealed))
+    return statement(subjects, TEST_RESULT, test_predicate(loaded_run, sealed))
 
 
-def test_predicate(dossier: LoadedRun, sealed: Digests) -> dict[str, object]:
+def test_predicate(loaded_run: LoadedRun, sealed: Digests) -> dict[str, object]:
     """Give the predicate of the test result: the verdict, its configuration, and the promises."""
     names = (RunDir.contract_text.name, RunDir.profile.name, RunDir.code.name)
     return {
-        "result": "PASSED" if dossier.verdict.accepted else "FAILED",
+        "result": "PASSED" if loaded_run.verdict.accepted else "FAILED",
         "configuration": [_file(name, sealed[name]) for name in names if name in sealed],
-        "passedTests": _promises(dossier, "promise_kept"),
+        "passedTests": _promises(loaded_run, "promise_kept"),
         "warnedTests": [],
-        "failedTests": _promises(dossier, "promise_broken"),
+        "failedTests": _promises(loaded_run, "promise_broken"),
     }
 
 
-def provenance(dossier: LoadedRun, sealed: Digests) -> str | None:
+def provenance(loaded_run: LoadedRun, sealed: Digests) -> str | None:
     """Write how the trained model came to be; None when the run left no model."""
     subjects = _model_files(sealed)
-    opening, profile = dossier.opening, dossier.profile
+    opening, profile = loaded_run.opening, loaded_run.profile
     if not subjects or opening is None or profile is None:
         return None
-    ended = next(entry.time_utc for entry in dossier.entries if entry.event == "sealed")
+    ended = next(entry.time_utc for entry in loaded_run.entries if entry.event == "sealed")
     predicate = {
         "buildDefinition": {
             "buildType": BUILD_TYPE,
             "externalParameters": {"profile": to_plain(profile), "command": [*opening.command]},
             "internalParameters": {"seed": profile.training.seed},
-            "resolvedDependencies": _dependencies(dossier, sealed),
+            "resolvedDependencies": _dependencies(loaded_run, sealed),
         },
         "runDetails": {
             "builder": {"id": BUILDER, "version": {"m43": opening.m43_version}},
@@ -111,22 +111,22 @@ def _model_files(sealed: Digests) -> list[dict[str, object]]:
     return resources({name: sealed[name] for name in sealed if name.startswith(_MODEL)})
 
 
-def _promises(dossier: LoadedRun, event: str) -> list[str]:
-    return [entry.name for entry in dossier.entries if entry.event == event]
+def _promises(loaded_run: LoadedRun, event: str) -> list[str]:
+    return [entry.name for entry in loaded_run.entries if entry.event == event]
 
 
-def _dependencies(dossier: LoadedRun, sealed: Digests) -> list[dict[str, object]]:
+def _dependencies(loaded_run: LoadedRun, sealed: Digests) -> list[dict[str, object]]:
     """List what training read: the code, the model's files, the rows, the environment."""
     found: list[dict[str, object]] = []
-    opening, download = dossier.opening, dossier.download
+    opening, download = loaded_run.opening, loaded_run.download
     if opening is not None:
         commit = opening.commit.partition("+")[0]
         if len(commit) == 40:
             found.append({"name": "m43", "digest": {"gitCommit": commit}})
         found.append(_file("acceptance/data: training rows", opening.train_rows_sha256))
         found.append(_file("acceptance/data: evaluation rows", opening.eval_rows_sha256))
-    if download is not None and dossier.auth is not None:
-        repo = f"{dossier.auth.repo}@{download.revision}"
+    if download is not None and loaded_run.auth is not None:
+        repo = f"{loaded_run.auth.repo}@{download.revision}"
         found += _pinned(repo, download.files)
     names = (RunDir.code.name, RunDir.env_snapshot.name)
     return [*found, *(_file(name, sealed[name]) for name in names if name in sealed)]
@@ -140,15 +140,15 @@ def _pinned(repo: str, files: Iterable[PinnedFile]) -> list[dict[str, object]]:
     ]
 
 
-def write_attestations(run: RunDir, dossier: LoadedRun) -> None:
+def write_attestations(run: RunDir, loaded_run: LoadedRun) -> None:
     """Write the attestations of a sealed run; one that was never sealed attests nothing."""
-    for name, text in _expected(run, dossier).items():
+    for name, text in _expected(run, loaded_run).items():
         write_atomically(run.path / name, text.encode())
 
 
-def audit_attestations(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
+def audit_attestations(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
     """Make both attestations again and compare them with those that lie there."""
-    expected = _expected(run, dossier)
+    expected = _expected(run, loaded_run)
     for path in (run.attestation, run.provenance):
         text = expected.get(path.name)
         found = path.read_bytes() if path.is_file() else None
@@ -161,14 +161,14 @@ def audit_attestations(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
             )
 
 
-def _expected(run: RunDir, dossier: LoadedRun) -> Mapping[str, str]:
-    sealed_now = any(entry.event == "sealed" for entry in dossier.entries)
+def _expected(run: RunDir, loaded_run: LoadedRun) -> Mapping[str, str]:
+    sealed_now = any(entry.event == "sealed" for entry in loaded_run.entries)
     if not sealed_now or not run.manifest.is_file():
         return {}
     sealed = manifest.read(run)
-    result = test_result(dossier, sealed, file_sha256(run.manifest))
+    result = test_result(loaded_run, sealed, file_sha256(run.manifest))
     texts = {run.attestation.name: result}
-    origin = provenance(dossier, sealed)
+    origin = provenance(loaded_run, sealed)
     if origin is not None:
         texts[run.provenance.name] = origin
     return {name: redact(text, ()) for name, text in texts.items()}

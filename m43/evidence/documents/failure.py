@@ -10,7 +10,7 @@ from m43.evidence.diagnosis import (
     Diagnosis,
     child_name,
     child_of,
-    diagnose_dossier,
+    diagnose_loaded,
     ending,
     next_actions,
 )
@@ -43,86 +43,88 @@ _LOGS = {
 }
 
 
-def render_failure(dossier: LoadedRun, verdict: Verdict) -> str:
+def render_failure(loaded_run: LoadedRun, verdict: Verdict) -> str:
     """Write the failure analysis of a run that was not accepted, or has not been yet."""
-    stop = find_stop(dossier.entries)
-    diagnosis = diagnose_dossier(dossier)
-    watermark = history.watermark(dossier)
-    unreadable = Bullets([str(problem) for problem in dossier.problems])
+    stop = find_stop(loaded_run.entries)
+    diagnosis = diagnose_loaded(loaded_run)
+    watermark = history.watermark(loaded_run)
+    unreadable = Bullets([str(problem) for problem in loaded_run.problems])
     document = Section(
         "M43 failure analysis" + (f": {watermark}" if watermark else ""),
         (
             promises.banner(watermark),
-            _verdict_line(dossier, stop, diagnosis),
-            promises.other_contract(dossier),
-            _facts(dossier, stop, diagnosis),
-            *analysis(dossier, verdict),
-            Section("Timeline", promises.timeline(dossier)),
-            Section("Environment difference", promises.environment_difference(dossier)),
-            *promises.noted(dossier),
-            Section("Earlier attempts", promises.attempts(dossier)),
-            *([Section("Files that cannot be read", (unreadable,))] if dossier.problems else ()),
-            Section("Evidence index", promises.evidence_index(promises.evidence_rows(dossier))),
-            Section("Impact on M42", promises.impact_on_m42(dossier)),
+            _verdict_line(loaded_run, stop, diagnosis),
+            promises.other_contract(loaded_run),
+            _facts(loaded_run, stop, diagnosis),
+            *analysis(loaded_run, verdict),
+            Section("Timeline", promises.timeline(loaded_run)),
+            Section("Environment difference", promises.environment_difference(loaded_run)),
+            *promises.noted(loaded_run),
+            Section("Earlier attempts", promises.attempts(loaded_run)),
+            *([Section("Files that cannot be read", (unreadable,))] if loaded_run.problems else ()),
+            Section("Evidence index", promises.evidence_index(promises.evidence_rows(loaded_run))),
+            Section("Impact on M42", promises.impact_on_m42(loaded_run)),
         ),
     )
     return markdown(document)
 
 
-def analysis(dossier: LoadedRun, verdict: Verdict) -> tuple[Section, ...]:
+def analysis(loaded_run: LoadedRun, verdict: Verdict) -> tuple[Section, ...]:
     """Say what a person needs who has to act: in the failure analysis and in the report."""
-    stop, diagnosis = find_stop(dossier.entries), diagnose_dossier(dossier)
-    actions = next_actions(dossier, stop, diagnosis.failure_class)
-    happened = Text(_what_happened(dossier, stop, diagnosis))
+    stop, diagnosis = find_stop(loaded_run.entries), diagnose_loaded(loaded_run)
+    actions = next_actions(loaded_run, stop, diagnosis.failure_class)
+    happened = Text(_what_happened(loaded_run, stop, diagnosis))
     todo = (Text("m43 did none of these."), Bullets([linked(each) for each in actions], True))
     return (
         Section("What happened", (happened,), "happened"),
         Section("Next actions for a person", todo, "actions"),
         Section("Why, as far as it is known", _claims(stop, diagnosis, verdict), "why"),
-        Section("Expected against observed", _expected_against_observed(dossier, stop), "compared"),
-        Section("Gates not run", (_not_run(dossier, stop),), "not-run"),
-        Section("Progress at failure", (progress_at_failure(dossier),), "progress"),
-        Section("Resources then", (resources_then(dossier),), "resources"),
-        Section("Error excerpt", error_excerpt(dossier, stop), "excerpt"),
+        Section(
+            "Expected against observed", _expected_against_observed(loaded_run, stop), "compared"
+        ),
+        Section("Gates not run", (_not_run(loaded_run, stop),), "not-run"),
+        Section("Progress at failure", (progress_at_failure(loaded_run),), "progress"),
+        Section("Resources then", (resources_then(loaded_run),), "resources"),
+        Section("Error excerpt", error_excerpt(loaded_run, stop), "excerpt"),
     )
 
 
-def progress_at_failure(dossier: LoadedRun) -> Node:
+def progress_at_failure(loaded_run: LoadedRun) -> Node:
     """Say how far training and evaluation had come."""
-    lines = [*_download(dossier), *_training(dossier), *_evaluation(dossier)]
-    if unasked := promises.unasked_words(dossier):
+    lines = [*_download(loaded_run), *_training(loaded_run), *_evaluation(loaded_run)]
+    if unasked := promises.unasked_words(loaded_run):
         lines.append(f"Requests that m43 did not make, judged by nobody: {unasked}.")
     return Bullets(lines)
 
 
-def _download(dossier: LoadedRun) -> list[Words]:
-    beat = dossier.download_child.heartbeat
-    if beat is None or dossier.download is not None:
+def _download(loaded_run: LoadedRun) -> list[Words]:
+    beat = loaded_run.download_child.heartbeat
+    if beat is None or loaded_run.download is not None:
         return []
     count = f", {beat.done:,} of {beat.total:,} bytes (download.heartbeat.json)."
     return [("Download: ", code(beat.phase), count)]
 
 
-def _training(dossier: LoadedRun) -> list[Words]:
-    lines = _heartbeat(dossier.train_child, "train")
-    if dossier.metrics:
-        last = dossier.metrics[-1]
+def _training(loaded_run: LoadedRun) -> list[Words]:
+    lines = _heartbeat(loaded_run.train_child, "train")
+    if loaded_run.metrics:
+        last = loaded_run.metrics[-1]
         lines.append(
             f"Last recorded step: {last.step}, loss {last.loss_nats:.4f} nats, gradient norm "
             f"{last.gradient_norm:.4g} (training_metrics.jsonl); curve: loss_curve.svg."
         )
-    if dossier.metrics_cut:
+    if loaded_run.metrics_cut:
         lines.append("The line after it cannot be read; it was being written at the end.")
-    if not dossier.metrics:
+    if not loaded_run.metrics:
         lines.append(f"Optimizer steps: {NOT_MEASURED} (training_metrics.jsonl).")
     return lines
 
 
-def _evaluation(dossier: LoadedRun) -> list[Words]:
-    lines = _heartbeat(dossier.eval_child, "eval")
-    if dossier.results is None:
+def _evaluation(loaded_run: LoadedRun) -> list[Words]:
+    lines = _heartbeat(loaded_run.eval_child, "eval")
+    if loaded_run.results is None:
         return [*lines, f"Evaluation: {NOT_MEASURED} (evaluation_results.json)."]
-    tally = dossier.results.overall
+    tally = loaded_run.results.overall
     text = (
         f"Evaluation, not accepted: {tally.rows} rows, {tally.base_correct} right before "
         f"training, {tally.tuned_correct} after (evaluation_results.json)."
@@ -138,13 +140,13 @@ def _heartbeat(child: Child, name: str) -> list[Words]:
     return [("Last heartbeat: phase ", code(beat.phase), f"{count} ({name}.heartbeat.json).")]
 
 
-def resources_then(dossier: LoadedRun) -> Node:
+def resources_then(loaded_run: LoadedRun) -> Node:
     """Say what the children used and what the machine had."""
     lines: list[Words] = []
     children = {
-        "download": dossier.download_child,
-        "train": dossier.train_child,
-        "eval": dossier.eval_child,
+        "download": loaded_run.download_child,
+        "train": loaded_run.train_child,
+        "eval": loaded_run.eval_child,
     }
     for name, child in children.items():
         if child.process:
@@ -154,8 +156,8 @@ def resources_then(dossier: LoadedRun) -> Node:
                 f"{size_words(process.peak_bytes)}, out-of-memory kills of the kernel "
                 f"meanwhile: {process.oom_kills} ({name}.process.json)."
             )
-    if dossier.venv:
-        probe = dossier.venv.probe
+    if loaded_run.venv:
+        probe = loaded_run.venv.probe
         lines.append(
             f"Machine at the venv gate: {size_words(probe.host_memory_bytes)} memory, "
             f"{size_words(probe.disk_free_bytes)} free on the disk, NVIDIA driver "
@@ -169,23 +171,23 @@ def resources_then(dossier: LoadedRun) -> Node:
     return Bullets(lines) if lines else Text(f"{NOT_MEASURED.capitalize()}.")
 
 
-def error_excerpt(dossier: LoadedRun, stop: Stop) -> list[Node]:
+def error_excerpt(loaded_run: LoadedRun, stop: Stop) -> list[Node]:
     """Show what was printed about the failure; it was redacted when it was written."""
-    child = child_of(dossier, stop.gate)
+    child = child_of(loaded_run, stop.gate)
     found: list[tuple[Words, Sequence[str]]] = []
     if child and child.error:
         found.append(("What the child reported:", child.error.problems))
     if child and child.stacks:
-        file = f"{child_name(dossier, stop.gate)}.stacks.txt"
+        file = f"{child_name(loaded_run, stop.gate)}.stacks.txt"
         found.append((f"Where its threads stood when m43 ended it ({file}):", child.stacks))
     if child and child.log_tail:
-        name = _LOGS[child_name(dossier, stop.gate)]
+        name = _LOGS[child_name(loaded_run, stop.gate)]
         found.append((f"The last {len(child.log_tail)} lines of {name}:", child.log_tail))
-    if stop.gate == "venv" and dossier.venv and dossier.venv.probe.import_error:
-        error = dossier.venv.probe.import_error.splitlines()
+    if stop.gate == "venv" and loaded_run.venv and loaded_run.venv.probe.import_error:
+        error = loaded_run.venv.probe.import_error.splitlines()
         found.append(("What importing JAX said (venv.json):", error))
     # A gate that stopped blocks its first promise, whose text says nothing new.
-    for entry in dossier.entries if stop.how == "broken" else ():
+    for entry in loaded_run.entries if stop.how == "broken" else ():
         if entry.event == "promise_broken" and entry.detail:
             where = f" said (journal.jsonl, entry {entry.seq}):"
             found.append((("What ", code(entry.name), where), entry.detail.splitlines()))
@@ -194,8 +196,8 @@ def error_excerpt(dossier: LoadedRun, stop: Stop) -> list[Node]:
     return [node for title, lines in found for node in (Text(title), CodeBlock(lines))]
 
 
-def _verdict_line(dossier: LoadedRun, stop: Stop, diagnosis: Diagnosis) -> Node:
-    words = strong(dossier.verdict_words(False))
+def _verdict_line(loaded_run: LoadedRun, stop: Stop, diagnosis: Diagnosis) -> Node:
+    words = strong(loaded_run.verdict_words(False))
     if stop.how == "no closing record":
         return Text((words, f": no closing record; last seen {diagnosis.place}."))
     if stop.how == "sealed":
@@ -204,16 +206,16 @@ def _verdict_line(dossier: LoadedRun, stop: Stop, diagnosis: Diagnosis) -> Node:
     return Text((words, f" {diagnosis.place}: ", strong(str(diagnosis.failure_class)), "."))
 
 
-def _facts(dossier: LoadedRun, stop: Stop, diagnosis: Diagnosis) -> Node:
-    told = history.told_entries(dossier)
-    opening, entry = dossier.opening, stop.entry or (told[-1] if told else None)
+def _facts(loaded_run: LoadedRun, stop: Stop, diagnosis: Diagnosis) -> Node:
+    told = history.told_entries(loaded_run)
+    opening, entry = loaded_run.opening, stop.entry or (told[-1] if told else None)
     silent = stop.how == "no closing record"
-    child = child_of(dossier, stop.gate)
+    child = child_of(loaded_run, stop.gate)
     process = child.process if child else None
     ended = ending(process) if process else "none ended at this gate"
     failure_class = str(diagnosis.failure_class)
     rows: list[tuple[str, Words]] = [
-        ("run", code(dossier.name)),
+        ("run", code(loaded_run.name)),
         ("class", "none: there is no closing record" if silent else failure_class),
         ("child process", ended),
         ("began", opening.started_utc if opening else "not known"),
@@ -228,10 +230,10 @@ def _facts(dossier: LoadedRun, stop: Stop, diagnosis: Diagnosis) -> Node:
     return Table(("what", "value"), rows)
 
 
-def _what_happened(dossier: LoadedRun, stop: Stop, diagnosis: Diagnosis) -> Words:
+def _what_happened(loaded_run: LoadedRun, stop: Stop, diagnosis: Diagnosis) -> Words:
     closed = [
         entry.gate
-        for entry in dossier.entries
+        for entry in loaded_run.entries
         if entry.event == "gate_closed" and entry.gate in GATES and entry.gate != stop.gate
     ]
     waiting = [gate for gate in _gates_after(stop) if gate != CLOSING]
@@ -276,18 +278,18 @@ def _claims(stop: Stop, diagnosis: Diagnosis, verdict: Verdict) -> list[Node]:
     return found
 
 
-def gate_checks(dossier: LoadedRun, gate: str) -> tuple[Check, ...]:
+def gate_checks(loaded_run: LoadedRun, gate: str) -> tuple[Check, ...]:
     """List the checks of a gate that has some, if its record is there."""
-    if gate == "auth" and dossier.auth and dossier.profile:
-        return auth_checks(dossier.auth, dossier.profile)
-    if gate == "venv" and dossier.venv and dossier.profile:
-        return venv_gate_checks(dossier.venv, dossier.plan, dossier.profile)
+    if gate == "auth" and loaded_run.auth and loaded_run.profile:
+        return auth_checks(loaded_run.auth, loaded_run.profile)
+    if gate == "venv" and loaded_run.venv and loaded_run.profile:
+        return venv_gate_checks(loaded_run.venv, loaded_run.plan, loaded_run.profile)
     return ()
 
 
-def _expected_against_observed(dossier: LoadedRun, stop: Stop) -> list[Node]:
+def _expected_against_observed(loaded_run: LoadedRun, stop: Stop) -> list[Node]:
     found: list[Node] = []
-    checks = gate_checks(dossier, stop.gate)
+    checks = gate_checks(loaded_run, stop.gate)
     no = mark("NO", False)
     if checks:
         rows = [
@@ -310,14 +312,14 @@ def _expected_against_observed(dossier: LoadedRun, stop: Stop) -> list[Node]:
         ]
         head = ("holds", "where", "expected", "observed", "to do")
         found += [Text("Why the gate stopped (journal.jsonl):"), Table(head, reasons, names=1)]
-    found += _promises(dossier, stop)
+    found += _promises(loaded_run, stop)
     return found or [Text(f"Nothing ({NOT_MEASURED}).")]
 
 
-def _promises(dossier: LoadedRun, stop: Stop) -> list[Node]:
+def _promises(loaded_run: LoadedRun, stop: Stop) -> list[Node]:
     """Show the promises that were judged or could have been; count the others."""
-    states = history.promise_states(dossier)
-    asked = [item for item in dossier.judged if item.promise.gate == stop.gate]
+    states = history.promise_states(loaded_run)
+    asked = [item for item in loaded_run.judged if item.promise.gate == stop.gate]
     shown = [item for item in asked if states.get(item.promise.name, NOT_JUDGED) != NOT_JUDGED]
     found: list[Node] = []
     if shown:
@@ -330,18 +332,18 @@ def _promises(dossier: LoadedRun, stop: Stop) -> list[Node]:
     return found
 
 
-def _not_run(dossier: LoadedRun, stop: Stop) -> Node:
-    states = history.promise_states(dossier)
+def _not_run(loaded_run: LoadedRun, stop: Stop) -> Node:
+    states = history.promise_states(loaded_run)
     rows = []
     for gate in _gates_after(stop):
         waiting = [
             promise
-            for promise in (dossier.contract.promises if dossier.contract else ())
+            for promise in (loaded_run.contract.promises if loaded_run.contract else ())
             if promise.gate == gate and states.get(promise.name, NOT_JUDGED) == NOT_JUDGED
         ]
-        ran = any(item.event == "gate_closed" and item.gate == gate for item in dossier.entries)
+        ran = any(item.event == "gate_closed" and item.gate == gate for item in loaded_run.entries)
         # What a run changed is measured also when it ended early.
-        ran = ran or (gate == CLOSING and dossier.closing is not None)
+        ran = ran or (gate == CLOSING and loaded_run.closing is not None)
         if not ran or waiting:
             because = (
                 "its measurement was taken, its promises were not judged" if ran else "NOT RUN"

@@ -127,40 +127,44 @@ def _times(run: Fields) -> list[Node]:
     return [Text(f"Where the time went ({files}):"), Table(head, rows)]
 
 
-def memory(dossier: LoadedRun) -> list[Node]:
+def memory(loaded_run: LoadedRun) -> list[Node]:
     """Show what was predicted and what was taken, beside what there was; nothing before them."""
-    rows = [*_predicted(dossier), *_measured(dossier)]
+    rows = [*_predicted(loaded_run), *_measured(loaded_run)]
     return [Table(("what", "at the peak", "of what there was", "file"), rows)] if rows else []
 
 
 Row = tuple[str, str, Words, Words]
 
 
-def _predicted(dossier: LoadedRun) -> Iterator[Row]:
-    training = dossier.plan.training if dossier.plan else None
+def _predicted(loaded_run: LoadedRun) -> Iterator[Row]:
+    training = loaded_run.plan.training if loaded_run.plan else None
     if training is None:
         return
     whole = training.limits.memory_bytes
     title = "training, predicted before a weight was read"
     yield title, size_words(training.peak_bytes), _of(training.peak_bytes, whole), _file("plan")
-    found = performance(dossier.plan, dossier.train) if dossier.plan and dossier.train else None
+    found = (
+        performance(loaded_run.plan, loaded_run.train)
+        if loaded_run.plan and loaded_run.train
+        else None
+    )
     if found:
         off = f"{100 * (found.measured_peak_bytes / training.peak_bytes - 1):+.0f} %"
         files = (_file("plan"), ", ", _file("train.process"))
         yield "measured against predicted", off, "", files
 
 
-def _measured(dossier: LoadedRun) -> Iterator[Row]:
-    venv = dossier.venv
+def _measured(loaded_run: LoadedRun) -> Iterator[Row]:
+    venv = loaded_run.venv
     for name, title, process in (
-        ("train", "training process, host memory", dossier.train_child.process),
-        ("eval", "evaluation process, host memory", dossier.eval_child.process),
+        ("train", "training process, host memory", loaded_run.train_child.process),
+        ("eval", "evaluation process, host memory", loaded_run.eval_child.process),
     ):
         if process:
             share = _of_host(process, venv)
             yield title, size_words(process.peak_bytes), share, _file(f"{name}.process")
-    if dossier.train and dossier.train.peak_device_bytes:
-        peak = dossier.train.peak_device_bytes
+    if loaded_run.train and loaded_run.train.peak_device_bytes:
+        peak = loaded_run.train.peak_device_bytes
         devices = venv.probe.devices if venv else ()
         share = _of(peak, devices[0].memory_bytes if devices else 0)
         yield "training, device memory", size_words(peak), share, _file("train")

@@ -60,9 +60,9 @@ def banner(watermark: str) -> Node:
     return Text((strong(f"{watermark}."), text) if watermark else "", "banner")
 
 
-def other_contract(dossier: LoadedRun) -> Node:
+def other_contract(loaded_run: LoadedRun) -> Node:
     """Name, below the verdict, the model of a run that is not the one of the locked decisions."""
-    words = dossier.other_contract.removeprefix("another contract: ")
+    words = loaded_run.other_contract.removeprefix("another contract: ")
     return Text((strong("Another contract"), ": ", code(words), ".") if words else "")
 
 
@@ -114,9 +114,9 @@ def _measured(item: Judged) -> Words:
     return joined(sides, BREAK) if sides else NOT_MEASURED
 
 
-def promises_by_gate(dossier: LoadedRun) -> list[Node]:
+def promises_by_gate(loaded_run: LoadedRun) -> list[Node]:
     """Show the promises gate by gate."""
-    items, states = dossier.judged, history.promise_states(dossier)
+    items, states = loaded_run.judged, history.promise_states(loaded_run)
     found: list[Node] = []
     for gate in STAGES:
         mine = [item for item in items if item.promise.gate == gate]
@@ -125,18 +125,18 @@ def promises_by_gate(dossier: LoadedRun) -> list[Node]:
     return found or [Text("The run folder does not say what was promised.")]
 
 
-def timeline(dossier: LoadedRun) -> list[Node]:
+def timeline(loaded_run: LoadedRun) -> list[Node]:
     """Show when each thing happened; the promises of a gate are counted, not listed."""
     rows: list[tuple[Words, ...]] = []
     counts: Counter[tuple[str, str]] = Counter()
-    states = promise_states(dossier)
-    for entry in told_entries(dossier):
+    states = promise_states(loaded_run)
+    for entry in told_entries(loaded_run):
         if entry.event.startswith("promise_"):
             counts[states[entry.name], entry.gate] += 1
             # A journal may say two things of one promise: each is a line only where it is broken.
             if states[entry.name] != "BROKEN" or entry.event != "promise_broken":
                 continue
-        rows.append((entry.time_utc, _since(dossier, entry), _event(entry)))
+        rows.append((entry.time_utc, _since(loaded_run, entry), _event(entry)))
     by_gate = [
         f"{stage}: "
         + ", ".join(
@@ -150,7 +150,7 @@ def timeline(dossier: LoadedRun) -> list[Node]:
     summary = "; ".join(by_gate) or "none judged"
     return [
         Table(TIMELINE_HEAD, rows),
-        *_set_back(dossier),
+        *_set_back(loaded_run),
         Text(f"Promises by gate (journal.jsonl): {summary}."),
     ]
 
@@ -168,9 +168,9 @@ def _event(entry: Entry) -> str:
     return words[entry.event]
 
 
-def _set_back(dossier: LoadedRun) -> Iterator[Node]:
+def _set_back(loaded_run: LoadedRun) -> Iterator[Node]:
     """Say where the machine's clock went backwards, if it did."""
-    for entry in steps_back(dossier.entries):
+    for entry in steps_back(loaded_run.entries):
         yield Text(
             f"The clock was set back before entry {entry.seq} (journal.jsonl): times from there on "
             "cannot be compared with earlier ones. Durations in the records were measured with a "
@@ -178,23 +178,23 @@ def _set_back(dossier: LoadedRun) -> Iterator[Node]:
         )
 
 
-def _since(dossier: LoadedRun, entry: Entry) -> str:
-    if steps_back(dossier.entries[: entry.seq]):
+def _since(loaded_run: LoadedRun, entry: Entry) -> str:
+    if steps_back(loaded_run.entries[: entry.seq]):
         return "?"
-    seconds = seconds_between(dossier.started, moment(entry.time_utc))
+    seconds = seconds_between(loaded_run.started, moment(entry.time_utc))
     return "?" if seconds is None else duration_words(seconds)
 
 
-def attempts(dossier: LoadedRun) -> list[Node]:
+def attempts(loaded_run: LoadedRun) -> list[Node]:
     """Disclose the attempts before this one."""
-    if dossier.opening is None:
+    if loaded_run.opening is None:
         return [Text("Not known: opening.json is missing.")]
-    found = _listed(dossier.opening.earlier_attempts)
-    if dossier.opening.unlisted_runs:
+    found = _listed(loaded_run.opening.earlier_attempts)
+    if loaded_run.opening.unlisted_runs:
         words = (
             "Run folders of which the ledger has no line, because they are another machine's or it "
             "was begun anew: ",
-            _names(dossier.opening.unlisted_runs),
+            _names(loaded_run.opening.unlisted_runs),
             " (opening.json).",
         )
         found.append(Text(words))
@@ -214,9 +214,9 @@ def _names(names: Sequence[str]) -> Words:
     return joined(map(code, names), ", ") if names else "not named"
 
 
-def environment_difference(dossier: LoadedRun) -> list[Node]:
+def environment_difference(loaded_run: LoadedRun) -> list[Node]:
     """Compare the environment and the working tree before and after."""
-    closing, opening, venv = dossier.closing, dossier.opening, dossier.venv
+    closing, opening, venv = loaded_run.closing, loaded_run.opening, loaded_run.venv
     if closing is None:
         text = f"Before and after were not compared ({NOT_MEASURED}): closing.json does not exist."
         return [Text(text)]
@@ -236,17 +236,17 @@ def environment_difference(dossier: LoadedRun) -> list[Node]:
     else:
         names = _names(closing.changed_paths)
         lines.append(("Working tree: ", strong("changed"), ": ", names, files))
-    return [Bullets([*lines, *_unwatched(dossier)])]
+    return [Bullets([*lines, *_unwatched(loaded_run)])]
 
 
-def _unwatched(dossier: LoadedRun) -> Iterator[Words]:
+def _unwatched(loaded_run: LoadedRun) -> Iterator[Words]:
     """Name what was left out, as the run began, of what is compared and searched."""
-    if dossier.opening is None:
+    if loaded_run.opening is None:
         return
-    if names := dossier.opening.left_out:
+    if names := loaded_run.opening.left_out:
         why = ", where the run itself writes by configuration (opening.json)."
         yield ("Working tree, not watched: ", _names(names), why)
-    if names := dossier.opening.unsearched:
+    if names := loaded_run.opening.unsearched:
         why = (
             "; what is also a word stands in innocent text as well, and is hidden in addresses "
             "only (opening.json)."
@@ -254,13 +254,16 @@ def _unwatched(dossier: LoadedRun) -> Iterator[Words]:
         yield ("Secrets, not searched for: ", _names(names), why)
 
 
-def noted(dossier: LoadedRun) -> list[Node]:
+def noted(loaded_run: LoadedRun) -> list[Node]:
     """Show the warnings that were noted, if there are any; they decided nothing."""
-    if dossier.noted is None:
+    if loaded_run.noted is None:
         return []
-    lines = [*dossier.noted.warnings, *(f"on standard error: {x}" for x in dossier.noted.stderr)]
-    if dossier.noted.left_out:
-        lines.append(f"and {dossier.noted.left_out} more, which were not kept")
+    lines = [
+        *loaded_run.noted.warnings,
+        *(f"on standard error: {x}" for x in loaded_run.noted.stderr),
+    ]
+    if loaded_run.noted.left_out:
+        lines.append(f"and {loaded_run.noted.left_out} more, which were not kept")
     text = (
         "What dependencies said while the gates were at work. It ended nothing, and nobody judges "
         "it (noted.json)."
@@ -268,9 +271,9 @@ def noted(dossier: LoadedRun) -> list[Node]:
     return [Section("Warnings that were noted", (Text(text), Bullets(lines)))]
 
 
-def impact_on_m42(dossier: LoadedRun) -> list[Node]:
+def impact_on_m42(loaded_run: LoadedRun) -> list[Node]:
     """State what the run did to the submission before it."""
-    closing, opening = dossier.closing, dossier.opening
+    closing, opening = loaded_run.closing, loaded_run.opening
     if closing is None or opening is None:
         text: Words = (
             "m43 writes into its run folder and the Hugging Face cache only. Whether anything else "
@@ -299,9 +302,9 @@ def evidence_index(rows: Sequence[Sequence[Words]]) -> list[Node]:
     return [Table(("file", "SHA-256"), rows), Text(words)]
 
 
-def evidence_rows(dossier: LoadedRun) -> list[Sequence[Words]]:
+def evidence_rows(loaded_run: LoadedRun) -> list[Sequence[Words]]:
     """Name the files and their digests."""
-    return [(code(file.name), code(file.sha256)) for file in dossier.files]
+    return [(code(file.name), code(file.sha256)) for file in loaded_run.files]
 
 
 def transfer_words(record: DownloadRecord) -> str:
@@ -319,9 +322,9 @@ def transfer_words(record: DownloadRecord) -> str:
     )
 
 
-def unasked_words(dossier: LoadedRun) -> str:
+def unasked_words(loaded_run: LoadedRun) -> str:
     """List the requests that m43 did not make; empty when there were none."""
-    records = {RunDir.auth.name: dossier.auth, RunDir.download.name: dossier.download}
+    records = {RunDir.auth.name: loaded_run.auth, RunDir.download.name: loaded_run.download}
     seen = [
         f"{request.method} {request.address} ({request.status or 'no answer'}; {file})"
         for file, record in records.items()
@@ -331,12 +334,12 @@ def unasked_words(dossier: LoadedRun) -> str:
     return "; ".join(seen)
 
 
-def time_spent(dossier: LoadedRun) -> list[Node]:
+def time_spent(loaded_run: LoadedRun) -> list[Node]:
     """Show every stretch of the run with its share of the whole; nothing before the first."""
-    parts = stretches(dossier)
+    parts = stretches(loaded_run)
     if not parts:
         return []
-    whole = max(total_s(dossier) or 0.0, sum(part.duration_s for part in parts))
+    whole = max(total_s(loaded_run) or 0.0, sum(part.duration_s for part in parts))
     sums = {name: sum(it.duration_s for it in parts if it.purpose == name) for name in PURPOSES}
     purposes = [(name, *_share(sums[name], whole)) for name in PURPOSES if sums[name]]
     details = [

@@ -44,40 +44,38 @@ UNSIGNED: tuple[str, ...] = (
 )
 
 
-def provenance(dossier: LoadedRun) -> list[Node]:
+def provenance(loaded_run: LoadedRun) -> list[Node]:
     """Show environment, origin and what changed."""
     difference = "Environment and working tree, before against after"
     return [
-        Pairs(tuple(_facts(dossier))),
-        *_packages(dossier),
-        Section(difference, environment_difference(dossier)),
-        *noted(dossier),
-        Section("Earlier attempts", attempts(dossier)),
-        Section("Impact on M42", impact_on_m42(dossier)),
+        Pairs(tuple(_facts(loaded_run))),
+        *_packages(loaded_run),
+        Section(difference, environment_difference(loaded_run)),
+        *noted(loaded_run),
+        Section("Earlier attempts", attempts(loaded_run)),
+        Section("Impact on M42", impact_on_m42(loaded_run)),
     ]
 
 
-def _packages(dossier: LoadedRun) -> list[Node]:
-    if dossier.venv is None:
+def _packages(loaded_run: LoadedRun) -> list[Node]:
+    if loaded_run.venv is None:
         return []
-    needed = dossier.venv.requirements
-    title = (
-        f"Packages that training needs ({len(needed)}; all {len(dossier.venv.probe.packages)} are "
-        "in env_snapshot.txt)"
-    )
+    needed = loaded_run.venv.requirements
+    listed = len(loaded_run.venv.probe.packages)
+    title = f"Packages that training needs ({len(needed)}; all {listed} are in env_snapshot.txt)"
     rows = [(code(item.requirement), item.installed) for item in needed]
     return [Details(title, (Table(("requirement of the training", "installed"), rows),))]
 
 
-def _facts(dossier: LoadedRun) -> Iterator[tuple[str, Words]]:
-    opening, venv, train = dossier.opening, dossier.venv, dossier.train
+def _facts(loaded_run: LoadedRun) -> Iterator[tuple[str, Words]]:
+    opening, venv, train = loaded_run.opening, loaded_run.venv, loaded_run.train
     if opening:
         yield "run", code(opening.run)
         yield "began (UTC)", opening.started_utc
         yield "commit", code(opening.commit)
         yield "command", code(" ".join(opening.command))
         yield "profile", code(opening.profile)
-    yield from _model_facts(dossier)
+    yield from _model_facts(loaded_run)
     if venv:
         probe = venv.probe
         for device in probe.devices:
@@ -95,17 +93,17 @@ def _facts(dossier: LoadedRun) -> Iterator[tuple[str, Words]]:
         yield "m43", opening.m43_version
 
 
-def _model_facts(dossier: LoadedRun) -> Iterator[tuple[str, Words]]:
-    profile = dossier.profile
+def _model_facts(loaded_run: LoadedRun) -> Iterator[tuple[str, Words]]:
+    profile = loaded_run.profile
     if profile:
         yield "model", code(profile.contract.repo)
         yield "revision", code(profile.contract.revision)
         yield "promised of the model", promised_words(profile.contract, len(profile.hub.files))
-    if dossier.auth:
-        yield "hub", code(dossier.auth.endpoint)
-    if dossier.download:
-        yield "download", transfer_words(dossier.download)
-    if unasked := unasked_words(dossier):
+    if loaded_run.auth:
+        yield "hub", code(loaded_run.auth.endpoint)
+    if loaded_run.download:
+        yield "download", transfer_words(loaded_run.download)
+    if unasked := unasked_words(loaded_run):
         yield "requests that m43 did not make", unasked
 
 
@@ -131,16 +129,16 @@ def commands(name: str, commit: str) -> Sequence[str]:
     ]
 
 
-def how_to_check(dossier: LoadedRun) -> list[Node]:
+def how_to_check(loaded_run: LoadedRun) -> list[Node]:
     """Say how a run is checked, and what that cannot tell."""
-    commit = dossier.opening.commit if dossier.opening else ""
+    commit = loaded_run.opening.commit if loaded_run.opening else ""
     text = (
         "`m43 verify` judges every promise again over the files, counts the scores again, and "
         "writes the documents and this page again to compare them."
     )
     return [
         Text("On any machine with this repository and Python 3.11 or newer, without JAX:"),
-        CodeBlock(commands(dossier.name, commit), "sh"),
+        CodeBlock(commands(loaded_run.name, commit), "sh"),
         Text(rich(text)),
         *(Text(rich(limit)) for limit in UNSIGNED),
     ]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-from m43.evidence.diagnosis import diagnose_dossier
+from m43.evidence.diagnosis import diagnose_loaded
 from m43.evidence.documents.charts import pictures
 from m43.evidence.documents.failure import analysis
 from m43.evidence.documents.html import fragment, page
@@ -66,14 +66,14 @@ def report_html(run: RunDir, title: str, tests: str, loaded: LoadedRun | None = 
     return page_html(run, loaded or load_run(run), title, read_tests(tests))
 
 
-def page_html(run: RunDir, dossier: LoadedRun, title: str, tests: "Tests") -> str:
+def page_html(run: RunDir, loaded_run: LoadedRun, title: str, tests: "Tests") -> str:
     """Write the page from what is known already."""
-    verdict = dossier.verdict
+    verdict = loaded_run.verdict
     # The analysis of a failure has sections of its own.
-    told = () if verdict.accepted else analysis(dossier, verdict)
-    parts = [part for part in _parts(run, dossier, tests) if part.children]
-    header = _header(dossier, verdict.accepted)
-    return page(title, header, (*told, *parts), _drawn_to(dossier))
+    told = () if verdict.accepted else analysis(loaded_run, verdict)
+    parts = [part for part in _parts(run, loaded_run, tests) if part.children]
+    header = _header(loaded_run, verdict.accepted)
+    return page(title, header, (*told, *parts), _drawn_to(loaded_run))
 
 
 def tells_the_end(run: RunDir, loaded: LoadedRun) -> bool:
@@ -84,30 +84,30 @@ def tells_the_end(run: RunDir, loaded: LoadedRun) -> bool:
     return is_drawn_to_the_end(text, loaded)
 
 
-def is_drawn_to_the_end(text: str, dossier: LoadedRun) -> bool:
+def is_drawn_to_the_end(text: str, loaded_run: LoadedRun) -> bool:
     """Tell whether a page names the journal's last entry."""
-    return fragment((_drawn_to(dossier),)) in text
+    return fragment((_drawn_to(loaded_run),)) in text
 
 
-def _drawn_to(dossier: LoadedRun) -> Text:
-    if not dossier.entries:
+def _drawn_to(loaded_run: LoadedRun) -> Text:
+    if not loaded_run.entries:
         return Text("Drawn before the journal had a first entry.", "note")
-    last = dossier.entries[-1]
+    last = loaded_run.entries[-1]
     words = (f"Drawn after entry {last.seq} of journal.jsonl, ", code(last.sha256), ".")
     return Text(words, "note")
 
 
-def _header(dossier: LoadedRun, accepted: bool) -> list[Node]:
-    watermark = history.watermark(dossier)
-    words, good, sentence = _accepted(dossier) if accepted else _refused(dossier)
+def _header(loaded_run: LoadedRun, accepted: bool) -> list[Node]:
+    watermark = history.watermark(loaded_run)
+    words, good, sentence = _accepted(loaded_run) if accepted else _refused(loaded_run)
     reasons = [Text(sentence)]
-    if dossier.other_contract:
-        reasons.append(Text(strong(dossier.other_contract)))
+    if loaded_run.other_contract:
+        reasons.append(Text(strong(loaded_run.other_contract)))
     return [
         *([banner(watermark)] if watermark else []),
         Section(mark(words, good), reasons, "verdict"),
-        *_differences(dossier),
-        Section("", (Pairs(tuple(_figures(dossier))),), "figures"),
+        *_differences(loaded_run),
+        Section("", (Pairs(tuple(_figures(loaded_run))),), "figures"),
         Text(_WHAT_THIS_IS, "note"),
     ]
 
@@ -115,20 +115,20 @@ def _header(dossier: LoadedRun, accepted: bool) -> list[Node]:
 Verdict = tuple[str, bool | None, Words]
 
 
-def _accepted(dossier: LoadedRun) -> Verdict:
-    train, results = dossier.train, dossier.results
-    count = len(dossier.contract.promises) if dossier.contract else 0
+def _accepted(loaded_run: LoadedRun) -> Verdict:
+    train, results = loaded_run.train, loaded_run.results
+    count = len(loaded_run.contract.promises) if loaded_run.contract else 0
     sentence: Words = f"All {count} promises were kept."
-    if train and results and dossier.auth:
+    if train and results and loaded_run.auth:
         overall = results.overall
         sentence = (
             f"All {count} promises were kept: ",
-            code(dossier.auth.repo),
+            code(loaded_run.auth.repo),
             f" was trained in JAX for {train.optimizer_steps} steps on {_device(train.device)}, "
             f"then answered all {overall.rows} questions: {overall.base_correct} right before "
             f"training, {overall.tuned_correct} after.",
         )
-    return dossier.verdict_words(True), True, sentence
+    return loaded_run.verdict_words(True), True, sentence
 
 
 def _device(device: str) -> str:
@@ -137,79 +137,79 @@ def _device(device: str) -> str:
     return "this machine's CPU" if platform == "cpu" else f"one {kind}"
 
 
-def _refused(dossier: LoadedRun) -> Verdict:
-    stop, diagnosis = find_stop(dossier.entries), diagnose_dossier(dossier)
+def _refused(loaded_run: LoadedRun) -> Verdict:
+    stop, diagnosis = find_stop(loaded_run.entries), diagnose_loaded(loaded_run)
     silent = stop.how == "no closing record"
     failure = "no closing record yet" if silent else str(diagnosis.failure_class)
     sentence = (strong(failure), f", {diagnosis.place}. ", rich(diagnosis.sentence))
-    return dossier.verdict_words(False), None if silent else False, sentence
+    return loaded_run.verdict_words(False), None if silent else False, sentence
 
 
-def _differences(dossier: LoadedRun) -> list[Node]:
-    lines = dossier.opening.profile_differences if dossier.opening else ()
+def _differences(loaded_run: LoadedRun) -> list[Node]:
+    lines = loaded_run.opening.profile_differences if loaded_run.opening else ()
     if not lines:
         return []
     title = f"{len(lines)} differences from the locked decisions"
     return [Details(title, (Bullets([code(line) for line in lines]),))]
 
 
-def _figures(dossier: LoadedRun) -> Iterator[tuple[str, Words]]:
+def _figures(loaded_run: LoadedRun) -> Iterator[tuple[str, Words]]:
     """Give the figures that are known, whatever became of the run."""
-    promises = dossier.contract.promises if dossier.contract else ()
-    states = history.promise_states(dossier)
+    promises = loaded_run.contract.promises if loaded_run.contract else ()
+    states = history.promise_states(loaded_run)
     kept = sum(states.get(promise.name) == "kept" for promise in promises)
     if promises:
         yield "promises kept", f"{kept} of {len(promises)}"
-    metrics, promised = dossier.metrics, dossier.profile
+    metrics, promised = loaded_run.metrics, loaded_run.profile
     if metrics and promised:
         yield "training steps", f"{len(metrics)} of {promised.contract.optimizer_steps}"
         first, last = metrics[0].loss_nats, metrics[-1].loss_nats
         yield "loss, first and last step", f"{first:.3g} \u2192 {last:.3g}"
-    if dossier.results:
-        overall = dossier.results.overall
+    if loaded_run.results:
+        overall = loaded_run.results.overall
         change = f"{overall.base_correct} \u2192 {overall.tuned_correct} of {overall.rows}"
         yield "right answers", change
-    seconds = total_s(dossier)
+    seconds = total_s(loaded_run)
     if seconds is not None:
         yield "the whole run took", duration_words(seconds)
     peaks = [
         child.process.peak_bytes
-        for child in (dossier.train_child, dossier.eval_child)
+        for child in (loaded_run.train_child, loaded_run.eval_child)
         if child.process
     ]
     if peaks:
         yield "peak host memory", size_words(max(peaks))
 
 
-def _parts(run: RunDir, dossier: LoadedRun, tests: "Tests") -> Iterator[Section]:
-    metrics, answered = dossier.metrics, dossier.evaluation
+def _parts(run: RunDir, loaded_run: LoadedRun, tests: "Tests") -> Iterator[Section]:
+    metrics, answered = loaded_run.metrics, loaded_run.evaluation
     curves = [Figure(each) for each in pictures({"each step": metrics})] if metrics else []
-    yield Section("The four gates", (gate_table(gate_states(dossier)),), "gates")
+    yield Section("The four gates", (gate_table(gate_states(loaded_run)),), "gates")
     yield Section("Curves of the training", curves, "curves")
-    yield Section("Where the time went", time_spent(dossier), "time")
-    yield Section("Speed", _speed(dossier), "speed")
-    yield Section("Memory", memory(dossier), "memory")
+    yield Section("Where the time went", time_spent(loaded_run), "time")
+    yield Section("Speed", _speed(loaded_run), "speed")
+    yield Section("Memory", memory(loaded_run), "memory")
     scored = evaluation(Fields(answered)) if answered else []
     yield Section("Evaluation", scored, "evaluation")
     rows = every_row(answered.predictions) if answered else []
     yield Section("Every row", rows, "rows")
-    yield Section("Promises", promises_by_gate(dossier), "promises")
-    yield Section("Environment and provenance", provenance(dossier), "provenance")
-    yield Section("The files of this run", (files(_names(run, dossier)),), "files")
-    yield Section("How to check this", how_to_check(dossier), "verify")
+    yield Section("Promises", promises_by_gate(loaded_run), "promises")
+    yield Section("Environment and provenance", provenance(loaded_run), "provenance")
+    yield Section("The files of this run", (files(_names(run, loaded_run)),), "files")
+    yield Section("How to check this", how_to_check(loaded_run), "verify")
     yield Section("The tests, as pytest saw them", _test_nodes(tests), "tests")
 
 
-def _speed(dossier: LoadedRun) -> list[Node]:
-    plan, train = dossier.plan, dossier.train
+def _speed(loaded_run: LoadedRun) -> list[Node]:
+    plan, train = loaded_run.plan, loaded_run.train
     found = performance(plan, train) if plan and train else None
-    return speed(Fields(dossier)) if found else []
+    return speed(Fields(loaded_run)) if found else []
 
 
-def _names(run: RunDir, dossier: LoadedRun) -> frozenset[str]:
+def _names(run: RunDir, loaded_run: LoadedRun) -> frozenset[str]:
     """Name the files that are there, and those that are written right after this page."""
     there = {path.name for path in run.path.iterdir() if path.is_file()}
-    sealed = any(entry.event == "sealed" for entry in dossier.entries)
+    sealed = any(entry.event == "sealed" for entry in loaded_run.entries)
     later = {RunDir.report.name, RunDir.junit.name}
     later |= {RunDir.reports_seal.name} if sealed else set()
     # A signature comes after all of them, if it comes.

@@ -45,7 +45,7 @@ _EARLIER = "{opening.earlier_attempts} before this one (opening.json), whatever 
 
 def render_summary(facts: Complete) -> str:
     """Write the summary. `documents.write_documents` alone decides whether it may be written."""
-    return markdown(_document(Fields(facts), facts.profile, facts.dossier.contract))
+    return markdown(_document(Fields(facts), facts.profile, facts.loaded_run.contract))
 
 
 def summary_template(profile: Profile, contract: ContractText) -> str:
@@ -54,7 +54,7 @@ def summary_template(profile: Profile, contract: ContractText) -> str:
 
 
 def _document(run: Fields, profile: Profile, contract: ContractText | None) -> Section:
-    told: LoadedRun | None = run.record.dossier if run.record else None
+    told: LoadedRun | None = run.record.loaded_run if run.record else None
     rehearsal = "" if profile.kind == "production" else history.REHEARSAL
     watermark = history.watermark(told) if told else rehearsal
     parts: list[Node] = [
@@ -187,7 +187,7 @@ def _method(profile: Profile) -> str:
 def _attempted(run: Fields, profile: Profile) -> Table:
     opening, train = run.part("opening"), run.part("train")
     contract, training = profile.contract, profile.training
-    name = run.record.dossier.name if run.record else profile.run.name
+    name = run.record.loaded_run.name if run.record else profile.run.name
     rows: list[tuple[Words, ...]] = [
         ("run", code(name), RunDir.opening.name),
         ("began", opening("started_utc"), RunDir.opening.name),
@@ -249,7 +249,7 @@ def _phases(run: Fields) -> list[Node]:
     ]
     if run.record and run.record.train.widening:
         lines.insert(2, f"{run.record.train.widening} (train.json).")
-    if run.record and (unasked := promises.unasked_words(run.record.dossier)):
+    if run.record and (unasked := promises.unasked_words(run.record.loaded_run)):
         lines.append(f"Requests that m43 did not make, judged by nobody: {unasked}.")
     return [Table(("gate", "phase", "duration", "file"), rows), Bullets(lines)]
 
@@ -302,7 +302,7 @@ def _versions(run: Fields) -> list[Node]:
 
 
 def _how_to_verify(run: Fields, profile: Profile) -> list[Node]:
-    name = run.record.dossier.name if run.record else profile.run.name
+    name = run.record.loaded_run.name if run.record else profile.run.name
     commit = run.record.opening.commit if run.record else ""
     text = (
         "`verify` checks the journal's chain, judges every promise again with the contract of the "

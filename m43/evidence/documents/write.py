@@ -21,8 +21,8 @@ def write_opening_analysis(run: RunDir, loaded: LoadedRun | None = None) -> None
         run: The run folder.
         loaded: The same, where its caller has read it already.
     """
-    dossier = loaded or load_run(run)
-    text = _clean(render_failure(dossier, dossier.verdict))
+    loaded_run = loaded or load_run(run)
+    text = _clean(render_failure(loaded_run, loaded_run.verdict))
     write_atomically(run.failure_analysis, text.encode())
 
 
@@ -35,16 +35,16 @@ def write_documents(run: RunDir, loaded: LoadedRun | None = None) -> Verdict:
         run: The run folder.
         loaded: The same, where its caller has read it already.
     """
-    dossier = loaded or load_run(run)
-    verdict = dossier.verdict
-    if dossier.metrics:
-        svg = loss_curve_svg(dossier.metrics, watermark(dossier))
+    loaded_run = loaded or load_run(run)
+    verdict = loaded_run.verdict
+    if loaded_run.metrics:
+        svg = loss_curve_svg(loaded_run.metrics, watermark(loaded_run))
         write_atomically(run.loss_curve, svg.encode())
-    name, text = expected_document(dossier)
+    name, text = expected_document(loaded_run)
     document = run.path / name
     other = run.failure_analysis if document == run.summary else run.summary
     _replace(document, text, other)
-    write_attestations(run, dossier)
+    write_attestations(run, loaded_run)
     return verdict
 
 
@@ -62,18 +62,18 @@ def _replace(path: Path, text: str, other: Path) -> None:
     other.unlink(missing_ok=True)
 
 
-def expected_document(dossier: LoadedRun) -> tuple[str, str]:
+def expected_document(loaded_run: LoadedRun) -> tuple[str, str]:
     """Give the name and the text of the one document that a folder should hold."""
-    verdict = dossier.verdict
-    facts = dossier.whole
+    verdict = loaded_run.verdict
+    facts = loaded_run.whole
     if verdict.accepted and facts is not None:
         return RunDir.summary.name, _clean(render_summary(facts))
-    return RunDir.failure_analysis.name, _clean(render_failure(dossier, verdict))
+    return RunDir.failure_analysis.name, _clean(render_failure(loaded_run, verdict))
 
 
-def expected_loss_curve(dossier: LoadedRun) -> str:
+def expected_loss_curve(loaded_run: LoadedRun) -> str:
     """Return the picture of the steps; a picture that says otherwise is another run's."""
-    return loss_curve_svg(dossier.metrics, watermark(dossier))
+    return loss_curve_svg(loaded_run.metrics, watermark(loaded_run))
 
 
 def _clean(text: str) -> str:

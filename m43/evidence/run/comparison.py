@@ -114,28 +114,28 @@ def _overview(one: LoadedRun, other: LoadedRun) -> Iterator[Pair]:
         yield Pair(what=what, one=ours.get(what, ABSENT), other=theirs.get(what, ABSENT))
 
 
-def _facts(dossier: LoadedRun) -> Iterator[tuple[str, str]]:
-    yield "verdict", dossier.verdict_words(dossier.verdict.accepted)
-    states = history.promise_states(dossier)
-    promises = dossier.contract.promises if dossier.contract else ()
+def _facts(loaded_run: LoadedRun) -> Iterator[tuple[str, str]]:
+    yield "verdict", loaded_run.verdict_words(loaded_run.verdict.accepted)
+    states = history.promise_states(loaded_run)
+    promises = loaded_run.contract.promises if loaded_run.contract else ()
     kept = sum(states.get(promise.name) == "kept" for promise in promises)
     yield "promises kept", f"{kept} of {len(promises)}"
-    if dossier.opening:
-        yield "began (UTC)", dossier.opening.started_utc
-        yield "commit", dossier.opening.commit
-    seconds = total_s(dossier)
+    if loaded_run.opening:
+        yield "began (UTC)", loaded_run.opening.started_utc
+        yield "commit", loaded_run.opening.commit
+    seconds = total_s(loaded_run)
     if seconds is not None:
         yield "took", duration_words(seconds)
-    if dossier.metrics:
-        yield "recorded steps", str(len(dossier.metrics))
-        yield "loss at the last step", f"{dossier.metrics[-1].loss_nats:.4f}"
-    if dossier.results:
-        overall = dossier.results.overall
+    if loaded_run.metrics:
+        yield "recorded steps", str(len(loaded_run.metrics))
+        yield "loss at the last step", f"{loaded_run.metrics[-1].loss_nats:.4f}"
+    if loaded_run.results:
+        overall = loaded_run.results.overall
         yield "right before training", f"{overall.base_correct} of {overall.rows}"
         yield "right after training", f"{overall.tuned_correct} of {overall.rows}"
-    if dossier.train:
-        yield "trained weights, SHA-256", dossier.train.model_sha256
-        yield "peak host memory", size_words(dossier.train.process.peak_bytes)
+    if loaded_run.train:
+        yield "trained weights, SHA-256", loaded_run.train.model_sha256
+        yield "peak host memory", size_words(loaded_run.train.process.peak_bytes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,14 +146,14 @@ class _Told:
     judged: Judged
 
 
-def _promises(dossier: LoadedRun) -> Mapping[str, _Told]:
+def _promises(loaded_run: LoadedRun) -> Mapping[str, _Told]:
     """Give every promise by its clause: names may change from one commit to the next."""
-    states = history.promise_states(dossier)
+    states = history.promise_states(loaded_run)
     return {
         item.promise.clause: _Told(
             state=states.get(item.promise.name, history.NOT_JUDGED), judged=item
         )
-        for item in dossier.judged
+        for item in loaded_run.judged
     }
 
 
@@ -212,8 +212,8 @@ def _answers(one: LoadedRun, other: LoadedRun) -> Answers:
     )
 
 
-def _predictions(dossier: LoadedRun) -> Mapping[str, Prediction]:
-    rows = dossier.evaluation.predictions if dossier.evaluation else ()
+def _predictions(loaded_run: LoadedRun) -> Mapping[str, Prediction]:
+    rows = loaded_run.evaluation.predictions if loaded_run.evaluation else ()
     return {row.id: row for row in rows}
 
 
@@ -248,8 +248,8 @@ def _environment(one: LoadedRun, other: LoadedRun) -> Iterator[Pair]:
         yield Pair(what=what, one=ours.get(what, ABSENT), other=theirs.get(what, ABSENT))
 
 
-def _surroundings(dossier: LoadedRun) -> Iterator[tuple[str, str]]:
-    opening, venv = dossier.opening, dossier.venv
+def _surroundings(loaded_run: LoadedRun) -> Iterator[tuple[str, str]]:
+    opening, venv = loaded_run.opening, loaded_run.venv
     if opening:
         yield "m43", opening.m43_version
         yield "contract, SHA-256", opening.contract_sha256

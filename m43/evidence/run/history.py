@@ -19,32 +19,32 @@ NOT_JUDGED = "not judged"
 AFTER_THE_VERDICT = "closed"
 
 
-def watermark(dossier: LoadedRun) -> str:
+def watermark(loaded_run: LoadedRun) -> str:
     """Give the words that keep a rehearsal from being taken for more; nothing in production."""
-    return "" if dossier.kind == "production" else REHEARSAL
+    return "" if loaded_run.kind == "production" else REHEARSAL
 
 
-def told_entries(dossier: LoadedRun) -> tuple[Entry, ...]:
+def told_entries(loaded_run: LoadedRun) -> tuple[Entry, ...]:
     """Give the journal's entries that the documents tell of."""
-    return tuple(entry for entry in dossier.entries if entry.event != AFTER_THE_VERDICT)
+    return tuple(entry for entry in loaded_run.entries if entry.event != AFTER_THE_VERDICT)
 
 
-def promise_states(dossier: LoadedRun) -> dict[str, str]:
+def promise_states(loaded_run: LoadedRun) -> dict[str, str]:
     """Return what the journal says of each promise: kept, broken or not judged.
 
     Where a gate stopped, its first promise fails for that reason alone: nothing was compared.
     """
     words = {"promise_kept": "kept", "promise_broken": "BROKEN", "promise_not_run": NOT_JUDGED}
-    stopped = _stopped_gates(dossier)
+    stopped = _stopped_gates(loaded_run)
     return {
         entry.name: NOT_JUDGED if entry.gate in stopped else words[entry.event]
-        for entry in dossier.entries
+        for entry in loaded_run.entries
         if entry.event in words
     }
 
 
-def _stopped_gates(dossier: LoadedRun) -> set[str]:
-    return {entry.gate for entry in dossier.entries if entry.event == "gate_stopped"}
+def _stopped_gates(loaded_run: LoadedRun) -> set[str]:
+    return {entry.gate for entry in loaded_run.entries if entry.event == "gate_stopped"}
 
 
 def steps_back(entries: Sequence[Entry]) -> tuple[Entry, ...]:
@@ -64,11 +64,13 @@ def seconds_between(start: datetime | None, end: datetime | None) -> float | Non
     return (end - start).total_seconds()
 
 
-def gate_seconds(dossier: LoadedRun, gate: str) -> float | None:
+def gate_seconds(loaded_run: LoadedRun, gate: str) -> float | None:
     """Give how long a gate took; None when it did not begin and end, or the clock was set back."""
-    if steps_back([entry for entry in dossier.entries if entry.gate == gate]):
+    if steps_back([entry for entry in loaded_run.entries if entry.gate == gate]):
         return None
-    times = {entry.event: moment(entry.time_utc) for entry in dossier.entries if entry.gate == gate}
+    times = {
+        entry.event: moment(entry.time_utc) for entry in loaded_run.entries if entry.gate == gate
+    }
     return seconds_between(
         times.get("gate_opened"), times.get("gate_closed") or times.get("gate_stopped")
     )
@@ -115,47 +117,47 @@ PURPOSES = (
 )
 
 
-def total_s(dossier: LoadedRun) -> float | None:
+def total_s(loaded_run: LoadedRun) -> float | None:
     """Give how long a run took from its first entry to its last; None when that is not known."""
-    told = told_entries(dossier)
-    return seconds_between(dossier.started, moment(told[-1].time_utc)) if told else None
+    told = told_entries(loaded_run)
+    return seconds_between(loaded_run.started, moment(told[-1].time_utc)) if told else None
 
 
-def stretches(dossier: LoadedRun) -> tuple[Stretch, ...]:
+def stretches(loaded_run: LoadedRun) -> tuple[Stretch, ...]:
     """Take the run's time apart, in order; what no record accounts for is told as that."""
     return (
-        *_whole(dossier, "auth", "questions to the hub"),
-        *_whole(dossier, "venv", "probe of the environment"),
-        *_train(dossier),
-        *_eval(dossier),
-        *_whole(dossier, CLOSING, "everything compared with before"),
+        *_whole(loaded_run, "auth", "questions to the hub"),
+        *_whole(loaded_run, "venv", "probe of the environment"),
+        *_train(loaded_run),
+        *_eval(loaded_run),
+        *_whole(loaded_run, CLOSING, "everything compared with before"),
     )
 
 
-def _whole(dossier: LoadedRun, gate: str, name: str) -> Iterator[Stretch]:
-    seconds = gate_seconds(dossier, gate)
+def _whole(loaded_run: LoadedRun, gate: str, name: str) -> Iterator[Stretch]:
+    seconds = gate_seconds(loaded_run, gate)
     if seconds is not None:
         yield Stretch(gate=gate, name=name, duration_s=seconds, file=RunDir.journal.name)
 
 
-def _train(dossier: LoadedRun) -> Iterator[Stretch]:
+def _train(loaded_run: LoadedRun) -> Iterator[Stretch]:
     gate, parts = "train-300", []
-    if dossier.download:
-        seconds = dossier.download.duration_s
+    if loaded_run.download:
+        seconds = loaded_run.download.duration_s
         file = RunDir.download.name
         parts.append(Stretch(gate=gate, name="download", duration_s=seconds, file=file))
-    if dossier.train:
-        parts += _phases(gate, dossier.train.phases, RunDir.train.name)
-    yield from _with_rest(dossier, gate, parts, dossier.train is not None)
+    if loaded_run.train:
+        parts += _phases(gate, loaded_run.train.phases, RunDir.train.name)
+    yield from _with_rest(loaded_run, gate, parts, loaded_run.train is not None)
 
 
-def _eval(dossier: LoadedRun) -> Iterator[Stretch]:
+def _eval(loaded_run: LoadedRun) -> Iterator[Stretch]:
     parts = (
-        _phases("eval", dossier.evaluation.phases, RunDir.evaluation.name)
-        if dossier.evaluation
+        _phases("eval", loaded_run.evaluation.phases, RunDir.evaluation.name)
+        if loaded_run.evaluation
         else []
     )
-    yield from _with_rest(dossier, "eval", parts, dossier.evaluation is not None)
+    yield from _with_rest(loaded_run, "eval", parts, loaded_run.evaluation is not None)
 
 
 def _phases(gate: str, phases: Sequence[Phase], file: str) -> list[Stretch]:
@@ -166,11 +168,11 @@ def _phases(gate: str, phases: Sequence[Phase], file: str) -> list[Stretch]:
 
 
 def _with_rest(
-    dossier: LoadedRun, gate: str, parts: Sequence[Stretch], recorded: bool
+    loaded_run: LoadedRun, gate: str, parts: Sequence[Stretch], recorded: bool
 ) -> Iterator[Stretch]:
     """Give the parts of a gate and what is left of its time."""
     yield from parts
-    whole = gate_seconds(dossier, gate)
+    whole = gate_seconds(loaded_run, gate)
     if whole is None:
         return
     rest = whole - sum(part.duration_s for part in parts)

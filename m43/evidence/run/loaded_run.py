@@ -398,9 +398,9 @@ def _unreadable(path: Path, error: Exception) -> Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Complete:
-    """A dossier in which nothing is missing; a summary of less cannot be asked for."""
+    """A loaded run in which nothing is missing; a summary of less cannot be asked for."""
 
-    dossier: LoadedRun
+    loaded_run: LoadedRun
     opening: OpeningRecord
     profile: Profile
     auth: AuthRecord
@@ -411,10 +411,10 @@ class Complete:
     evaluation: EvaluationFacts
 
 
-def complete(dossier: LoadedRun) -> Complete | None:
+def complete(loaded_run: LoadedRun) -> Complete | None:
     """Return the run with all its records, or None."""
-    names = [each.name for each in fields(Complete) if each.name != "dossier"]
-    found: dict[str, Any] = {name: getattr(dossier, name) for name in names}
-    if dossier.closing is None or any(record is None for record in found.values()):
+    names = [each.name for each in fields(Complete) if each.name != "loaded_run"]
+    found: dict[str, Any] = {name: getattr(loaded_run, name) for name in names}
+    if loaded_run.closing is None or any(record is None for record in found.values()):
         return None
-    return Complete(dossier=dossier, **found)
+    return Complete(loaded_run=loaded_run, **found)

@@ -116,18 +116,18 @@ class GateState:
         return _GOOD.get(self.state)
 
 
-def gate_states(dossier: LoadedRun) -> tuple[GateState, ...]:
+def gate_states(loaded_run: LoadedRun) -> tuple[GateState, ...]:
     """Give the gates in their order, the closing check last."""
-    states = history.promise_states(dossier)
-    promises = dossier.contract.promises if dossier.contract else ()
+    states = history.promise_states(loaded_run)
+    promises = loaded_run.contract.promises if loaded_run.contract else ()
     found = []
     for gate in STAGES:
         mine = [states.get(promise.name) for promise in promises if promise.gate == gate]
         found.append(
             GateState(
                 gate=gate,
-                state=_state(dossier, gate, mine),
-                seconds=history.gate_seconds(dossier, gate),
+                state=_state(loaded_run, gate, mine),
+                seconds=history.gate_seconds(loaded_run, gate),
                 kept=mine.count("kept"),
                 promised=len(mine),
             )
@@ -135,9 +135,9 @@ def gate_states(dossier: LoadedRun) -> tuple[GateState, ...]:
     return tuple(found)
 
 
-def _state(dossier: LoadedRun, gate: str, promises: list[str | None]) -> str:
+def _state(loaded_run: LoadedRun, gate: str, promises: list[str | None]) -> str:
     """Call a gate kept only if every promise of it was kept, and there are some."""
-    events = {entry.event for entry in dossier.entries if entry.gate == gate}
+    events = {entry.event for entry in loaded_run.entries if entry.gate == gate}
     state = "running, or ended from outside"
     if "gate_stopped" in events:
         state = "STOPPED"
@@ -147,7 +147,7 @@ def _state(dossier: LoadedRun, gate: str, promises: list[str | None]) -> str:
         state = "BROKEN"
     elif "gate_opened" not in events:
         # What a run changed is measured also when it ended early.
-        state = "measured" if gate == CLOSING and dossier.closing else "NOT RUN"
+        state = "measured" if gate == CLOSING and loaded_run.closing else "NOT RUN"
     elif "gate_closed" in events:
         state = "kept" if promises and set(promises) == {"kept"} else "measured"
     return state

@@ -62,32 +62,32 @@ def _moved(other: Problem, old: str, new: str) -> Problem:
 def _problems(
     run: RunDir, repository: Path, runs: Path, *, without_weights: bool, public_key: Path | None
 ) -> tuple[Problem, ...]:
-    dossier = load_run(run)
+    loaded_run = load_run(run)
     checks: tuple[Callable[[], Iterator[Problem]], ...] = (
-        lambda: _identity(dossier),
-        lambda: _ending(run, dossier),
-        lambda: _seals(run, dossier),
-        lambda: _manifest(run, dossier, without_weights=without_weights),
-        lambda: audit_code(run, dossier, repository),
-        lambda: _contract(dossier, repository),
-        lambda: _profile(dossier, repository),
-        lambda: audit_ledger(dossier.opening, runs),
-        lambda: audit_metrics(dossier),
-        lambda: audit_speed(run, dossier),
-        lambda: audit_weights(run, dossier),
-        lambda: audit_model(run, dossier),
-        lambda: _scores(run, dossier),
-        lambda: audit_decoding(dossier),
-        lambda: audit_rows(dossier, repository),
-        lambda: audit_lint(dossier, repository),
-        lambda: _documents(run, dossier),
-        lambda: _loss_curve(run, dossier),
-        lambda: audit_attestations(run, dossier),
-        lambda: audit_reports(run, dossier),
-        lambda: audit_signature(run, dossier, public_key),
+        lambda: _identity(loaded_run),
+        lambda: _ending(run, loaded_run),
+        lambda: _seals(run, loaded_run),
+        lambda: _manifest(run, loaded_run, without_weights=without_weights),
+        lambda: audit_code(run, loaded_run, repository),
+        lambda: _contract(loaded_run, repository),
+        lambda: _profile(loaded_run, repository),
+        lambda: audit_ledger(loaded_run.opening, runs),
+        lambda: audit_metrics(loaded_run),
+        lambda: audit_speed(run, loaded_run),
+        lambda: audit_weights(run, loaded_run),
+        lambda: audit_model(run, loaded_run),
+        lambda: _scores(run, loaded_run),
+        lambda: audit_decoding(loaded_run),
+        lambda: audit_rows(loaded_run, repository),
+        lambda: audit_lint(loaded_run, repository),
+        lambda: _documents(run, loaded_run),
+        lambda: _loss_curve(run, loaded_run),
+        lambda: audit_attestations(run, loaded_run),
+        lambda: audit_reports(run, loaded_run),
+        lambda: audit_signature(run, loaded_run, public_key),
         lambda: _no_secrets(run),
     )
-    problems = list(dossier.problems)
+    problems = list(loaded_run.problems)
     for check in checks:
         try:
             problems += check()
@@ -98,9 +98,9 @@ def _problems(
     return tuple(dict.fromkeys(problems))
 
 
-def _identity(dossier: LoadedRun) -> Iterator[Problem]:
+def _identity(loaded_run: LoadedRun) -> Iterator[Problem]:
     """Compare what the folder says about itself in several places."""
-    opening, profile = dossier.opening, dossier.profile
+    opening, profile = loaded_run.opening, loaded_run.profile
     if opening is None or profile is None:
         missing = RunDir.opening.name if opening is None else RunDir.profile.name
         yield problem("no record", "what was true before the first gate", missing, _MISSING)
@@ -110,17 +110,18 @@ def _identity(dossier: LoadedRun) -> Iterator[Problem]:
     if opening.run != profile.run.name:
         expected = f"{profile.run.name}, as in contract.lock.json"
         yield problem(opening.run, expected, "opening.json, run", _ALTERED)
-    if opening.run != dossier.name:
+    if opening.run != loaded_run.name:
         action = "give the folder its own name again; a run is known by it"
-        yield problem(f"a folder called {dossier.name}", opening.run, "opening.json, run", action)
+        found = f"a folder called {loaded_run.name}"
+        yield problem(found, opening.run, "opening.json, run", action)
 
 
-def _ending(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
+def _ending(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
     """Require the end of the journal, and one entry about every promise."""
-    events = [entry.event for entry in dossier.entries]
+    events = [entry.event for entry in loaded_run.entries]
     where = run.journal.name
     # A run that was cut off before its first line has a journal of what closed it alone.
-    if events[:1] != ["opened"] and not is_cut_off(next(iter(dossier.entries), None)):
+    if events[:1] != ["opened"] and not is_cut_off(next(iter(loaded_run.entries), None)):
         yield problem("no first entry", "'opened' as the first entry", where, _ALTERED)
     if events[-2:] != ["sealed", "closed"]:
         action = (
@@ -129,23 +130,23 @@ def _ending(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
         )
         yield problem("no closing record", "'sealed' and 'closed' at the end", where, action)
         return
-    verdict = dossier.verdict
-    words = dossier.verdict_words(verdict.accepted)
-    if dossier.entries[-1].detail != words:
+    verdict = loaded_run.verdict
+    words = loaded_run.verdict_words(verdict.accepted)
+    if loaded_run.entries[-1].detail != words:
         why = "; ".join(verdict.reasons[:3]) or "nothing speaks against it"
-        found = f"'closed' with the verdict {dossier.entries[-1].detail!r}"
+        found = f"'closed' with the verdict {loaded_run.entries[-1].detail!r}"
         yield problem(found, f"{words!r} ({why})", where, _ALTERED)
-    told = [entry.name for entry in dossier.entries if entry.event.startswith("promise_")]
-    promised = dossier.contract.names if dossier.contract else ()
+    told = [entry.name for entry in loaded_run.entries if entry.event.startswith("promise_")]
+    promised = loaded_run.contract.names if loaded_run.contract else ()
     for name in promised:
         if told.count(name) != 1:
             found = f"{told.count(name)} entries about {name}"
             yield problem(found, "exactly one", where, _ALTERED)
 
 
-def _seals(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
+def _seals(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
     """Recompute the digests in the journal."""
-    for entry in dossier.entries:
+    for entry in loaded_run.entries:
         if entry.event == "gate_closed":
             digest = _gate_digest(run, entry.gate)
             where = f"records of gate {entry.gate}"
@@ -156,9 +157,9 @@ def _seals(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
             yield from _digest_problem(digest, entry.detail, path.name)
 
 
-def _manifest(run: RunDir, dossier: LoadedRun, *, without_weights: bool) -> Iterator[Problem]:
+def _manifest(run: RunDir, loaded_run: LoadedRun, *, without_weights: bool) -> Iterator[Problem]:
     # A run that was never sealed has no manifest; that it was not is told once, by its ending.
-    if any(entry.event == "sealed" for entry in dossier.entries):
+    if any(entry.event == "sealed" for entry in loaded_run.entries):
         yield from manifest.check(run, without_weights=without_weights)
 
 
@@ -174,7 +175,7 @@ def _digest_problem(found: str, expected: str, where: str) -> Iterator[Problem]:
         yield problem(f"SHA-256 {found}", f"{expected}, as in the journal", where, _ALTERED)
 
 
-def _contract(dossier: LoadedRun, repository: Path) -> Iterator[Problem]:
+def _contract(loaded_run: LoadedRun, repository: Path) -> Iterator[Problem]:
     """Judge every promise again with the repository's own contract."""
     path = repository / contract.PATH
     try:
@@ -182,10 +183,10 @@ def _contract(dossier: LoadedRun, repository: Path) -> Iterator[Problem]:
     except M43Error as error:
         yield from error.problems
         return
-    kept = dossier.contract.text_sha256 if dossier.contract else "none"
-    for where, wanted in _contract_digests(dossier, kept):
+    kept = loaded_run.contract.text_sha256 if loaded_run.contract else "none"
+    for where, wanted in _contract_digests(loaded_run, kept):
         if wanted != digest:
-            commit = dossier.opening.commit if dossier.opening else "the run's commit"
+            commit = loaded_run.opening.commit if loaded_run.opening else "the run's commit"
             yield problem(
                 f"contract {digest[:12]}… in {path}",
                 f"{wanted[:12]}…, as in {where}",
@@ -196,26 +197,26 @@ def _contract(dossier: LoadedRun, repository: Path) -> Iterator[Problem]:
     if sys.flags.optimize:
         yield problem("python -O", "asserts that run", "the interpreter", "verify without -O")
         return
-    yield from _judged_again(dossier, path)
+    yield from _judged_again(loaded_run, path)
 
 
-def _contract_digests(dossier: LoadedRun, kept: str) -> Iterator[tuple[str, str]]:
-    if dossier.opening:
-        yield RunDir.opening.name, dossier.opening.contract_sha256
+def _contract_digests(loaded_run: LoadedRun, kept: str) -> Iterator[tuple[str, str]]:
+    if loaded_run.opening:
+        yield RunDir.opening.name, loaded_run.opening.contract_sha256
     yield RunDir.contract_text.name, kept
 
 
-def _judged_again(dossier: LoadedRun, path: Path) -> Iterator[Problem]:
+def _judged_again(loaded_run: LoadedRun, path: Path) -> Iterator[Problem]:
     promises = load_promises(path)
-    stopped = {entry.gate for entry in dossier.entries if entry.event == "gate_stopped"}
-    for entry in dossier.entries:
+    stopped = {entry.gate for entry in loaded_run.entries if entry.event == "gate_stopped"}
+    for entry in loaded_run.entries:
         if entry.event not in ("promise_kept", "promise_broken") or entry.gate in stopped:
             continue
         where = f"journal.jsonl, entry {entry.seq} ({entry.name})"
         if entry.name not in promises:
             yield problem("an unknown promise", "a promise of the contract", where, _ALTERED)
             continue
-        broken = hold(promises[entry.name], dossier.records)
+        broken = hold(promises[entry.name], loaded_run.records)
         if entry.event == "promise_kept" and broken:
             found = f"kept, but the records do not keep it: {broken}"
             yield problem(found, "records that keep it", where, _ALTERED)
@@ -254,12 +255,12 @@ def hold(promise: Callable[..., None], records: Mapping[str, object]) -> str:
     return ""
 
 
-def _profile(dossier: LoadedRun, repository: Path) -> Iterator[Problem]:
+def _profile(loaded_run: LoadedRun, repository: Path) -> Iterator[Problem]:
     """Compare a run's profile with the locked decisions of its kind in the repository.
 
     Paths and the run's name differ from machine to machine and are disclosed in the opening.
     """
-    opening, profile = dossier.opening, dossier.profile
+    opening, profile = loaded_run.opening, loaded_run.profile
     if opening is None or profile is None:
         return
     try:
@@ -275,15 +276,15 @@ def _profile(dossier: LoadedRun, repository: Path) -> Iterator[Problem]:
             yield problem(line, "a difference that is disclosed", RunDir.opening.name, action)
 
 
-def _scores(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
+def _scores(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
     """Count the scores again, and judge every answer again."""
-    if dossier.evaluation is None or dossier.profile is None:
+    if loaded_run.evaluation is None or loaded_run.profile is None:
         return
-    evaluation = dossier.evaluation
+    evaluation = loaded_run.evaluation
     if evaluation.results != scoring.tally(evaluation.predictions):
         expected = "the counts that follow from predictions.jsonl"
         yield problem("other counts", expected, run.results.name, _ALTERED)
-    marker = dossier.profile.template.answer_marker
+    marker = loaded_run.profile.template.answer_marker
     rows = scoring.disagreements(evaluation.predictions, marker)
     if rows:
         found = (
@@ -294,9 +295,9 @@ def _scores(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
         yield problem(found, expected, run.predictions.name, _ALTERED)
 
 
-def _documents(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
+def _documents(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
     """Require exactly one closing document, the same as rendering writes."""
-    name, text = expected_document(dossier)
+    name, text = expected_document(loaded_run)
     for path in (run.summary, run.failure_analysis):
         if path.name != name and path.exists():
             yield problem("a document", f"{name} alone", path.name, _RENDER)
@@ -320,14 +321,14 @@ def _text_problem(path: Path, expected: str) -> Iterator[Problem]:
     yield problem(repr(line[:120]), repr(truth[:120]), f"{path.name}:{number}", _RENDER)
 
 
-def _loss_curve(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
+def _loss_curve(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
     """Draw the curve again."""
     path = run.loss_curve
-    if not dossier.metrics or all(entry.event != "sealed" for entry in dossier.entries):
+    if not loaded_run.metrics or all(entry.event != "sealed" for entry in loaded_run.entries):
         return
     if not path.is_file():
         yield problem("no picture", "the loss curve", path.name, _RENDER)
-    elif path.read_bytes() != expected_loss_curve(dossier).encode():
+    elif path.read_bytes() != expected_loss_curve(loaded_run).encode():
         yield problem("another picture", "the curve of the steps", path.name, _RENDER)
 
 

@@ -161,12 +161,12 @@ def git(repository: Path, *words: str, given: bytes = b"") -> bytes | None:
 _SHOWN = 5
 
 
-def audit_code(run: RunDir, dossier: LoadedRun, repository: Path) -> Iterator[Problem]:
+def audit_code(run: RunDir, loaded_run: LoadedRun, repository: Path) -> Iterator[Problem]:
     """Compare the list of the code that judged the run with the code of its commit.
 
     A gate that was changed for the run, in a file of m43 or in a conftest, shows here.
     """
-    if dossier.opening is None:
+    if loaded_run.opening is None:
         return
     where = run.code.name
     if not run.code.is_file():
@@ -174,12 +174,12 @@ def audit_code(run: RunDir, dossier: LoadedRun, repository: Path) -> Iterator[Pr
         yield problem("no file", "the digest of every file that judged it", where, action)
         return
     digest = file_sha256(run.code)
-    if digest != dossier.opening.code_sha256:
-        expected = f"{dossier.opening.code_sha256}, as in opening.json"
+    if digest != loaded_run.opening.code_sha256:
+        expected = f"{loaded_run.opening.code_sha256}, as in opening.json"
         action = "do not rely on this folder: it was changed after the run"
         yield problem(f"SHA-256 {digest}", expected, where, action)
     listed = parse(run.code.read_text(encoding="utf-8", errors="replace"))
-    known = checkout_of(repository, dossier.opening.commit)
+    known = checkout_of(repository, loaded_run.opening.commit)
     names = sorted(listed.keys() | known.digests.keys())
     other = [name for name in names if listed.get(name) != known.digests.get(name)]
     if other:
@@ -188,6 +188,6 @@ def audit_code(run: RunDir, dossier: LoadedRun, repository: Path) -> Iterator[Pr
             f"other code in {counted(len(other), 'file')}: {', '.join(other[:_SHOWN])}{more}",
             f"the code of {known.place}",
             where,
-            f"verify with a clone that has the run's commit ({dossier.opening.commit}); where "
+            f"verify with a clone that has the run's commit ({loaded_run.opening.commit}); where "
             "even that differs, the run was judged by code that was changed for it",
         )

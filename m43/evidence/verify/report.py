@@ -20,37 +20,37 @@ from m43.evidence.run import LoadedRun
 from m43.records import RunDir
 
 
-def audit_reports(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
+def audit_reports(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
     """Hold the reports against their seal, and the page against the records."""
-    yield from _audit_seal(run, dossier)
+    yield from _audit_seal(run, loaded_run)
     if not run.report.is_file():
         return
     found = run.report.read_bytes()
     text = found.decode(errors="replace")
-    if not run.reports_seal.is_file() and not is_drawn_to_the_end(text, dossier):
+    if not run.reports_seal.is_file() and not is_drawn_to_the_end(text, loaded_run):
         # A run that was killed over its reports. One that is not closed is told of as that.
-        if any(entry.event == "closed" for entry in dossier.entries):
+        if any(entry.event == "closed" for entry in loaded_run.entries):
             action = "`python -m m43 render RUN_DIR` draws it again and seals it"
             where = run.report.name
             yield Problem(found=_EARLIER, expected="one of its end", where=where, action=action)
         return
     tests = read_tests(text.partition(_TESTS)[2].partition("</section>")[0])
-    titles = _titles(dossier)
+    titles = _titles(loaded_run)
     title = next((each for each in titles if f"<title>{escaped(each)}<" in text), titles[0])
-    expected = page_html(run, dossier, title, tests)
+    expected = page_html(run, loaded_run, title, tests)
     if found != expected.encode():
         yield _page_problem(text, expected)
-    yield from _audit_tests(dossier, tests)
+    yield from _audit_tests(loaded_run, tests)
 
 
 _EARLIER = "a page that was not drawn at the end of the run, and has no seal"
 _TESTS = '<section id="tests" '
 
 
-def _titles(dossier: LoadedRun) -> tuple[str, ...]:
+def _titles(loaded_run: LoadedRun) -> tuple[str, ...]:
     """Give the titles that a page may have: as pytest-html writes it, and as recovery does."""
-    title = f"m43 {dossier.kind} {dossier.name}"
-    return (title, f"{title} ({_REHEARSAL})") if dossier.kind != "production" else (title,)
+    title = f"m43 {loaded_run.kind} {loaded_run.name}"
+    return (title, f"{title} ({_REHEARSAL})") if loaded_run.kind != "production" else (title,)
 
 
 # As the plugin has it in the title.
@@ -77,9 +77,11 @@ def _page_problem(found: str, expected: str) -> Problem:
 _OUTCOMES = {"promise_kept": "passed", "promise_broken": "failed", "promise_not_run": "not run"}
 
 
-def _audit_tests(dossier: LoadedRun, tests: Tests) -> Iterator[Problem]:
+def _audit_tests(loaded_run: LoadedRun, tests: Tests) -> Iterator[Problem]:
     """Hold what the page says of a test against what the journal says of its promise."""
-    told = {entry.name: _OUTCOMES.get(entry.event, "") for entry in dossier.entries if entry.name}
+    told = {
+        entry.name: _OUTCOMES.get(entry.event, "") for entry in loaded_run.entries if entry.name
+    }
     for outcome, name, *_ in tests.rows:
         expected = told.get(name, "")
         if not expected or not outcome.lower().startswith(expected):
@@ -88,9 +90,9 @@ def _audit_tests(dossier: LoadedRun, tests: Tests) -> Iterator[Problem]:
             yield _problem(f"{name} {outcome}", promised, where)
 
 
-def _audit_seal(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
+def _audit_seal(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
     """Hold the reports against their seal; a run that was interrupted may have none."""
-    events = {entry.event for entry in dossier.entries}
+    events = {entry.event for entry in loaded_run.entries}
     where = run.reports_seal.name
     if not run.reports_seal.is_file():
         if "closed" in events and "interrupted" not in events:

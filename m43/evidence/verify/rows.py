@@ -16,16 +16,16 @@ _DECODING = "do not rely on this folder: its answers end where the profile does 
 _LINT = "do not rely on this folder: the lint is not that of its rows and steps"
 
 
-def audit_rows(dossier: LoadedRun, repository: Path) -> Iterator[Problem]:
+def audit_rows(loaded_run: LoadedRun, repository: Path) -> Iterator[Problem]:
     """Compare every prediction with the evaluation file and with the training file.
 
     A run that scored itself against other answers than the file's, or that hides which of its
     questions training had seen, would show here only.
     """
-    if dossier.evaluation is None or dossier.profile is None:
+    if loaded_run.evaluation is None or loaded_run.profile is None:
         return
-    facts, data = dossier.evaluation, dossier.profile.data
-    yield from _same_training_file(dossier)
+    facts, data = loaded_run.evaluation, loaded_run.profile.data
+    yield from _same_training_file(loaded_run)
     questions = rows_of(data.evaluation, facts.eval_rows_sha256, repository, "evaluation")
     if isinstance(questions, Problem):
         yield questions
@@ -39,8 +39,8 @@ def audit_rows(dossier: LoadedRun, repository: Path) -> Iterator[Problem]:
         yield from _overlap_problems(facts, known, data.train.name)
 
 
-def _same_training_file(dossier: LoadedRun) -> Iterator[Problem]:
-    train, evaluation = dossier.train, dossier.evaluation
+def _same_training_file(loaded_run: LoadedRun) -> Iterator[Problem]:
+    train, evaluation = loaded_run.train, loaded_run.evaluation
     if train and evaluation and train.train_rows_sha256 != evaluation.train_rows_sha256:
         found = f"training rows {evaluation.train_rows_sha256[:12]}…"
         expected = f"{train.train_rows_sha256[:12]}…, which training read (train.json)"
@@ -98,11 +98,11 @@ def _overlap_problems(facts: EvaluationFacts, known: KnownPrompts, file: str) ->
         yield from differences(flags, where, _ROWS, f", as {file} has it")
 
 
-def audit_decoding(dossier: LoadedRun) -> Iterator[Problem]:
+def audit_decoding(loaded_run: LoadedRun) -> Iterator[Problem]:
     """Check stops and limit against the profile, and the outputs against the stop text."""
-    if dossier.evaluation is None or dossier.profile is None:
+    if loaded_run.evaluation is None or loaded_run.profile is None:
         return
-    decoding, profile = dossier.evaluation.decoding, dossier.profile
+    decoding, profile = loaded_run.evaluation.decoding, loaded_run.profile
     pairs = {
         "decoding.stop_text": (decoding.stop_text, profile.template.stop_text),
         "decoding.max_new_tokens": (decoding.max_new_tokens, profile.evaluation.max_new_tokens),
@@ -113,19 +113,19 @@ def audit_decoding(dossier: LoadedRun) -> Iterator[Problem]:
         where = "eval.json, decoding.stop_ids"
         yield problem("no id that ends an answer", "eos at least", where, _DECODING)
     stop = profile.template.stop_text
-    for row in dossier.evaluation.predictions:
+    for row in loaded_run.evaluation.predictions:
         if stop and (stop in row.base_output or stop in row.tuned_output):
             found, where = f"an output with {stop!r} in it", f"{_PREDICTIONS_FILE}, row {row.id}"
             yield problem(found, "outputs that end before it", where, _DECODING)
 
 
-def audit_lint(dossier: LoadedRun, repository: Path) -> Iterator[Problem]:
+def audit_lint(loaded_run: LoadedRun, repository: Path) -> Iterator[Problem]:
     """Count again what the lint counted, from the metrics and from both files of rows."""
-    lint, train, evaluation = dossier.lint, dossier.train, dossier.evaluation
-    if lint is None or train is None or evaluation is None or dossier.profile is None:
+    lint, train, evaluation = loaded_run.lint, loaded_run.train, loaded_run.evaluation
+    if lint is None or train is None or evaluation is None or loaded_run.profile is None:
         return
     yield from _step_problems(lint, train, evaluation)
-    data = dossier.profile.data
+    data = loaded_run.profile.data
     trained = rows_of(data.train, lint.train_rows_sha256, repository, "training")
     asked = rows_of(data.evaluation, lint.eval_rows_sha256, repository, "evaluation")
     # That a file is not there is told where its rows are audited.

@@ -38,12 +38,12 @@ class SignedAlreadyError(M43Error):
     """A folder under which there is a signature."""
 
 
-def sign(run: RunDir, dossier: LoadedRun, key: Path, read_password: Callable[[str], str]) -> str:
+def sign(run: RunDir, loaded_run: LoadedRun, key: Path, read_password: Callable[[str], str]) -> str:
     """Sign a finished folder with a private key, and return the id of the key.
 
     Args:
         run: The run folder; the caller has found every claim of it supported.
-        dossier: What it holds.
+        loaded_run: What it holds.
         key: A private key in PEM: Ed25519, ECDSA or RSA.
         read_password: Called with a prompt, for the password of a key that has one.
 
@@ -57,7 +57,7 @@ def sign(run: RunDir, dossier: LoadedRun, key: Path, read_password: Callable[[st
             action="check it with verify --public-key; remove it yourself to sign anew",
         )
     dsse, signer = _library("securesystemslib.dsse"), _signer(key, read_password)
-    payload = _statement(run, dossier).encode()
+    payload = _statement(run, loaded_run).encode()
     envelope = dsse.Envelope(payload=payload, payload_type=PAYLOAD_TYPE, signatures={})
     signature = envelope.sign(signer)
     text = json.dumps(envelope.to_dict(), indent=2) + "\n"
@@ -65,7 +65,9 @@ def sign(run: RunDir, dossier: LoadedRun, key: Path, read_password: Callable[[st
     return str(signature.keyid)
 
 
-def audit_signature(run: RunDir, dossier: LoadedRun, public_key: Path | None) -> Iterator[Problem]:
+def audit_signature(
+    run: RunDir, loaded_run: LoadedRun, public_key: Path | None
+) -> Iterator[Problem]:
     """Check a folder against its signature, and that against a public key if one is given.
 
     Raises: MissingExtraError, KeyFileError.
@@ -84,17 +86,17 @@ def audit_signature(run: RunDir, dossier: LoadedRun, public_key: Path | None) ->
         yield problem(found, "a DSSE envelope around a statement", name, _ALTERED)
         return
     yield from _changed(run, signed)
-    if payload != _statement(run, dossier).encode():
+    if payload != _statement(run, loaded_run).encode():
         expected = "the statement that follows from the records, of type " + PAYLOAD_TYPE
         yield problem("another statement", expected, name, _ALTERED)
     if public_key is not None:
         yield from _verified(table, public_key, name)
 
 
-def _statement(run: RunDir, dossier: LoadedRun) -> str:
+def _statement(run: RunDir, loaded_run: LoadedRun) -> str:
     """Write the verdict of the run as a statement about every file that the manifest leaves out."""
     sealed = manifest.read(run)
-    predicate = attestation.test_predicate(dossier, sealed)
+    predicate = attestation.test_predicate(loaded_run, sealed)
     subjects = attestation.resources(_unsealed(run, sealed))
     return attestation.statement(subjects, attestation.TEST_RESULT, predicate)
 

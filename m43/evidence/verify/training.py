@@ -52,11 +52,11 @@ _metrics_problem = partial(
 )
 
 
-def audit_metrics(dossier: LoadedRun) -> Iterator[Problem]:
+def audit_metrics(loaded_run: LoadedRun) -> Iterator[Problem]:
     """Count the steps, tokens and rows again, and hold them against each other."""
-    for number, step in enumerate(dossier.metrics, start=1):
+    for number, step in enumerate(loaded_run.metrics, start=1):
         yield from _step_problems(step, number)
-    train, profile = dossier.train, dossier.profile
+    train, profile = loaded_run.train, loaded_run.profile
     if train is None or profile is None:
         return
     most = train.optimizer_steps * profile.training.batch_rows
@@ -116,9 +116,9 @@ _NEEDED = (
 _PASSES = {"full": 3, "lora": 2}
 
 
-def audit_speed(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
+def audit_speed(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
     """Bound the time of the steps from below: their FLOPs, from config.json, at the peak FLOP/s."""
-    train = dossier.train
+    train = loaded_run.train
     if train is None or not train.metrics:
         return
     config = read_dimensions(run.model / "config.json")
@@ -167,9 +167,9 @@ def read_dimensions(path: Path) -> Mapping[str, int] | Problem:
         )
 
 
-def audit_weights(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
+def audit_weights(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
     """Digest the saved model again, and take the base model's digest from the pinned files."""
-    train = dossier.train
+    train = loaded_run.train
     if train is None:
         return
     found = weights_sha256(run.model)
@@ -205,9 +205,9 @@ def audit_weights(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
 _LEAST_BYTES = 2
 
 
-def audit_model(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
+def audit_model(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
     """Count the model's weights again from model/config.json, without JAX and without weights."""
-    train = dossier.train
+    train = loaded_run.train
     if train is None:
         return
     path = run.model / "config.json"
@@ -216,8 +216,10 @@ def audit_model(run: RunDir, dossier: LoadedRun) -> Iterator[Problem]:
         yield described
         return
     claims = {RunDir.train.name: model_words(train.architecture, train.parameters)}
-    if dossier.plan is not None and dossier.plan.training is not None:
-        claims[RunDir.plan.name] = model_words(dossier.plan.architecture, dossier.plan.parameters)
+    if loaded_run.plan is not None and loaded_run.plan.training is not None:
+        claims[RunDir.plan.name] = model_words(
+            loaded_run.plan.architecture, loaded_run.plan.parameters
+        )
     for where, claimed in claims.items():
         if claimed != described:
             action = "do not rely on this folder: it was another model"

@@ -23,8 +23,8 @@ from m43.harness.pytest_start import start_problems
 from m43.harness.run import (
     Checklist,
     Group,
+    HubAccess,
     Item,
-    World,
     connection_refused,
     contract_path,
     ground_items,
@@ -85,8 +85,8 @@ def look(
     """
     begun = time.monotonic()
     own_hub = profile.hub.endpoint == LOOPBACK_ENDPOINT
-    world = (
-        World(environment=environment, endpoint="", cache_dir=None)
+    hub_access = (
+        HubAccess(environment=environment, endpoint="", cache_dir=None)
         if own_hub
         else outside_world(profile, environment)
     )
@@ -94,10 +94,10 @@ def look(
     # long as the child does: the kernel ends it with the thread that started it.
     with ThreadPoolExecutor(max_workers=2) as pool:
         # A client that cannot be made would only say the same again.
-        refused = None if world.hub_is_here else connection_refused(environment)
+        refused = None if hub_access.hub_is_here else connection_refused(environment)
         measure = auth.measure if refused is None else auth.ask_nothing
-        asking = None if own_hub else pool.submit(measure, world, profile)
-        probing = pool.submit(_probe, world, profile, repository)
+        asking = None if own_hub else pool.submit(measure, hub_access, profile)
+        probing = pool.submit(_probe, hub_access, profile, repository)
         # A run that has begun knows the first by itself; the others it looks at again.
         start = start_items(repository, profile.kind, environment)
         ground = (*start, *ground_items(profile, path, repository, environment))
@@ -106,7 +106,7 @@ def look(
         asked = asking.result() if asking is not None else None
         found, stopped = probing.result()
     environment_items = _venv_items(found, stopped, profile, repository)
-    planned = plan_items(world, profile, repository, asked, found, refused)
+    planned = plan_items(hub_access, profile, repository, asked, found, refused)
     groups = (
         Group(gate="ground", title="Before the first gate", items=ground),
         _group("auth", _auth_items(asked, profile, refused)),
@@ -132,10 +132,10 @@ def _group(gate: str, items: tuple[Item, ...]) -> Group:
 
 
 def _probe(
-    world: World, profile: Profile, repository: Path
+    hub_access: HubAccess, profile: Profile, repository: Path
 ) -> tuple[VenvRecord | None, GateStoppedError | None]:
     try:
-        return venv.measure(world, profile, repository).record, None
+        return venv.measure(hub_access, profile, repository).record, None
     except GateStoppedError as stopped:
         return None, stopped
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from m43.errors import FailureClass, GateStoppedError, Problem
 from m43.evidence.contract import auth_checks, failing, plan_checks, venv_checks
 from m43.harness.gates import plan
-from m43.harness.run import Item, World, item_of, note, runs_folder, unchecked
+from m43.harness.run import HubAccess, Item, item_of, note, runs_folder, unchecked
 from m43.records import LOOPBACK_ENDPOINT, AuthRecord, Profile, VenvRecord
 from m43.rows import (
     Answered,
@@ -196,7 +196,7 @@ _PLANNED = next(iter(_EXPECTED))
 
 
 def plan_items(
-    world: World,
+    hub_access: HubAccess,
     profile: Profile,
     repository: Path,
     asked: AuthRecord | None,
@@ -206,7 +206,7 @@ def plan_items(
     """Plan the run as the venv gate will, if hub and environment admit it.
 
     Args:
-        world: The hub, the token and the cache, in which nothing is left.
+        hub_access: The hub, the token and the cache, in which nothing is left.
         profile: What is planned.
         repository: The working tree.
         asked: What the hub said; None for a rehearsal, which has not started its own yet.
@@ -223,7 +223,7 @@ def plan_items(
     try:
         with tempfile.TemporaryDirectory(prefix="m43-config-") as folder:
             record = plan.measure(
-                world,
+                hub_access,
                 profile,
                 asked,
                 found,

@@ -108,8 +108,8 @@ def seal(path: Path, key: Path, repository: Path, runs: Path, out: TextIO) -> in
             where=str(run.path),
             action="nothing was signed",
         )
-    dossier = load_run(run)
+    loaded_run = load_run(run)
     # A password is asked for: as an argument everybody on the machine could read it.
-    keyid = sign(run, dossier, key, lambda prompt: getpass.getpass(prompt))
+    keyid = sign(run, loaded_run, key, lambda prompt: getpass.getpass(prompt))
     out.write(f"{run.signature}: signed by the key {keyid}\n")
     return 0

@@ -15,7 +15,7 @@ from m43.harness.gates.hub_process import (
     run_hub_child,
 )
 from m43.harness.process import Outcome, Sight
-from m43.harness.run import ACCEPTED_SOURCE, World, flaw, oddity
+from m43.harness.run import ACCEPTED_SOURCE, HubAccess, flaw, oddity
 from m43.records import AuthRecord, HubResponse, Profile
 from m43.text import duration_words, visible
 
@@ -26,7 +26,7 @@ _NOTHING = Asked(
 
 
 def measure(
-    world: World, profile: Profile, see: Callable[[Sight], None] = lambda sight: None
+    hub_access: HubAccess, profile: Profile, see: Callable[[Sight], None] = lambda sight: None
 ) -> AuthRecord:
     """Have a child ask the hub, and record every answer, until the gate's deadline.
 
@@ -34,26 +34,26 @@ def measure(
     that no request can carry.
 
     Args:
-        world: The hub, the token and the cache.
+        hub_access: The hub, the token and the cache.
         profile: Names the repository, its revision and its files, and the deadline.
         see: Is shown the child about ten times a second.
     """
     begun = time.monotonic()
-    if world.token.source != ACCEPTED_SOURCE or flaw(world.token):
-        return ask_nothing(world, profile)
+    if hub_access.token.source != ACCEPTED_SOURCE or flaw(hub_access.token):
+        return ask_nothing(hub_access, profile)
     outcome = run_hub_child(
         "ask",
-        hub_request(world, profile),
-        world,
+        hub_request(hub_access, profile),
+        hub_access,
         deadline_s=profile.deadlines.auth_s,
         see=see,
     )
-    return record_of(world, profile, _whole(outcome, profile), time.monotonic() - begun)
+    return record_of(hub_access, profile, _whole(outcome, profile), time.monotonic() - begun)
 
 
-def ask_nothing(world: World, profile: Profile) -> AuthRecord:
+def ask_nothing(hub_access: HubAccess, profile: Profile) -> AuthRecord:
     """Record what is known without a request: the token, and that nothing was asked."""
-    return record_of(world, profile, replace(_NOTHING, asking=""), 0.0)
+    return record_of(hub_access, profile, replace(_NOTHING, asking=""), 0.0)
 
 
 def _whole(outcome: Outcome, profile: Profile) -> Asked:
@@ -76,15 +76,17 @@ def _whole(outcome: Outcome, profile: Profile) -> Asked:
     return replace(asked, asking="", responses=(*asked.responses, late))
 
 
-def record_of(world: World, profile: Profile, asked: Asked, duration_s: float) -> AuthRecord:
+def record_of(
+    hub_access: HubAccess, profile: Profile, asked: Asked, duration_s: float
+) -> AuthRecord:
     """Make the record of what the hub has said."""
     files = {file.name: file for file in asked.files}
     resolved = any(response.step == "revision" for response in asked.responses)
     wanted = profile.hub.files
-    source = world.token.source
+    source = hub_access.token.source
     return AuthRecord(
         token_source=source,
-        endpoint=redact(endpoint_of(world), world.secrets),
+        endpoint=redact(endpoint_of(hub_access), hub_access.secrets),
         account=asked.account,
         repo=profile.contract.repo,
         revision=asked.revision,
@@ -93,8 +95,8 @@ def record_of(world: World, profile: Profile, asked: Asked, duration_s: float) -
         files=tuple(files[name] for name in wanted if name in files),
         missing_files=tuple(name for name in wanted if name not in files) if resolved else (),
         weight_bytes=asked.weight_bytes,
-        hub_variables=world.hub_variables,
+        hub_variables=hub_access.hub_variables,
         duration_s=duration_s,
-        token_flaw=flaw(world.token) if source == ACCEPTED_SOURCE else "",
-        token_oddity=oddity(world.token) if source == ACCEPTED_SOURCE else "",
+        token_flaw=flaw(hub_access.token) if source == ACCEPTED_SOURCE else "",
+        token_oddity=oddity(hub_access.token) if source == ACCEPTED_SOURCE else "",
     )

@@ -13,7 +13,7 @@ from m43.evidence.failures import FAILURES
 from m43.harness.gates.hub_exchange import Arrival, Failed, Fetched, HubRequest
 from m43.harness.gates.hub_process import Traces, ending_words, hub_request, last_of, run_hub_child
 from m43.harness.process import Outcome, Sight
-from m43.harness.run import World
+from m43.harness.run import HubAccess
 from m43.records import (
     AuthRecord,
     DownloadRecord,
@@ -30,7 +30,7 @@ _CHILD = "download"
 
 def fetch(
     run: RunDir,
-    world: World,
+    hub_access: HubAccess,
     profile: Profile,
     auth: AuthRecord,
     see: Callable[[Sight], None] = lambda sight: None,
@@ -42,7 +42,7 @@ def fetch(
 
     Args:
         run: Where the child leaves its traces, and where the folder is made.
-        world: The hub, the token and the cache.
+        hub_access: The hub, the token and the cache.
         profile: Says which files of which revision, and how long it may take.
         auth: The files' sizes and digests as the hub told them to the auth gate.
         see: Is shown the child about ten times a second.
@@ -58,7 +58,7 @@ def fetch(
         stacks=run.stacks(_CHILD),
         silence_s=deadlines.silence_s,
     )
-    request = fetch_request(world, profile, auth.files, str(traces.heartbeat))
+    request = fetch_request(hub_access, profile, auth.files, str(traces.heartbeat))
 
     def keep(record: ProcessRecord) -> None:
         write_last_record(run, run.process(_CHILD), record)
@@ -66,7 +66,7 @@ def fetch(
     outcome = run_hub_child(
         "fetch",
         request,
-        world,
+        hub_access,
         deadline_s=deadlines.download_s,
         see=see,
         traces=traces,
@@ -88,7 +88,7 @@ def fetch(
 
 
 def fetch_config(
-    world: World,
+    hub_access: HubAccess,
     profile: Profile,
     auth: AuthRecord,
     see: Callable[[Sight], None] = lambda sight: None,
@@ -99,25 +99,27 @@ def fetch_config(
         GateStoppedError: when it does not arrive, or is not what was pinned.
     """
     pinned = tuple(file for file in auth.files if file.name == "config.json")
-    request = fetch_request(world, profile, pinned)
-    outcome = run_hub_child("fetch", request, world, deadline_s=profile.deadlines.probe_s, see=see)
+    request = fetch_request(hub_access, profile, pinned)
+    outcome = run_hub_child(
+        "fetch", request, hub_access, deadline_s=profile.deadlines.probe_s, see=see
+    )
     return _fetched(outcome, request).arrivals[0]
 
 
 def fetch_request(
-    world: World, profile: Profile, pinned: tuple[PinnedFile, ...], heartbeat: str = ""
+    hub_access: HubAccess, profile: Profile, pinned: tuple[PinnedFile, ...], heartbeat: str = ""
 ) -> HubRequest:
     """Make the request for files that the hub has described."""
-    return replace(hub_request(world, profile), pinned=pinned, heartbeat=heartbeat)
+    return replace(hub_request(hub_access, profile), pinned=pinned, heartbeat=heartbeat)
 
 
-def not_cached(world: World, profile: Profile, auth: AuthRecord) -> tuple[PinnedFile, ...]:
+def not_cached(hub_access: HubAccess, profile: Profile, auth: AuthRecord) -> tuple[PinnedFile, ...]:
     """List the pinned files that the cache does not have yet.
 
     Source: huggingface_hub 2.4, the layout of the cache: models--OWNER--NAME/snapshots/REVISION.
     """
     contract = profile.contract
-    folder = world.cache / f"models--{contract.repo.replace('/', '--')}" / "snapshots"
+    folder = hub_access.cache / f"models--{contract.repo.replace('/', '--')}" / "snapshots"
     return tuple(
         file for file in auth.files if not (folder / contract.revision / file.name).is_file()
     )

@@ -12,7 +12,7 @@ from m43.evidence.run import EvaluationFacts, LoadedRun, TrainFacts
 from m43.harness.gates import auth, download, job, venv
 from m43.harness.gates import plan as plan_gate
 from m43.harness.process import Sight
-from m43.harness.run import Attempt, World, closing, code_integrity
+from m43.harness.run import Attempt, HubAccess, closing, code_integrity
 from m43.harness.terminal import RunView
 from m43.records import (
     CLOSING,
@@ -85,22 +85,22 @@ def nvidia_smi(command: tuple[str, ...] = _NVIDIA_SMI) -> str:
     return answer.stdout
 
 
-def pass_auth(attempt: Attempt, world: World) -> AuthRecord:
+def pass_auth(attempt: Attempt, hub_access: HubAccess) -> AuthRecord:
     """Do gate 1: what the hub says to the token."""
 
     def measure() -> None:
-        record = auth.measure(world, attempt.plan.profile, _watched(attempt))
+        record = auth.measure(hub_access, attempt.plan.profile, _watched(attempt))
         write_record(attempt.run.auth, record)
 
     return attempt.pass_gate("auth", measure, _record("auth"))
 
 
-def pass_venv(attempt: Attempt, world: World) -> VenvRecord:
+def pass_venv(attempt: Attempt, hub_access: HubAccess) -> VenvRecord:
     """Do gate 2: the environment that trains."""
     run, plan = attempt.run, attempt.plan
 
     def measure() -> None:
-        found = venv.measure(world, plan.profile, plan.repository, _watched(attempt))
+        found = venv.measure(hub_access, plan.profile, plan.repository, _watched(attempt))
         attempt.packages_before = found.packages
         attempt.site_packages = found.record.probe.site_packages
         write_atomically(run.env_snapshot, env_snapshot(found.record).encode())
@@ -108,7 +108,7 @@ def pass_venv(attempt: Attempt, world: World) -> VenvRecord:
         write_atomically(run.gpu_snapshot, text.encode())
         write_record(run.venv, found.record)
         record = plan_gate.measure(
-            world,
+            hub_access,
             plan.profile,
             attempt.loaded.require("auth"),
             found.record,
@@ -121,7 +121,7 @@ def pass_venv(attempt: Attempt, world: World) -> VenvRecord:
     return attempt.pass_gate("venv", measure, _record("venv"))
 
 
-def pass_train(attempt: Attempt, world: World, view: RunView) -> TrainFacts:
+def pass_train(attempt: Attempt, hub_access: HubAccess, view: RunView) -> TrainFacts:
     """Do gate 3: one child downloads, and another that is given no token trains."""
     run, plan = attempt.run, attempt.plan
 
@@ -129,21 +129,23 @@ def pass_train(attempt: Attempt, world: World, view: RunView) -> TrainFacts:
         record = attempt.loaded.require("auth")
         with view.shown("train-300"):
             coming = _watched(attempt, view.download)
-            write_record(run.download, download.fetch(run, world, plan.profile, record, coming))
+            write_record(
+                run.download, download.fetch(run, hub_access, plan.profile, record, coming)
+            )
             see = _watched(attempt, view.child)
-            job.run_job("train", run, world, plan.profile, plan.repository, see)
+            job.run_job("train", run, hub_access, plan.profile, plan.repository, see)
 
     return attempt.pass_gate("train-300", measure, _record("train-300"))
 
 
-def pass_evaluation(attempt: Attempt, world: World, view: RunView) -> EvaluationFacts:
+def pass_evaluation(attempt: Attempt, hub_access: HubAccess, view: RunView) -> EvaluationFacts:
     """Do gate 4: every row, base against tuned, in a child."""
     run, plan = attempt.run, attempt.plan
 
     def measure() -> None:
         with view.shown("eval"):
             see = _watched(attempt, view.child)
-            job.run_job("eval", run, world, plan.profile, plan.repository, see)
+            job.run_job("eval", run, hub_access, plan.profile, plan.repository, see)
 
     return attempt.pass_gate("eval", measure, _record("eval"))
 

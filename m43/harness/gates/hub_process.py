@@ -12,7 +12,7 @@ import m43
 from m43 import typed_json
 from m43.harness.gates.hub_exchange import HubRequest
 from m43.harness.process import Child, Outcome, Sight, hub_environment, run_child
-from m43.harness.run import World
+from m43.harness.run import HubAccess
 from m43.records import ProcessRecord, Profile, write_record
 
 # Source: huggingface_hub 2.4, constants.py: what it asks when nothing else is set.
@@ -32,19 +32,19 @@ class Traces:
     silence_s: float
 
 
-def endpoint_of(world: World) -> str:
+def endpoint_of(hub_access: HubAccess) -> str:
     """Give the address that is asked."""
-    return world.endpoint or DEFAULT_HUB
+    return hub_access.endpoint or DEFAULT_HUB
 
 
-def hub_request(world: World, profile: Profile) -> HubRequest:
+def hub_request(hub_access: HubAccess, profile: Profile) -> HubRequest:
     """Make the request that a profile stands for."""
     return HubRequest(
-        endpoint=endpoint_of(world),
+        endpoint=endpoint_of(hub_access),
         repo=profile.contract.repo,
         revision=profile.contract.revision,
         names=profile.hub.files,
-        cache=str(world.cache_dir) if world.cache_dir is not None else "",
+        cache=str(hub_access.cache_dir) if hub_access.cache_dir is not None else "",
         transport=profile.hub.transport,
     )
 
@@ -52,7 +52,7 @@ def hub_request(world: World, profile: Profile) -> HubRequest:
 def run_hub_child(
     job: Literal["ask", "fetch"],
     request: HubRequest,
-    world: World,
+    hub_access: HubAccess,
     *,
     deadline_s: float,
     see: Callable[[Sight], None],
@@ -70,10 +70,10 @@ def run_hub_child(
         child = Child(
             command=(sys.executable, "-m", "m43.harness.gates.hub_child", job, str(path)),
             folder=repository,
-            environment=environment_of(request, world, repository),
+            environment=environment_of(request, hub_access, repository),
             log=traces.log if traces else Path(os.devnull),
             deadline_s=deadline_s,
-            secrets=world.secrets,
+            secrets=hub_access.secrets,
             heartbeat=traces.heartbeat if traces else None,
             silence_s=traces.silence_s if traces else float("inf"),
             stacks=traces.stacks if traces else None,
@@ -83,14 +83,16 @@ def run_hub_child(
         return run_child(child, see, keep)
 
 
-def environment_of(request: HubRequest, world: World, repository: Path) -> Mapping[str, str]:
+def environment_of(
+    request: HubRequest, hub_access: HubAccess, repository: Path
+) -> Mapping[str, str]:
     """Give the variables of the child."""
     return hub_environment(
-        world.environment,
+        hub_access.environment,
         endpoint=request.endpoint,
-        token=world.token.value,
+        token=hub_access.token.value,
         transport=request.transport,
-        outside=not world.hub_is_here,
+        outside=not hub_access.hub_is_here,
         repository=repository,
         parent_pid=os.getpid(),
     )

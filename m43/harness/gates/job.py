@@ -12,7 +12,7 @@ from m43.evidence.diagnosis import process_class
 from m43.evidence.journal import redact
 from m43.harness.gates.venv import find_interpreter, venv_folder
 from m43.harness.process import Child, Outcome, Sight, child_environment, run_child
-from m43.harness.run import World
+from m43.harness.run import HubAccess
 from m43.records import (
     SELF_VENV,
     ChildError,
@@ -42,7 +42,7 @@ class ChildFailedError(ProblemsError):
 def run_job(
     name: Name,
     run: RunDir,
-    world: World,
+    hub_access: HubAccess,
     profile: Profile,
     repository: Path,
     see: Callable[[Sight], None],
@@ -59,16 +59,16 @@ def run_job(
         command=(str(interpreter), "-m", "m43.training", gate_of_child(name).job, str(run.path)),
         folder=repository,
         environment=child_environment(
-            world.environment,
+            hub_access.environment,
             repository=repository,
             platform=profile.contract.platform,
             system=sys.platform,
             parent_pid=os.getpid(),
-            secrets=world.secrets,
+            secrets=hub_access.secrets,
         ),
         log=run.log(name),
         deadline_s={"train": deadlines.train_s, "eval": deadlines.evaluate_s}[name],
-        secrets=world.secrets,
+        secrets=hub_access.secrets,
         heartbeat=run.heartbeat(name),
         counted=(run.metrics, StepMetrics) if name == "train" else None,
         silence_s=deadlines.silence_s,
@@ -77,7 +77,7 @@ def run_job(
 
     def keep(record: ProcessRecord) -> None:
         write_last_record(run, run.process(name), record)
-        make_plain(run.error(name), world.secrets)
+        make_plain(run.error(name), hub_access.secrets)
 
     outcome = run_child(child, see, keep)
     require_success(name, run, outcome)

@@ -14,7 +14,7 @@ from m43.errors import FailureClass
 from m43.harness.gates import download
 from m43.harness.gates.venv import find_interpreter, venv_folder
 from m43.harness.process import Child, Outcome, Sight, child_environment, run_child
-from m43.harness.run import World
+from m43.harness.run import HubAccess
 from m43.records import (
     SELF_VENV,
     AuthRecord,
@@ -61,7 +61,7 @@ class PlanChild:
 
 
 def measure(
-    world: World,
+    hub_access: HubAccess,
     profile: Profile,
     auth: AuthRecord,
     venv: VenvRecord,
@@ -82,12 +82,12 @@ def measure(
     begun = time.monotonic()
     answer, config = _unable(venv), None
     if answer is None:
-        place = world if config_cache is None else replace(world, cache_dir=config_cache)
+        place = hub_access if config_cache is None else replace(hub_access, cache_dir=config_cache)
         config = download.fetch_config(place, profile, auth, see)
         request = PlanRequest(profile=profile, config_folder=config.path.parent, target="")
-        answer = ask(_own_child(world, profile, repository), request, see)
-    wanted = sum(file.size_bytes for file in download.not_cached(world, profile, auth))
-    cache, run = _disks(world.cache, run_folder, wanted, answer.training)
+        answer = ask(_own_child(hub_access, profile, repository), request, see)
+    wanted = sum(file.size_bytes for file in download.not_cached(hub_access, profile, auth))
+    cache, run = _disks(hub_access.cache, run_folder, wanted, answer.training)
     return PlanRecord(
         reason=answer.reason,
         failure_class=answer.failure_class,
@@ -109,22 +109,22 @@ def _unable(venv: VenvRecord) -> Answer | None:
     return None
 
 
-def _own_child(world: World, profile: Profile, repository: Path) -> PlanChild:
+def _own_child(hub_access: HubAccess, profile: Profile, repository: Path) -> PlanChild:
     own = profile.venv.path == SELF_VENV
     return PlanChild(
         interpreter=find_interpreter(venv_folder(profile), own=own),
         # That of the training: the same allocator, the same flags of the compiler.
         environment=child_environment(
-            world.environment,
+            hub_access.environment,
             repository=repository,
             platform=profile.contract.platform,
             system=sys.platform,
             parent_pid=os.getpid(),
-            secrets=world.secrets,
+            secrets=hub_access.secrets,
         ),
         repository=repository,
         deadline_s=profile.deadlines.probe_s,
-        secrets=world.secrets,
+        secrets=hub_access.secrets,
     )
 
 

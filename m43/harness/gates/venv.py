@@ -18,7 +18,7 @@ from m43 import typed_json
 from m43.errors import FailureClass, GateStoppedError
 from m43.evidence.diagnosis import ending, process_class
 from m43.harness.process import Child, Outcome, Sight, child_environment, run_child
-from m43.harness.run import Packages, World, closing
+from m43.harness.run import HubAccess, Packages, closing
 from m43.records import SELF_VENV, ProbeRecord, ProcessRecord, Profile, Requirement, VenvRecord
 from m43.text import duration_words
 
@@ -100,7 +100,7 @@ class VenvMeasurement:
 
 
 def measure(
-    world: World,
+    hub_access: HubAccess,
     profile: Profile,
     repository: Path,
     see: Callable[[Sight], None] = lambda sight: None,
@@ -112,7 +112,7 @@ def measure(
     begun = time.monotonic()
     folder = venv_folder(profile)
     interpreter = find_interpreter(folder, own=profile.venv.path == SELF_VENV)
-    outcome = _probe(world, profile, repository, interpreter, see)
+    outcome = _probe(hub_access, profile, repository, interpreter, see)
     probe = read_probe(outcome, interpreter)
     found = closing.measure_packages(Path(text) for text in probe.site_packages)
     record = VenvRecord(
@@ -166,7 +166,7 @@ def find_interpreter(folder: Path, *, own: bool = False, system: str = sys.platf
 
 
 def _probe(
-    world: World,
+    hub_access: HubAccess,
     profile: Profile,
     repository: Path,
     interpreter: Path,
@@ -174,12 +174,12 @@ def _probe(
 ) -> Outcome:
     contract, deadlines = profile.contract, profile.deadlines
     environment = child_environment(
-        world.environment,
+        hub_access.environment,
         repository=repository,
         platform=contract.platform,
         system=sys.platform,
         parent_pid=os.getpid(),
-        secrets=world.secrets,
+        secrets=hub_access.secrets,
     )
     child = Child(
         command=(str(interpreter), "-m", "m43.training", "probe"),
@@ -188,7 +188,7 @@ def _probe(
         # Its last lines are kept by `run_child`; a file would be left behind by a kill.
         log=Path(os.devnull),
         deadline_s=deadlines.probe_s,
-        secrets=world.secrets,
+        secrets=hub_access.secrets,
     )
     try:
         return run_child(child, see)

@@ -12,7 +12,7 @@ import pytest
 from m43.errors import FailureClass, Problem
 from m43.evidence.run import EvaluationFacts, TrainFacts
 from m43.harness.gates import gates
-from m43.harness.run import Attempt, StoppedError, World
+from m43.harness.run import Attempt, HubAccess, StoppedError
 from m43.harness.terminal import RunView
 from m43.records import (
     CLOSING,
@@ -88,18 +88,20 @@ def opening(attempt: Attempt) -> OpeningRecord:
 
 
 @pytest.fixture(scope="session")
-def auth(attempt: Attempt, opening: OpeningRecord, world: World, view: RunView) -> AuthRecord:
+def auth(
+    attempt: Attempt, opening: OpeningRecord, hub_access: HubAccess, view: RunView
+) -> AuthRecord:
     """Gate 1: what the hub said to the token."""
-    attempt.keep_secret(world.secrets)
+    attempt.keep_secret(hub_access.secrets)
     with view.shown("auth"):
-        return _passed(attempt, lambda: gates.pass_auth(attempt, world))
+        return _passed(attempt, lambda: gates.pass_auth(attempt, hub_access))
 
 
 @pytest.fixture(scope="session")
-def venv(attempt: Attempt, auth: AuthRecord, world: World, view: RunView) -> VenvRecord:
+def venv(attempt: Attempt, auth: AuthRecord, hub_access: HubAccess, view: RunView) -> VenvRecord:
     """Gate 2: the environment that trains."""
     with view.shown("venv"):
-        return _passed(attempt, lambda: gates.pass_venv(attempt, world))
+        return _passed(attempt, lambda: gates.pass_venv(attempt, hub_access))
 
 
 @pytest.fixture(scope="session")
@@ -110,15 +112,17 @@ def plan(attempt: Attempt, venv: VenvRecord) -> PlanRecord:
 
 
 @pytest.fixture(scope="session")
-def train(attempt: Attempt, venv: VenvRecord, world: World, view: RunView) -> TrainFacts:
+def train(attempt: Attempt, venv: VenvRecord, hub_access: HubAccess, view: RunView) -> TrainFacts:
     """Gate 3: the training that happened."""
-    return _passed(attempt, lambda: gates.pass_train(attempt, world, view))
+    return _passed(attempt, lambda: gates.pass_train(attempt, hub_access, view))
 
 
 @pytest.fixture(scope="session")
-def evaluation(attempt: Attempt, train: TrainFacts, world: World, view: RunView) -> EvaluationFacts:
+def evaluation(
+    attempt: Attempt, train: TrainFacts, hub_access: HubAccess, view: RunView
+) -> EvaluationFacts:
     """Gate 4: every row, both models."""
-    return _passed(attempt, lambda: gates.pass_evaluation(attempt, world, view))
+    return _passed(attempt, lambda: gates.pass_evaluation(attempt, hub_access, view))
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 The working tree and the packages are measured by closing, before the first gate as after the last;
 what a run stands on is looked at by local_checks, what steers it by surroundings and traces.
 Outsiders use `begin` and `Attempt` (attempt), `Plan` (opening), `ground_items` (local_checks),
-`Item` (items), `World` (hub_access) and `close_run` (recovery).
+`Item` (items), `HubAccess` (hub_access) and `close_run` (recovery).
 """
 
 from m43.harness.run.attempt import Attempt, StoppedError, begin
@@ -11,7 +11,7 @@ from m43.harness.run.closing import Packages
 from m43.harness.run.connection import connection_refused
 from m43.harness.run.hub_access import (
     ACCEPTED_SOURCE,
-    World,
+    HubAccess,
     flaw,
     oddity,
     outside_world,
@@ -42,10 +42,37 @@ from m43.harness.run.opening import (
 from m43.harness.run.recovery import Recovered
 
 __all__ = [
-    "ACCEPTED_SOURCE", "Attempt", "Checklist", "Group", "Item", "Packages", "Plan",
-    "Recovered", "State", "StoppedError", "World", "begin", "connection_refused",
-    "contract_path", "flaw", "free_name", "ground_items", "is_ready", "item_of", "listed",
-    "look_again", "named", "note", "oddity", "outside_world", "own_command", "run_command",
-    "runs_folder", "shell_secrets", "shown", "unchecked", "verify_command",
+    "ACCEPTED_SOURCE",
+    "Attempt",
+    "Checklist",
+    "Group",
+    "HubAccess",
+    "Item",
+    "Packages",
+    "Plan",
+    "Recovered",
+    "State",
+    "StoppedError",
+    "begin",
+    "connection_refused",
+    "contract_path",
+    "flaw",
+    "free_name",
+    "ground_items",
+    "is_ready",
+    "item_of",
+    "listed",
+    "look_again",
+    "named",
+    "note",
+    "oddity",
+    "outside_world",
+    "own_command",
+    "run_command",
+    "runs_folder",
+    "shell_secrets",
+    "shown",
+    "unchecked",
+    "verify_command",
     "version",
 ]  # fmt: skip

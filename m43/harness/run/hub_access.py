@@ -174,7 +174,7 @@ class NamedSecret:
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
+class HubAccess:
     """Everything outside the repository that the gates may touch.
 
     The token and the secrets are read when they are first asked for, and are values from then on:
@@ -184,7 +184,7 @@ class World:
         environment: The variables as the engineer set them; a rehearsal gets its own.
         endpoint: The hub's address; empty means the one that huggingface_hub itself uses.
         cache_dir: The Hugging Face cache; None means the one that huggingface_hub itself uses.
-        hidden: Secrets that lie about and are not this world's: the engineer's, in a rehearsal.
+        hidden: Secrets that lie about and are not this hub's: the engineer's, in a rehearsal.
     """
 
     environment: Mapping[str, str] = field(repr=False)
@@ -237,28 +237,28 @@ class World:
         return tuple(sorted(name for name in self.environment if name.startswith(_HUB_PREFIXES)))
 
 
-def shell_secrets(environment: Mapping[str, str]) -> World:
-    """Give a world of which nothing but its secrets is known yet."""
-    return World(environment=environment, endpoint="", cache_dir=None)
+def shell_secrets(environment: Mapping[str, str]) -> HubAccess:
+    """Return an access of which nothing but its secrets is known yet."""
+    return HubAccess(environment=environment, endpoint="", cache_dir=None)
 
 
-def outside_world(profile: Profile, environment: Mapping[str, str]) -> World:
-    """Give the world that a profile names: the real hub, or one at an address."""
+def outside_world(profile: Profile, environment: Mapping[str, str]) -> HubAccess:
+    """Return the access that a profile names: the real hub, or one at an address."""
     if profile.hub.endpoint == LOOPBACK_ENDPOINT:
         raise ValueError("the loopback hub lives in the rehearsal's own world")
     named = profile.hub.endpoint
     endpoint = environment.get("HF_ENDPOINT", "") if named == DEFAULT_ENDPOINT else named
-    return World(environment=environment, endpoint=endpoint.rstrip("/"), cache_dir=None)
+    return HubAccess(environment=environment, endpoint=endpoint.rstrip("/"), cache_dir=None)
 
 
 def rehearsal_world(
     environment: Mapping[str, str], *, endpoint: str, token: str, cache_dir: Path
-) -> World:
-    """Give a world around a loopback hub, in which no token of the engineer's exists."""
+) -> HubAccess:
+    """Return the access to a loopback hub, in which no token of the engineer's exists."""
     hidden = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HOME", "HF_ENDPOINT")
     mine = {name: value for name, value in environment.items() if name not in hidden}
     mine |= {"HF_TOKEN": token, "HF_HOME": str(cache_dir.parent / "home")}
-    return World(
+    return HubAccess(
         environment=mine,
         endpoint=endpoint,
         cache_dir=cache_dir,

@@ -46,7 +46,7 @@ def ground_items(
 ) -> tuple[Item, ...]:
     """Look at what the gates stand on; nothing is written."""
     own_hub = profile.hub.endpoint == LOOPBACK_ENDPOINT
-    world = shell_secrets(environment) if own_hub else outside_world(profile, environment)
+    hub_access = shell_secrets(environment) if own_hub else outside_world(profile, environment)
     return (
         _kind(profile),
         *_differences(profile, path, repository),
@@ -54,13 +54,13 @@ def ground_items(
         _free(profile, repository),
         writable("the runs can be written", runs_folder(repository), repository),
         temporary(repository),
-        *(() if own_hub else hubs_items(world, profile, repository)),
+        *(() if own_hub else hubs_items(hub_access, profile, repository)),
         _ledger(repository),
         *_unclosed(repository),
-        innocent(world, profile, path, repository),
-        *traces(world, profile, path, repository),
-        *unsearched(world),
-        variables(world),
+        innocent(hub_access, profile, path, repository),
+        *traces(hub_access, profile, path, repository),
+        *unsearched(hub_access),
+        variables(hub_access),
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from m43.evidence.journal import holds_secret, is_searchable, lines_with_secret
 from m43.harness.run.connection import connection_problems
-from m43.harness.run.hub_access import World
+from m43.harness.run.hub_access import HubAccess
 from m43.harness.run.items import Item, checked, listed, note
 from m43.harness.run.opening import contract_path, git_files, shown
 from m43.harness.run.traces import meets, own_traces
@@ -54,10 +54,10 @@ def temporary(repository: Path) -> Item:
     return writable(name, folder, repository)
 
 
-def hubs_items(world: World, profile: Profile, repository: Path) -> Iterator[Item]:
+def hubs_items(hub_access: HubAccess, profile: Profile, repository: Path) -> Iterator[Item]:
     """Look at what a hub needs that is not the run's own."""
-    yield _cache(world, profile, repository)
-    named = world.environment.get("HF_ENDPOINT")
+    yield _cache(hub_access, profile, repository)
+    named = hub_access.environment.get("HF_ENDPOINT")
     if profile.hub.endpoint == DEFAULT_ENDPOINT and named is not None:
         # A login in it may be; whatever is at fault, it is not shown.
         scheme, colon, rest = named.rstrip("/").partition("://")
@@ -69,9 +69,9 @@ def hubs_items(world: World, profile: Profile, repository: Path) -> Iterator[Ite
             "an address such as https://huggingface.co",
             "correct HF_ENDPOINT, or unset it",
         )
-    if world.hub_is_here:
+    if hub_access.hub_is_here:
         return
-    problems = connection_problems(world.environment)
+    problems = connection_problems(hub_access.environment)
     yield checked(
         "the hub's client can use the proxies and certificates",
         not problems,
@@ -79,7 +79,10 @@ def hubs_items(world: World, profile: Profile, repository: Path) -> Iterator[Ite
         "; ".join(dict.fromkeys(each.expected for each in problems)) or "yes",
         "; ".join(each.action for each in problems),
     )
-    if "REQUESTS_CA_BUNDLE" in world.environment and "SSL_CERT_FILE" not in world.environment:
+    if (
+        "REQUESTS_CA_BUNDLE" in hub_access.environment
+        and "SSL_CERT_FILE" not in hub_access.environment
+    ):
         yield note(
             "REQUESTS_CA_BUNDLE",
             "set, and not read by the hub's client",
@@ -87,36 +90,36 @@ def hubs_items(world: World, profile: Profile, repository: Path) -> Iterator[Ite
         )
 
 
-def _cache(world: World, profile: Profile, repository: Path) -> Item:
+def _cache(hub_access: HubAccess, profile: Profile, repository: Path) -> Item:
     """Look for a cache that has what is pinned, or that can take it.
 
     Source: huggingface_hub 2.4, file_download.py, repo_folder_name and _get_pointer_path.
     """
     name = "the Hugging Face cache can be written, or holds the pinned files"
-    if str(world.cache).startswith("~"):
-        found = f"{world.cache.parts[0]}, which is nobody's home folder"
+    if str(hub_access.cache).startswith("~"):
+        found = f"{hub_access.cache.parts[0]}, which is nobody's home folder"
         return checked(name, False, found, "a place for the cache", "set HOME, or HF_HOME")
     contract = profile.contract
-    folder = world.cache / f"models--{contract.repo.replace('/', '--')}"
+    folder = hub_access.cache / f"models--{contract.repo.replace('/', '--')}"
     snapshot = folder / "snapshots" / contract.revision
     # Not Path.is_file, which raises where a folder above may not be entered.
     if all(os.path.isfile(snapshot / file) for file in profile.hub.files):  # noqa: PTH113
         return checked(name, True, "it holds them", "yes", "")
-    return writable(name, world.cache, repository)
+    return writable(name, hub_access.cache, repository)
 
 
-def innocent(world: World, profile: Profile, path: Path, repository: Path) -> Item:
+def innocent(hub_access: HubAccess, profile: Profile, path: Path, repository: Path) -> Item:
     """Look for secrets in what the run copies, or quotes, and would then be refused for."""
     found = [
         f"{shown(file, repository)}{f':{line}' if line else ''}: {what}"
         for file in (path, contract_path(repository), profile.data.train, profile.data.evaluation)
-        for line, what in _secrets_in(file, world)
+        for line, what in _secrets_in(file, hub_access)
     ]
     texts = {"the path of the checkout": str(repository), "the name of the run": profile.run.name}
     found += [
         f"{place}: {secret.name}"
         for place, text in texts.items()
-        for secret in world.named_secrets
+        for secret in hub_access.named_secrets
         if holds_secret(os.fsencode(text), [secret.value])
     ]
     return checked(
@@ -128,8 +131,10 @@ def innocent(world: World, profile: Profile, path: Path, repository: Path) -> It
     )
 
 
-def _secrets_in(file: Path, world: World) -> Iterator[tuple[int, str]]:
-    named = [(each.name, [each.value]) for each in world.named_secrets if is_searchable(each.value)]
+def _secrets_in(file: Path, hub_access: HubAccess) -> Iterator[tuple[int, str]]:
+    named = [
+        (each.name, [each.value]) for each in hub_access.named_secrets if is_searchable(each.value)
+    ]
     told: set[int] = set()
     # By shape first: what has it is found beside every secret, and is told once.
     for what, values in (("something shaped like a hub token", []), *named):
@@ -142,11 +147,11 @@ def _secrets_in(file: Path, world: World) -> Iterator[tuple[int, str]]:
         told.update(lines)
 
 
-def traces(world: World, profile: Profile, path: Path, repository: Path) -> Iterator[Item]:
+def traces(hub_access: HubAccess, profile: Profile, path: Path, repository: Path) -> Iterator[Item]:
     """Name what the watch over the checkout leaves out, unless it would hide the submission."""
     data = (path, profile.data.train, profile.data.evaluation)
     harmless, harmful = [], []
-    for trace in own_traces(world.environment, repository, profile):
+    for trace in own_traces(hub_access.environment, repository, profile):
         within = trace.within(repository)
         hidden = meets(trace, repository, data, git_files(repository, within))
         if hidden:
@@ -169,18 +174,18 @@ def traces(world: World, profile: Profile, path: Path, repository: Path) -> Iter
         )
 
 
-def unsearched(world: World) -> Iterator[Item]:
+def unsearched(hub_access: HubAccess) -> Iterator[Item]:
     """Name the secrets that no file is searched for."""
-    if world.unsearched:
+    if hub_access.unsearched:
         yield note(
             "secrets that are also words",
-            f"{listed(world.unsearched)}: too short or too like a word to be searched for; "
+            f"{listed(hub_access.unsearched)}: too short or too like a word to be searched for; "
             "hidden in addresses only",
             "8 characters or more, of several kinds",
         )
 
 
-def variables(world: World) -> Item:
+def variables(hub_access: HubAccess) -> Item:
     """Name what may have been set for another purpose."""
-    found = ", ".join(world.hub_variables) or "none"
+    found = ", ".join(hub_access.hub_variables) or "none"
     return note("variables that steer huggingface_hub", found, "HF_TOKEN alone is needed")

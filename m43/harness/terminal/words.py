@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from m43.evidence.contract import Promise, measure
-from m43.evidence.diagnosis import diagnose_dossier, next_actions
+from m43.evidence.diagnosis import diagnose_loaded, next_actions
 from m43.evidence.documents import gate_checks
 from m43.evidence.run import LoadedRun, find_stop, load_run
 from m43.harness.run import Attempt, Recovered, item_of, shown, verify_command
@@ -78,7 +78,7 @@ class Explanations:
         """
         if not broken and not self._details:
             return ()
-        judged = measure(promise, self._dossier().records)
+        judged = measure(promise, self._loaded_run().records)
         if judged.holds is None:
             # The gate stopped before it had measured anything; pytest was told why.
             return tuple(_told(text) for text in broken.splitlines())
@@ -93,21 +93,21 @@ class Explanations:
         """List each check of a gate that has measured, on demand."""
         if not self._details:
             return ()
-        checks = gate_checks(self._dossier(), gate)
+        checks = gate_checks(self._loaded_run(), gate)
         return tuple(line for check in checks for line in item_lines(item_of(check)))
 
     def of_broken_gate(self, gate: str) -> tuple[Line, ...]:
         """List what a person can do about a gate; with details it was listed before."""
         if self._details:
             return ()
-        checks = gate_checks(self._dossier(), gate)
+        checks = gate_checks(self._loaded_run(), gate)
         failing = [item_of(check) for check in checks if check.checked and not check.holds]
         if not failing:
             return ()
         head = Line(tone="quiet", head="  What has to be settled:")
         return (head, *(line for item in failing for line in item_lines(item)))
 
-    def _dossier(self) -> LoadedRun:
+    def _loaded_run(self) -> LoadedRun:
         return self._read(self._run)
 
 
@@ -135,25 +135,29 @@ def _summary_lines(attempt: Attempt, trouble: str) -> Iterator[Line]:
     run, verdict, plan = attempt.run, attempt.verdict, attempt.plan
     accepted = verdict is not None and verdict.accepted
     kind = plan.profile.kind
-    dossier = attempt.now
+    loaded_run = attempt.now
     yield EMPTY
     for text in _of_others(attempt.recovered):
         yield Line(tone="quiet", head=ascii_text(text))
-    head = f"m43 {kind} {run.path.name}: {dossier.verdict_words(accepted)}"
+    head = f"m43 {kind} {run.path.name}: {loaded_run.verdict_words(accepted)}"
     yield Line(tone="ok" if accepted else "bad", head=head)
-    if dossier.other_contract:
-        yield labelled("contract", dossier.other_contract)
-    yield from _why(dossier, accepted)
+    if loaded_run.other_contract:
+        yield labelled("contract", loaded_run.other_contract)
+    yield from _why(loaded_run, accepted)
     if trouble:
         yield labelled("trouble", f"the run could not be closed: {trouble}")
-    if dossier.opening and (changed := dossier.opening.profile_differences):
+    if loaded_run.opening and (changed := loaded_run.opening.profile_differences):
         yield labelled(
             "profile",
             f"differs from the locked decisions in {counted(len(changed), 'value')}, listed in the "
             "documents",
         )
-    if dossier.noted:
-        count = len(dossier.noted.warnings) + len(dossier.noted.stderr) + dossier.noted.left_out
+    if loaded_run.noted:
+        count = (
+            len(loaded_run.noted.warnings)
+            + len(loaded_run.noted.stderr)
+            + loaded_run.noted.left_out
+        )
         what = counted(count, "warning")
         yield labelled("noted", f"{what}, judged by nobody, listed in the documents")
     document = run.summary if run.summary.exists() else run.failure_analysis
@@ -162,14 +166,14 @@ def _summary_lines(attempt: Attempt, trouble: str) -> Iterator[Line]:
     yield labelled("check", verify_command(run.path, plan.repository), whole=True)
 
 
-def _why(dossier: LoadedRun, accepted: bool) -> Iterator[Line]:
+def _why(loaded_run: LoadedRun, accepted: bool) -> Iterator[Line]:
     if accepted:
-        promises = len(dossier.contract.promises) if dossier.contract else 0
+        promises = len(loaded_run.contract.promises) if loaded_run.contract else 0
         yield labelled("why", f"every promise of the contract was kept, {promises} of {promises}")
         return
-    found = diagnose_dossier(dossier)
+    found = diagnose_loaded(loaded_run)
     yield labelled("why", f"{found.place}: {found.failure_class}. {found.sentence}")
-    actions = next_actions(dossier, find_stop(dossier.entries), found.failure_class)
+    actions = next_actions(loaded_run, find_stop(loaded_run.entries), found.failure_class)
     # Some speak of what stands above or below them in the document, which is named next.
     here = [text for text in actions if not {"above", "below"} & set(re.findall(r"\w+", text))]
     for number, action in enumerate(here):

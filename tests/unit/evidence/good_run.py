@@ -149,8 +149,8 @@ def finish(run: RunDir, journal: Journal) -> None:
     """Seal a run, write its document and close it."""
     journal.append("sealed", detail=manifest.seal(run))
     verdict = write.write_documents(run)
-    dossier = load_run(run)
-    journal.append("closed", detail=dossier.verdict_words(verdict.accepted))
+    loaded_run = load_run(run)
+    journal.append("closed", detail=loaded_run.verdict_words(verdict.accepted))
     write_report(run)
     run.junit.write_text("<testsuites/>")
     seal_reports(run)

@@ -26,37 +26,37 @@ _FORESEEN, _CRASHED = 3, 1
 
 def impossible(run: RunDir) -> Iterator[str]:
     """Name what cannot be true at once in a closed run's folder."""
-    dossier = load_run(run)
-    yield from (str(problem) for problem in dossier.problems)
-    yield from _journal(dossier)
-    yield from _auth(dossier)
-    yield from _venv(dossier)
+    loaded_run = load_run(run)
+    yield from (str(problem) for problem in loaded_run.problems)
+    yield from _journal(loaded_run)
+    yield from _auth(loaded_run)
+    yield from _venv(loaded_run)
     children = {
-        "download": dossier.download_child,
-        "train": dossier.train_child,
-        "eval": dossier.eval_child,
+        "download": loaded_run.download_child,
+        "train": loaded_run.train_child,
+        "eval": loaded_run.eval_child,
     }
     for name, child in children.items():
-        yield from (f"{name}: {words}" for words in _child(dossier, name, child))
-    yield from _training(dossier)
+        yield from (f"{name}: {words}" for words in _child(loaded_run, name, child))
+    yield from _training(loaded_run)
 
 
-def _journal(dossier: LoadedRun) -> Iterator[str]:
-    stop = find_stop(dossier.entries)
-    if dossier.closing is None and dossier.recovery is None:
+def _journal(loaded_run: LoadedRun) -> Iterator[str]:
+    stop = find_stop(loaded_run.entries)
+    if loaded_run.closing is None and loaded_run.recovery is None:
         yield "a run that wrote its own end, and no closing.json"
-    yield from _promises(dossier)
-    child = {"train-300": dossier.train_child, "eval": dossier.eval_child}.get(stop.gate)
+    yield from _promises(loaded_run)
+    child = {"train-300": loaded_run.train_child, "eval": loaded_run.eval_child}.get(stop.gate)
     if stop.how == "stopped" and child and child.process:
         named = process_class(child.process, child.error)
         if named is not stop.failure_class:
             yield f"a child that ended as {named}, and a gate that stopped as {stop.failure_class}"
-    yield from _times(dossier)
+    yield from _times(loaded_run)
 
 
-def _promises(dossier: LoadedRun) -> Iterator[str]:
-    stopped = {entry.gate for entry in dossier.entries if entry.event == "gate_stopped"}
-    for entry in dossier.entries:
+def _promises(loaded_run: LoadedRun) -> Iterator[str]:
+    stopped = {entry.gate for entry in loaded_run.entries if entry.event == "gate_stopped"}
+    for entry in loaded_run.entries:
         if entry.event == "promise_not_run" and not entry.detail:
             yield f"{entry.name} was passed over for no reason"
         if entry.event != "promise_broken":
@@ -67,32 +67,32 @@ def _promises(dossier: LoadedRun) -> Iterator[str]:
             yield f"{entry.name} broke without the words of an assert: {entry.detail!r}"
 
 
-def _times(dossier: LoadedRun) -> Iterator[str]:
+def _times(loaded_run: LoadedRun) -> Iterator[str]:
     ended = {
         name: child.process.duration_s
         for name, child in (
-            ("download", dossier.download_child),
-            ("train", dossier.train_child),
-            ("eval", dossier.eval_child),
+            ("download", loaded_run.download_child),
+            ("train", loaded_run.train_child),
+            ("eval", loaded_run.eval_child),
         )
         if child.process
     }
     took = {
-        "auth": dossier.auth.duration_s if dossier.auth else 0.0,
-        "venv": (dossier.venv.duration_s if dossier.venv else 0.0)
-        + (dossier.plan.duration_s if dossier.plan else 0.0),
+        "auth": loaded_run.auth.duration_s if loaded_run.auth else 0.0,
+        "venv": (loaded_run.venv.duration_s if loaded_run.venv else 0.0)
+        + (loaded_run.plan.duration_s if loaded_run.plan else 0.0),
         "train-300": ended.get("download", 0.0) + ended.get("train", 0.0),
         "eval": ended.get("eval", 0.0),
         CLOSING: 0.0,
     }
     for gate, least_s in took.items():
-        whole_s = history.gate_seconds(dossier, gate)
+        whole_s = history.gate_seconds(loaded_run, gate)
         if whole_s is not None and whole_s < least_s:
             yield f"gate {gate} took {whole_s} s, and what it did {least_s} s"
 
 
-def _auth(dossier: LoadedRun) -> Iterator[str]:
-    auth, profile = dossier.auth, dossier.profile
+def _auth(loaded_run: LoadedRun) -> Iterator[str]:
+    auth, profile = loaded_run.auth, loaded_run.profile
     if auth is None or profile is None:
         return
     yield from _questions(auth)
@@ -123,8 +123,8 @@ def _questions(auth: AuthRecord) -> Iterator[str]:
         yield "no answer, and no exception that says why"
 
 
-def _venv(dossier: LoadedRun) -> Iterator[str]:
-    venv, plan = dossier.venv, dossier.plan
+def _venv(loaded_run: LoadedRun) -> Iterator[str]:
+    venv, plan = loaded_run.venv, loaded_run.plan
     if venv is None or plan is None:
         return
     probe = venv.probe
@@ -146,13 +146,13 @@ def _venv(dossier: LoadedRun) -> Iterator[str]:
         yield f"a plan for {plan.training.limits.device} beside {probe.default_device}"
 
 
-def _child(dossier: LoadedRun, name: str, child: Child) -> Iterator[str]:
+def _child(loaded_run: LoadedRun, name: str, child: Child) -> Iterator[str]:
     process, beat = child.process, child.heartbeat
     if process is None:
         if child.error or beat or child.stacks or child.log_tail:
             yield "traces of a child that no process record tells of"
         return
-    yield from _end(dossier, name, child, process)
+    yield from _end(loaded_run, name, child, process)
     phase, done = (beat.phase, beat.done) if beat else ("", 0)
     if process.last_phase != phase:
         yield f"last in phase {process.last_phase!r}, and its heartbeat in {phase!r}"
@@ -160,7 +160,7 @@ def _child(dossier: LoadedRun, name: str, child: Child) -> Iterator[str]:
         yield f"{process.steps_seen} seen, and {done} by its heartbeat"
 
 
-def _end(dossier: LoadedRun, name: str, child: Child, process: ProcessRecord) -> Iterator[str]:
+def _end(loaded_run: LoadedRun, name: str, child: Child, process: ProcessRecord) -> Iterator[str]:
     error, by_m43 = child.error, process.ended_by_parent != "no"
     if by_m43 and process.exit_status not in _BY_M43:
         yield f"ended by m43, with status {process.exit_status}"
@@ -170,9 +170,9 @@ def _end(dossier: LoadedRun, name: str, child: Child, process: ProcessRecord) ->
             yield f"'{error.failure_class}' and status {process.exit_status}"
     if bool(child.stacks) != (by_m43 and child.heartbeat is not None):
         yield "stacks of a child that m43 did not end, or none of one that it did"
-    if dossier.profile is None:
+    if loaded_run.profile is None:
         return
-    table = dossier.profile.deadlines
+    table = loaded_run.profile.deadlines
     deadlines = {"download": table.download_s, "train": table.train_s, "eval": table.evaluate_s}
     least_s = {"silence": table.silence_s, "deadline": deadlines[name]}
     if process.duration_s < least_s.get(process.ended_by_parent, 0.0):
@@ -180,23 +180,25 @@ def _end(dossier: LoadedRun, name: str, child: Child, process: ProcessRecord) ->
         yield f"ended for its {process.ended_by_parent}, {limit} s, after {process.duration_s} s"
 
 
-def _training(dossier: LoadedRun) -> Iterator[str]:
-    process, steps = dossier.train_child.process, len(dossier.metrics)
+def _training(loaded_run: LoadedRun) -> Iterator[str]:
+    process, steps = loaded_run.train_child.process, len(loaded_run.metrics)
     if process is None:
-        if steps or dossier.lint:
+        if steps or loaded_run.lint:
             yield "steps or rows of a training that no process record tells of"
         return
-    if dossier.download is None:
+    if loaded_run.download is None:
         yield "a training without a download"
     if process.steps_seen != steps:
         yield f"{process.steps_seen} steps seen, and {steps} recorded"
-    if steps and dossier.lint is None:
+    if steps and loaded_run.lint is None:
         yield "steps without rows that were read"
-    spent_s = sum(step.duration_s for step in dossier.metrics)
+    spent_s = sum(step.duration_s for step in loaded_run.metrics)
     if spent_s > process.duration_s:
         yield f"steps of {spent_s} s in a process of {process.duration_s} s"
-    if dossier.train_child.error is not None and dossier.profile is not None:
-        yield from _failed_step(dossier.metrics, dossier.train_child.error, dossier.profile)
+    if loaded_run.train_child.error is not None and loaded_run.profile is not None:
+        yield from _failed_step(
+            loaded_run.metrics, loaded_run.train_child.error, loaded_run.profile
+        )
 
 
 def _failed_step(

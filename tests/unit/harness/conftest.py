@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from m43.harness.run.hub_access import World
+from m43.harness.run.hub_access import HubAccess
 from m43.records import profile_check
 from m43.records.profile import Profile
 from m43.rehearsal.hub import LoopbackHub
@@ -24,7 +24,7 @@ TOKEN = "hf_" + "NoHubHasEverIssuedThisTokenOfTests"
 FILES = ("config.json", "tokenizer.json", "model.safetensors")
 WEIGHT_BYTES = bytes(range(256)) * 1200
 
-StartWorld = Callable[..., tuple[World, LoopbackHub]]
+StartWorld = Callable[..., tuple[HubAccess, LoopbackHub]]
 
 
 @pytest.fixture(autouse=True)
@@ -71,13 +71,13 @@ def start_world(tmp_path: Path, model_folder: Path) -> Iterator[StartWorld]:
     served = ServedRepository.from_folder(model_folder, name=REPO, revision=REVISION)
     with ExitStack() as stack:
 
-        def start(fault: Fault = NO_FAULT, token: str = TOKEN) -> tuple[World, LoopbackHub]:
+        def start(fault: Fault = NO_FAULT, token: str = TOKEN) -> tuple[HubAccess, LoopbackHub]:
             hub = stack.enter_context(FaultyHub(repository=served, token=TOKEN, fault=fault))
             environment = {"HF_TOKEN": token, "PATH": os.environ["PATH"], "HOME": str(tmp_path)}
-            world = World(
+            hub_access = HubAccess(
                 environment=environment, endpoint=hub.endpoint, cache_dir=tmp_path / "cache"
             )
-            return world, hub
+            return hub_access, hub
 
         yield start
 

@@ -77,16 +77,16 @@ def test_the_good_run_is_one_that_could_have_happened(made: Made) -> None:
 @pytest.mark.parametrize("failure_class", FAILURES)
 def test_what_nobody_judged_is_called_not_judged(made: Made, failure_class: F) -> None:
     """Neither kept nor broken: of a gate that stopped, and of every gate behind a failed one."""
-    dossier = load_run(made(failure_class))
-    stopped = {entry.gate for entry in dossier.entries if entry.event == "gate_stopped"}
-    passed = {entry.name for entry in dossier.entries if entry.event == "promise_not_run"}
-    assert dossier.contract is not None
-    expected = passed | {each.name for each in dossier.contract.promises if each.gate in stopped}
+    loaded_run = load_run(made(failure_class))
+    stopped = {entry.gate for entry in loaded_run.entries if entry.event == "gate_stopped"}
+    passed = {entry.name for entry in loaded_run.entries if entry.event == "promise_not_run"}
+    assert loaded_run.contract is not None
+    expected = passed | {each.name for each in loaded_run.contract.promises if each.gate in stopped}
 
-    states = history.promise_states(dossier)
+    states = history.promise_states(loaded_run)
 
     assert {name for name, state in states.items() if state == "not judged"} == expected
-    assert set(states) == set(dossier.contract.names)
+    assert set(states) == set(loaded_run.contract.names)
 
 
 def steps_lost(run: RunDir) -> None:

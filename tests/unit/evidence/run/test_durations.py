@@ -25,9 +25,9 @@ def test_the_parts_of_a_gate_add_up_to_it(tmp_path: Path) -> None:
     run = write_good_run(tmp_path)
     phases = tuple(Phase(name=name, duration_s=0.1) for name in ("import", "compile 64", "train"))
     write_record(run.train, train_record(phases=phases))
-    dossier = load_run(run)
+    loaded_run = load_run(run)
 
-    parts = [part for part in stretches(dossier) if part.gate == "train-300"]
+    parts = [part for part in stretches(loaded_run) if part.gate == "train-300"]
 
     assert [(part.name, part.purpose) for part in parts] == [
         ("download", "download"),
@@ -36,11 +36,11 @@ def test_the_parts_of_a_gate_add_up_to_it(tmp_path: Path) -> None:
         ("train", "training steps"),
         ("start and end of the process", "set-up"),
     ]
-    whole = gate_seconds(dossier, "train-300")
+    whole = gate_seconds(loaded_run, "train-300")
     assert whole is not None
     assert sum(part.duration_s for part in parts) == pytest.approx(whole)
     # The clock of a good run ticks by entry, and goes on while a gate measures.
-    assert total_s(dossier) == pytest.approx(len(told_entries(dossier)) - 1 + spent_s(run))
+    assert total_s(loaded_run) == pytest.approx(len(told_entries(loaded_run)) - 1 + spent_s(run))
 
 
 def test_a_child_that_failed_is_not_called_set_up(tmp_path: Path) -> None:
@@ -51,9 +51,9 @@ def test_a_child_that_failed_is_not_called_set_up(tmp_path: Path) -> None:
         lambda run: (write_gate_files(run, "train-300"), run.train.unlink())[1],
         failure_class="killed",
     )
-    dossier = load_run(run)
+    loaded_run = load_run(run)
 
-    last = [part for part in stretches(dossier) if part.gate == "train-300"][-1]
+    last = [part for part in stretches(loaded_run) if part.gate == "train-300"][-1]
 
     assert (last.name, last.purpose) == (NOT_RECORDED, NOT_RECORDED)
 

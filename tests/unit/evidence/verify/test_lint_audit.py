@@ -46,29 +46,29 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
 
 
 @pytest.fixture(scope="module")
-def dossier(good: RunDir) -> LoadedRun:
+def loaded_run(good: RunDir) -> LoadedRun:
     """Everything in it."""
     return load_run(good)
 
 
-def decoding_lies(dossier: LoadedRun, **lie: object) -> tuple[Problem, ...]:
+def decoding_lies(loaded_run: LoadedRun, **lie: object) -> tuple[Problem, ...]:
     """Audit the decoding of a run that says something else about it."""
-    assert dossier.evaluation is not None
-    changed = replace(dossier.evaluation.decoding, **lie)
-    evaluation = replace(dossier.evaluation, decoding=changed)
-    return tuple(audit_decoding(replace(dossier, evaluation=evaluation)))
+    assert loaded_run.evaluation is not None
+    changed = replace(loaded_run.evaluation.decoding, **lie)
+    evaluation = replace(loaded_run.evaluation, decoding=changed)
+    return tuple(audit_decoding(replace(loaded_run, evaluation=evaluation)))
 
 
-def test_an_honest_lint_and_decoding_have_no_problem(dossier: LoadedRun) -> None:
+def test_an_honest_lint_and_decoding_have_no_problem(loaded_run: LoadedRun) -> None:
     """Nothing is held against a good run."""
-    assert tuple(audit_lint(dossier, REPOSITORY)) == ()
-    assert tuple(audit_decoding(dossier)) == ()
+    assert tuple(audit_lint(loaded_run, REPOSITORY)) == ()
+    assert tuple(audit_decoding(loaded_run)) == ()
 
 
 @pytest.mark.parametrize("name", sorted(LINT_LIES))
-def test_each_lie_of_the_lint_is_one_problem(dossier: LoadedRun, name: str) -> None:
+def test_each_lie_of_the_lint_is_one_problem(loaded_run: LoadedRun, name: str) -> None:
     """Each count that can be made again is made again, and the one that differs is named."""
-    lying = replace(dossier, lint=lint_record(**{name: LINT_LIES[name]}))
+    lying = replace(loaded_run, lint=lint_record(**{name: LINT_LIES[name]}))
 
     (problem,) = audit_lint(lying, REPOSITORY)
 
@@ -80,22 +80,22 @@ def test_each_lie_of_the_lint_is_one_problem(dossier: LoadedRun, name: str) -> N
     [("stop_text", ";"), ("max_new_tokens", 999), ("precision", "bfloat16"), ("stop_ids", ())],
 )
 def test_each_lie_about_the_decoding_is_one_problem(
-    dossier: LoadedRun, name: str, lie: object
+    loaded_run: LoadedRun, name: str, lie: object
 ) -> None:
     """Stops and limit are those of the profile, and something ends an answer."""
-    (problem,) = decoding_lies(dossier, **{name: lie})
+    (problem,) = decoding_lies(loaded_run, **{name: lie})
 
     assert problem.where == f"eval.json, decoding.{name}"
 
 
-def test_an_output_beyond_its_stop_is_named_by_its_row(dossier: LoadedRun) -> None:
+def test_an_output_beyond_its_stop_is_named_by_its_row(loaded_run: LoadedRun) -> None:
     """Both models' outputs end before the stop text."""
-    assert dossier.evaluation is not None
-    first, *others = dossier.evaluation.predictions
+    assert loaded_run.evaluation is not None
+    first, *others = loaded_run.evaluation.predictions
     for lie in (replace(first, base_output="a\nb"), replace(first, tuned_output="a\n")):
-        evaluation = replace(dossier.evaluation, predictions=(lie, *others))
+        evaluation = replace(loaded_run.evaluation, predictions=(lie, *others))
 
-        (problem,) = audit_decoding(replace(dossier, evaluation=evaluation))
+        (problem,) = audit_decoding(replace(loaded_run, evaluation=evaluation))
 
         assert problem.where == f"predictions.jsonl, row {first.id}"
 

@@ -13,7 +13,7 @@ from m43.evidence.contract.check import failing
 from m43.evidence.contract.checks import auth_checks
 from m43.harness.gates import auth, hub_questions
 from m43.harness.gates.hub_process import hub_request
-from m43.harness.run.hub_access import World
+from m43.harness.run.hub_access import HubAccess
 from m43.records.profile import Profile
 from tests.unit.harness.conftest import FILES, REPOSITORY, REVISION, TOKEN, StartWorld
 from tests.unit.harness.hub_here import asked_here
@@ -24,8 +24,8 @@ def test_a_granted_token_takes_four_requests_and_no_weights(
     start_world: StartWorld, profile: Profile
 ) -> None:
     """Three yeses and the weights' address, the pinned commit, every file with size and digest."""
-    world, hub = start_world()
-    record = auth.measure(world, profile)
+    hub_access, hub = start_world()
+    record = auth.measure(hub_access, profile)
     assert record.statuses == (200, 200, 200, 302)
     assert [response.step for response in record.responses] == [
         "whoami", "auth_check", "revision", "weights_head",
@@ -67,8 +67,8 @@ def test_each_refusal_is_recorded_and_nothing_is_asked_twice(
     failure_class: FailureClass,
 ) -> None:
     """The record holds every answer; the hub saw exactly as many requests."""
-    world, hub = start_world(Fault(kind=fault))
-    record = auth.measure(world, profile)
+    hub_access, hub = start_world(Fault(kind=fault))
+    record = auth.measure(hub_access, profile)
     assert record.statuses == statuses
     assert len(hub.requests) == len(statuses)
     assert failing(auth_checks(record, profile))[0].failure_class == failure_class
@@ -77,17 +77,17 @@ def test_each_refusal_is_recorded_and_nothing_is_asked_twice(
 
 def test_a_missing_file_is_named(start_world: StartWorld, profile: Profile) -> None:
     """A pinned file that the revision does not have is told by its name."""
-    world, _ = start_world(Fault(kind=FaultKind.MISSING_FILE, where="tokenizer.json"))
-    record = auth.measure(world, profile)
+    hub_access, _ = start_world(Fault(kind=FaultKind.MISSING_FILE, where="tokenizer.json"))
+    record = auth.measure(hub_access, profile)
     assert record.missing_files == ("tokenizer.json",)
     assert record.statuses == (200, 200, 200, 302)
 
 
 def test_a_hub_that_is_not_there_has_status_zero(start_world: StartWorld, profile: Profile) -> None:
     """No answer is recorded as that, and the other questions are not asked."""
-    world, hub = start_world()
+    hub_access, hub = start_world()
     hub.__exit__(None, None, None)
-    record = auth.measure(replace(world, endpoint="http://127.0.0.1:9"), profile)
+    record = auth.measure(replace(hub_access, endpoint="http://127.0.0.1:9"), profile)
     assert record.statuses == (0,)
     assert record.responses[0].error.startswith("ConnectError: ")
     hub_record = failing(auth_checks(record, profile))[0]
@@ -99,9 +99,9 @@ def test_a_hub_that_never_answers_is_left_after_the_timeout(
 ) -> None:
     """The library's own client would wait for ever in whoami."""
     monkeypatch.setattr(hub_questions, "TIMEOUT_S", 0.2)
-    world, _ = start_world(Fault(kind=FaultKind.SLOW, delay_s=30.0))
+    hub_access, _ = start_world(Fault(kind=FaultKind.SLOW, delay_s=30.0))
     begun = time.monotonic()
-    record = asked_here(world, profile)
+    record = asked_here(hub_access, profile)
     assert time.monotonic() - begun < 10
     assert record.statuses == (0,)
     assert "Timeout" in record.responses[0].error
@@ -112,9 +112,9 @@ def test_without_a_token_in_hf_token_nothing_is_asked(
     start_world: StartWorld, profile: Profile, environment: dict[str, str]
 ) -> None:
     """A token from elsewhere is reported and not used."""
-    world, hub = start_world()
-    home = {"HOME": world.environment["HOME"]}
-    record = auth.measure(replace(world, environment={**home, **environment}), profile)
+    hub_access, hub = start_world()
+    home = {"HOME": hub_access.environment["HOME"]}
+    record = auth.measure(replace(hub_access, environment={**home, **environment}), profile)
     assert record.token_source != "HF_TOKEN"
     assert record.responses == ()
     assert hub.requests == ()
@@ -127,9 +127,9 @@ def test_a_token_that_no_request_can_carry_is_named_and_not_sent(
     start_world: StartWorld, profile: Profile, token: str
 ) -> None:
     """It used to look like a network that is down; and of the token nothing is told."""
-    world, hub = start_world(token=token)
+    hub_access, hub = start_world(token=token)
 
-    record = auth.measure(world, profile)
+    record = auth.measure(hub_access, profile)
 
     assert (record.token_source, record.responses, hub.requests) == ("HF_TOKEN", (), ())
     first = failing(auth_checks(record, profile))[0]
@@ -142,9 +142,12 @@ def test_a_token_that_the_hub_repeats_is_redacted(
     start_world: StartWorld, profile: Profile
 ) -> None:
     """Errors are free text: no token may come back through them."""
-    world, _ = start_world()
+    hub_access, _ = start_world()
     ladder = hub_questions._Ladder(
-        request=hub_request(world, profile), token=TOKEN, secrets=(TOKEN,), tell=lambda asked: None
+        request=hub_request(hub_access, profile),
+        token=TOKEN,
+        secrets=(TOKEN,),
+        tell=lambda asked: None,
     )
 
     def ask() -> None:
@@ -158,9 +161,9 @@ def test_nothing_of_the_hub_is_loaded_without_a_token() -> None:
     """The gate that stops for want of a token stops at once."""
     code = (
         "import sys; from pathlib import Path; from m43.records import profile_check as config\n"
-        "from m43.harness.gates import auth; from m43.harness.run.hub_access import World\n"
+        "from m43.harness.gates import auth; from m43.harness.run.hub_access import HubAccess\n"
         "p = config.load(Path('acceptance/production.toml'))\n"
-        "w = World(environment={'HOME': '/nowhere'}, endpoint='', cache_dir=None)\n"
+        "w = HubAccess(environment={'HOME': '/nowhere'}, endpoint='', cache_dir=None)\n"
         "assert auth.measure(w, p).token_source == 'absent'\n"
         "assert not {'huggingface_hub', 'httpx2', 'jax'} & set(sys.modules)\n"
     )
@@ -169,9 +172,9 @@ def test_nothing_of_the_hub_is_loaded_without_a_token() -> None:
 
 def test_variables_are_named_and_their_values_are_not(profile: Profile) -> None:
     """HF_HUB_OFFLINE and its like change what the hub's client does."""
-    world = World(
+    hub_access = HubAccess(
         environment={"HF_HUB_OFFLINE": "value", "HOME": "/nowhere"}, endpoint="", cache_dir=None
     )
-    record = auth.measure(world, profile)
+    record = auth.measure(hub_access, profile)
     assert record.hub_variables == ("HF_HUB_OFFLINE",)
     assert "value" not in repr(record)

@@ -13,7 +13,7 @@ import pytest
 from m43.errors import FailureClass, GateStoppedError
 from m43.harness.gates import auth, download
 from m43.harness.process.process import Sight
-from m43.harness.run.hub_access import World
+from m43.harness.run.hub_access import HubAccess
 from m43.records.hub_record import AuthRecord
 from m43.records.profile import Profile
 from m43.records.run_dir import RunDir, read_record
@@ -32,16 +32,16 @@ def run(tmp_path: Path) -> RunDir:
 @pytest.fixture
 def granted(start_world: StartWorld, profile: Profile) -> AuthRecord:
     """What the auth gate found before anything went wrong."""
-    world, _ = start_world()
-    return auth.measure(world, profile)
+    hub_access, _ = start_world()
+    return auth.measure(hub_access, profile)
 
 
 def test_the_pinned_files_arrive_and_are_digested_from_disk(
     start_world: StartWorld, profile: Profile, granted: AuthRecord, run: RunDir
 ) -> None:
     """What lies there is, file by file, what the hub described."""
-    world, _ = start_world()
-    record = download.fetch(run, world, profile, granted)
+    hub_access, _ = start_world()
+    record = download.fetch(run, hub_access, profile, granted)
     assert record.files == granted.files
     assert record.revision == REVISION
     assert record.bytes_moved == sum(file.size_bytes for file in granted.files)
@@ -52,19 +52,19 @@ def test_a_second_download_moves_nothing(
     start_world: StartWorld, profile: Profile, granted: AuthRecord, run: RunDir
 ) -> None:
     """What the cache has is digested, not fetched."""
-    world, _ = start_world()
-    download.fetch(run, world, profile, granted)
-    assert download.fetch(run, world, profile, granted).bytes_moved == 0
+    hub_access, _ = start_world()
+    download.fetch(run, hub_access, profile, granted)
+    assert download.fetch(run, hub_access, profile, granted).bytes_moved == 0
 
 
 def test_training_sees_the_pinned_files_and_nothing_else(
     start_world: StartWorld, profile: Profile, granted: AuthRecord, run: RunDir
 ) -> None:
     """What other tools put into the cache's snapshot does not reach the run."""
-    world, _ = start_world()
-    first = download.fetch(run, world, profile, granted)
+    hub_access, _ = start_world()
+    first = download.fetch(run, hub_access, profile, granted)
     (first.cache / "chat_template.jinja").write_text("{{ surprise }}")
-    second = download.fetch(run, world, profile, granted)
+    second = download.fetch(run, hub_access, profile, granted)
     assert sorted(path.name for path in second.folder.iterdir()) == sorted(FILES)
     assert all("blobs" in path.readlink().parts for path in second.folder.iterdir())
 
@@ -89,9 +89,9 @@ def test_each_failure_has_its_class_and_is_not_retried(
     failure_class: FailureClass,
 ) -> None:
     """One named error, without the token, after a handful of requests and no waiting."""
-    world, hub = start_world(Fault(kind=fault))
+    hub_access, hub = start_world(Fault(kind=fault))
     with pytest.raises(GateStoppedError) as raised:
-        download.fetch(run, world, profile, granted)
+        download.fetch(run, hub_access, profile, granted)
     assert raised.value.failure_class == failure_class
     assert TOKEN not in str(raised.value)
     # Asked for, described and fetched: each file once.
@@ -102,9 +102,9 @@ def test_a_hub_that_went_away_is_unreachable(
     start_world: StartWorld, profile: Profile, granted: AuthRecord, run: RunDir
 ) -> None:
     """Between auth and download a network can end."""
-    world, _ = start_world()
+    hub_access, _ = start_world()
     with pytest.raises(GateStoppedError) as raised:
-        download.fetch(run, replace(world, endpoint="http://127.0.0.1:9"), profile, granted)
+        download.fetch(run, replace(hub_access, endpoint="http://127.0.0.1:9"), profile, granted)
     assert raised.value.failure_class == FailureClass.HUB_UNREACHABLE
 
 
@@ -112,11 +112,11 @@ def test_a_changed_file_in_the_cache_is_noticed(
     start_world: StartWorld, profile: Profile, granted: AuthRecord, run: RunDir
 ) -> None:
     """The cache's word that it has the file is not taken for the file."""
-    world, _ = start_world()
-    record = download.fetch(run, world, profile, granted)
+    hub_access, _ = start_world()
+    record = download.fetch(run, hub_access, profile, granted)
     (record.folder / "model.safetensors").resolve().write_bytes(WEIGHT_BYTES[:-1] + b"?")
     with pytest.raises(GateStoppedError, match=r"model\.safetensors") as raised:
-        download.fetch(run, world, profile, granted)
+        download.fetch(run, hub_access, profile, granted)
     assert raised.value.failure_class == FailureClass.DOWNLOAD_CORRUPT
 
 
@@ -139,14 +139,14 @@ def test_what_the_file_system_says_is_no_trouble_of_the_hub(
     number: int,
 ) -> None:
     """A full disk, rights, a read-only mount, a file system without locks, a broken disk."""
-    world, _ = start_world()
+    hub_access, _ = start_world()
 
     def fail(*arguments: object, **options: object) -> str:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("m43.harness.gates.hub_files.hf_hub_download", fail)
     with pytest.raises(GateStoppedError, match=os.strerror(number)) as raised:
-        fetched_here(world, profile, granted)
+        fetched_here(hub_access, profile, granted)
     assert raised.value.failure_class == failure_class
 
 
@@ -167,10 +167,10 @@ def test_a_download_past_its_deadline_is_ended(
 ) -> None:
     """The deadline of the profile ends it, whatever it waits for, and says where it was."""
     fault = Fault(kind=FaultKind.SLOW, where="storage/", delay_s=60.0)
-    world, _ = start_world(fault)
+    hub_access, _ = start_world(fault)
     late = replace(profile, deadlines=replace(profile.deadlines, download_s=4.0))
     with stalled(15.0) as errors:
-        download.fetch(run, world, late, granted)
+        download.fetch(run, hub_access, late, granted)
     assert "0 of 307,200 bytes had arrived" in errors[0].problems[0].found
     record = read_record(run.process("download"), ProcessRecord)
     assert record.ended_by_parent == "deadline"
@@ -182,10 +182,10 @@ def test_a_download_that_stands_still_is_ended_before_its_deadline(
 ) -> None:
     """Silence counts from the last byte; where the child stood is kept."""
     fault = Fault(kind=FaultKind.SLOW, where="storage/", delay_s=60.0)
-    world, _ = start_world(fault)
+    hub_access, _ = start_world(fault)
     quiet = replace(profile, deadlines=replace(profile.deadlines, silence_s=3.0))
     with stalled(20.0) as errors:
-        download.fetch(run, world, quiet, granted)
+        download.fetch(run, hub_access, quiet, granted)
     assert "for standing still" in errors[0].problems[0].found
     assert read_record(run.process("download"), ProcessRecord).ended_by_parent == "silence"
     assert "hub_files.py" in run.stacks("download").read_text()
@@ -195,9 +195,9 @@ def test_progress_is_seen_in_bytes(
     start_world: StartWorld, profile: Profile, granted: AuthRecord, run: RunDir
 ) -> None:
     """A person can see how far a file of gigabytes is."""
-    world, _ = start_world()
+    hub_access, _ = start_world()
     seen: list[Sight] = []
-    download.fetch(run, world, profile, granted, seen.append)
+    download.fetch(run, hub_access, profile, granted, seen.append)
     last, size = seen[-1].beat, len(WEIGHT_BYTES)
     assert last is not None
     assert (last.phase, last.total) == ("digest model.safetensors", size)
@@ -208,9 +208,9 @@ def test_a_cut_connection_is_not_taken_up_again(
 ) -> None:
     """Nothing is retried, by the transport neither: the weights are asked for once."""
     fault = Fault(kind=FaultKind.CUT, where="model.safetensors", times=1, after_bytes=1000)
-    world, hub = start_world(fault)
+    hub_access, hub = start_world(fault)
     with pytest.raises(GateStoppedError) as raised:
-        download.fetch(run, world, profile, granted)
+        download.fetch(run, hub_access, profile, granted)
     assert raised.value.failure_class == FailureClass.CONNECTION_LOST
     stored = [request for request in hub.requests if request.path.startswith("/storage/")]
     assert [request.method for request in stored] == ["GET"]
@@ -220,8 +220,8 @@ def test_each_file_is_asked_for_once(
     start_world: StartWorld, profile: Profile, granted: AuthRecord, run: RunDir
 ) -> None:
     """What the record counts is what the hub saw: a description and a body for each file."""
-    world, hub = start_world()
-    record = download.fetch(run, world, profile, granted)
+    hub_access, hub = start_world()
+    record = download.fetch(run, hub_access, profile, granted)
     assert record.requests == len(hub.requests) == 2 * len(FILES)
     assert len({(request.method, request.path) for request in hub.requests}) == 2 * len(FILES)
     assert (record.transport, record.unasked) == ("http", ())
@@ -230,26 +230,26 @@ def test_each_file_is_asked_for_once(
 @pytest.fixture
 def cached(
     start_world: StartWorld, profile: Profile, granted: AuthRecord, run: RunDir
-) -> tuple[World, Path]:
+) -> tuple[HubAccess, Path]:
     """Fill a cache, as another person has done."""
-    world, _ = start_world()
-    record = download.fetch(run, world, profile, granted)
-    return world, record.cache
+    hub_access, _ = start_world()
+    record = download.fetch(run, hub_access, profile, granted)
+    return hub_access, record.cache
 
 
 def test_a_cache_that_has_everything_is_neither_asked_about_nor_changed(
     start_world: StartWorld,
     profile: Profile,
     granted: AuthRecord,
-    cached: tuple[World, Path],
+    cached: tuple[HubAccess, Path],
     tmp_path: Path,
 ) -> None:
     """Others read it at the same time, and it may be mounted read-only."""
-    world, _ = cached
+    hub_access, _ = cached
     _, hub = start_world()
-    before = {path: path.lstat().st_mtime_ns for path in world.cache.rglob("*")}
+    before = {path: path.lstat().st_mtime_ns for path in hub_access.cache.rglob("*")}
     second = RunDir.create(tmp_path / "second")
-    record = download.fetch(second, replace(world, endpoint=hub.endpoint), profile, granted)
+    record = download.fetch(second, replace(hub_access, endpoint=hub.endpoint), profile, granted)
     assert (record.bytes_moved, record.requests, hub.requests) == (0, 0, ())
-    assert {path: path.lstat().st_mtime_ns for path in world.cache.rglob("*")} == before
+    assert {path: path.lstat().st_mtime_ns for path in hub_access.cache.rglob("*")} == before
     assert record.folder == second.base_model

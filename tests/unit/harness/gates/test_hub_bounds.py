@@ -21,7 +21,7 @@ from m43.evidence.contract.checks import auth_checks
 from m43.harness.gates import auth
 from m43.harness.gates.hub_client import ANSWER_BYTES
 from m43.harness.process.environment import hub_environment
-from m43.harness.run.hub_access import World
+from m43.harness.run.hub_access import HubAccess
 from m43.records.hub_record import UnaskedRequest
 from m43.records.profile import Profile
 from m43.rehearsal.hub import LoopbackHub
@@ -123,11 +123,11 @@ def test_the_gate_ends_in_time_whatever_is_sent(
     failure_class: FailureClass,
 ) -> None:
     """The whole of the gate has one deadline, and each answer a size and a form."""
-    world, _ = start_world()
+    hub_access, _ = start_world()
     quick = replace(profile, deadlines=replace(profile.deadlines, auth_s=deadline_s))
     begun = time.monotonic()
     with rude_server(say) as endpoint:
-        record = auth.measure(replace(world, endpoint=endpoint), quick)
+        record = auth.measure(replace(hub_access, endpoint=endpoint), quick)
     assert time.monotonic() - begun < deadline_s + 10.0
     assert failing(auth_checks(record, profile))[0].failure_class is failure_class
 
@@ -137,11 +137,11 @@ def test_an_answer_is_read_up_to_its_bound_and_no_further(
     start_world: StartWorld, profile: Profile, say: Callable[[socket.socket], None]
 ) -> None:
     """300 MB of spaces, or 64 MiB out of 64 KiB, take no more memory than a long answer."""
-    world, _ = start_world()
+    hub_access, _ = start_world()
     with rude_server(say) as endpoint:
-        asked_here(replace(world, endpoint=endpoint), profile)  # imports are not counted
+        asked_here(replace(hub_access, endpoint=endpoint), profile)  # imports are not counted
         tracemalloc.start()
-        asked_here(replace(world, endpoint=endpoint), profile)
+        asked_here(replace(hub_access, endpoint=endpoint), profile)
         _, peak_bytes = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert peak_bytes < 4 * ANSWER_BYTES
@@ -181,12 +181,12 @@ def test_what_the_client_asks_by_itself_is_written_down_apart(
         files = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
         monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", files)
-        world = World(
+        hub_access = HubAccess(
             environment={"HF_TOKEN": TOKEN, "HOME": str(tmp_path)},
             endpoint=hub.endpoint,
             cache_dir=tmp_path / "cache",
         )
-        record = asked_here(world, profile)
+        record = asked_here(hub_access, profile)
         address = f"{hub.endpoint}/api/agent-harnesses"
     assert record.unasked == (UnaskedRequest(method="GET", address=address, status=status),)
     assert record.access_statuses == (200, 200, 200)
@@ -200,12 +200,12 @@ def test_the_child_asks_nothing_but_the_questions(
     """Telemetry is off before the client is imported: the hub sees four requests."""
     hub = CuriousHub(repository=served(model_folder, profile.contract), token=TOKEN)
     with hub:
-        world = World(
+        hub_access = HubAccess(
             environment={"HF_TOKEN": TOKEN, "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
             endpoint=hub.endpoint,
             cache_dir=tmp_path / "cache",
         )
-        record = auth.measure(world, profile)
+        record = auth.measure(hub_access, profile)
         assert len(hub.requests) == 4
     assert record.unasked == ()
 
@@ -263,4 +263,4 @@ def test_what_is_set_for_the_outside_does_not_reach_a_hub_on_this_machine() -> N
 )
 def test_this_machine_is_told_from_others(endpoint: str, here: bool) -> None:
     """By its address or its name."""
-    assert World(environment={}, endpoint=endpoint, cache_dir=None).hub_is_here is here
+    assert HubAccess(environment={}, endpoint=endpoint, cache_dir=None).hub_is_here is here

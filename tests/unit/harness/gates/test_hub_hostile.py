@@ -16,7 +16,7 @@ from m43.errors import FailureClass, GateStoppedError
 from m43.evidence.contract.check import failing
 from m43.evidence.contract.checks import auth_checks
 from m43.evidence.journal.secrets import holds_secret
-from m43.harness.run.hub_access import World
+from m43.harness.run.hub_access import HubAccess
 from m43.records import profile_check
 from m43.records.hub_record import AuthRecord
 from m43.records.profile import Profile
@@ -58,12 +58,12 @@ UNREADABLE = (
 
 
 @contextmanager
-def rude_world(folder: Path, profile: Profile, rudeness: Rudeness) -> Iterator[World]:
+def rude_world(folder: Path, profile: Profile, rudeness: Rudeness) -> Iterator[HubAccess]:
     """Start the hub, and give the world around it."""
     with RudeHub(served(folder, profile.contract), rudeness) as hub:
         environment = {"HF_TOKEN": TOKEN, "HOME": str(folder.parent)}
         cache = folder.parent / "cache"
-        yield World(environment=environment, endpoint=hub.endpoint, cache_dir=cache)
+        yield HubAccess(environment=environment, endpoint=hub.endpoint, cache_dir=cache)
 
 
 def readable(body: bytes) -> bool:
@@ -80,8 +80,8 @@ def test_whatever_the_hub_answers_is_a_record_and_a_class(
     model_folder: Path, profile: Profile, rudeness: Rudeness
 ) -> None:
     """The record can be written and read back, holds no token, and says what went wrong."""
-    with rude_world(model_folder, profile, rudeness) as world:
-        record = asked_here(world, profile)
+    with rude_world(model_folder, profile, rudeness) as hub_access:
+        record = asked_here(hub_access, profile)
 
     text = typed_json.dump(record)
     assert typed_json.parse(AuthRecord, text, "auth.json") == (record, ())
@@ -107,8 +107,8 @@ def test_a_question_that_is_sent_elsewhere_is_not_followed(
 ) -> None:
     """Four requests at most, and who answers elsewhere is not the hub that was asked."""
     rudeness = Rudeness(question=question, status=307, headers={"Location": target}, body=b"")
-    with rude_world(model_folder, profile, rudeness) as world:
-        record = asked_here(world, profile)
+    with rude_world(model_folder, profile, rudeness) as hub_access:
+        record = asked_here(hub_access, profile)
 
     checks = failing(auth_checks(record, profile))
     assert len(record.responses) == 4
@@ -128,12 +128,12 @@ def test_whatever_the_hub_answers_to_a_download_is_an_error_with_a_class(
     """Or the files are those that were pinned."""
     shutil.rmtree(model_folder.parent / "cache", ignore_errors=True)
     honest = Rudeness(question="no such question", status=200, headers={}, body=b"")
-    with rude_world(model_folder, profile, honest) as world:
-        granted = asked_here(world, profile)
+    with rude_world(model_folder, profile, honest) as hub_access:
+        granted = asked_here(hub_access, profile)
 
     rude = replace(rudeness, question="/resolve/")
-    with rude_world(model_folder, profile, rude) as world:
-        error = refused(world, profile, granted)
+    with rude_world(model_folder, profile, rude) as hub_access:
+        error = refused(hub_access, profile, granted)
 
     event(str(error.failure_class) if error else "downloaded")
     if error is not None:
@@ -148,12 +148,12 @@ def test_a_file_of_another_commit_is_not_filed(
 ) -> None:
     """The client would make a folder of whatever name the hub gives as the commit."""
     honest = Rudeness(question="no such question", status=200, headers={}, body=b"")
-    with rude_world(model_folder, profile, honest) as world:
-        granted = asked_here(world, profile)
+    with rude_world(model_folder, profile, honest) as hub_access:
+        granted = asked_here(hub_access, profile)
     headers = {"X-Repo-Commit": told, "ETag": "x", "Content-Length": "0"}
     rude = Rudeness(question="/resolve/", status=200, headers=headers, body=b"")
-    with rude_world(model_folder, profile, rude) as world:
-        error = refused(world, profile, granted)
+    with rude_world(model_folder, profile, rude) as hub_access:
+        error = refused(hub_access, profile, granted)
 
     assert error is not None
     assert error.failure_class is FailureClass.HUB_ERROR
@@ -162,10 +162,12 @@ def test_a_file_of_another_commit_is_not_filed(
     assert not list(model_folder.parent.rglob("snapshots"))
 
 
-def refused(world: World, profile: Profile, granted: AuthRecord) -> GateStoppedError | None:
+def refused(
+    hub_access: HubAccess, profile: Profile, granted: AuthRecord
+) -> GateStoppedError | None:
     """Download; give the error, or nothing when the files are those that were pinned."""
     try:
-        fetched = fetched_here(world, profile, granted)
+        fetched = fetched_here(hub_access, profile, granted)
     except GateStoppedError as error:
         return error
     assert tuple(arrival.found for arrival in fetched.arrivals) == granted.files
@@ -188,8 +190,8 @@ def test_nothing_of_what_a_hub_says_comes_through(
         body=said.encode(errors="surrogatepass"),
     )
     path = copied_tree.root / "acceptance" / "rehearsal.toml"
-    with rude_world(model_folder, profile_check.load(path), rude) as world:
-        path.write_text(path.read_text().replace('"loopback"', f'"{world.endpoint}"'))
+    with rude_world(model_folder, profile_check.load(path), rude) as hub_access:
+        path.write_text(path.read_text().replace('"loopback"', f'"{hub_access.endpoint}"'))
         result = copied_tree.pytest("acceptance", "-m", "rehearsal", "-rA", HF_TOKEN=TOKEN)
 
     run = the_run(copied_tree)

@@ -41,10 +41,10 @@ def measured(
     start_world: StartWorld, profile: Profile, tmp_path: Path, venv: VenvRecord
 ) -> PlanRecord:
     """Pass the auth gate, then plan."""
-    world, _ = start_world()
-    record = auth.measure(world, profile)
+    hub_access, _ = start_world()
+    record = auth.measure(hub_access, profile)
     return plan.measure(
-        world,
+        hub_access,
         profile,
         record,
         venv,
@@ -95,13 +95,13 @@ def test_another_config_json_than_the_pinned_one_stops_the_gate(
     start_world: StartWorld, profile: Profile, tmp_path: Path, told: list[plan.PlanRequest]
 ) -> None:
     """A plan of another model would be worth nothing."""
-    world, _ = start_world()
-    record = auth.measure(world, profile)
+    hub_access, _ = start_world()
+    record = auth.measure(hub_access, profile)
     first = replace(record.files[0], digest="0" * 40)
     record = replace(record, files=(first, *record.files[1:]))
     with pytest.raises(GateStoppedError) as raised:
         plan.measure(
-            world,
+            hub_access,
             profile,
             record,
             venv_record(),

@@ -13,7 +13,7 @@ from m43.harness.gates import venv
 from m43.harness.gates.gates import env_snapshot, gpu_snapshot, nvidia_smi
 from m43.harness.gates.venv import compare
 from m43.harness.process.process import Outcome
-from m43.harness.run.hub_access import World
+from m43.harness.run.hub_access import HubAccess
 from m43.records.profile import Profile
 from m43.records.run_records import Device, Package, ProbeRecord, ProcessRecord, VenvRecord
 
@@ -131,10 +131,10 @@ def test_an_interpreter_that_cannot_start_is_a_broken_venv(
     interpreter = tmp_path / "bin" / "python"
     interpreter.write_text("no program")
     interpreter.chmod(0o755)
-    world = World(environment=os.environ, endpoint="", cache_dir=None)
+    hub_access = HubAccess(environment=os.environ, endpoint="", cache_dir=None)
     broken = replace(profile, venv=replace(profile.venv, path=str(tmp_path)))
     with pytest.raises(GateStoppedError, match="Exec format error") as raised:
-        venv.measure(world, broken, tmp_path)
+        venv.measure(hub_access, broken, tmp_path)
     assert raised.value.failure_class == FailureClass.BROKEN_VENV
 
 

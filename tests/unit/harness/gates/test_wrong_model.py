@@ -72,10 +72,10 @@ def test_other_files_are_refused_before_a_byte_of_them_moves(
     start_world: StartWorld, profile: Profile, changes: dict[str, object], found: str
 ) -> None:
     """The hub itself tells their sizes and digests at gate auth."""
-    world, hub = start_world()
+    hub_access, hub = start_world()
     profile = promising(profile, **changes)
 
-    (check,) = failing(auth_checks(auth.measure(world, profile), profile))
+    (check,) = failing(auth_checks(auth.measure(hub_access, profile), profile))
 
     assert check.failure_class is FailureClass.WRONG_MODEL
     assert check.found.startswith(found)
@@ -84,12 +84,12 @@ def test_other_files_are_refused_before_a_byte_of_them_moves(
 
 def planned(start_world: StartWorld, profile: Profile, tmp_path: Path) -> PlanRecord:
     """Pass the auth gate, then have the real child plan from the config.json that is served."""
-    world, _ = start_world()
-    record = auth.measure(world, profile)
+    hub_access, _ = start_world()
+    record = auth.measure(hub_access, profile)
     assert failing(auth_checks(record, profile)) == ()
     small = replace(profile.training, batch_rows=1, sequence_tokens=32)
     return plan.measure(
-        world,
+        hub_access,
         replace(profile, training=small),
         record,
         replace(venv_record(), interpreter=sys.executable),

@@ -298,7 +298,7 @@ class Attempts(RuleBasedStateMachine):
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the picture and the attestations, which ask nothing about the verdict."""
     monkeypatch.setattr(write, "loss_curve_svg", lambda metrics, mark: "<svg/>")
-    monkeypatch.setattr(write, "write_attestations", lambda run, dossier: None)
+    monkeypatch.setattr(write, "write_attestations", lambda run, loaded_run: None)
 
 
 @pytest.mark.timeout(600)

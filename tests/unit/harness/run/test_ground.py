@@ -19,7 +19,7 @@ from m43.harness.commands import checklist
 from m43.harness.commands.checklist import look
 from m43.harness.run import surroundings, traces
 from m43.harness.run.attempt import begin
-from m43.harness.run.hub_access import World, flaw
+from m43.harness.run.hub_access import HubAccess, flaw
 from m43.harness.run.items import Item
 from m43.harness.run.local_checks import GroundError, ground_items, require_ground
 from m43.harness.run.opening import Plan, contract_path, named
@@ -66,9 +66,11 @@ def _no_environment(*arguments: object) -> object:
     raise GateStoppedError(FailureClass.NO_VENV, found="", expected="", where="", action="")
 
 
-def _unasked_hub(world: World, profile: Profile, *_: object) -> AuthRecord:
+def _unasked_hub(hub_access: HubAccess, profile: Profile, *_: object) -> AuthRecord:
     # What a hub answers is the gates' matter; what they are to send it is known before.
-    return auth_record(profile, token_source=world.token.source, token_flaw=flaw(world.token))
+    return auth_record(
+        profile, token_source=hub_access.token.source, token_flaw=flaw(hub_access.token)
+    )
 
 
 def write(root: Path, text: str, name: str = "train.jsonl") -> None:
