@@ -145,7 +145,8 @@ def _scale(gradient: Array, moments: _Moments, rate: _Rate) -> _Scaled:
         cpu=functools.partial(_product_squares, rows=block_rows(gradient.shape)),
         default=functools.partial(_product_squares, rows=gradient.shape[0]),
     )
-    shrunk = 1.0 / jnp.maximum(1.0, jnp.sqrt(total / gradient.size) / _CLIPPED_AT)
+    # float: from 2 ** 31 numbers on the size is no int32, which is what JAX would make of it.
+    shrunk = 1.0 / jnp.maximum(1.0, jnp.sqrt(total / float(gradient.size)) / _CLIPPED_AT)
     return _Scaled(
         update=_product(factors) * shrunk, moments=moments._replace(row=row, column=column)
     )

@@ -125,15 +125,3 @@ def _accumulated(
 
     total, _ = jax.lax.scan(add, (jnp.float32(0.0), zeros), cut)
     return total
-
-
-def share_moved(before: PyTree, after: PyTree) -> float:
-    """Return the share of single weights that differ between two states.
-
-    A plain bfloat16 update at 1e-5 is mostly lost to rounding; this measures how much was.
-    Cast both states first to ask the question for another dtype.
-    """
-    moved = jax.tree.map(lambda one, two: jnp.sum(one != two), before, after)
-    # Python integers: the count of a 2B model does not fit int32.
-    total = sum(leaf.size for leaf in jax.tree.leaves(before))
-    return sum(int(count) for count in jax.tree.leaves(moved)) / total

@@ -74,6 +74,14 @@ def test_the_state_is_that_of_optax() -> None:
     assert shapes[0] == shapes[1] == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), expected)
 
 
+def test_an_array_of_more_numbers_than_an_int32_counts_is_scaled() -> None:
+    """The feed-forward weights of Gemma 2 9B, as its layers are stacked: 42 of 3584 by 14336."""
+    params = {"up": jax.ShapeDtypeStruct((42, 3584, 14336), jnp.float32)}
+    optimizer = scale_by_adafactor(decay=DECAY, eps=EPS, clip_norm=CLIP)
+    update, _ = jax.eval_shape(optimizer.update, params, jax.eval_shape(optimizer.init, params))
+    assert update["up"].shape == params["up"].shape
+
+
 def test_on_a_cpu_nothing_as_large_as_the_gradient_is_made() -> None:
     """The update goes where the weights were: XLA's own count of what it needs beside them."""
     params = {"up": jnp.ones((16, 1024, 1024))}
