@@ -92,13 +92,15 @@ def _plain(text: str, run: RunDir) -> str:
 def main() -> int:
     """Write every golden again, and none beside them."""
     FOLDER.mkdir(exist_ok=True)
-    for stale in FOLDER.iterdir():
-        stale.unlink()
-    for file, each in documents().items():
+    made = documents()
+    for file, each in made.items():
         with tempfile.TemporaryDirectory() as folder:
             text = each.read(make(Path(folder), each.of))
         golden(file).write_text(text, encoding="utf-8")
-    sys.stdout.write(f"{len(documents())} documents in {FOLDER}\n")
+    for stale in FOLDER.iterdir():
+        if stale.name not in made:
+            stale.unlink()
+    sys.stdout.write(f"{len(made)} documents in {FOLDER}\n")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Training rows become tokens of which only the completion is learnt."""
+"""Training rows become tokens of which only the completion is learnt; evaluation rows are asked."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +7,13 @@ import pytest
 
 from m43.records.profile import TemplateTable
 from m43.rows.rows import RowsError
-from m43.training.data.examples import Example, TokenisedFile, read_examples
+from m43.training.data.examples import (
+    Example,
+    Question,
+    TokenisedFile,
+    read_examples,
+    read_questions,
+)
 from m43.training.data.template import Template, fill
 from m43.training.data.tokenizer import read_tokenizer
 from m43.training.weights.config_json import read_model_config
@@ -15,14 +21,34 @@ from tests.unit.training.conftest import WriteRows
 
 GOOD = {"prompt": "2+2?", "final_answer": "4", "steps": [{"i": 0, "type": "a", "content": "add"}]}
 
+QUESTION = {
+    "id": "row-1",
+    "prompt": "2+2?",
+    "expected_answer": "4",
+    "section": "core",
+    "category": "arithmetic",
+    "difficulty": "easy",
+}
+
 
 def read(
     folder: Path, path: Path, template: TemplateTable, longest: int = 64
 ) -> TokenisedFile[Example]:
     """Read examples with the tiny model's tokenizer."""
+    return read_examples(path, tokens_of(folder, template), longest)
+
+
+def ask(
+    folder: Path, path: Path, template: TemplateTable, longest: int = 64
+) -> TokenisedFile[Question]:
+    """Read questions with it."""
+    return read_questions(path, tokens_of(folder, template), longest)
+
+
+def tokens_of(folder: Path, template: TemplateTable) -> Template:
+    """Return the template, with the tokenizer of the tiny model."""
     config = read_model_config(folder)
-    tokens = Template(template, read_tokenizer(folder, config), config)
-    return read_examples(path, tokens, longest)
+    return Template(template, read_tokenizer(folder, config), config)
 
 
 def test_an_example_is_bos_prompt_completion_eos(
@@ -180,3 +206,45 @@ def test_a_row_with_nothing_to_learn_is_refused(
 
     with pytest.raises(RowsError, match="nothing supervised"):
         read(tiny_gemma, write_rows([GOOD]), silent)
+
+
+def test_a_question_is_read_whole(
+    tiny_gemma: Path, write_rows: WriteRows, template: TemplateTable
+) -> None:
+    """Every field arrives, and the prompt is tokenised with BOS once."""
+    tokenizer = read_tokenizer(tiny_gemma, read_model_config(tiny_gemma))
+
+    (question,) = ask(tiny_gemma, write_rows([QUESTION]), template).rows
+
+    assert (question.id, question.expected, question.difficulty) == ("row-1", "4", "easy")
+    assert question.tokens == (2, *tokenizer.encode("Q: 2+2?\nA:"))
+
+
+@pytest.mark.parametrize("name", sorted(QUESTION))
+@pytest.mark.parametrize("value", [None, "", 3])
+def test_every_field_must_be_text_with_content(
+    tiny_gemma: Path, write_rows: WriteRows, template: TemplateTable, name: str, value: object
+) -> None:
+    """Each field of each row is checked, none is guessed."""
+    with pytest.raises(RowsError, match=name):
+        ask(tiny_gemma, write_rows([QUESTION | {name: value}]), template)
+
+
+def test_an_id_that_occurs_twice_is_refused_at_both_places(
+    tiny_gemma: Path, write_rows: WriteRows, template: TemplateTable
+) -> None:
+    """Two rows under one id cannot both be counted."""
+    path = write_rows([QUESTION, QUESTION | {"id": "row-2"}, QUESTION])
+
+    with pytest.raises(RowsError) as caught:
+        ask(tiny_gemma, path, template)
+
+    assert [problem.where for problem in caught.value.problems] == [f"{path}:1", f"{path}:3"]
+
+
+def test_a_prompt_that_is_too_long_is_refused(
+    tiny_gemma: Path, write_rows: WriteRows, template: TemplateTable
+) -> None:
+    """No prompt is cut: it would be another question."""
+    with pytest.raises(RowsError, match="a prompt of 11 tokens"):
+        ask(tiny_gemma, write_rows([QUESTION]), template, longest=10)
