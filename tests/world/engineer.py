@@ -42,9 +42,10 @@ class Engineer:
             **{f"deadlines__{name}": value for name, value in deadlines.items()},
         )
 
-    def go(self, circumstance: Circumstance, *commands: list[str]) -> Report:
-        """Do what the README says, in that world."""
+    def go(self, circumstance: Circumstance, *commands: list[str], **served_as: object) -> Report:
+        """Do what the README says, in that world; the hub may serve as another repository."""
         order = {
+            "served_as": served_as,
             "circumstance": circumstance.name,
             "commands": commands,
             "folder": str(self.tree.root),

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def main(order_path: Path, report_path: Path) -> None:
     model = Path(order["model"])
     outside = Outside(
         circumstance=circumstance,
-        repository=ServedRepository.from_folder(model, name=REPO, revision=REVISION),
+        repository=_repository(model, **order.get("served_as", {})),
         token=order["token"],
         xet=XetStorage(
             {path.name: path.read_bytes() for path in model.glob("*.safetensors")},
@@ -57,6 +58,18 @@ def main(order_path: Path, report_path: Path) -> None:
     }
     report_path.write_text(json.dumps(report))
     del kept
+
+
+def _repository(
+    model: Path, name: str = REPO, revision: str = REVISION, sizes: dict[str, int] | None = None
+) -> ServedRepository:
+    """Describe what is served: under another name, with sizes that are not true, if one says so."""
+    honest = ServedRepository.from_folder(model, name=name, revision=revision)
+    sizes = sizes or {}
+    files = [
+        replace(file, size_bytes=sizes.get(file.name, file.size_bytes)) for file in honest.files
+    ]
+    return replace(honest, files=tuple(files))
 
 
 def _set_up(
