@@ -5,6 +5,7 @@ and `gate_of` (gates), the records of run_records, evaluation_record and plan_re
 which is the table of a run's files, with `write_record` (run_dir).
 """
 
+from m43.records.card_record import CardProcess, CardReading, CardSample, NoCard
 from m43.records.evaluation_record import (
     Decoding,
     EvaluationRecord,
@@ -94,16 +95,16 @@ from m43.records.run_records import (
 
 __all__ = [
     "CLOSING", "DEFAULT_ENDPOINT", "FILES", "GATES", "LOOPBACK_ENDPOINT", "SELF_VENV", "STAGES",
-    "TABLE", "TIME_IN_NAME", "Alternative", "AuthRecord", "Buffer", "ChildError",
-    "ClosingRecord", "Contract", "Decoding", "Device", "Disk", "DivergenceTable",
-    "DownloadRecord", "EarlierAttempt", "EvaluationRecord", "EvaluationResults", "FormCount",
-    "Heartbeat", "HubResponse", "HubStep", "Interval", "Limits", "LintRecord", "LoraTable",
-    "MalformedRecordError", "NotARunError", "NotedRecord", "OpeningRecord", "Package",
-    "PartFlops", "Phase", "PinnedFile", "PlanRecord", "PlanRequest", "Prediction",
-    "ProbeRecord", "ProcessRecord", "Profile", "RecoveryRecord", "Requirement", "RunDir",
-    "RunTable", "StepMetrics", "StepPlan", "Tally", "TemplateTable", "TrainRecord",
-    "TrainingPlan", "TrainingTable", "Transport", "UnaskedRequest", "VenvRecord", "Vitals",
-    "child_file", "gate_named", "gate_of", "gate_of_child", "gate_title", "read_record",
-    "remove_unfinished", "require_run", "unfinished", "write_atomically", "write_last_record",
-    "write_record",
+    "TABLE", "TIME_IN_NAME", "Alternative", "AuthRecord", "Buffer", "CardProcess",
+    "CardReading", "CardSample", "ChildError", "ClosingRecord", "Contract", "Decoding",
+    "Device", "Disk", "DivergenceTable", "DownloadRecord", "EarlierAttempt", "EvaluationRecord",
+    "EvaluationResults", "FormCount", "Heartbeat", "HubResponse", "HubStep", "Interval",
+    "Limits", "LintRecord", "LoraTable", "MalformedRecordError", "NoCard", "NotARunError",
+    "NotedRecord", "OpeningRecord", "Package", "PartFlops", "Phase", "PinnedFile", "PlanRecord",
+    "PlanRequest", "Prediction", "ProbeRecord", "ProcessRecord", "Profile", "RecoveryRecord",
+    "Requirement", "RunDir", "RunTable", "StepMetrics", "StepPlan", "Tally", "TemplateTable",
+    "TrainRecord", "TrainingPlan", "TrainingTable", "Transport", "UnaskedRequest", "VenvRecord",
+    "Vitals", "child_file", "gate_named", "gate_of", "gate_of_child", "gate_title",
+    "read_record", "remove_unfinished", "require_run", "unfinished", "write_atomically",
+    "write_last_record", "write_record",
 ]  # fmt: skip

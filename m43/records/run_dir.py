@@ -104,6 +104,7 @@ class RunDir:
     lint = file("lint.json", "the rows as tokens", gate="train-300")
     train = file("train.json", "what training did", gate="train-300")
     metrics = file("training_metrics.jsonl", "one line for every step", gate="train-300")
+    gpu_metrics = file("gpu_metrics.jsonl", "the card, by its driver, each second of a child")
     train_process = file("train.process.json", "how the training process ended", gate="train-300")
     train_log = file("training_log.txt", "what training printed")
     train_error = file("train.error.json", "why training stopped by itself")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 
 from m43.evidence.run import SMOOTHED_STEPS, running_mean, tokens_per_s
-from m43.records import StepMetrics
+from m43.records import CardReading, CardSample, StepMetrics
 from m43.text import visible
 
 
@@ -32,6 +32,7 @@ class Picture:
     name: str  # begins its ids, so that no other picture on a page has them
     title: str
     unit: str = ""
+    axis: str = "optimizer step"
     description: str = ""
     lines: tuple[Line, ...] = field(default=(), repr=False)
     smoothed: bool = False  # whether a running mean is drawn over the steps
@@ -142,7 +143,7 @@ def _frame(root: ET.Element, picture: Picture) -> None:
     _add(root, "line", class_="axis", x1=left, x2=right, y1=bottom, y2=bottom)
     _add(root, "line", class_="axis", x1=left, x2=left, y1=bottom, y2=f"{_TOP}")
     middle = f"{(across.start + across.end) / 2:g}"
-    _add(root, "text", "optimizer step", x=middle, y=f"{up.start + 32:g}", text_anchor="middle")
+    _add(root, "text", picture.axis, x=middle, y=f"{up.start + 32:g}", text_anchor="middle")
     _add(root, "text", picture.unit, x=left, y="14")
     if picture.watermark:
         # Plain text in a corner: legible on paper, and not over the curve.
@@ -282,3 +283,44 @@ def _words(line: Line, named: bool) -> str:
         f"{line.values[-1]:.4g} at step {line.steps[-1]}, lowest {min(values):.4g}, "
         f"highest {max(values):.4g}, median {median(values):.4g}."
     )
+
+
+_SENSORS: tuple[tuple[str, str, str, Callable[[CardSample], float | None]], ...] = (
+    ("power", "Power of the card", "W", lambda card: card.power_mw and card.power_mw / 1000),
+    ("use", "Utilisation of the card", "% of the time", lambda card: card.utilisation_percent),
+)
+_MOST_POINTS = 600
+
+
+def card_pictures(readings: Sequence[CardReading]) -> Iterator[Picture]:
+    """Say what is drawn of the card while the training ran; nothing of what is not told."""
+    for name, title, unit, of in _SENSORS:
+        points = [
+            (each.elapsed_s, float(value))
+            for each in readings
+            if each.child == "train" and each.card and (value := of(each.card)) is not None
+        ]
+        if not points:
+            continue
+        # A long training has more seconds than a screen has points: each is the mean of some.
+        width = math.ceil(len(points) / _MOST_POINTS)
+        parts = [points[place : place + width] for place in range(0, len(points), width)]
+        values = [value for _, value in points]
+        words = (
+            f"{title}, {unit}, in {len(points)} looks from {points[0][0]:.0f} to "
+            f"{points[-1][0]:.0f} s, lowest {min(values):.4g}, highest {max(values):.4g}, median "
+            f"{median(values):.4g}."
+        )
+        line = Line(
+            label="each look",
+            steps=tuple(round(part[0][0]) for part in parts),
+            values=tuple(sum(value for _, value in part) / len(part) for part in parts),
+        )
+        yield Picture(
+            name=f"curve-{name}",
+            title=title,
+            unit=unit,
+            axis="second of the training process",
+            description=words,
+            lines=(line,),
+        )

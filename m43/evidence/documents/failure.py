@@ -32,6 +32,7 @@ from m43.evidence.documents.nodes import (
     mark,
     strong,
 )
+from m43.evidence.documents.performance import last_look
 from m43.evidence.run import NOT_JUDGED, NOT_MEASURED, Child, LoadedRun, Stop, find_stop, history
 from m43.records import CLOSING, GATES, RunDir
 from m43.text import duration_words, size_words
@@ -156,6 +157,8 @@ def resources_then(loaded_run: LoadedRun) -> Node:
                 f"{size_words(process.peak_bytes)}, out-of-memory kills of the kernel "
                 f"meanwhile: {process.oom_kills} ({name}.process.json)."
             )
+    watched = (last_look(loaded_run, "train"), last_look(loaded_run, "eval"))
+    lines += [each for each in watched if each]
     if loaded_run.venv:
         probe = loaded_run.venv.probe
         lines.append(

@@ -1,9 +1,10 @@
-"""How fast and how large a run was, in summary and report: planned beside measured."""
+"""How fast and how large a run was, and what it took of the card, in summary and report."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 from m43.evidence.documents.nodes import Bar, Fields, Node, Span, Table, Text, Words, code
-from m43.evidence.run import LoadedRun, performance, time_by_phase
+from m43.evidence.run import CardUse, LoadedRun, card_use, looks, performance, time_by_phase
 from m43.records import ProcessRecord, RunDir, VenvRecord
 from m43.text import duration_words, size_words
 
@@ -183,3 +184,162 @@ def _of(part: int, whole: int) -> Words:
         return "not known"
     share = part / whole
     return (Bar(share), Span(f"{100 * share:.1f} % of {size_words(whole)}", "number"))
+
+
+_CARD = RunDir.gpu_metrics.name
+_CHILDREN: tuple[tuple[str, Literal["train", "eval"]], ...] = (
+    ("training", "train"),
+    ("evaluation", "eval"),
+)
+_DEGREES = "\N{DEGREE SIGN}C"
+
+
+def card(loaded_run: LoadedRun | None) -> list[Node]:
+    """Show what each child took of the card, or why that is not told; nothing on a CPU."""
+    columns: list[tuple[str, Fields]] = []
+    unwatched: list[Node] = []
+    for title, child in _CHILDREN:
+        use = card_use(loaded_run, child) if loaded_run else None
+        if loaded_run is None or (use is not None and use.looks):
+            columns.append((title, Fields(use, f"card.{child}")))
+        elif use is not None:
+            why = "; ".join(use.missed)
+            unwatched.append(Text(f"Beside {title} the card is not told: {why} ({_CARD})."))
+    if not columns:
+        return unwatched
+    rows = [
+        (what, *(use.of(name, _cell(name, asked, how)) for _, use in columns))
+        for what, name, asked, how in _ROWS
+    ]
+    return [
+        Text(f"By the card's own driver, looked at each second ({_CARD}):"),
+        Table(("what", *(title for title, _ in columns)), rows),
+        Text(
+            "At work are the steps, and the decoding. Energy by token is theirs, by real token of "
+            "the training and by generated one of the evaluation."
+        ),
+        *unwatched,
+    ]
+
+
+def card_in_short(loaded_run: LoadedRun | None) -> str:
+    """Say in a sentence what the card's driver counted of the training."""
+    found = card_use(loaded_run, "train") if loaded_run else None
+    if loaded_run is not None and (found is None or not found.looks):
+        why = "; ".join(found.missed) if found else "nobody looked"
+        return f"What the card did is not told by its driver: {why} ({_CARD})."
+    use = Fields(found, "card.train")
+    energy, power = (
+        use.of(name, _cell(name, asked, how)) for _, name, asked, how in _ROWS if how in _IN_SHORT
+    )
+    return f"The card in training, by its driver: {energy}; {power} ({_CARD})."
+
+
+def last_look(loaded_run: LoadedRun, child: Literal["train", "eval"]) -> str:
+    """Say how the card was when it was last looked at beside a child; empty where nobody did."""
+    seen = looks(loaded_run, child)
+    if not seen:
+        return ""
+    at, last = seen[-1].at, seen[-1].card
+    parts = (
+        (last.memory_used_bytes, lambda size: f"{size_words(size)} in use"),
+        (last.power_mw, lambda power: f"{power / 1000:.0f} W"),
+        (last.temperature_c, lambda degrees: f"{degrees} {_DEGREES}"),
+        (last.throttle_reasons, lambda reasons: f"held down by {', '.join(reasons)}"),
+        (last.not_told.values(), lambda words: f"not told: {', '.join(dict.fromkeys(words))}"),
+    )
+    told = ", ".join(how(value) for value, how in parts if value)
+    return f"The card at the last look, after {duration_words(at.elapsed_s)}: {told} ({_CARD})."
+
+
+def _cell(name: str, asked: str, how: Callable[[CardUse], str]) -> Callable[[CardUse], str]:
+    """Say what is told in a field, else why it is not: the word for what the driver was asked."""
+
+    def words(use: CardUse) -> str:
+        if getattr(use, name) is not None:
+            return how(use)
+        under = f", under {use.under}" if use.under else ""
+        return f"not told ({use.not_told.get(asked, 'no look at work')}{under})"
+
+    return words
+
+
+def _watt_hours(use: CardUse) -> str:
+    return f"{(use.energy_j or 0) / 3600:.2f} Wh, by {use.energy_from}"
+
+
+def _watts(use: CardUse) -> str:
+    mean = "" if use.mean_power_w is None else f"{use.mean_power_w:.0f} W at work, "
+    limit = f" of at most {use.power_limit_w:.0f} W" if use.power_limit_w else ""
+    return f"{mean}{use.peak_power_w:.0f} W at the peak{limit}"
+
+
+def _others(use: CardUse) -> str:
+    held = f", {size_words(use.others_peak_bytes)}" if use.others_peak_bytes is not None else ""
+    return f"{use.others} at once{held}" if use.others else "none"
+
+
+def _held_down(use: CardUse) -> str:
+    reasons = (use.throttled_s or {}).items()
+    return ", ".join(f"{duration_words(s)} by {why}" for why, s in reasons) or "never"
+
+
+def _memory(use: CardUse) -> str:
+    whole = f" of {size_words(use.memory_total_bytes)}" if use.memory_total_bytes else ""
+    return f"{size_words(use.peak_memory_bytes or 0)}{whole}"
+
+
+def _clock(use: CardUse) -> str:
+    return f"{use.mean_sm_clock_mhz:.0f} of {use.sm_clock_max_mhz or 'not told'} MHz"
+
+
+_IN_SHORT = (_watt_hours, _watts)
+# What a row says, the field it is of, and what the driver was asked for that.
+_ROWS: tuple[tuple[str, str, str, Callable[[CardUse], str]], ...] = (
+    ("card", "name", "name", lambda use: str(use.name)),
+    ("chosen as", "chosen_by", "", lambda use: use.chosen_by),
+    ("compute mode", "compute_mode", "compute_mode", lambda use: str(use.compute_mode)),
+    (
+        "looks that were answered",
+        "looks",
+        "",
+        lambda use: f"{use.looks} in {duration_words(use.watched_s)}",
+    ),
+    ("without an answer", "missed", "", lambda use: "; ".join(use.missed) or "never"),
+    ("energy", "energy_j", "power_mw", _watt_hours),
+    (
+        "energy by token",
+        "joules_per_token",
+        "power_mw",
+        lambda use: f"{use.joules_per_token:.4g} J",
+    ),
+    ("power", "peak_power_w", "power_mw", _watts),
+    (
+        "utilisation at work, mean",
+        "utilisation_share",
+        "utilisation_percent",
+        lambda use: f"{100 * (use.utilisation_share or 0):.0f} %",
+    ),
+    ("SM clock at work, mean", "mean_sm_clock_mhz", "sm_clock_mhz", _clock),
+    ("clock held down", "throttled_s", "throttle_reasons", _held_down),
+    ("memory at the peak, of everybody", "peak_memory_bytes", "memory_used_bytes", _memory),
+    ("other processes on the card", "others", "processes", _others),
+    (
+        "temperature at the highest",
+        "highest_temperature_c",
+        "temperature_c",
+        lambda use: f"{use.highest_temperature_c} {_DEGREES}",
+    ),
+    (
+        "memory errors that ECC corrected",
+        "ecc_corrected",
+        "ecc_corrected",
+        lambda use: str(use.ecc_corrected),
+    ),
+    (
+        "memory errors that it could not",
+        "ecc_uncorrected",
+        "ecc_uncorrected",
+        lambda use: str(use.ecc_uncorrected),
+    ),
+)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
 from m43.evidence.diagnosis import diagnose_loaded
-from m43.evidence.documents.charts import pictures
+from m43.evidence.documents.charts import card_pictures, pictures
 from m43.evidence.documents.failure import analysis
 from m43.evidence.documents.html import fragment, page
 from m43.evidence.documents.nodes import (
@@ -30,12 +30,13 @@ from m43.evidence.documents.nodes import (
     rich,
     strong,
 )
-from m43.evidence.documents.performance import memory, speed
+from m43.evidence.documents.performance import card, memory, speed
 from m43.evidence.documents.promises import banner, gate_table, promises_by_gate, time_spent
 from m43.evidence.documents.provenance import files, how_to_check, provenance
 from m43.evidence.documents.scores import evaluation, every_row
 from m43.evidence.run import (
     LoadedRun,
+    card_use,
     find_stop,
     gate_states,
     history,
@@ -169,6 +170,10 @@ def _figures(loaded_run: LoadedRun) -> Iterator[tuple[str, Words]]:
         overall = loaded_run.results.overall
         change = f"{overall.base_correct} \u2192 {overall.tuned_correct} of {overall.rows}"
         yield "right answers", change
+    use = card_use(loaded_run, "train")
+    if use is not None:
+        drew = "not told" if use.energy_j is None else f"{use.energy_j / 3600:.2f} Wh"
+        yield "the card drew in training", drew
     seconds = total_s(loaded_run)
     if seconds is not None:
         yield "the whole run took", duration_words(seconds)
@@ -184,11 +189,14 @@ def _figures(loaded_run: LoadedRun) -> Iterator[tuple[str, Words]]:
 def _parts(run: RunDir, loaded_run: LoadedRun, tests: "Tests") -> Iterator[Section]:
     metrics, answered = loaded_run.metrics, loaded_run.evaluation
     curves = [Figure(each) for each in pictures({"each step": metrics})] if metrics else []
+    # In two columns the card's stand under the loss and the learning rate.
+    curves[2:2] = [Figure(each) for each in card_pictures(loaded_run.card)]
     yield Section("The four gates", (gate_table(gate_states(loaded_run)),), "gates")
     yield Section("Curves of the training", curves, "curves")
     yield Section("Where the time went", time_spent(loaded_run), "time")
     yield Section("Speed", _speed(loaded_run), "speed")
     yield Section("Memory", memory(loaded_run), "memory")
+    yield Section("The card", card(loaded_run), "card")
     scored = evaluation(Fields(answered)) if answered else []
     yield Section("Evaluation", scored, "evaluation")
     rows = every_row(answered.predictions) if answered else []

@@ -24,7 +24,7 @@ from m43.evidence.documents.nodes import (
     rich,
     strong,
 )
-from m43.evidence.documents.performance import performance_section
+from m43.evidence.documents.performance import card, card_in_short, performance_section
 from m43.evidence.documents.provenance import UNSIGNED, commands
 from m43.evidence.run import Complete, GateState, LoadedRun, gate_states, history
 from m43.records import STAGES, Profile, RunDir
@@ -68,6 +68,7 @@ def _document(run: Fields, profile: Profile, contract: ContractText | None) -> S
         Section("What was attempted", (_attempted(run, profile),)),
         Section("What happened", _phases(run)),
         Section("Speed and memory", performance_section(run)),
+        *([Section("The card", card(told))] if profile.contract.platform == "gpu" else []),
         Section("Rows", scores.rows_section(run.part("lint"))),
         Section("Promises", (_promises(told, contract),)),
         Section("Versions", _versions(run)),
@@ -124,6 +125,7 @@ def _differences(told: LoadedRun) -> list[Node]:
 
 def _in_short(run: Fields, profile: Profile) -> list[Words]:
     train, results = run.part("train"), run.part("evaluation.results")
+    told = run.record.loaded_run if run.record else None
     known = f"{len(profile.contract.file_sha256)} of {len(profile.hub.files)} files"
     took = train("process.duration_s", duration_words)
     return [
@@ -144,6 +146,7 @@ def _in_short(run: Fields, profile: Profile) -> list[Words]:
         f"{results('overall.rows')} evaluation rows: {results('overall.base_correct')} right "
         f"before training, {results('overall.tuned_correct')} after (evaluation_results.json).",
         scores.change_words(results),
+        *([card_in_short(told)] if profile.contract.platform == "gpu" else []),
     ]
 
 

@@ -1,9 +1,18 @@
 """One run folder as a whole: loaded, told from its journal, and accepted or not.
 
 Outsiders use `load_run` and `LoadedRun` with its `verdict` (loaded_run; it is worked out in
-acceptance), `promise_states` (history), `find_stop` (run_end) and `performance` (speed).
+acceptance), `promise_states` (history), `find_stop` (run_end), `performance` (speed) and
+`card_use` (card).
 """
 
+from m43.evidence.run.card import (
+    CardUse,
+    Look,
+    card_use,
+    energy_by_power_j,
+    looks,
+    work_energy_j,
+)
 from m43.evidence.run.comparison import Answers, Comparison, CurvePoint, Pair, RowChange, compare
 from m43.evidence.run.history import (
     NOT_JUDGED,
@@ -36,9 +45,10 @@ from m43.evidence.run.speed import (
 )
 
 __all__ = [
-    "NOT_JUDGED", "NOT_MEASURED", "PURPOSES", "SMOOTHED_STEPS", "Answers", "Child",
-    "Comparison", "Complete", "CurvePoint", "EvaluationFacts", "GateState", "LoadedRun", "Pair",
-    "RowChange", "Stop", "TrainFacts", "compare", "find_stop", "gate_states", "load_run",
-    "moment", "performance", "promise_states", "running_mean", "seconds_between", "steps_back",
-    "stretches", "time_by_phase", "tokens_per_s", "told_entries", "total_s", "watermark",
+    "NOT_JUDGED", "NOT_MEASURED", "PURPOSES", "SMOOTHED_STEPS", "Answers", "CardUse", "Child",
+    "Comparison", "Complete", "CurvePoint", "EvaluationFacts", "GateState", "LoadedRun", "Look",
+    "Pair", "RowChange", "Stop", "TrainFacts", "card_use", "compare", "energy_by_power_j",
+    "find_stop", "gate_states", "load_run", "looks", "moment", "performance",
+    "promise_states", "running_mean", "seconds_between", "steps_back", "stretches",
+    "time_by_phase", "tokens_per_s", "told_entries", "total_s", "watermark", "work_energy_j",
 ]  # fmt: skip

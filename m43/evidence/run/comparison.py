@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from m43.evidence.contract import Judged
 from m43.evidence.run import history
+from m43.evidence.run.card import card_use
 from m43.evidence.run.history import total_s
 from m43.evidence.run.loaded_run import LoadedRun
 from m43.evidence.run.speed import SMOOTHED_STEPS, running_mean, tokens_per_s
@@ -136,6 +137,9 @@ def _facts(loaded_run: LoadedRun) -> Iterator[tuple[str, str]]:
     if loaded_run.train:
         yield "trained weights, SHA-256", loaded_run.train.model_sha256
         yield "peak host memory", size_words(loaded_run.train.process.peak_bytes)
+    use = card_use(loaded_run, "train")
+    if use and use.energy_j is not None:
+        yield "energy of the training", f"{use.energy_j / 3600:.2f} Wh, by {use.energy_from}"
 
 
 @dataclass(frozen=True, kw_only=True)

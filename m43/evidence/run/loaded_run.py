@@ -22,6 +22,7 @@ from m43.evidence.run.acceptance import accept, other_contract_words
 from m43.files import file_sha256
 from m43.records import (
     AuthRecord,
+    CardReading,
     ChildError,
     ClosingRecord,
     DownloadRecord,
@@ -171,6 +172,8 @@ class LoadedRun:
     train_child: Child
     metrics: tuple[StepMetrics, ...] = field(repr=False)
     metrics_cut: bool  # the line after the last readable step is damaged, as a kill leaves it
+    card: tuple[CardReading, ...] = field(repr=False)  # of both children; none on a CPU
+    card_cut: bool  # as of the metrics
     evaluation: EvaluationFacts | None
     eval_child: Child
     results: EvaluationResults | None
@@ -298,7 +301,8 @@ def load_run(run: RunDir) -> LoadedRun:
     take = reading.take
     train_files = (run.train, run.train_process, run.download, run.metrics)
     eval_files = (run.evaluation, run.eval_process, run.predictions, run.results)
-    metrics, metrics_cut = _metrics(run, reading)
+    metrics, metrics_cut = _lines(run.metrics, StepMetrics, reading)
+    card, card_cut = _lines(run.gpu_metrics, CardReading, reading)
     return LoadedRun(
         name=run.path.name,
         entries=_entries(run, reading),
@@ -318,6 +322,8 @@ def load_run(run: RunDir) -> LoadedRun:
         train_child=_child(run, "train", reading),
         metrics=metrics,
         metrics_cut=metrics_cut,
+        card=card,
+        card_cut=card_cut,
         evaluation=take(eval_files, lambda: _evaluation(run)),
         eval_child=_child(run, "eval", reading),
         results=take((run.results,), lambda: read_record(run.results, EvaluationResults)),
@@ -363,19 +369,19 @@ def _child(run: RunDir, name: str, reading: _Reading) -> Child:
     )
 
 
-def _metrics(run: RunDir, reading: _Reading) -> tuple[tuple[StepMetrics, ...], bool]:
-    """Read the steps up to the first line that cannot be read, and tell whether there is one.
+def _lines(path: Path, cls: type[T], reading: _Reading) -> tuple[tuple[T, ...], bool]:
+    """Read lines up to the first that cannot be read, and tell whether there is one.
 
     A kill leaves the last line cut. Where training ended well, reading its facts refuses that.
     """
-    text = reading.take((run.metrics,), lambda: run.metrics.read_text(encoding="utf-8")) or ""
-    steps: list[StepMetrics] = []
+    text = reading.take((path,), lambda: path.read_text(encoding="utf-8")) or ""
+    values: list[T] = []
     for number, line in enumerate(text.splitlines(), start=1):
-        step, _ = typed_json.parse(StepMetrics, line, f"{run.metrics}:{number}")
-        if step is None:
-            return tuple(steps), True
-        steps.append(step)
-    return tuple(steps), False
+        value, _ = typed_json.parse(cls, line, f"{path}:{number}")
+        if value is None:
+            return tuple(values), True
+        values.append(value)
+    return tuple(values), False
 
 
 def _tail(path: Path) -> tuple[str, ...]:

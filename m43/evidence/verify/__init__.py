@@ -1,7 +1,7 @@
 """Whether a run folder can be believed: every claim recomputed, by the standard library.
 
 The list of claims stands in claims, which also judges the promises and counts the scores again;
-rows, training, code, report and ledger hold one record each against what it follows from.
+rows, training, card, code, report and ledger hold one record each against what it follows from.
 Outsiders use `verify` (claims), `digests` and `audit_code` (code), `audit_ledger` (ledger), and
 `sign` and `audit_signature` (signature).
 """

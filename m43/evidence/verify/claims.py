@@ -18,6 +18,7 @@ from m43.evidence.documents import audit_attestations, expected_document, expect
 from m43.evidence.journal import gate_digest, manifest, secrets
 from m43.evidence.run import LoadedRun, load_run
 from m43.evidence.verify import line_ends
+from m43.evidence.verify.card import audit_card
 from m43.evidence.verify.code import audit_code, other_version
 from m43.evidence.verify.ledger import audit_ledger
 from m43.evidence.verify.report import audit_reports
@@ -74,6 +75,7 @@ def _problems(
         lambda: audit_ledger(loaded_run.opening, runs),
         lambda: audit_metrics(loaded_run),
         lambda: audit_speed(run, loaded_run),
+        lambda: audit_card(run, loaded_run),
         lambda: audit_weights(run, loaded_run),
         lambda: audit_model(run, loaded_run),
         lambda: _scores(run, loaded_run),

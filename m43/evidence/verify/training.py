@@ -121,13 +121,12 @@ def audit_speed(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
     train = loaded_run.train
     if train is None or not train.metrics:
         return
-    config = read_dimensions(run.model / "config.json")
-    if isinstance(config, Problem):
-        yield config
+    flops = least_flops(run, train)
+    if isinstance(flops, Problem):
+        yield flops
         return
     tokens = sum(step.padded_tokens for step in train.metrics)
     spent = min(sum(step.duration_s for step in train.metrics), train.process.duration_s)
-    flops = 2 * _PASSES[train.method] * layer_weights(config) * tokens
     least_s = flops / most_flops_per_s(train.device)
     if spent < least_s:
         yield problem(
@@ -136,6 +135,15 @@ def audit_speed(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
             RunDir.metrics.name,
             "do not rely on this folder: the device cannot compute so fast",
         )
+
+
+def least_flops(run: RunDir, train: TrainFacts) -> int | Problem:
+    """Count the FLOPs of the steps from config.json, without the head and attention's scores."""
+    config = read_dimensions(run.model / "config.json")
+    if isinstance(config, Problem):
+        return config
+    tokens = sum(step.padded_tokens for step in train.metrics)
+    return 2 * _PASSES[train.method] * layer_weights(config) * tokens
 
 
 def layer_weights(config: Mapping[str, int]) -> int:

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,7 @@ from typing import Literal
 from m43.errors import FailureClass, Problem, ProblemsError
 from m43.evidence.diagnosis import process_class
 from m43.evidence.journal import redact
+from m43.harness.card import CardSeries
 from m43.harness.gates.venv import find_interpreter, venv_folder
 from m43.harness.process import Child, Outcome, Sight, child_environment, run_child
 from m43.harness.run import HubAccess
@@ -79,8 +81,34 @@ def run_job(
         write_last_record(run, run.process(name), record)
         make_plain(run.error(name), hub_access.secrets)
 
-    outcome = run_child(child, see, keep)
+    with _card_watched(name, run, profile, child, see) as look:
+        outcome = run_child(child, look, keep)
     require_success(name, run, outcome)
+
+
+@contextmanager
+def _card_watched(
+    name: Name, run: RunDir, profile: Profile, child: Child, see: Callable[[Sight], None]
+) -> Iterator[Callable[[Sight], None]]:
+    """Give what looks at the child, and on a card at that as well, each second."""
+    if profile.contract.platform != "gpu":
+        yield see
+        return
+    series = CardSeries(run.gpu_metrics, name, child.environment, profile.contract.device_kind)
+
+    def look(sight: Sight) -> None:
+        series.write(
+            pid=sight.pid,
+            elapsed_s=sight.elapsed_s,
+            phase=sight.beat.phase if sight.beat is not None else "",
+            steps=sight.steps,
+        )
+        see(sight)
+
+    try:
+        yield look
+    finally:
+        series.close()
 
 
 def make_plain(path: Path, secrets: tuple[str, ...]) -> None:

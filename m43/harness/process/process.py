@@ -85,6 +85,7 @@ class Sight:
     beat: Heartbeat | None
     steps: int
     elapsed_s: float
+    pid: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +165,7 @@ class _Watch:
         while not self._has_ended():
             self._look()
             elapsed = time.monotonic() - self.begun
-            on_progress(Sight(beat=self.beat, steps=self.steps, elapsed_s=elapsed))
+            on_progress(self._sight(elapsed))
             if elapsed > self.child.deadline_s:
                 self.end("deadline")
                 return "deadline"
@@ -173,8 +174,12 @@ class _Watch:
                 return "silence"
             time.sleep(_TICK_S)
         self.end("no")
-        on_progress(Sight(beat=self.beat, steps=self.steps, elapsed_s=self.ended_at - self.begun))
+        on_progress(self._sight(self.ended_at - self.begun))
         return "no"
+
+    def _sight(self, elapsed_s: float) -> Sight:
+        pid = self.process.pid
+        return Sight(beat=self.beat, steps=self.steps, elapsed_s=elapsed_s, pid=pid)
 
     def end(self, by: EndedBy) -> None:
         """End the whole group: politely first if the child still runs, then for certain."""

@@ -39,6 +39,7 @@ def impossible(run: RunDir) -> Iterator[str]:
     for name, child in children.items():
         yield from (f"{name}: {words}" for words in _child(loaded_run, name, child))
     yield from _training(loaded_run)
+    yield from _card(loaded_run)
 
 
 def _journal(loaded_run: LoadedRun) -> Iterator[str]:
@@ -199,6 +200,12 @@ def _training(loaded_run: LoadedRun) -> Iterator[str]:
         yield from _failed_step(
             loaded_run.metrics, loaded_run.train_child.error, loaded_run.profile
         )
+
+
+def _card(loaded_run: LoadedRun) -> Iterator[str]:
+    on_card = loaded_run.profile is not None and loaded_run.profile.contract.platform == "gpu"
+    if bool(loaded_run.card) != (on_card and loaded_run.train_child.process is not None):
+        yield "looks at a card beside no training on one, or none beside one"
 
 
 def _failed_step(
