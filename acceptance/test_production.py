@@ -84,9 +84,18 @@ def test_venv_computes_on_the_promised_device(venv, contract):
 
 
 def test_venv_device_computes_right_numbers(venv):
-    """A bfloat16 product and a softmax on the device agree with float64."""
-    assert 0 <= venv.probe.product_relative_error < 0.01
-    assert 0 <= venv.probe.softmax_relative_error < 0.0001
+    """A bfloat16 product, a softmax and operations compiled one by one agree with float64."""
+    assert 0 <= venv.probe.numerics.product_relative_error < 0.01
+    assert 0 <= venv.probe.numerics.softmax_relative_error < 0.0001
+    assert 0 <= venv.probe.numerics.operation_relative_error < 0.0001
+
+
+def test_venv_device_takes_right_steps(venv):
+    """Steps of a small Gemma of each family agree with float64 as far as bfloat16 can."""
+    assert venv.probe.numerics.families == ("gemma", "gemma2", "gemma3_text")
+    assert 0 <= venv.probe.numerics.loss_relative_error < 0.002
+    assert 0 <= venv.probe.numerics.gradient_relative_error < 0.06
+    assert 0 <= venv.probe.numerics.update_relative_error < 0.02
 
 
 def test_venv_plans_for_the_promised_model(plan, contract):

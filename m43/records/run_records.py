@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from m43.errors import FailureClass, ProblemsError
+from m43.records.numerics_record import NumericsRecord
 
 
 class MalformedRecordError(ProblemsError):
@@ -118,10 +119,7 @@ class ProbeRecord:
     import_error: str  # empty, or why JAX could not be imported or started
     devices: tuple[Device, ...]
     default_device: str  # "platform:kind" that a computation really ran on; empty if none ran
-    # The canary: relative errors against float64, of a product of bfloat16 matrices
-    # with float32 result, and of a float32 softmax. -1 if it did not run.
-    product_relative_error: float
-    softmax_relative_error: float
+    numerics: NumericsRecord
     driver_version: str  # "none" without an NVIDIA driver
     host_memory_bytes: int
     disk_free_bytes: int

@@ -1,4 +1,4 @@
-"""The device: where arrays really lie, how exactly it computes, its memory, its programs."""
+"""The device: where arrays really lie, its memory, its programs."""
 
 import ctypes
 import os
@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from huggingface_hub import constants
 
 from m43.errors import FailureClass, M43Error
@@ -160,53 +158,6 @@ def _forget_peak() -> None:
         _CLEAR_REFS.write_text("5")
     except OSError:
         return
-
-
-SIZE = 256
-SEED = 43
-
-
-@dataclass(frozen=True, kw_only=True)
-class NumericsCheck:
-    """Where the numerics check ran, and its largest relative errors."""
-
-    device: str
-    product_relative_error: float
-    softmax_relative_error: float
-
-
-def check_numerics() -> NumericsCheck:
-    """Multiply bfloat16 matrices into float32 and take a float32 softmax; compare with float64.
-
-    The matrices are rounded to bfloat16 before both products, so that only the device's own
-    arithmetic is measured. Their elements are positive: a sum that cancels has no relative error
-    worth the name.
-    """
-    random = np.random.default_rng(SEED)
-    left, right = (jnp.asarray(random.uniform(0.5, 1.5, (SIZE, SIZE)), jnp.bfloat16) for _ in "ab")
-    scores = jnp.asarray(random.normal(0.0, 4.0, (SIZE, SIZE)), jnp.float32)
-    product, shares = _compute(left, right, scores)
-    exact_scores = np.asarray(scores, np.float64)
-    powers = np.exp(exact_scores - exact_scores.max(axis=-1, keepdims=True))
-    return NumericsCheck(
-        device=device_of(product),
-        product_relative_error=_error(
-            product, np.asarray(left, np.float64) @ np.asarray(right, np.float64)
-        ),
-        softmax_relative_error=_error(shares, powers / powers.sum(axis=-1, keepdims=True)),
-    )
-
-
-@jax.jit
-def _compute(left: jax.Array, right: jax.Array, scores: jax.Array) -> tuple[jax.Array, jax.Array]:
-    product = jnp.matmul(left, right, preferred_element_type=jnp.float32)
-    return product, jax.nn.softmax(scores, axis=-1)
-
-
-def _error(found: jax.Array, exact: np.ndarray) -> float:
-    error = float(np.max(np.abs(np.asarray(found, np.float64) - exact) / np.abs(exact)))
-    # JSON has no infinity; a result that is not a number is as wrong as one can be.
-    return error if np.isfinite(error) else float(np.finfo(np.float64).max)
 
 
 _FOLDER = "m43-compiled"

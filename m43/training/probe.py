@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from m43.records import Device, Package, ProbeRecord
+from m43.records import NOT_MEASURED, Device, NumericsRecord, Package, ProbeRecord
 
 # What training imports; the probe says which of them fails rather than let training find out.
 _IMPORTED = ("jax", "flax.nnx", "optax", "safetensors", "transformers", "datasets", "numpy")
@@ -27,8 +27,7 @@ class _Computed:
     import_error: str = ""
     devices: tuple[Device, ...] = ()
     default_device: str = ""
-    product_relative_error: float = -1.0
-    softmax_relative_error: float = -1.0
+    numerics: NumericsRecord = NOT_MEASURED
 
 
 def probe() -> ProbeRecord:
@@ -46,8 +45,7 @@ def probe() -> ProbeRecord:
         import_error=computed.import_error,
         devices=computed.devices,
         default_device=computed.default_device,
-        product_relative_error=computed.product_relative_error,
-        softmax_relative_error=computed.softmax_relative_error,
+        numerics=computed.numerics,
         driver_version=_driver_version(),
         host_memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         disk_free_bytes=shutil.disk_usage(Path.cwd()).free,
@@ -83,8 +81,9 @@ def _compute() -> _Computed:
         import jax
 
         from m43.training import device
+        from m43.training.numerics import check_numerics
 
-        result = device.check_numerics()
+        result = check_numerics()
         devices = tuple(
             Device(
                 platform=found.platform,
@@ -100,8 +99,7 @@ def _compute() -> _Computed:
     return _Computed(
         devices=devices,
         default_device=result.device,
-        product_relative_error=result.product_relative_error,
-        softmax_relative_error=result.softmax_relative_error,
+        numerics=result.record,
     )
 
 

@@ -11,7 +11,17 @@ from m43.evidence.contract.check import Check, failing
 from m43.evidence.contract.hub_failure import class_of_causes
 from m43.evidence.contract.model_checks import hub_model_checks
 from m43.evidence.failures import FAILURES
-from m43.records import AuthRecord, HubResponse, HubStep, ProbeRecord, Profile, VenvRecord
+from m43.gemma_families import ARCHITECTURES
+from m43.records import (
+    AuthRecord,
+    HubResponse,
+    HubStep,
+    NumericsRecord,
+    ProbeRecord,
+    Profile,
+    StepNumerics,
+    VenvRecord,
+)
 
 __all__ = ["DRIVER_FLOORS", "Check", "auth_checks", "failing", "response_class", "venv_checks"]
 
@@ -253,7 +263,6 @@ def _device_checks(probe: ProbeRecord, profile: Profile) -> tuple[Check, ...]:
     contract = profile.contract
     promised = f"{contract.platform}:{contract.device_kind}"
     seen = ", ".join(f"{device.platform}:{device.kind}" for device in probe.devices) or "none"
-    errors = (probe.product_relative_error, probe.softmax_relative_error)
     return (
         Check(
             name="a computation ran on the promised device",
@@ -263,21 +272,64 @@ def _device_checks(probe: ProbeRecord, profile: Profile) -> tuple[Check, ...]:
             action=f"make {promised} visible to JAX in this environment; there is no fallback",
             failure_class=FailureClass.WRONG_DEVICE,
         ),
-        Check(
-            name="the device computes right numbers",
-            found=_errors_found(*errors),
-            # The same limits as in the contract's promise, which is what decides.
-            expected="product below 0.01, softmax below 0.0001",
-            holds=0 <= errors[0] < 0.01 and 0 <= errors[1] < 0.0001,
-            action="find out first why nothing was computed"
-            if min(errors) < 0
-            else "do not train on it: look for known errors of this JAX, driver and card",
-            failure_class=FailureClass.NUMERIC_CANARY,
-        ),
+        *_numerics_checks(probe.numerics),
     )
 
 
-def _errors_found(product: float, softmax: float) -> str:
-    if min(product, softmax) < 0:
-        return "it did not run"
-    return f"relative errors: product {product:.2g}, softmax {softmax:.2g}"
+def _numerics_checks(record: NumericsRecord) -> Iterator[Check]:
+    """Hold the numerics check against the limits of the contract's promises, which decide."""
+    ran = record.operation_worst != ""
+    action = (
+        "do not train on it: look for known errors of this JAX, driver and card"
+        if ran
+        else "find out first why nothing was computed"
+    )
+    product, softmax = record.product_relative_error, record.softmax_relative_error
+    operation = record.operation_relative_error
+    yield Check(
+        name="the device computes right numbers",
+        found=f"relative errors: product {product:.2g}, softmax {softmax:.2g}, "
+        f"one by one {operation:.2g} ({record.operation_worst})"
+        if ran
+        else "it did not run",
+        expected="product below 0.01, softmax below 0.0001, one by one below 0.0001",
+        holds=0 <= product < 0.01 and 0 <= softmax < 0.0001 and 0 <= operation < 0.0001,
+        action=action,
+        failure_class=FailureClass.NUMERIC_CANARY,
+    )
+    wrong = [step for step in record.steps if not _is_right(step)]
+    every = record.families == tuple(ARCHITECTURES)
+    yield Check(
+        name="the device takes right steps",
+        found="; ".join(map(_step_found, wrong)) or _steps_found(record),
+        expected=f"{', '.join(ARCHITECTURES)}: relative errors of the loss below 0.002, "
+        "of each gradient below 0.06, of each update below 0.02",
+        holds=every and not wrong,
+        action=action,
+        failure_class=FailureClass.NUMERIC_CANARY,
+    )
+
+
+def _is_right(step: StepNumerics) -> bool:
+    return (
+        0 <= step.loss_relative_error < 0.002
+        and 0 <= step.gradient_relative_error < 0.06
+        and 0 <= step.update_relative_error < 0.02
+    )
+
+
+def _steps_found(record: NumericsRecord) -> str:
+    if not record.steps:
+        return "none were taken"
+    return (
+        f"{', '.join(record.families)}: loss {record.loss_relative_error:.2g}, gradient "
+        f"{record.gradient_relative_error:.2g}, update {record.update_relative_error:.2g} at most"
+    )
+
+
+def _step_found(step: StepNumerics) -> str:
+    return (
+        f"{step.family} loss {step.loss_relative_error:.2g}, gradient "
+        f"{step.gradient_relative_error:.2g} ({step.gradient_worst}), update "
+        f"{step.update_relative_error:.2g} ({step.update_worst})"
+    )

@@ -80,6 +80,12 @@ def _facts(loaded_run: LoadedRun) -> Iterator[tuple[str, Words]]:
         probe = venv.probe
         for device in probe.devices:
             yield "device", f"{device.platform}, {device.kind}, {size_words(device.memory_bytes)}"
+        near = probe.numerics
+        yield (
+            "small steps beside float64",
+            f"loss {near.loss_relative_error:.1g}, gradient {near.gradient_relative_error:.1g}, "
+            f"update {near.update_relative_error:.1g} off at most (relative)",
+        )
         yield "NVIDIA driver", probe.driver_version
         yield "system", f"{probe.system} {probe.release}"
         yield "Python", probe.python_version

@@ -298,9 +298,16 @@ def _versions(run: Fields) -> list[Node]:
         ),
     ]
     every = probe.of("packages", lambda it: str(len(it.packages)))
+    numerics = probe.part("numerics")
     return [
         Table(("what", "version", "file"), rows),
         Text(f"All {every} packages: env_snapshot.txt (venv.json)."),
+        Text(
+            "The device beside float64, before training, in small steps of "
+            f"{numerics('families', ', '.join)}: {numerics('loss_relative_error', '.1g')} off in "
+            f"the loss, {numerics('gradient_relative_error', '.1g')} in a gradient, at most "
+            "(relative, venv.json)."
+        ),
     ]
 
 

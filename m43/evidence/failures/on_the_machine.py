@@ -70,8 +70,10 @@ ON_THE_MACHINE: Mapping[F, Failure] = {
         cause="The compiler, the driver or the card computes wrongly; which one is not known.",
         confidence="unknown",
         actions=(
-            "Do not train on this device as it is. Compare JAX, driver and card with the open "
-            "issues of JAX (33910, 32430, 40633).",
+            "Do not train on this device as it is. Compare what the checks found, JAX, driver and "
+            "card with the known issues of JAX: 40633 (operations one by one, and steps from the "
+            "second on; reported of jax 0.11.0 and 0.11.1 on an RTX A6000, where 0.10.2 was "
+            "right), 33910 (the autotuner on an RTX 5090), 32430 (attention by cuDNN on CUDA 13).",
             "Try a newer driver, or a newer patch release of JAX, and run `python -m m43 "
             "checklist`.",
         ),

@@ -39,6 +39,7 @@ from m43.harness.run import (
 from m43.harness.terminal import page, show
 from m43.records import (
     LOOPBACK_ENDPOINT,
+    NOT_MEASURED,
     AuthRecord,
     ProbeRecord,
     Profile,
@@ -190,8 +191,7 @@ def _unknown_environment(profile: Profile, repository: Path) -> VenvRecord:
         import_error="",
         devices=(),
         default_device="",
-        product_relative_error=-1,
-        softmax_relative_error=-1,
+        numerics=NOT_MEASURED,
         driver_version="none",
         host_memory_bytes=0,
         disk_free_bytes=0,

@@ -4,6 +4,7 @@ A lie is told consistently: whoever claims 299 steps also shows 299 losses. So e
 one promise, and an assert that no lie can break alone says nothing of its own.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -31,12 +32,14 @@ from tests.unit.evidence.good_records import (
     digest,
     download_record,
     evaluation_record,
+    numerics_record,
     opening_record,
     predictions,
     probe_record,
     process_record,
     profile_of,
     step_metrics,
+    step_numerics,
     train_record,
     venv_record,
 )
@@ -126,6 +129,15 @@ def _venv(**changes: object) -> Callable[[Told], Told]:
 
 def _probe(**changes: object) -> Callable[[Told], Told]:
     return _venv(probe=probe_record(**changes))
+
+
+def _numerics(**changes: object) -> Callable[[Told], Told]:
+    return _probe(numerics=numerics_record(**changes))
+
+
+def _gemma2_steps(**changes: object) -> Callable[[Told], Told]:
+    first, last = step_numerics("gemma"), step_numerics("gemma3_text")
+    return _numerics(steps=(first, step_numerics("gemma2", **changes), last))
 
 
 def _plan(**changes: object) -> Callable[[Told], Told]:
@@ -349,18 +361,53 @@ LIES: tuple[Lie, ...] = (
     _lie(
         "wrong products",
         "test_venv_device_computes_right_numbers",
-        _probe(product_relative_error=0.01),
+        _numerics(product_relative_error=0.01),
     ),
     _lie(
         "products that were never computed",
         "test_venv_device_computes_right_numbers",
-        _probe(product_relative_error=-1.0),
+        _numerics(product_relative_error=-1.0),
     ),
     _lie(
         "a wrong softmax",
         "test_venv_device_computes_right_numbers",
-        _probe(softmax_relative_error=float("nan")),
+        _numerics(softmax_relative_error=float("nan")),
         number=2,
+    ),
+    _lie(
+        "ones and one that make 513",
+        "test_venv_device_computes_right_numbers",
+        _numerics(operation_relative_error=255.5, operation_worst="ones(4) + 1"),
+        number=3,
+    ),
+    _lie(
+        "steps of two families for three",
+        "test_venv_device_takes_right_steps",
+        _numerics(steps=(step_numerics("gemma"), step_numerics("gemma2"))),
+    ),
+    _lie(
+        "a second loss that is not a number",
+        "test_venv_device_takes_right_steps",
+        _gemma2_steps(losses_nats=(7.0, sys.float_info.max)),
+        number=2,
+    ),
+    _lie(
+        "a second loss that was never computed",
+        "test_venv_device_takes_right_steps",
+        _gemma2_steps(losses_nats=(7.0,)),
+        number=2,
+    ),
+    _lie(
+        "a gradient that is wrong in one weight",
+        "test_venv_device_takes_right_steps",
+        _gemma2_steps(gradient_relative_error=0.06),
+        number=3,
+    ),
+    _lie(
+        "an update that goes up instead of down",
+        "test_venv_device_takes_right_steps",
+        _gemma2_steps(update_relative_error=2.0),
+        number=4,
     ),
     _lie(
         "a config.json of another architecture",

@@ -13,6 +13,7 @@ from m43.errors import FailureClass as F
 from m43.errors import Problem
 from m43.files import file_sha256
 from m43.records.hub_record import HubResponse, HubStep
+from m43.records.numerics_record import NumericsRecord
 from m43.records.profile import Profile
 from m43.records.run_dir import RunDir, write_record
 from m43.rows import scoring
@@ -30,8 +31,10 @@ from tests.unit.evidence.good_records import (
     evaluation_record,
     heartbeat,
     hub_response,
+    numerics_record,
     predictions,
     profile_of,
+    step_numerics,
     venv_record,
 )
 from tests.unit.evidence.left_behind import (
@@ -51,6 +54,14 @@ from tests.unit.evidence.left_behind import (
 def in_production(folder: Path) -> Profile:
     """Return the locked decisions."""
     return on_a_card.production()
+
+
+def wrong_steps() -> NumericsRecord:
+    """Return what a device measures whose local layers see one token too many."""
+    gradient = {"gradient_relative_error": 0.41, "gradient_worst": "layers.attention.key.weight"}
+    of_gemma2 = step_numerics("gemma2", losses_nats=(7.05, 5.36), **gradient)
+    steps = (step_numerics("gemma"), of_gemma2, step_numerics("gemma3_text"))
+    return numerics_record(steps=steps)
 
 
 def own_rows(folder: Path) -> Profile:
@@ -258,7 +269,7 @@ FAILURES: Mapping[F, Failure] = {
         ),
         profile=in_production,
     ),
-    F.NUMERIC_CANARY: at_venv(on_a_card.card(on_a_card.card_probe(product_relative_error=0.5))),
+    F.NUMERIC_CANARY: at_venv(on_a_card.card(on_a_card.card_probe(numerics=wrong_steps()))),
     F.PLAN_DOES_NOT_FIT: at_venv(on_a_card.taken_card),
     F.PROFILE_INVALID: Failure(
         gate="train-300",

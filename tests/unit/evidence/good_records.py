@@ -14,9 +14,11 @@ from m43.evidence.contract import contract
 from m43.evidence.journal.journal import stamp
 from m43.evidence.verify import code
 from m43.files import file_sha256, weights_digest
+from m43.gemma_families import ARCHITECTURES
 from m43.records import profile_check
 from m43.records.evaluation_record import Decoding, EvaluationRecord, LintRecord, Prediction
 from m43.records.hub_record import AuthRecord, DownloadRecord, HubResponse, HubStep, PinnedFile
+from m43.records.numerics_record import NumericsRecord, StepNumerics
 from m43.records.profile import LOOPBACK_ENDPOINT, Profile
 from m43.records.run_records import (
     ClosingRecord,
@@ -186,6 +188,34 @@ def download_record(revision: str) -> DownloadRecord:
     )
 
 
+def step_numerics(family: str, **changes: object) -> StepNumerics:
+    """Give what the steps of a small Gemma of a family measured."""
+    values: dict[str, object] = {
+        "family": family,
+        "optimizer": "adafactor" if family == "gemma" else "adamw",
+        "losses_nats": (7.001, 5.3),
+        "reference_losses_nats": (7.0, 5.3),
+        "gradient_relative_error": 0.012,
+        "gradient_worst": "layers.attention.query.weight",
+        "update_relative_error": 0.001,
+        "update_worst": "final_norm",
+    }
+    return StepNumerics(**{**values, **changes})
+
+
+def numerics_record(**changes: object) -> NumericsRecord:
+    """Give what the numerics check of a good device measured."""
+    values: dict[str, object] = {
+        "product_relative_error": 1e-3,
+        "softmax_relative_error": 1e-7,
+        "operation_relative_error": 3.7e-6,
+        "operation_worst": "normal numbers",
+        "steps": tuple(step_numerics(family) for family in ARCHITECTURES),
+        "duration_s": 1.5,
+    }
+    return NumericsRecord(**{**values, **changes})
+
+
 def probe_record(**changes: object) -> ProbeRecord:
     """Give what the probe of a good environment prints."""
     values: dict[str, object] = {
@@ -199,8 +229,7 @@ def probe_record(**changes: object) -> ProbeRecord:
         "import_error": "",
         "devices": (Device(platform="cpu", kind="cpu", memory_bytes=16 * 10**9),),
         "default_device": DEVICE,
-        "product_relative_error": 1e-3,
-        "softmax_relative_error": 1e-7,
+        "numerics": numerics_record(),
         "driver_version": "none",
         "host_memory_bytes": 16 * 10**9,
         "disk_free_bytes": 50 * 10**9,

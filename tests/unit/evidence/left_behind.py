@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from m43.errors import FailureClass as F
 from m43.records.hub_record import HubResponse, HubStep
+from m43.records.numerics_record import NOT_MEASURED
 from m43.records.plan_record import PlanRecord
 from m43.records.run_dir import RunDir, read_record, write_record
 from m43.records.run_records import ChildError, ProbeRecord, StepMetrics, TrainRecord, VenvRecord
@@ -126,8 +127,7 @@ def cannot_compute(error: str, **changes: object) -> ProbeRecord:
         "import_error": error,
         "devices": (),
         "default_device": "",
-        "product_relative_error": -1.0,
-        "softmax_relative_error": -1.0,
+        "numerics": NOT_MEASURED,
     }
     return probe_record(**{**values, **changes})
 

@@ -130,10 +130,13 @@ def _venv(loaded_run: LoadedRun) -> Iterator[str]:
         return
     probe = venv.probe
     ran = bool(probe.default_device)
-    errors = (probe.product_relative_error, probe.softmax_relative_error)
+    measured = probe.numerics
+    numbers = (measured.product_relative_error, measured.softmax_relative_error)
     kinds = {f"{device.platform}:{device.kind}" for device in probe.devices}
-    if ran == bool(probe.import_error) or ran != bool(kinds) or ran != (min(errors) >= 0):
+    if ran == bool(probe.import_error) or ran != bool(kinds) or ran != (min(numbers) >= 0):
         yield "a computation that ran where JAX cannot be imported, or none where it can"
+    if ran != bool(measured.steps) or measured.duration_s > venv.duration_s:
+        yield "small steps where nothing ran, or ones that took longer than the gate"
     if ran and probe.default_device not in kinds:
         yield f"{probe.default_device}, which is none of {sorted(kinds)}"
     installed = {package.name: package.version for package in probe.packages}

@@ -16,8 +16,10 @@ from pathlib import Path
 
 from m43 import typed_json
 from m43.errors import FailureClass
+from m43.gemma_families import ARCHITECTURES
 from m43.records.evaluation_record import Decoding, EvaluationRecord, LintRecord, Prediction
 from m43.records.hub_record import DownloadRecord
+from m43.records.numerics_record import NumericsRecord, StepNumerics
 from m43.records.plan_record import (
     Alternative,
     Limits,
@@ -75,14 +77,34 @@ def probe(how: str) -> int:
         import_error="",
         devices=(Device(platform="cpu", kind="cpu", memory_bytes=1),),
         default_device="cpu:cpu",
-        product_relative_error=0.0,
-        softmax_relative_error=0.0,
+        numerics=NumericsRecord(
+            product_relative_error=0.0,
+            softmax_relative_error=0.0,
+            operation_relative_error=0.0,
+            operation_worst="sqrt(512)",
+            steps=tuple(map(small_steps, ARCHITECTURES)),
+            duration_s=0.1,
+        ),
         driver_version="none",
         host_memory_bytes=1,
         disk_free_bytes=2**40,
     )
     sys.stdout.write(typed_json.dump_line(report))
     return 0
+
+
+def small_steps(family: str) -> StepNumerics:
+    """Claim two right optimizer steps of a family."""
+    return StepNumerics(
+        family=family,
+        optimizer="adamw",
+        losses_nats=(2.0, 1.0),
+        reference_losses_nats=(2.0, 1.0),
+        gradient_relative_error=0.0,
+        gradient_worst="embedding",
+        update_relative_error=0.0,
+        update_worst="embedding",
+    )
 
 
 def plan(request: PlanRequest, how: str) -> int:

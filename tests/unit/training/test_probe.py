@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from m43 import typed_json
+from m43.records.numerics_record import NOT_MEASURED
 from m43.records.run_records import ProbeRecord
 from m43.training import probe
 
@@ -41,8 +42,13 @@ def test_reports_this_environment_and_where_it_really_computes() -> None:
     assert record.default_device == "cpu:cpu"
     assert [device.platform for device in record.devices] == ["cpu"]
     assert packages["jax"].startswith("0.")
-    assert 0 < record.product_relative_error < 1e-5
-    assert 0 < record.softmax_relative_error < 1e-4
+    numerics = record.numerics
+    assert 0 < numerics.product_relative_error < 1e-5
+    assert 0 < numerics.softmax_relative_error < 1e-4
+    assert numerics.families == ("gemma", "gemma2", "gemma3_text")
+    assert 0 < numerics.loss_relative_error < 0.002
+    assert 0 < numerics.gradient_relative_error < 0.06
+    assert 0 < numerics.update_relative_error < 0.02
     assert record.host_memory_bytes > 0
     assert record.disk_free_bytes > 0
 
@@ -57,7 +63,7 @@ def test_works_with_nothing_but_the_standard_library() -> None:
     assert record.import_error == "ModuleNotFoundError: No module named 'jax'"
     assert record.devices == ()
     assert record.default_device == ""
-    assert (record.product_relative_error, record.softmax_relative_error) == (-1, -1)
+    assert record.numerics == NOT_MEASURED
 
 
 def test_a_platform_that_is_not_there_is_a_reason_and_not_a_fallback() -> None:

@@ -8,14 +8,17 @@ from m43.errors import FailureClass as F
 from m43.evidence.contract.check import failing
 from m43.evidence.contract.checks import auth_checks, response_class, venv_checks
 from m43.records.hub_record import HubStep
+from m43.records.numerics_record import NOT_MEASURED, StepNumerics
 from m43.records.run_records import Device, Package, Requirement
 from tests.unit.evidence.good_records import (
     CONTRACT,
     FILES,
     auth_record,
     hub_response,
+    numerics_record,
     probe_record,
     profile_of,
+    step_numerics,
     venv_record,
 )
 
@@ -47,7 +50,7 @@ def test_a_good_gate_has_checks_and_all_hold() -> None:
     auth, venv = auth_checks(auth_record(PROFILE), PROFILE), venv_checks(venv_record(), PROFILE)
 
     assert len(auth) == 10
-    assert len(venv) == 7
+    assert len(venv) == 8
     assert failing((*auth, *venv)) == ()
     assert failing(venv_checks(on_card(), GPU)) == ()  # type: ignore[arg-type]
 
@@ -145,8 +148,8 @@ def test_each_auth_check_can_fail(changes: dict[str, object], expected: F) -> No
         ({"driver_version": "575.10"}, F.DRIVER_TOO_OLD),
         ({"driver_version": "none"}, F.WRONG_DEVICE),
         ({"packages": ()}, F.PACKAGE_MISMATCH),
-        ({"product_relative_error": 0.02}, F.NUMERIC_CANARY),
-        ({"softmax_relative_error": -1.0}, F.NUMERIC_CANARY),
+        ({"numerics": numerics_record(product_relative_error=0.02)}, F.NUMERIC_CANARY),
+        ({"numerics": NOT_MEASURED}, F.NUMERIC_CANARY),
     ],
 )
 def test_each_venv_check_can_fail(changes: dict[str, object], expected: F) -> None:
@@ -175,11 +178,56 @@ def test_requirements_are_checked_one_by_one_and_never_none(
     assert [check.failure_class for check in checks] == [expected]
 
 
-def test_the_limits_of_the_canary_are_those_of_the_contract() -> None:
-    """The check shows the limits that the promise decides by, and no others."""
-    text = CONTRACT.read_text(encoding="utf-8")
-    check = venv_checks(venv_record(), PROFILE)[-1]
+def _steps(**changes: object) -> tuple[StepNumerics, ...]:
+    """Give the steps of all families, those of Gemma 2 changed."""
+    return (
+        step_numerics("gemma"),
+        step_numerics("gemma2", **changes),
+        step_numerics("gemma3_text"),
+    )
 
-    assert check.expected == "product below 0.01, softmax below 0.0001"
-    assert "0 <= venv.probe.product_relative_error < 0.01\n" in text
-    assert "0 <= venv.probe.softmax_relative_error < 0.0001\n" in text
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({"operation_relative_error": 0.5}, "one by one 0.5 (normal numbers)"),
+        (
+            {"steps": (step_numerics("gemma"),)},
+            "gemma: loss 0.00014, gradient 0.012, update 0.001 at most",
+        ),
+        ({"steps": ()}, "none were taken"),
+        ({"steps": _steps(losses_nats=(7.0, 5.4))}, "gemma2 loss 0.019, "),
+        ({"steps": _steps(losses_nats=(7.0,))}, "gemma2 loss -1, "),
+        ({"steps": _steps(reference_losses_nats=(7.0, 0.0))}, "gemma2 loss -1, "),
+        (
+            {"steps": _steps(gradient_relative_error=0.06)},
+            "gradient 0.06 (layers.attention.query.weight), ",
+        ),
+        ({"steps": _steps(update_relative_error=2.0)}, "update 2 (final_norm)"),
+    ],
+)
+def test_wrong_numbers_are_shown_with_their_part(changes: dict[str, object], shown: str) -> None:
+    """One check fails, and says what is wrong and nothing of what is right."""
+    (check,) = failing(
+        venv_checks(venv_record(probe_record(numerics=numerics_record(**changes))), PROFILE)
+    )
+
+    assert check.failure_class is F.NUMERIC_CANARY
+    assert shown in check.found
+    assert "gemma3_text" not in check.found
+
+
+def test_the_limits_of_the_canary_are_those_of_the_contract() -> None:
+    """The checks show the limits that the promises decide by, and no others."""
+    text = CONTRACT.read_text(encoding="utf-8")
+    numbers, steps = venv_checks(venv_record(), PROFILE)[-2:]
+
+    assert numbers.expected == ("product below 0.01, softmax below 0.0001, one by one below 0.0001")
+    assert steps.expected == (
+        "gemma, gemma2, gemma3_text: relative errors of the loss below 0.002, "
+        "of each gradient below 0.06, of each update below 0.02"
+    )
+    limits = {"product": "0.01", "softmax": "0.0001", "operation": "0.0001"}
+    limits |= {"loss": "0.002", "gradient": "0.06", "update": "0.02"}
+    for name, limit in limits.items():
+        assert f"0 <= venv.probe.numerics.{name}_relative_error < {limit}\n" in text

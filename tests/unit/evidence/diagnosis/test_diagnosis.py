@@ -20,6 +20,7 @@ from tests.unit.evidence.good_records import (
     FILES,
     auth_record,
     closing_record,
+    numerics_record,
     process_record,
 )
 from tests.unit.evidence.good_run import break_gate, stop_at, write_gate_files, write_opening
@@ -35,6 +36,8 @@ from tests.unit.evidence.left_behind import (
     trained,
     venv,
 )
+
+WRONG_PRODUCT = numerics_record(product_relative_error=0.5)
 
 
 def smaller(run: RunDir) -> None:
@@ -88,7 +91,12 @@ RECORDED: list[tuple[str, Write, F, str]] = [
     ("venv", venv(import_error="ImportError: x"), F.BROKEN_VENV, "do not fit together"),
     ("venv", venv(default_device="gpu:x"), F.WRONG_DEVICE, "found gpu:x"),
     ("venv", venv(system="Windows"), F.NATIVE_WINDOWS, "expected Linux"),
-    ("venv", venv(product_relative_error=0.5), F.NUMERIC_CANARY, "computes wrongly"),
+    (
+        "venv",
+        venv(numerics=WRONG_PRODUCT),
+        F.NUMERIC_CANARY,
+        "computes wrongly",
+    ),
     ("train-300", child("train", **GONE, oom_kills=1), F.OUT_OF_HOST_MEMORY, "out-of-memory kills"),
     ("train-300", child("train", **GONE), F.KILLED, "not recorded"),
     ("train-300", child("train", exit_status=1), F.HARNESS_ERROR, "exit status 1"),

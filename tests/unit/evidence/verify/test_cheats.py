@@ -273,11 +273,11 @@ LIES: dict[str, tuple[Change, str]] = {
         "code.sha256: found no file, expected the digest of every file that judged it",
     ),
     "a number in the HTML report": (
-        edit("report.html", "41 of 41", "42 of 41"),
+        edit("report.html", "42 of 42", "43 of 42"),
         "reports.sha256: found a file",
     ),
     "a number in the HTML report, sealed again": (
-        in_report("41 of 41", "42 of 41"),
+        in_report("42 of 42", "43 of 42"),
         "report.html, character",
     ),
     "an answer in the HTML report, sealed again": (

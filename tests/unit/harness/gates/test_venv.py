@@ -14,6 +14,7 @@ from m43.harness.gates.gates import env_snapshot, gpu_snapshot, nvidia_smi
 from m43.harness.gates.venv import compare
 from m43.harness.process.process import Outcome
 from m43.harness.run.hub_access import HubAccess
+from m43.records.numerics_record import NOT_MEASURED
 from m43.records.profile import Profile
 from m43.records.run_records import Device, Package, ProbeRecord, ProcessRecord, VenvRecord
 
@@ -28,8 +29,7 @@ PROBE = ProbeRecord(
     import_error="",
     devices=(Device(platform="cpu", kind="cpu", memory_bytes=2**33),),
     default_device="cpu:cpu",
-    product_relative_error=0.0,
-    softmax_relative_error=0.0,
+    numerics=NOT_MEASURED,
     driver_version="none",
     host_memory_bytes=2**33,
     disk_free_bytes=2**33,
