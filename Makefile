@@ -1,4 +1,4 @@
-# Each target is the only command needed on a machine with Python 3.11 to 3.13 and make.
+# Each target is the only command needed on a machine with Python 3.11 to 3.14 and make.
 PYTHON ?= python3
 BENCH := .venv-bench
 TUNIX := .venv-bench-tunix
@@ -19,7 +19,7 @@ PLAN_READY := $(PLAN)/.ready
 # Where the example's paths say that it was made.
 EXAMPLE_CLONE ?= /tmp/m43-example
 
-.PHONY: rehearsal test fuzz lint types contracts parity browser example verify-example real faults faults-quick lies coverage mutation check lock clean plan-here plan-cards
+.PHONY: rehearsal test fuzz lint types contracts parity browser example verify-example real faults faults-quick lies coverage mutation matrix pair newest check lock clean plan-here plan-cards
 
 rehearsal: $(READY)  ## all four gates on a toy Gemma: no GPU, no token
 	@$(BIN)/python -m m43.harness.pytest_start rehearsal
@@ -148,7 +148,39 @@ example:  ## submission_runs/example_rehearsal and README's pictures again, from
 verify-example: $(READY)  ## the example that is committed, every claim of it, its weights left out
 	$(BIN)/python -m m43 verify --without-weights submission_runs/example_rehearsal
 
-check: lint types contracts test rehearsal faults-quick world-quick coverage parity verify-example  ## what CI runs
+# The lock gives each Python its own jax and flax; each pair has an environment of its own.
+PAIRS := 3.11 3.12 3.13 3.14
+M43_MATRIX ?= $(PAIRS)
+# The first that starts: the name on the PATH may be pyenv's, for a version that is switched off.
+interpreter = $(shell for python in python$(1) "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$(1).*/bin/python$(1); \
+  do "$$python" -c pass 2>/dev/null && { command -v "$$python"; break; }; done)
+in-pair = $(MAKE) --no-print-directory VENV=.venv-matrix-$(1) PYTHON="$(call interpreter,$(1))"
+NEWEST = $(lastword $(foreach version,$(PAIRS),$(if $(call interpreter,$(version)),$(version))))
+
+matrix:  ## every pair: the child's tests and a rehearsal; M43_MATRIX="3.11 3.12" names fewer pairs
+	@test -n "$(strip $(M43_MATRIX))" || { echo "found no pair in M43_MATRIX, expected some of $(PAIRS)"; exit 1; }
+	@status=0; $(foreach version,$(M43_MATRIX),$(if $(call interpreter,$(version)), \
+	  $(call in-pair,$(version)) pair || status=1;, \
+	  echo "found no Python $(version), expected python$(version) on the PATH or in pyenv's folder;" \
+	    "M43_MATRIX=\"...\" names fewer pairs"; status=1;)) exit $$status
+
+pair: $(READY)
+	@$(BIN)/python -c 'import platform, flax, jax; print("Python", platform.python_version(), "jax", jax.__version__, "flax", flax.__version__)'
+	@$(MAKE) --no-print-directory test-child rehearsal
+
+# Newer jaxlibs compile toys slowly, and decoding compiles most.
+QUICK_CHILD := tests/unit/core --ignore=tests/unit/core/test_decode.py
+newest: $(READY)  ## the newest pair whose Python is here: lint, the child's quick tests and a rehearsal
+	@echo "the newest pair: Python $(NEWEST); looked for $(PAIRS)"
+	@if $(BIN)/python -c 'import sys; sys.exit("$(NEWEST)" != "%d.%d" % sys.version_info[:2])'; then \
+	  echo "it is that of $(VENV), where everything else runs"; \
+	else $(call in-pair,$(NEWEST)) lint newest-child rehearsal; fi
+
+.PHONY: newest-child
+newest-child: $(READY)
+	$(BIN)/python -m pytest $(QUICK_CHILD)
+
+check: lint types contracts test rehearsal newest faults-quick world-quick coverage parity verify-example  ## what CI runs
 
 lock:  ## write requirements.lock again (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -190,7 +222,7 @@ clean:  ## remove what the tools left; runs and .venv stay
 
 # uv when there is one, pip when not; the versions and the hashes are the same.
 $(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"found Python {v[0]}.{v[1]}, expected 3.11 to 3.13; run make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 15) else f"found Python {v[0]}.{v[1]}, expected 3.11 to 3.14; run make PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@if command -v uv >/dev/null 2>&1; then \
 	  uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock && \

@@ -6,6 +6,7 @@ because `m43 verify` must run anywhere.
 
 import dataclasses
 import difflib
+import itertools
 import json
 import math
 import sys
@@ -35,16 +36,35 @@ def read_json(text: str) -> object:
             nesting without end.
     """
     try:
-        return json.loads(
+        value = json.loads(
             text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_distinct
         )
     except json.JSONDecodeError as error:
         line = f"line {error.lineno}, " if error.lineno > 1 else ""
         raise NotJsonError(f"{error.msg} at {line}column {error.colno}") from None
     except RecursionError:
-        raise NotJsonError("it is nested deeper than Python's recursion goes") from None
+        raise NotJsonError(_TOO_DEEP) from None
     except ValueError as error:
         raise NotJsonError(str(error)) from None
+    # Whoever opens few brackets nests no deeper; most texts need no second look.
+    if text.count("[") + text.count("{") > _DEEPEST and _is_too_deep(value):
+        raise NotJsonError(_TOO_DEEP)
+    return value
+
+
+# Of m43's own: where Python's reader gives up differs from version to version, from under a
+# thousand levels to ten thousand, and what walks the value afterwards gives up earlier.
+_DEEPEST = 200
+_TOO_DEEP = f"it is nested deeper than {_DEEPEST} levels"
+
+
+def _is_too_deep(value: Any) -> bool:
+    level: list[Any] = [value]
+    for _ in range(_DEEPEST + 1):
+        level = [it for it in level if isinstance(it, dict | list)]
+        inner = (it.values() if isinstance(it, dict) else it for it in level)
+        level = list(itertools.chain.from_iterable(inner))
+    return bool(level)
 
 
 def _refuse(name: str) -> float:

@@ -1,5 +1,6 @@
 """The records: what each gate measured, as it stands on disk. Measurements only, no verdicts."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -94,6 +95,30 @@ class Requirement:
     requirement: str
     installed: str
     satisfied: bool  # by packaging's SpecifierSet over the installed version
+    tested: str  # the newest minor version that m43 was tested with, "0.12"
+
+    @property
+    def name(self) -> str:
+        """The package's name, as the requirement writes it."""
+        return re.split("[][<>=~!; ]", self.requirement, maxsplit=1)[0]
+
+    @property
+    def newer(self) -> bool:
+        """Whether what is installed is of a newer minor version than m43 was tested with."""
+        tested = _numbers(self.tested)
+        return _numbers(self.installed)[: len(tested)] > tested
+
+    @property
+    def installed_words(self) -> str:
+        """The version that is installed, and what m43 was tested with where that is older."""
+        if not self.newer:
+            return self.installed
+        return f"{self.installed}, newer than what m43 was tested with ({self.tested})"
+
+
+def _numbers(version: str) -> list[int]:
+    # Of a few digits each: no version has more, and Python refuses to read thousands.
+    return [int(part) for part in re.findall("[0-9]{1,9}", version)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +173,20 @@ class VenvRecord:
             f"{item.requirement} (installed: {item.installed})"
             for item in self.requirements
             if not item.satisfied
+        )
+
+    @property
+    def tested_versions(self) -> tuple[str, ...]:
+        """What m43 was tested with of each package that training needs."""
+        return tuple(item.tested for item in self.requirements)
+
+    @property
+    def newer(self) -> tuple[str, ...]:
+        """The packages that are newer than what m43 was tested with, with both versions."""
+        return tuple(
+            f"{item.name} {item.installed} (tested with: {item.tested})"
+            for item in self.requirements
+            if item.newer
         )
 
 
@@ -217,6 +256,7 @@ class ProcessRecord:
     last_phase: str
     steps_seen: int  # optimizer steps, rows, or bytes of a file, that the parent watched go by
     variables: tuple[str, ...] = field(repr=False)  # names in the child's environment
+    xla_flags: tuple[str, ...] = field(repr=False)  # those of m43's that the child's jaxlib knows
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,6 +55,16 @@ def test_the_place_of_an_error_is_named() -> None:
         read_json('{"a":\n}')
 
 
+@pytest.mark.parametrize(("opens", "closes"), [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")])
+def test_how_deep_it_may_be_nested_is_the_same_everywhere(opens: str, closes: str) -> None:
+    """200 levels in any Python; whether one more level of two is too deep does not depend on it."""
+    most = 200 // len(closes)
+    assert read_json(opens * most + "1" + closes * most)
+    for depth in (most + 1, 5000, 100_000):
+        with pytest.raises(NotJsonError, match="nested deeper than 200 levels"):
+            read_json(opens * depth + "1" + closes * depth)
+
+
 @hostile(50)
 @given(values)
 def test_what_was_written_is_read(value: Any) -> None:

@@ -220,8 +220,8 @@ def _requirement_checks(record: VenvRecord) -> Iterator[Check]:
         )
     for item in record.requirements:
         yield Check(
-            name=f"package {item.requirement.split('>')[0].split('=')[0].strip()}",
-            found=item.installed,
+            name=f"package {item.name}",
+            found=item.installed_words,
             expected=item.requirement,
             holds=item.satisfied,
             action=f"install {item.requirement!r} into {record.path} yourself, then a new run",

@@ -217,10 +217,13 @@ def _names(names: Sequence[str]) -> Words:
 def environment_difference(loaded_run: LoadedRun) -> list[Node]:
     """Compare the environment and the working tree before and after."""
     closing, opening, venv = loaded_run.closing, loaded_run.opening, loaded_run.venv
+    lines: list[Words] = []
+    if venv is not None and venv.newer:
+        newer = "Newer than what m43 was tested with, so that more hangs on the numerics check: "
+        lines.append((newer, _names(venv.newer), " (venv.json)."))
     if closing is None:
         text = f"Before and after were not compared ({NOT_MEASURED}): closing.json does not exist."
-        return [Text(text)]
-    lines: list[Words] = []
+        return [Bullets([*lines, text])] if lines else [Text(text)]
     if venv is None:
         lines.append(f"Packages: {NOT_MEASURED} (venv.json).")
     elif closing.packages_sha256 == venv.packages_sha256 and not closing.changed_packages:

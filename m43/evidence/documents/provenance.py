@@ -63,7 +63,7 @@ def _packages(loaded_run: LoadedRun) -> list[Node]:
     needed = loaded_run.venv.requirements
     listed = len(loaded_run.venv.probe.packages)
     title = f"Packages that training needs ({len(needed)}; all {listed} are in env_snapshot.txt)"
-    rows = [(code(item.requirement), item.installed) for item in needed]
+    rows = [(code(item.requirement), item.installed_words) for item in needed]
     return [Details(title, (Table(("requirement of the training", "installed"), rows),))]
 
 

@@ -292,9 +292,10 @@ def _versions(run: Fields) -> list[Node]:
         ("NVIDIA driver", code(probe("driver_version")), RunDir.venv.name),
         ("JAX, as loaded", code(train("jax_version")), RunDir.train.name),
         ("Flax, as loaded", code(train("flax_version")), RunDir.train.name),
+        ("XLA_FLAGS", code(train("process.xla_flags", _flags)), RunDir.train_process.name),
         *run.rows(
             "venv.requirements",
-            lambda it: (code(it("requirement")), code(it("installed")), RunDir.venv.name),
+            lambda it: (code(it("requirement")), code(it("installed_words")), RunDir.venv.name),
         ),
     ]
     every = probe.of("packages", lambda it: str(len(it.packages)))
@@ -309,6 +310,10 @@ def _versions(run: Fields) -> list[Node]:
             "(relative, venv.json)."
         ),
     ]
+
+
+def _flags(flags: Sequence[str]) -> str:
+    return " ".join(flags) or "none"
 
 
 def _how_to_verify(run: Fields, profile: Profile) -> list[Node]:

@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -22,27 +22,36 @@ from m43.harness.run import HubAccess, Packages, closing
 from m43.records import SELF_VENV, ProbeRecord, ProcessRecord, Profile, Requirement, VenvRecord
 from m43.text import duration_words
 
-# The one list: what `pip install m43[training]` would read as well.
-EXTRA = "training"
+# The two lists, of what is needed and of what was tested, as pip reads them as well.
+NEEDED, TESTED = "training", "tested"
 
 
 def compare(project: Path, probe: ProbeRecord) -> tuple[Requirement, ...]:
     """Compare each requirement of the extra `training` with what the probe found installed.
 
+    Beside each stands the newest minor version that m43 was tested with, of the extra `tested`.
+
     Raises: GateStoppedError, when there is no such list: nothing to compare would satisfy all.
     """
     texts = tomllib.loads(project.read_text(encoding="utf-8"))
     extras = texts.get("project", {}).get("optional-dependencies", {})
-    if not extras.get(EXTRA):
-        raise GateStoppedError(
-            FailureClass.HARNESS_ERROR,
-            found=f"no extra {EXTRA!r}",
-            expected="the list of what training needs",
-            where=str(project),
-            action="restore pyproject.toml from git",
-        )
+    for extra in (NEEDED, TESTED):
+        if not extras.get(extra):
+            raise GateStoppedError(
+                FailureClass.HARNESS_ERROR,
+                found=f"no extra {extra!r}",
+                expected="the lists of what training needs and of what m43 was tested with",
+                where=str(project),
+                action="restore pyproject.toml from git",
+            )
+    needed, tested = (tuple(_asked(extras[extra], probe)) for extra in (NEEDED, TESTED))
     installed = {str(canonicalize_name(item.name)): item.version for item in probe.packages}
-    return tuple(_compare(extras[EXTRA], installed, probe))
+    # "==0.12.*" is how pip is told of a minor version.
+    minors = {
+        str(canonicalize_name(item.name)): str(item.specifier).removeprefix("==").removesuffix(".*")
+        for item in tested
+    }
+    return tuple(_compare(wanted, installed, minors) for wanted in needed)
 
 
 def own_problems(project: Path, version_of: Callable[[str], str], place: str) -> tuple[str, ...]:
@@ -71,20 +80,27 @@ def own_problems(project: Path, version_of: Callable[[str], str], place: str) ->
     )
 
 
-def _compare(
-    texts: Iterable[str], installed: dict[str, str], probe: ProbeRecord
-) -> Iterable[Requirement]:
+def _asked(texts: Iterable[str], probe: ProbeRecord) -> Iterable[Requested]:
     major_minor = ".".join(probe.python_version.split(".")[:2])
     # The markers are asked about the environment that trains, not about this interpreter.
     environment = {str(name): str(value) for name, value in default_environment().items()}
     environment |= {"python_version": major_minor, "python_full_version": probe.python_version}
-    for text in texts:
-        wanted = Requested(text)
-        if wanted.marker is not None and not wanted.marker.evaluate(environment):
-            continue
-        version = installed.get(canonicalize_name(wanted.name))
-        satisfied = version is not None and wanted.specifier.contains(version, prereleases=True)
-        yield Requirement(requirement=text, installed=version or "absent", satisfied=satisfied)
+    for wanted in map(Requested, texts):
+        if wanted.marker is None or wanted.marker.evaluate(environment):
+            yield wanted
+
+
+def _compare(
+    wanted: Requested, installed: Mapping[str, str], minors: Mapping[str, str]
+) -> Requirement:
+    name = canonicalize_name(wanted.name)
+    version = installed.get(name)
+    return Requirement(
+        requirement=f"{wanted.name}{wanted.specifier}",
+        installed=version or "absent",
+        satisfied=version is not None and wanted.specifier.contains(version, prereleases=True),
+        tested=minors.get(name, ""),
+    )
 
 
 _TAIL_LINES = 15

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from m43.evidence.journal import holds_secret
+from m43.harness.process.xla_flags import VARIABLE, XLA_FLAGS_ON_CPU
 from m43.records import Transport
 
 _NAMES = frozenset(
@@ -48,18 +49,9 @@ _OF_OUTSIDE = frozenset(
     }
 )
 
-XLA_FLAGS_ON_CPU = "--xla_disable_hlo_passes=while-loop-invariant-code-motion"
-"""The CPU backend slices in float32 only. To take one layer out of stacked bfloat16 weights it
-converts them, and this pass moves the conversion of all layers in front of the loop: a second
-copy of the weights, twice as large, in every step and every decoding.
-
-Source: the HLO of jax 0.10.2; a LoRA step of Gemma 1 2B at 1 x 128 tokens needs 7.7 GiB of
-temporaries with the pass and 0.3 GiB without, in less time.
-"""
-
 # Source: FACTS, versions: JAX takes 75 % unless told; to set both of its variables is an error.
 _GPU: Mapping[str, str] = {"JAX_PLATFORMS": "cuda", "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.9"}
-_CPU: Mapping[str, str] = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": XLA_FLAGS_ON_CPU}
+_CPU: Mapping[str, str] = {"JAX_PLATFORMS": "cpu", VARIABLE: XLA_FLAGS_ON_CPU}
 
 
 def child_environment(

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from m43 import typed_json
 from m43.harness.process.log_writer import LogWriter
 from m43.harness.process.reaper import MARK, Reaper, end_all
+from m43.harness.process.xla_flags import VARIABLE, known_flags
 from m43.records import Heartbeat, ProcessRecord, write_atomically
 
 
@@ -104,6 +105,8 @@ def run_child(
 ) -> Outcome:
     """Run a child to its end, whatever that is; no process of its group outlives the call.
 
+    Of the flags for XLA in its environment it is given those that its jaxlib knows.
+
     Args:
         child: What is to be run.
         on_progress: Called with the sight of the child about ten times a second.
@@ -112,6 +115,7 @@ def run_child(
     Raises:
         OSError: when the child cannot be started at all.
     """
+    child = _with_known_flags(child)
     oom_before = oom_kills()
     with child.log.open("wb") as log:
         process = subprocess.Popen(
@@ -137,6 +141,12 @@ def run_child(
         record = watch.record(ended_by, oom_before)
         on_end(record)
     return Outcome(record=record, stdout=watch.stdout.lines, stderr=watch.stderr.lines)
+
+
+def _with_known_flags(child: Child) -> Child:
+    flags = known_flags(Path(child.command[0]), child.environment)
+    environment = {name: text for name, text in child.environment.items() if name != VARIABLE}
+    return replace(child, environment=environment | ({VARIABLE: " ".join(flags)} if flags else {}))
 
 
 class _Watch:
@@ -230,6 +240,7 @@ class _Watch:
             last_phase=self.beat.phase if self.beat is not None else "",
             steps_seen=self.steps,
             variables=tuple(sorted(self.child.environment)),
+            xla_flags=tuple(self.child.environment.get(VARIABLE, "").split()),
         )
 
     def _has_ended(self) -> bool:

@@ -10,7 +10,7 @@ from m43.evidence.run import LoadedRun, find_stop, load_run
 from m43.harness.run import Attempt, Recovered, item_of, shown, verify_command
 from m43.harness.terminal.checklist_page import item_lines
 from m43.harness.terminal.line import EMPTY, Line, labelled
-from m43.records import GATES, RunDir
+from m43.records import GATES, RunDir, VenvRecord
 from m43.text import ascii_text, counted
 
 
@@ -90,9 +90,10 @@ class Explanations:
         return (*asked, *found)
 
     def of_measured_gate(self, gate: str) -> tuple[Line, ...]:
-        """List each check of a gate that has measured, on demand."""
+        """List each check of a gate that has measured, on demand; always what is not tested."""
         if not self._details:
-            return ()
+            venv = self._loaded_run().venv if gate == "venv" else None
+            return _newer(venv) if venv is not None and venv.newer else ()
         checks = gate_checks(self._loaded_run(), gate)
         return tuple(line for check in checks for line in item_lines(item_of(check)))
 
@@ -109,6 +110,11 @@ class Explanations:
 
     def _loaded_run(self) -> LoadedRun:
         return self._read(self._run)
+
+
+def _newer(venv: VenvRecord) -> tuple[Line, ...]:
+    head = "  newer than what m43 was tested with: "
+    return (Line(tone="open", head=head, rest=ascii_text(", ".join(venv.newer)), indent=4),)
 
 
 def _told(text: str) -> Line:

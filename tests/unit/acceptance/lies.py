@@ -16,7 +16,6 @@ from m43.records.profile import Contract
 from m43.records.run_records import (
     ClosingRecord,
     OpeningRecord,
-    Requirement,
     TrainRecord,
     VenvRecord,
 )
@@ -38,6 +37,7 @@ from tests.unit.evidence.good_records import (
     probe_record,
     process_record,
     profile_of,
+    requirement,
     step_metrics,
     step_numerics,
     train_record,
@@ -258,7 +258,8 @@ _TWICE = (*_ROWS[:-1], _ROWS[0])
 _UNSEEN = replace(_ROWS[0], id="eval-v2-101")
 _OTHER_FILE = replace(FILES[0], digest=digest("another config.json"))
 _FULL = Disk(folder="/full", needed_bytes=2, free_bytes=1)
-_UNMET = Requirement(requirement="optax>=0.2.8,<0.3", installed="absent", satisfied=False)
+_UNMET = requirement("optax>=0.2.8", "absent", "0.2", satisfied=False)
+_UNTESTED = requirement("optax>=0.2.8", "0.2.8", "")
 
 # --- the table -----------------------------------------------------------------------------------
 
@@ -352,6 +353,12 @@ LIES: tuple[Lie, ...] = (
         "test_venv_holds_every_package_that_training_needs",
         _venv(requirements=()),
         number=2,
+    ),
+    _lie(
+        "a package that may be newer than tested, unnamed",
+        "test_venv_holds_every_package_that_training_needs",
+        lambda told: _venv(requirements=(*told.venv.requirements, _UNTESTED))(told),
+        number=3,
     ),
     _lie(
         "another device, everywhere alike",

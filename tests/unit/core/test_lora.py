@@ -20,7 +20,8 @@ from m43.core.lora import LoraSettings, add_adapters, projections
 from m43.core.loss import completion_loss
 from m43.core.optimizer import OptimizerSettings, make_optimizer, make_schedule
 from m43.core.step import Step, TrainState, make_step
-from m43.harness.process.environment import XLA_FLAGS_ON_CPU
+from m43.harness.process.xla_flags import XLA_FLAGS_ON_CPU
+from tests.unit.fast_compile import FUSION, fast_flags
 
 ALL = ("query", "key", "value", "output", "gate", "up", "down")
 SETTINGS = LoraSettings(rank=3, alpha=6.0, targets=ALL)
@@ -183,7 +184,7 @@ def compiled_step(config: GemmaConfig, *, accumulate: int) -> tuple[jax.stages.C
     )
     option, _, value = XLA_FLAGS_ON_CPU.removeprefix("--").partition("=")
     # With fusion, which these tests otherwise go without: a run has it.
-    options = {option: value, "xla_cpu_use_fusion_emitters": True}
+    options = {option: value, **({FUSION: True} if FUSION in " ".join(fast_flags()) else {})}
     compiled = step.lower(state, frozen, batch).compile(compiler_options=options)
     return compiled, sum(
         math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)

@@ -139,8 +139,9 @@ def old_package(run: RunDir) -> None:
     record = card_venv(replace(probe, packages=(*probe.packages, optax)))
     unmet = replace(
         record.requirements[0],
-        requirement="optax>=0.2.8,<0.3",
+        requirement="optax>=0.2.8",
         installed="0.2.4",
         satisfied=False,
+        tested="0.2",
     )
     write_record(run.venv, replace(record, requirements=(*record.requirements, unmet)))

@@ -18,6 +18,7 @@ from tests.unit.evidence.good_records import (
     numerics_record,
     probe_record,
     profile_of,
+    requirement,
     step_numerics,
     venv_record,
 )
@@ -164,7 +165,7 @@ def test_each_venv_check_can_fail(changes: dict[str, object], expected: F) -> No
     [
         ((), F.HARNESS_ERROR),
         (
-            (Requirement(requirement="optax>=0.2.8", installed="absent", satisfied=False),),
+            (requirement("optax>=0.2.8", "absent", "0.2", satisfied=False),),
             F.PACKAGE_MISMATCH,
         ),
     ],
@@ -185,6 +186,32 @@ def _steps(**changes: object) -> tuple[StepNumerics, ...]:
         step_numerics("gemma2", **changes),
         step_numerics("gemma3_text"),
     )
+
+
+@pytest.mark.parametrize(
+    ("installed", "tested", "newer"),
+    [
+        ("0.12.0.1", "0.12", False),
+        ("0.12.9rc1", "0.12", False),
+        ("0.11.2", "0.12", False),
+        ("0.13.0.dev20261128", "0.12", True),
+        ("1.0", "0.12", True),
+        ("1", "0.12", True),
+        ("0.100", "0.12", True),
+        ("absent", "0.12", False),
+        ("9" * 5000, "", False),
+    ],
+)
+def test_what_is_newer_than_tested_holds_and_is_named(
+    installed: str, tested: str, newer: bool
+) -> None:
+    """A newer minor version is no failure; the check and the record say that it is one."""
+    record = venv_record(requirements=(requirement("jax>=0.10.2", installed, tested),))
+    check = next(it for it in venv_checks(record, PROFILE) if it.name == "package jax")
+
+    assert check.holds
+    assert ("newer than what m43 was tested with (0.12)" in check.found) == newer
+    assert record.newer == ((f"jax {installed} (tested with: {tested})",) if newer else ())
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from m43 import typed_json
+from m43.errors import FailureClass
 from m43.evidence.documents import write
 from m43.evidence.documents.report import report_html
 from m43.evidence.journal.journal import Journal
@@ -22,8 +23,11 @@ from tests.unit.evidence.good_records import (
     closing_record,
     own_differences,
     predictions,
+    process_record,
+    requirement,
     ticking,
     train_record,
+    venv_record,
 )
 from tests.unit.evidence.good_run import (
     break_gate,
@@ -93,6 +97,41 @@ def test_weights_in_float16_are_told_of_in_both_documents(
     assert f"- {words} computed in float16, and every tensor was saved in the" in text
     assert "dtype that it came in (train.json)." in text
     assert words in report_html(run, "m43", "")
+
+
+def test_what_is_newer_than_tested_is_named_in_every_document(run: RunDir, tmp_path: Path) -> None:
+    """In the summary, the report and a failure analysis, with both versions; otherwise nowhere."""
+    words = "Newer than what m43 was tested with, so that more hangs on the numerics check: "
+    assert words not in run.summary.read_text(encoding="utf-8")
+    assert words not in report_html(run, "m43", "")
+    newer = venv_record(requirements=(requirement("jax>=0.12.0", "0.13.1", "0.12"),))
+    write_record(run.venv, newer)
+
+    write.write_documents(run)
+
+    text = run.summary.read_text(encoding="utf-8")
+    assert f"- {words}`jax 0.13.1 (tested with: 0.12)` (venv.json)." in text
+    assert "`0.13.1, newer than what m43 was tested with (0.12)`" in text
+    assert f"{words}<code>jax 0.13.1 (tested with: 0.12)</code>" in report_html(run, "m43", "")
+    failed = stop_at(
+        tmp_path / "failed",
+        "train-300",
+        lambda failed: write_record(failed.venv, newer),
+        failure_class=FailureClass.KILLED,
+    )
+    assert words in failed.failure_analysis.read_text(encoding="utf-8")
+
+
+def test_the_flags_of_the_compiler_are_told(run: RunDir) -> None:
+    """As they were set for the training, or that none was."""
+    flag = "--xla_disable_hlo_passes=while-loop-invariant-code-motion"
+    row = "| XLA_FLAGS | `{}` | train.process.json |"
+    assert row.format(flag) in run.summary.read_text(encoding="utf-8")
+    write_record(run.train_process, process_record(xla_flags=()))
+
+    write.write_documents(run)
+
+    assert row.format("none") in run.summary.read_text(encoding="utf-8")
 
 
 def test_a_rehearsal_is_watermarked_first_thing(good: RunDir) -> None:

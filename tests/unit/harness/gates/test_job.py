@@ -21,6 +21,7 @@ ENDED = ProcessRecord(
     last_phase="train",
     steps_seen=138,
     variables=(),
+    xla_flags=(),
 )
 
 

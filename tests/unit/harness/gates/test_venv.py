@@ -17,6 +17,7 @@ from m43.harness.run.hub_access import HubAccess
 from m43.records.numerics_record import NOT_MEASURED
 from m43.records.profile import Profile
 from m43.records.run_records import Device, Package, ProbeRecord, ProcessRecord, VenvRecord
+from tests.unit.evidence.good_records import requirement
 
 PROBE = ProbeRecord(
     executable="/v/bin/python",
@@ -44,6 +45,7 @@ ENDED = ProcessRecord(
     last_phase="",
     steps_seen=0,
     variables=(),
+    xla_flags=(),
 )
 
 
@@ -151,21 +153,27 @@ def test_requirements_are_compared_as_pip_would(tmp_path: Path) -> None:
     project.write_text(
         '[project.optional-dependencies]\ntraining = ["optax>=0.2,<0.3", "jax-lib>=0.11", '
         '"torch", "tomli; python_version < \'3.11\'"]\n'
+        'tested = ["optax==0.1.*", "Jax.Lib==0.12.*; python_version >= \'3.12\'", '
+        "\"jax_lib==0.10.*; python_version < '3.12'\"]\n"
     )
-    found = compare(project, PROBE)
-    assert [(item.requirement, item.installed, item.satisfied) for item in found] == [
-        ("optax>=0.2,<0.3", "0.2.8", True),
-        ("jax-lib>=0.11", "0.10.2", False),
-        ("torch", "absent", False),
-    ]
+    assert compare(project, PROBE) == (
+        requirement("optax<0.3,>=0.2", "0.2.8", "0.1"),
+        requirement("jax-lib>=0.11", "0.10.2", "0.10", satisfied=False),
+        requirement("torch", "absent", "", satisfied=False),
+    )
 
 
-@pytest.mark.parametrize("text", ["", "[project.optional-dependencies]\ntraining = []\n"])
-def test_an_empty_list_of_requirements_satisfies_nobody(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("lists", "absent"),
+    [("", "training"), ("training = []", "training"), ('training = ["jax"]', "tested")],
+)
+def test_an_empty_list_of_requirements_satisfies_nobody(
+    tmp_path: Path, lists: str, absent: str
+) -> None:
     """Nothing to compare would otherwise be everything in order."""
     project = tmp_path / "pyproject.toml"
-    project.write_text(text)
-    with pytest.raises(GateStoppedError, match="no extra 'training'"):
+    project.write_text(f"[project.optional-dependencies]\n{lists}\n")
+    with pytest.raises(GateStoppedError, match=f"no extra '{absent}'"):
         compare(project, PROBE)
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m43.harness.process.environment import XLA_FLAGS_ON_CPU, child_environment
+from m43.harness.process.environment import child_environment
+from m43.harness.process.xla_flags import XLA_FLAGS_ON_CPU
 from tests.unit.fuzzing import hostile
 
 TOKEN = "hf_" + "NoHubHasEverIssuedThisTokenOfTests"

@@ -18,7 +18,13 @@ from m43.harness.terminal.words import Explanations
 from m43.records.gates import CLOSING, GATES, gate_named
 from m43.records.run_dir import RunDir, write_record
 from m43.records.run_records import Heartbeat
-from tests.unit.evidence.good_records import CONTRACT, auth_record, train_record
+from tests.unit.evidence.good_records import (
+    CONTRACT,
+    auth_record,
+    requirement,
+    train_record,
+    venv_record,
+)
 from tests.unit.evidence.good_run import break_gate, stop_at, write_good_run
 from tests.unit.harness.golden import agree
 
@@ -134,6 +140,20 @@ def test_on_demand_each_check_and_each_measurement_is_shown(tmp_path: Path) -> N
         "           found     venv.probe.prefix = /venv (venv.json)",
         "           found     venv.path = /venv (venv.json)",
     ]
+
+
+@pytest.mark.parametrize("verbose", [0, -1])
+def test_what_is_newer_than_tested_is_named_at_its_gate(tmp_path: Path, verbose: int) -> None:
+    """Without being asked for, also quietly; a run with what was tested has no such line."""
+    run = write_good_run(tmp_path)
+    line = "  newer than what m43 was tested with: jax 0.13.1 (tested with: 0.12)"
+    assert "newer than" not in shown(run, keep, verbose=verbose)
+
+    newer = (requirement("jax>=0.12.0", "0.13.1", "0.12"),)
+    write_record(run.venv, venv_record(requirements=newer))
+    lines = shown(run, keep, verbose=verbose).splitlines()
+    assert lines.count(line) == 1
+    assert lines.index(line) < next(i for i, it in enumerate(lines) if it.startswith("  venv: "))
 
 
 def test_a_broken_promise_shows_what_was_asked_and_what_was_found(tmp_path: Path) -> None:

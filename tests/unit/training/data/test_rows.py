@@ -31,7 +31,7 @@ from tests.unit.training.conftest import WriteRows
         (b'{"a": "\\ud800"}', "lone surrogate"),
         (b'{"a": 1}\r{"a": 2}', "carriage return"),
         (b'{"a": 1} {"a": 2}', "Extra data"),
-        (b"[" * 100_000, "recursion"),
+        (b"[" * 100_000, "nested deeper"),
     ],
 )
 def test_a_bad_line_is_named_with_its_number_and_reason(
