@@ -100,9 +100,10 @@ def test_venv_device_takes_right_steps(venv):
 
 
 def test_venv_plans_for_the_promised_model(plan, contract):
-    """By its config.json, read before the weights, the model is of the promised kind and size."""
+    """By its config.json, read before the weights, the model has the promised kind and shapes."""
     assert plan.architecture == contract.architecture
     assert plan.parameters == contract.parameters
+    assert plan.config_values == contract.config
 
 
 def test_venv_has_the_memory_that_training_takes(plan):

@@ -169,7 +169,7 @@ def _add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     command = commands.add_parser(
         "plan",
         help=text,
-        description="Compile the real step from the model's config.json alone and print what a run "
+        description="Compile the real step from the model's shapes alone and print what a run "
         "takes, on this machine's CPU or on a card that need not be there. "
         "Exit status 0: it fits; 1: it does not.",
     )
@@ -178,7 +178,7 @@ def _add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "--model",
         type=Path,
         metavar="FOLDER",
-        help="a folder with the model's config.json (default: looked for in the cache)",
+        help="a folder with the model's config.json (default: the contract's own shapes)",
     )
     command.add_argument(
         "--target",

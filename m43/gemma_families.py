@@ -12,6 +12,26 @@ ARCHITECTURES: Mapping[str, str] = {
     "gemma3_text": "Gemma3ForCausalLM",
 }
 
+# Source: as above; what each size is called in config.json.
+SHAPES: Mapping[str, str] = {
+    "layers": "num_hidden_layers",
+    "d_model": "hidden_size",
+    "d_ff": "intermediate_size",
+    "q_heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
+    "head_dim": "head_dim",
+    "vocab_size": "vocab_size",
+}
+
+
+ACTIVATION = "gelu_pytorch_tanh"
+"""Of every Gemma; Gemma 1 was published with "gelu" and means this one all the same."""
+
+
+def family_of(architecture: str) -> str:
+    """Name the family, as `model_type` in config.json does, of one of the architectures."""
+    return next(family for family, named in ARCHITECTURES.items() if named == architecture)
+
 
 def has_post_norms(family: str) -> bool:
     """Tell whether there is a norm after attention and after the feed-forward."""

@@ -150,7 +150,7 @@ class _Reader:
         if dataclasses.is_dataclass(hint) and isinstance(hint, type):
             return self.table(hint, data, key)
         if origin in (Union, types.UnionType):
-            return self._optional(hint, data, key)
+            return self._either(hint, data, key)
         if origin in (tuple, Mapping):
             read = self._sequence if origin is tuple else self._named
             return read(get_args(hint), data, key)
@@ -161,9 +161,19 @@ class _Reader:
             return None if known is None else hint(known)
         return self._scalar(hint, data, key)
 
-    def _optional(self, hint: Any, data: object, key: str) -> Any:
-        (inner,) = (arg for arg in get_args(hint) if arg is not type(None))
-        return None if data is None else self.value(inner, data, key)
+    def _either(self, hint: Any, data: object, key: str) -> Any:
+        kinds = [arg for arg in get_args(hint) if arg is not type(None)]
+        if data is None and len(kinds) < len(get_args(hint)):
+            return None
+        if len(kinds) == 1:
+            return self.value(kinds[0], data, key)
+        # One of several plain kinds: the first that takes it, so that 1 stays a whole number.
+        kind = next((kind for kind in kinds if _SCALARS[kind][0](data)), None)
+        if kind is None:
+            expected = " or ".join(map(type_name, kinds))
+            self.refuse(key, describe(data), expected, f"give {expected}")
+            return None
+        return self.value(kind, data, key)
 
     def _sequence(self, inner: tuple[Any, ...], data: object, key: str) -> Any:
         if not isinstance(data, list | tuple):

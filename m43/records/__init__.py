@@ -36,8 +36,10 @@ from m43.records.hub_record import (
 )
 from m43.records.numerics_record import NOT_MEASURED, NumericsRecord, StepNumerics
 from m43.records.plan_record import (
+    MARGIN,
     Alternative,
     Buffer,
+    CardMemory,
     Disk,
     Limits,
     PartFlops,
@@ -51,6 +53,7 @@ from m43.records.profile import (
     LOOPBACK_ENDPOINT,
     SELF_VENV,
     TIME_IN_NAME,
+    ConfigValue,
     Contract,
     DivergenceTable,
     LoraTable,
@@ -95,18 +98,19 @@ from m43.records.run_records import (
 )
 
 __all__ = [
-    "CLOSING", "DEFAULT_ENDPOINT", "FILES", "GATES", "LOOPBACK_ENDPOINT", "NOT_MEASURED",
-    "SELF_VENV", "STAGES", "TABLE", "TIME_IN_NAME", "Alternative", "AuthRecord", "Buffer",
-    "CardProcess", "CardReading", "CardSample", "ChildError", "ClosingRecord", "Contract",
-    "Decoding", "Device", "Disk", "DivergenceTable", "DownloadRecord", "EarlierAttempt",
-    "EvaluationRecord", "EvaluationResults", "FormCount", "Heartbeat", "HubResponse",
-    "HubStep", "Interval", "Limits", "LintRecord", "LoraTable", "MalformedRecordError",
-    "NoCard", "NotARunError", "NotedRecord", "NumericsRecord", "OpeningRecord", "Package",
-    "PartFlops", "Phase", "PinnedFile", "PlanRecord", "PlanRequest", "Prediction",
-    "ProbeRecord", "ProcessRecord", "Profile", "RecoveryRecord", "Requirement", "RunDir",
-    "RunTable", "StepMetrics", "StepNumerics", "StepPlan", "Tally", "TemplateTable",
-    "TrainRecord", "TrainingPlan", "TrainingTable", "Transport", "UnaskedRequest",
-    "VenvRecord", "Vitals", "child_file", "gate_named", "gate_of", "gate_of_child",
-    "gate_title", "read_record", "remove_unfinished", "require_run", "unfinished",
-    "write_atomically", "write_last_record", "write_record",
+    "CLOSING", "DEFAULT_ENDPOINT", "FILES", "GATES", "LOOPBACK_ENDPOINT", "MARGIN",
+    "NOT_MEASURED", "SELF_VENV", "STAGES", "TABLE", "TIME_IN_NAME", "Alternative",
+    "AuthRecord", "Buffer", "CardMemory", "CardProcess", "CardReading", "CardSample",
+    "ChildError", "ClosingRecord", "ConfigValue", "Contract", "Decoding", "Device", "Disk",
+    "DivergenceTable", "DownloadRecord", "EarlierAttempt", "EvaluationRecord",
+    "EvaluationResults", "FormCount", "Heartbeat", "HubResponse", "HubStep", "Interval",
+    "Limits", "LintRecord", "LoraTable", "MalformedRecordError", "NoCard", "NotARunError",
+    "NotedRecord", "NumericsRecord", "OpeningRecord", "Package", "PartFlops", "Phase",
+    "PinnedFile", "PlanRecord", "PlanRequest", "Prediction", "ProbeRecord", "ProcessRecord",
+    "Profile", "RecoveryRecord", "Requirement", "RunDir", "RunTable", "StepMetrics",
+    "StepNumerics", "StepPlan", "Tally", "TemplateTable", "TrainRecord", "TrainingPlan",
+    "TrainingTable", "Transport", "UnaskedRequest", "VenvRecord", "Vitals", "child_file",
+    "gate_named", "gate_of", "gate_of_child", "gate_title", "read_record",
+    "remove_unfinished", "require_run", "unfinished", "write_atomically",
+    "write_last_record", "write_record",
 ]  # fmt: skip

@@ -1,11 +1,15 @@
 """The plan of a run as it stands on disk: what it will take, made before a weight is read."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from m43.errors import FailureClass
 from m43.records.hub_record import PinnedFile
-from m43.records.profile import Profile
+from m43.records.profile import ConfigValue, Profile
+
+# The same margin as in the contract's promise, which is what decides.
+MARGIN = 1.15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +158,11 @@ class TrainingPlan:
         return max(phase.peak_bytes for phase in self.phases)
 
     @property
+    def needed_bytes(self) -> int:
+        """The peak with the margin, which is what has to be free."""
+        return round(MARGIN * self.peak_bytes)
+
+    @property
     def roofline_s(self) -> float:
         """The least time of a step: that of its FLOPs or that of its bytes, whichever is more."""
         step, limits = self.step, self.limits
@@ -177,6 +186,17 @@ class Disk:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CardMemory:
+    """What the driver said of the card's memory when a child was started."""
+
+    share: float  # of the whole, that JAX was let take at once
+    total_bytes: int  # as NVML counts it; 0 where the driver did not tell
+    free_bytes: int
+    not_told: str  # why it did not; empty where it did
+    compute_mode: str = "not told"  # "default" lets several programs use the card at once
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlanRecord:
     """Whether the run fits, in figures. `plan.json`."""
 
@@ -189,6 +209,9 @@ class PlanRecord:
     cache: Disk
     run: Disk
     duration_s: float
+    # What config.json says under the keys that the contract names; one that it lacks is left out.
+    config_values: Mapping[str, ConfigValue] = field(default_factory=dict, repr=False)
+    card_memory: CardMemory | None = None  # None on a CPU
 
     @property
     def architecture(self) -> str:

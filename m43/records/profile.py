@@ -18,6 +18,9 @@ DEFAULT_ENDPOINT = "default"
 LOOPBACK_ENDPOINT = "loopback"
 TIME_IN_NAME = "@time"
 
+ConfigValue = bool | int | float | str
+"""What a key of config.json holds, where it is a number or a word."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Contract:
@@ -28,6 +31,8 @@ class Contract:
         parameters: of the model; the embedding is tied to the head and counts once.
         file_bytes: the size of each file of weights, by its name.
         file_sha256: the digest of each pinned file of which it is known beforehand.
+        config: what config.json says under each key of which it is known beforehand. With the
+            shapes among them, what a run takes is planned before anything is fetched.
     """
 
     repo: str
@@ -36,6 +41,7 @@ class Contract:
     parameters: int
     file_bytes: Mapping[str, int]
     file_sha256: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, ConfigValue] = field(default_factory=dict)
     platform: Literal["cpu", "gpu"]
     device_kind: str
     optimizer_steps: int

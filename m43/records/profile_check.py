@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from m43.errors import FailureClass, Problem, ProblemsError
-from m43.gemma_families import ARCHITECTURES
+from m43.gemma_families import ARCHITECTURES, SHAPES, count_parameters, family_of
 from m43.records.profile import (
     DEFAULT_ENDPOINT,
     LOOPBACK_ENDPOINT,
@@ -92,6 +92,24 @@ def _model_rules(contract: Contract, files: tuple[str, ...]) -> Iterator[_Rule]:
         hexadecimal = len(digest) == 64 and set(digest) <= _HEX
         yield key, name, name in files, "the name of a file of hub.files"
         yield key, digest, hexadecimal, "a SHA-256 of 64 lower-case hex digits"
+    if contract.config and architecture in families:
+        yield from _config_rules(contract)
+
+
+def _config_rules(contract: Contract) -> Iterator[_Rule]:
+    """Hold the shapes against each other: they make the number of parameters."""
+    shapes: dict[str, int] = {}
+    for size, name in SHAPES.items():
+        found = contract.config.get(name, "nothing")
+        whole = isinstance(found, int) and not isinstance(found, bool) and 0 < found < 2**31
+        yield f"contract.config.{name}", found, whole, "a whole number above 0, as config.json says"
+        if isinstance(found, int) and whole:
+            shapes[size] = found
+    if len(shapes) == len(SHAPES):
+        family = family_of(contract.architecture)
+        counted = count_parameters(**shapes, family=family)
+        expected = f"{counted}, which the shapes of contract.config make"
+        yield "contract.parameters", contract.parameters, contract.parameters == counted, expected
 
 
 def _name_rules(profile: Profile) -> Iterator[_Rule]:

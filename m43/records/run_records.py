@@ -257,6 +257,10 @@ class ProcessRecord:
     steps_seen: int  # optimizer steps, rows, or bytes of a file, that the parent watched go by
     variables: tuple[str, ...] = field(repr=False)  # names in the child's environment
     xla_flags: tuple[str, ...] = field(repr=False)  # those of m43's that the child's jaxlib knows
+    # What the card's driver wrote into the kernel's log while the child ran, and why that could
+    # not be read; it is asked where a child on a card ends badly.
+    card_lines: tuple[str, ...] = field(default=(), repr=False)
+    kernel_log: str = "not asked"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ import jax
 from huggingface_hub import constants
 
 from m43.errors import FailureClass, M43Error
-from m43.records import LOOPBACK_ENDPOINT, Profile
+from m43.records import LOOPBACK_ENDPOINT, Profile, TrainingPlan
+from m43.text import size_words
 from m43.training.control_groups import CGROUP, OWN_GROUPS, own_bytes, room_bytes
 
 
@@ -38,9 +39,39 @@ def device_of(array: jax.Array) -> str:
 
 
 def memory_bytes(device: jax.Device) -> int:
-    """Return what a device lets JAX use; for a CPU, the host's memory."""
+    """Return what JAX has of a device's memory; for a CPU, the host's.
+
+    Of a card it takes its share with the first array. Where another program holds a part of that,
+    it takes less, tenth by tenth, without a word; the limit still says the whole share.
+
+    Source: XLA, xla/tsl/framework/bfc_allocator.cc, Extend.
+    """
     stats = device.memory_stats()
-    return int(stats["bytes_limit"]) if stats and "bytes_limit" in stats else host_memory_bytes()
+    if not stats or "bytes_limit" not in stats:
+        return host_memory_bytes()
+    return int(stats.get("pool_bytes") or stats["bytes_limit"])
+
+
+class LessMemoryError(M43Error):
+    """Less of a card's memory than the plan had counted on."""
+
+    failure_class = FailureClass.MEMORY_TAKEN
+
+
+def require_memory(found_bytes: int, plan: TrainingPlan) -> None:
+    """Refuse, before a weight is read, memory in which the planned run does not fit any more.
+
+    Raises:
+        LessMemoryError: when another program has taken too much of it since the plan.
+    """
+    if found_bytes < plan.needed_bytes:
+        raise LessMemoryError(
+            found=f"{size_words(found_bytes)}, which is all that JAX got",
+            expected=f"{size_words(plan.needed_bytes)} or more, of the "
+            f"{size_words(plan.limits.memory_bytes)} that were free when the run was planned",
+            where=plan.limits.device,
+            action="look with nvidia-smi at what else is on the card, and end it",
+        )
 
 
 def peak_bytes(device: jax.Device) -> int:

@@ -12,6 +12,7 @@ from m43.core import GemmaConfig
 from m43.records import (
     DivergenceTable,
     DownloadRecord,
+    PlanRecord,
     Profile,
     RunDir,
     TrainRecord,
@@ -24,9 +25,11 @@ from m43.training.device import (
     compiled_folder,
     give_back_memory,
     keep_compiled,
+    memory_bytes,
     peak_bytes,
     peak_host_bytes,
     require_device,
+    require_memory,
 )
 from m43.training.progress import Heartbeats
 from m43.training.step_log import StepLog, TakenStep
@@ -86,6 +89,7 @@ def run(run: RunDir, beats: Heartbeats) -> None:
         keep_compiled(compiled)
     with beats.phase("device"):
         require_device(computing_device(), f"{contract.platform}:{contract.device_kind}")
+        _require_planned_memory(run)
         beats.measure_device(lambda: bytes_in_use(jax.devices()[0]))
     base = _check_base(read_record(run.download, DownloadRecord).folder, beats)
     with beats.phase("rows"):
@@ -108,6 +112,16 @@ def run(run: RunDir, beats: Heartbeats) -> None:
     give_back_memory()
     saved = _read_back(base, run, beats)
     write_record(run.train, _record(profile, trained, base, data, saved, beats))
+
+
+def _require_planned_memory(run: RunDir) -> None:
+    """Hold what JAX got of a card against the plan; a CPU's memory is nobody's beforehand."""
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        return
+    plan = read_record(run.plan, PlanRecord).training
+    if plan is not None:
+        require_memory(memory_bytes(device), plan)
 
 
 def _check_base(folder: Path, beats: Heartbeats) -> _Base:

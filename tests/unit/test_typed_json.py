@@ -32,6 +32,7 @@ class Tree:
     leaves: tuple[Leaf, ...]
     best: Leaf | None = None
     rings: Mapping[str, int] = field(default_factory=dict)
+    notes: Mapping[str, bool | int | float | str] = field(default_factory=dict)
 
 
 leaves = st.builds(
@@ -48,6 +49,11 @@ trees = st.builds(
     leaves=st.lists(leaves, max_size=3).map(tuple),
     best=st.none() | leaves,
     rings=st.dictionaries(st.text(), st.integers(0, 9), max_size=3),
+    notes=st.dictionaries(
+        st.text(),
+        st.booleans() | st.integers(0, 9) | st.floats(-9, 9) | st.text(),
+        max_size=3,
+    ),
 )
 
 
@@ -98,6 +104,18 @@ def test_a_table_of_ones_own_names_is_read_value_by_value() -> None:
         tree, problems = read_table(Tree, {**good, "rings": rings}, "tree")
         assert tree is None
         assert [problem.where for problem in problems] == places
+
+
+def test_a_value_of_several_kinds_keeps_its_own() -> None:
+    """A whole number stays one, and what is of none of the kinds is refused with all of them."""
+    good = {"count": 1, "alive": True, "kind": "oak", "place": "p", "leaves": []}
+    tree, _ = read_table(Tree, {**good, "notes": {"a": 1, "b": 1.0, "c": True, "d": "1"}}, "tree")
+    assert tree is not None
+    assert [type(value) for value in tree.notes.values()] == [int, float, bool, str]
+    for found in ([1], None, {}):
+        tree, (problem,) = read_table(Tree, {**good, "notes": {"a": found}}, "tree")
+        assert tree is None
+        assert problem.expected == "true or false or a whole number or a finite number or text"
 
 
 def test_an_unknown_key_is_answered_with_the_nearest_known_one() -> None:

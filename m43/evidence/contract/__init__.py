@@ -10,13 +10,25 @@ from m43.evidence.contract.checks import auth_checks, hub_answer_class, response
 from m43.evidence.contract.contract import ContractText, Promise, read_contract, read_kept
 from m43.evidence.contract.hub_failure import CHILD_ENDED, DEADLINE, cause_names
 from m43.evidence.contract.measurement import Judged, measure
-from m43.evidence.contract.model_checks import hub_model_checks, model_words, promised_words
-from m43.evidence.contract.planned import MARGIN, alternatives_words, plan_checks, venv_gate_checks
+from m43.evidence.contract.model_checks import (
+    MODEL_DESCRIBED,
+    hub_model_checks,
+    model_words,
+    promised_words,
+)
+from m43.evidence.contract.planned import (
+    EXCLUSIVE,
+    alternatives_words,
+    card_memory_words,
+    plan_checks,
+    venv_gate_checks,
+)
 from m43.evidence.contract.verdict import Verdict, judge, verdict_words
 
 __all__ = [
-    "CHILD_ENDED", "DEADLINE", "MARGIN", "Check", "ContractText", "Judged", "Promise",
-    "Verdict", "alternatives_words", "auth_checks", "cause_names", "failing",
+    "CHILD_ENDED", "DEADLINE", "EXCLUSIVE", "MODEL_DESCRIBED", "Check", "ContractText", "Judged",
+    "Promise",
+    "Verdict", "alternatives_words", "auth_checks", "card_memory_words", "cause_names", "failing",
     "hub_answer_class", "hub_model_checks", "judge", "measure", "model_words", "plan_checks",
     "promised_words", "read_contract", "read_kept", "response_class", "venv_checks",
     "venv_gate_checks", "verdict_words",

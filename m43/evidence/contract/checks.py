@@ -10,7 +10,7 @@ from m43.errors import FailureClass
 from m43.evidence.contract.check import Check, failing
 from m43.evidence.contract.hub_failure import class_of_causes
 from m43.evidence.contract.model_checks import hub_model_checks
-from m43.evidence.failures import FAILURES
+from m43.evidence.failures import FAILURES, is_wsl, recognise
 from m43.gemma_families import ARCHITECTURES
 from m43.records import (
     AuthRecord,
@@ -202,7 +202,8 @@ def venv_checks(record: VenvRecord, profile: Profile) -> tuple[Check, ...]:
             expected="yes",
             holds=not probe.import_error,
             action="read the error; m43 repairs nothing",
-            failure_class=FailureClass.BROKEN_VENV,
+            failure_class=recognise((probe.import_error,), release=probe.release)
+            or FailureClass.BROKEN_VENV,
         ),
         *_device_checks(probe, profile),
     )
@@ -254,7 +255,11 @@ def _driver_checks(probe: ProbeRecord, profile: Profile) -> Iterator[Check]:
         holds=major.isdigit() and int(major) >= floor,
         action=f"install a driver of {floor} or newer, or the wheels for the older CUDA",
         failure_class=(
-            FailureClass.DRIVER_TOO_OLD if major.isdigit() else FailureClass.WRONG_DEVICE
+            FailureClass.DRIVER_TOO_OLD
+            if major.isdigit()
+            else FailureClass.WSL_LIBRARIES
+            if is_wsl(probe.release)
+            else FailureClass.WRONG_DEVICE
         ),
     )
 

@@ -101,6 +101,8 @@ def show(value: Any) -> str:
         text = f"{value[:12]}…" if _HEX.fullmatch(value) else value or "(empty)"
     elif isinstance(value, float):
         text = f"{value:.6g}"
+    elif isinstance(value, Mapping) and len(value) > _SHOWN_ITEMS:
+        text = f"{len(value)} keys"
     elif isinstance(value, tuple | list | set | frozenset):
         plain = all(isinstance(item, str | int) for item in value)
         short = len(value) <= _SHOWN_ITEMS and plain

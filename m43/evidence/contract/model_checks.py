@@ -4,13 +4,16 @@ from collections.abc import Mapping
 
 from m43.errors import FailureClass
 from m43.evidence.contract.check import Check
-from m43.records import AuthRecord, Contract, TrainingPlan
+from m43.records import AuthRecord, Contract, PlanRecord
 
 _SERVED = (
     "look whether HF_ENDPOINT is meant: this hub serves another model under the name; for another "
     "model write a profile of its own"
 )
 _PINNED = "a hub tells the SHA-256 of large files only: promise that of a small file nowhere"
+
+
+MODEL_DESCRIBED = "config.json describes the promised model"
 
 
 def hub_model_checks(
@@ -50,12 +53,16 @@ def hub_model_checks(
     )
 
 
-def plan_model_check(plan: TrainingPlan, contract: Contract) -> Check:
-    """Hold the model that config.json describes against the contract."""
-    found = model_words(plan.architecture, plan.parameters)
+def plan_model_check(record: PlanRecord, contract: Contract) -> Check:
+    """Hold the model that config.json describes against the contract, kind, size and key by key."""
+    told, promised = record.config_values, contract.config
+    other = [key for key, value in promised.items() if told.get(key) != value]
+    found = model_words(record.architecture, record.parameters)
     expected = model_words(contract.architecture, contract.parameters)
+    found += "".join(f", {key} {told.get(key, 'nothing')}" for key in other)
+    expected += "".join(f", {key} {promised[key]}" for key in other)
     return Check(
-        name="config.json describes the promised model",
+        name=MODEL_DESCRIBED,
         found=found,
         expected=expected,
         holds=found == expected,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from m43.errors import FailureClass
 from m43.evidence.diagnosis.finding import Finding, finding, likely_cause
+from m43.evidence.failures import recognise
 from m43.evidence.run import Child
 from m43.records import (
     ChildError,
@@ -84,6 +85,7 @@ def _largest(training: TrainingPlan) -> str:
 
 _SIGKILL = int(signal.SIGKILL)
 _FRAME = re.compile(r'\s*File "(?P<path>[^"]*)", line (?P<line>\d+) in (?P<function>\S+)')
+_FROM_OUTSIDE = (_SIGKILL, *map(int, (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)))
 _BY_PARENT = {
     "deadline": FailureClass.TIMED_OUT,
     "silence": FailureClass.HUNG,
@@ -91,20 +93,47 @@ _BY_PARENT = {
 }
 
 
-def process_class(process: ProcessRecord | None, error: ChildError | None) -> FailureClass | None:
+def process_class(
+    process: ProcessRecord | None, error: ChildError | None, log: Sequence[str] = ()
+) -> FailureClass | None:
     """Return how a child failed; None when it did not.
 
     The parent's own act comes first: what a child writes while it is being ended explains nothing.
+    But a child stands still by a card that is gone, and that the kernel says.
+
+    Args:
+        process: How it ended.
+        error: What it said of it.
+        log: The end of what it wrote, for the end of a child that could say nothing.
     """
+    lines = process.card_lines if process is not None else ()
     if process is not None and process.ended_by_parent != "no":
-        return _BY_PARENT[process.ended_by_parent]
+        lost = recognise(lines) is FailureClass.CARD_LOST
+        hung = process.ended_by_parent == "silence"
+        return FailureClass.CARD_LOST if hung and lost else _BY_PARENT[process.ended_by_parent]
     if error is not None:
-        return error.failure_class
+        phase = process.last_phase if process is not None else ""
+        return _named_class(error, lines, phase)
     if process is None or process.exit_status == 0:
         return None
     if process.exit_status == -_SIGKILL and process.oom_kills > 0:
         return FailureClass.OUT_OF_HOST_MEMORY
-    return FailureClass.KILLED if process.exit_status < 0 else FailureClass.HARNESS_ERROR
+    killed = process.exit_status < 0
+    if -process.exit_status not in _FROM_OUTSIDE:
+        found = recognise((*lines, *log), phase=process.last_phase)
+        if found is not None:
+            return found
+    return FailureClass.KILLED if killed else FailureClass.HARNESS_ERROR
+
+
+def _named_class(error: ChildError, lines: Sequence[str], phase: str) -> FailureClass:
+    """Give what nobody foresaw the name by which it is known, and a lack of memory its phase."""
+    if error.failure_class is FailureClass.OUT_OF_DEVICE_MEMORY:
+        compiling = recognise(error.problems, phase=phase) is FailureClass.OUT_OF_MEMORY_COMPILING
+        return FailureClass.OUT_OF_MEMORY_COMPILING if compiling else error.failure_class
+    if error.failure_class is not FailureClass.HARNESS_ERROR:
+        return error.failure_class
+    return recognise((*lines, *error.problems), phase=phase) or error.failure_class
 
 
 def ending(process: ProcessRecord) -> str:
@@ -134,9 +163,26 @@ def child_findings(
         where = step if name == "train" else ""
         text = f"The child itself reported '{child.error.failure_class}'{where}"
         findings.append(finding(f"{text}: {'; '.join(child.error.problems)}", "established", file))
+    if child.process:
+        findings += _kernel_findings(child.process, child_file(name, "process").name)
     if failure_class in (FailureClass.NON_FINITE_LOSS, FailureClass.DIVERGED):
         return (*findings, *_loss_findings(metrics, child.error.step if child.error else 1))
-    return (*findings, *likely_cause(failure_class))
+    # What the child said of itself is a file to rest on; its end alone is none.
+    told = (child_file(name, "error").name,) if child.error else ()
+    return (*findings, *likely_cause(failure_class, *told))
+
+
+def _kernel_findings(process: ProcessRecord, file: str) -> list[Finding]:
+    if process.card_lines:
+        lines = "; ".join(line.rstrip(".") for line in process.card_lines)
+        return [finding(f"The kernel's log says of the card: {lines}.", "established", file)]
+    if process.kernel_log == "not asked":
+        return []
+    if process.kernel_log:
+        text = "What the kernel's log says of the card is not known"
+        return [finding(f"{text}: {process.kernel_log}.", "unknown")]
+    text = "The kernel's log says nothing of the card since the child began."
+    return [finding(text, "established", file)]
 
 
 def stood_at(stacks: Sequence[str]) -> str:

@@ -59,6 +59,7 @@ def _token_texts(record: AuthRecord) -> tuple[str, ...]:
 _FILES_OF_VENV_CAUSES: Mapping[FailureClass, tuple[str, ...]] = {
     FailureClass.BROKEN_VENV: (_VENV_FILE,),
     FailureClass.WRONG_MODEL: (_PLAN,),
+    FailureClass.COMPUTE_MODE: (_PLAN,),
 }
 
 

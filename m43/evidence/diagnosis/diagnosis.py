@@ -116,7 +116,11 @@ CLASS_OF_PROMISE: Mapping[str, FailureClass] = {
     for promise in failure.promises
 }
 
-_OF_MEMORY = (FailureClass.OUT_OF_DEVICE_MEMORY, FailureClass.OUT_OF_HOST_MEMORY)
+_OF_MEMORY = (
+    FailureClass.OUT_OF_DEVICE_MEMORY,
+    FailureClass.OUT_OF_MEMORY_COMPILING,
+    FailureClass.OUT_OF_HOST_MEMORY,
+)
 
 
 def diagnose(run: RunDir) -> Diagnosis:
@@ -158,7 +162,7 @@ def _class_of_records(loaded_run: LoadedRun, gate: str) -> FailureClass | None:
         checks = failing(venv_gate_checks(loaded_run.venv, loaded_run.plan, profile))
         return checks[0].failure_class if checks else None
     child = child_of(loaded_run, gate)
-    return process_class(child.process, child.error) if child else None
+    return process_class(child.process, child.error, child.log_tail) if child else None
 
 
 def child_of(loaded_run: LoadedRun, gate: str) -> Child | None:

@@ -33,8 +33,9 @@ def finding(text: str, confidence: Confidence, *evidence: str) -> Finding:
 
 
 def likely_cause(failure_class: FailureClass, *evidence: str) -> tuple[Finding, ...]:
-    """Return the catalogue's cause of a class; without a file, none that would need one."""
+    """Return the catalogue's causes of a class; without a file, none that would need one."""
     failure = FAILURES[failure_class]
+    others = tuple(finding(text, "hypothesis") for text in failure.others)
     if not failure.cause or (failure.confidence == "supported" and not evidence):
-        return ()
-    return (finding(failure.cause, failure.confidence, *evidence),)
+        return others
+    return (finding(failure.cause, failure.confidence, *evidence), *others)

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+CARD = "`nvidia-smi` shows the driver, the card, and the programs that hold its memory."
+LOG = "Read the end of `{log}` below; the whole log lies in this folder."
+
 Confidence = Literal["established", "supported", "hypothesis", "unknown"]
 
 
@@ -19,6 +22,7 @@ class Failure:
         unasked: why nothing more was asked of the hub, after this.
         cause: what is likely to lie behind it; empty where only the records can say.
         confidence: how well the cause stands; "unknown" is a cause that nothing records.
+        others: further causes that would look the same, the likelier first; each a hypothesis.
         promises: those whose break means this, where the records behind them do not say more.
         actions: what a person can do, in order; the way to a new run is added.
     """
@@ -29,4 +33,5 @@ class Failure:
     unasked: str = "an earlier answer was no"
     cause: str = ""
     confidence: Confidence = "unknown"
+    others: tuple[str, ...] = ()
     promises: tuple[str, ...] = ()

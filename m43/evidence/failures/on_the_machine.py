@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 
 from m43.errors import FailureClass as F
+from m43.evidence.failures.failure import CARD as _CARD
+from m43.evidence.failures.failure import LOG as _LOG
 from m43.evidence.failures.failure import Failure
 
-_CARD = "`nvidia-smi` shows the driver, the card, and the programs that hold its memory."
 _ROWS = (
     "Correct the rows named above (file, line and reason stand there): {train_rows}, {eval_rows}."
 )
-_LOG = "Read the end of `{log}` below; the whole log lies in this folder."
 
 ON_THE_MACHINE: Mapping[F, Failure] = {
     F.NO_VENV: Failure(

@@ -63,21 +63,24 @@ _OF_THE_MODEL = (
     "contract.parameters:",
     "contract.file_bytes.",
     "contract.file_sha256.",
+    "contract.config.",
     "hub.files:",
 )
+_ASK_MORE = ("contract.file_sha256.", "contract.config.")
 _LONGEST = 200
 
 
 def model_differences(differences: Sequence[str]) -> tuple[str, ...]:
     """Return the differences from the locked decisions by which the model is another one.
 
-    A digest that the locked decisions do not know asks more of the same model.
+    A digest, or a key of config.json, that the locked decisions do not know asks more of the same
+    model.
     """
     return tuple(
         line
         for line in differences
         if line.startswith(_OF_THE_MODEL)
-        and not (line.startswith("contract.file_sha256.") and line.endswith(" instead of None"))
+        and not (line.startswith(_ASK_MORE) and line.endswith(" instead of None"))
     )
 
 

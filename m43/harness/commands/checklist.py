@@ -17,6 +17,7 @@ from m43.errors import FailureClass, GateStoppedError
 from m43.evidence.contract import Check, auth_checks, read_contract, venv_checks
 from m43.evidence.documents import summary_template
 from m43.harness.commands import data_checks
+from m43.harness.commands.card_checks import card_items
 from m43.harness.commands.data_checks import plan_items
 from m43.harness.gates import auth, venv
 from m43.harness.pytest_start import start_problems
@@ -107,11 +108,12 @@ def look(
         asked = asking.result() if asking is not None else None
         found, stopped = probing.result()
     environment_items = _venv_items(found, stopped, profile, repository)
+    card = card_items(profile, environment)
     planned = plan_items(hub_access, profile, repository, asked, found, refused)
     groups = (
         Group(gate="ground", title="Before the first gate", items=ground),
         _group("auth", _auth_items(asked, profile, refused)),
-        _group("venv", (*environment_items, *planned)),
+        _group("venv", (*card, *environment_items, *planned)),
         _group("train-300", training),
         _group("eval", evaluation),
     )

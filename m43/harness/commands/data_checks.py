@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from m43.errors import FailureClass, GateStoppedError, Problem
-from m43.evidence.contract import auth_checks, failing, plan_checks, venv_checks
+from m43.evidence.contract import (
+    MODEL_DESCRIBED,
+    auth_checks,
+    failing,
+    plan_checks,
+    venv_checks,
+)
 from m43.harness.gates import plan
 from m43.harness.run import HubAccess, Item, item_of, note, runs_folder, unchecked
 from m43.records import LOOPBACK_ENDPOINT, AuthRecord, Profile, VenvRecord
@@ -187,7 +193,7 @@ def _unknown(name: str) -> Item:
 # What would have been looked at, and what for, where no plan could be made.
 _EXPECTED = {
     "the training was planned": "the real step, compiled from config.json",
-    "config.json describes the promised model": "the contract's architecture and parameters",
+    MODEL_DESCRIBED: "the contract's architecture, parameters and shapes",
     "the training fits the memory": "what is free, with a margin",
     "the disk of the run folder has room": "room for the trained model and the evidence",
     "the disk of the Hugging Face cache has room": "room for the download",
@@ -218,14 +224,17 @@ def plan_items(
         expected = _EXPECTED[_PLANNED]
         return (Item(name=_PLANNED, state="at the gate", found=text, expected=expected, action=""),)
     cause = refused or _obstacle(profile, asked, found)
-    if cause is not None or asked is None or found is None:
+    # The contract knows what its model is: without the hub's word the plan is made from that.
+    by_contract = cause is not None and bool(profile.contract.config) and _computes(found)
+    by_hub = cause is None and asked is not None
+    if found is None or not (by_hub or by_contract):
         return _unplanned(cause or FailureClass.NO_VENV)
     try:
         with tempfile.TemporaryDirectory(prefix="m43-config-") as folder:
             record = plan.measure(
                 hub_access,
                 profile,
-                asked,
+                None if by_contract else asked,
                 found,
                 run_folder=runs_folder(repository) / profile.run.name,
                 repository=repository,
@@ -243,7 +252,12 @@ def plan_items(
             ),
             *_unplanned(stopped.failure_class)[1:],
         )
-    return tuple(item_of(check) for check in plan_checks(record, profile))
+    items = (item_of(check) for check in plan_checks(record, profile))
+    if cause is None:
+        return tuple(items)
+    # No config.json was read: whether the hub's is the contract's stays to be seen.
+    unseen = unchecked(MODEL_DESCRIBED, cause, _EXPECTED[MODEL_DESCRIBED])
+    return tuple(unseen if item.name == MODEL_DESCRIBED else item for item in items)
 
 
 def _unplanned(cause: FailureClass) -> tuple[Item, ...]:
@@ -258,6 +272,9 @@ def _obstacle(
         return bad[0].failure_class
     if found is None:
         return FailureClass.NO_VENV
-    computes = found.probe.default_device and not found.probe.import_error
     bad = failing(venv_checks(found, profile))
-    return bad[0].failure_class if bad and not computes else None
+    return bad[0].failure_class if bad and not _computes(found) else None
+
+
+def _computes(found: VenvRecord | None) -> bool:
+    return found is not None and bool(found.probe.default_device) and not found.probe.import_error

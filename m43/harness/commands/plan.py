@@ -3,17 +3,27 @@
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
 from m43 import typed_json
-from m43.errors import FailureClass, GateStoppedError, M43Error
-from m43.evidence.contract import MARGIN, alternatives_words
-from m43.harness.gates import PlanChild, ask
+from m43.errors import FailureClass, M43Error
+from m43.evidence.contract import alternatives_words, card_memory_words
+from m43.harness.card import look_at_card, share_of
+from m43.harness.gates import Answer, PlanChild, ask, ask_by_contract
 from m43.harness.process import child_environment
 from m43.harness.run import shown
 from m43.harness.terminal import EMPTY, Line, labelled, show
-from m43.records import PlanRequest, Profile, TrainingPlan, profile_check
+from m43.records import (
+    MARGIN,
+    CardSample,
+    NoCard,
+    PlanRequest,
+    Profile,
+    TrainingPlan,
+    profile_check,
+)
 from m43.text import ascii_text, duration_words, size_words
 
 _WIDTH = 34
@@ -24,9 +34,9 @@ def fits(plan: TrainingPlan) -> bool:
     return 0 < MARGIN * plan.peak_bytes <= plan.limits.memory_bytes
 
 
-def plan_page(plan: TrainingPlan, title: str) -> tuple[Line, ...]:
-    """Write a plan as lines for a person."""
-    parts = (_memory(plan), _buffers(plan), _arithmetic(plan), _time(plan), _disk(plan))
+def plan_page(plan: TrainingPlan, title: str, day: str = "") -> tuple[Line, ...]:
+    """Write a plan as lines for a person; `day` says where the free memory is known from."""
+    parts = (_memory(plan, day), _buffers(plan), _arithmetic(plan), _time(plan), _disk(plan))
     lines = (line for part in parts for line in (*part, EMPTY))
     return (_title(title), EMPTY, *lines, _verdict(plan))
 
@@ -39,7 +49,7 @@ def _row(name: str, value: str) -> Line:
     return labelled(name, value, width=_WIDTH)
 
 
-def _memory(plan: TrainingPlan) -> Iterator[Line]:
+def _memory(plan: TrainingPlan, day: str) -> Iterator[Line]:
     step, limits = plan.step, plan.limits
     yield _title(f"memory of {limits.device}")
     yield _row("parameters", f"{plan.parameters:,}, of them trained {plan.trained_parameters:,}")
@@ -52,10 +62,8 @@ def _memory(plan: TrainingPlan) -> Iterator[Line]:
     for phase in plan.phases:
         yield _row(f"at most, {phase.phase}", size_words(phase.peak_bytes))
     yield _row("peak", size_words(plan.peak_bytes))
-    yield _row(
-        f"peak with a margin of {MARGIN - 1:.0%}", size_words(round(MARGIN * plan.peak_bytes))
-    )
-    yield _row("free for a run", size_words(limits.memory_bytes))
+    yield _row(f"peak with a margin of {MARGIN - 1:.0%}", size_words(plan.needed_bytes))
+    yield _row("free for a run", f"{size_words(limits.memory_bytes)}{day}")
 
 
 def _buffers(plan: TrainingPlan) -> Iterator[Line]:
@@ -126,6 +134,20 @@ class NoModelConfigError(M43Error):
     failure_class = FailureClass.MODEL_INVALID
 
 
+class NoPlanError(M43Error):
+    """A plan that could not be made, in the words of the child that tried."""
+
+    def __init__(self, answer: Answer, card: str) -> None:
+        Exception.__init__(self, f"no plan for {card or HERE}: {answer.reason}")
+        self.failure_class = answer.failure_class or FailureClass.HARNESS_ERROR  # type: ignore[misc]
+        self.problems = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What the child said is whole already: found, expected, where and what to do."""
+        return (str(self),)
+
+
 def plan(
     path: Path, model: Path | None, target: str, repository: Path, out: TextIO, *, as_json: bool
 ) -> int:
@@ -133,7 +155,8 @@ def plan(
 
     Args:
         path: of the profile.
-        model: a folder with the model's config.json; None looks into the Hugging Face cache.
+        model: a folder with the model's config.json; None takes the contract's own shapes, or the
+            Hugging Face cache's config.json where the contract has none.
         target: "cpu" for this machine, a card's name or file; empty for the contract's device.
         repository: the working tree.
         out: where the plan goes.
@@ -145,27 +168,41 @@ def plan(
     profile = profile_check.load(path)
     contract = profile.contract
     wanted = target or (contract.device_kind if contract.platform == "gpu" else HERE)
-    folder = model if model is not None else _cached(profile)
-    if not (folder / "config.json").is_file():
-        raise _no_config(str(folder), profile)
     card = "" if wanted == HERE else wanted
-    request = PlanRequest(profile=profile, config_folder=folder.resolve(), target=card)
-    answer = ask(child_that_plans(repository, with_card=bool(card)), request)
+    who = child_that_plans(repository, with_card=bool(card))
+    if model is None and contract.config:
+        answer = ask_by_contract(who, profile, card)
+    else:
+        folder = model if model is not None else _cached(profile)
+        if not (folder / "config.json").is_file():
+            raise _no_config(str(folder), profile)
+        request = PlanRequest(profile=profile, config_folder=folder.resolve(), target=card)
+        answer = ask(who, request)
     found = answer.training
     if found is None:
-        raise GateStoppedError(
-            answer.failure_class or FailureClass.HARNESS_ERROR,
-            found=answer.reason,
-            expected="a plan",
-            where=f"{shown(path, repository)} for {wanted}",
-            action="read the reason",
-        )
+        raise NoPlanError(answer, card)
+    day = ""
+    if card:
+        found, day = as_it_is_now(found, look_at_card(os.environ))
     title = f"m43 plan for {shown(path, repository)} ({profile.training.method}) on {wanted}"
     if as_json:
         out.write(typed_json.dump(found))
     else:
-        show(plan_page(found, title), out)
+        show(plan_page(found, title, day), out)
     return 0 if fits(found) else 1
+
+
+def as_it_is_now(plan: TrainingPlan, card: CardSample | NoCard) -> tuple[TrainingPlan, str]:
+    """Hold the plan against what is free now, where the very card that it is for is here."""
+    if isinstance(card, NoCard):
+        return plan, f" (of a card on which nothing else is; here: {card.reason})"
+    if plan.limits.device != f"gpu:{card.name}":
+        return plan, f" (of a card on which nothing else is; here is another: {card.name})"
+    memory = share_of(card)
+    if not memory.not_told:
+        free = int(memory.share * memory.total_bytes)
+        plan = replace(plan, limits=replace(plan.limits, memory_bytes=free))
+    return plan, card_memory_words(memory)
 
 
 def child_that_plans(repository: Path, *, with_card: bool) -> PlanChild:
@@ -205,5 +242,5 @@ def _no_config(where: str, profile: Profile) -> NoModelConfigError:
         expected=f"that of {contract.repo} at {contract.revision}, which the plan is made from",
         where=where,
         action="name a folder that holds it (`python -m m43 plan --model FOLDER`; no weights are "
-        "needed), or plan after a first download",
+        "needed), write its shapes under [contract.config], or plan after a first download",
     )

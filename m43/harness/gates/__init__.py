@@ -6,7 +6,7 @@ Outsiders use `pass_auth`, `pass_venv`, `pass_train`, `pass_evaluation` and `pas
 and `measure` of auth, venv and plan for a look without a run.
 """
 
-from m43.harness.gates.plan import PlanChild, ask
+from m43.harness.gates.plan import Answer, PlanChild, ask, ask_by_contract
 from m43.harness.gates.venv import own_problems
 
-__all__ = ["PlanChild", "ask", "own_problems"]
+__all__ = ["Answer", "PlanChild", "ask", "ask_by_contract", "own_problems"]

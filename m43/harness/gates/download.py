@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,15 +113,15 @@ def fetch_request(
     return replace(hub_request(hub_access, profile), pinned=pinned, heartbeat=heartbeat)
 
 
-def not_cached(hub_access: HubAccess, profile: Profile, auth: AuthRecord) -> tuple[PinnedFile, ...]:
-    """List the pinned files that the cache does not have yet.
+def bytes_to_fetch(hub_access: HubAccess, profile: Profile, sizes: Mapping[str, int]) -> int:
+    """Sum the sizes of the files that the cache does not have yet.
 
     Source: huggingface_hub 2.4, the layout of the cache: models--OWNER--NAME/snapshots/REVISION.
     """
     contract = profile.contract
     folder = hub_access.cache / f"models--{contract.repo.replace('/', '--')}" / "snapshots"
-    return tuple(
-        file for file in auth.files if not (folder / contract.revision / file.name).is_file()
+    return sum(
+        size for name, size in sizes.items() if not (folder / contract.revision / name).is_file()
     )
 
 

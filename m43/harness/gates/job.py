@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Literal
 from m43.errors import FailureClass, Problem, ProblemsError
 from m43.evidence.diagnosis import process_class
 from m43.evidence.journal import redact
-from m43.harness.card import CardSeries
+from m43.harness.card import CardSeries, card_lines, card_memory
 from m43.harness.gates.venv import find_interpreter, venv_folder
 from m43.harness.process import Child, Outcome, Sight, child_environment, run_child
 from m43.harness.run import HubAccess
@@ -55,6 +56,8 @@ def run_job(
         ChildFailedError: unless it ended by itself, with status 0.
     """
     own = profile.venv.path == SELF_VENV
+    # Asked again: between plan and training lies the download, and a desktop goes on meanwhile.
+    memory = card_memory(hub_access.environment, profile.contract.platform)
     interpreter = find_interpreter(venv_folder(profile), own=own)
     deadlines = profile.deadlines
     child = Child(
@@ -67,6 +70,7 @@ def run_job(
             system=sys.platform,
             parent_pid=os.getpid(),
             secrets=hub_access.secrets,
+            share=memory.share if memory is not None else None,
         ),
         log=run.log(name),
         deadline_s={"train": deadlines.train_s, "eval": deadlines.evaluate_s}[name],
@@ -77,13 +81,19 @@ def run_job(
         stacks=run.stacks(name),
     )
 
+    begun_s, ends = time.monotonic(), list[ProcessRecord]()
+
     def keep(record: ProcessRecord) -> None:
+        if profile.contract.platform == "gpu" and record.exit_status != 0:
+            lines, not_told = card_lines(begun_s)
+            record = replace(record, card_lines=lines, kernel_log=not_told)
+        ends.append(record)
         write_last_record(run, run.process(name), record)
         make_plain(run.error(name), hub_access.secrets)
 
     with _card_watched(name, run, profile, child, see) as look:
         outcome = run_child(child, look, keep)
-    require_success(name, run, outcome)
+    require_success(name, run, replace(outcome, record=(ends or [outcome.record])[-1]))
 
 
 @contextmanager
@@ -128,7 +138,7 @@ def require_success(name: Name, run: RunDir, outcome: Outcome) -> None:
     """
     record, path = outcome.record, run.error(name)
     error = read_record(path, ChildError) if path.exists() else None
-    failure_class = process_class(record, error)
+    failure_class = process_class(record, error, outcome.stderr)
     if failure_class is None:
         return
     texts = error.problems if error is not None and record.ended_by_parent == "no" else ()

@@ -1,5 +1,6 @@
 """The plan as the venv gate makes it: a child compiles the step, before a weight is fetched."""
 
+import json
 import os
 import shutil
 import sys
@@ -8,9 +9,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, cast
 
 from m43 import typed_json
 from m43.errors import FailureClass
+from m43.evidence.diagnosis import process_class
+from m43.evidence.failures import COMPILING, recognise
+from m43.files import read_whole
+from m43.gemma_families import ACTIVATION, family_of
+from m43.harness.card import card_memory
 from m43.harness.gates import download
 from m43.harness.gates.venv import find_interpreter, venv_folder
 from m43.harness.process import Child, Outcome, Sight, child_environment, run_child
@@ -18,7 +25,10 @@ from m43.harness.run import HubAccess
 from m43.records import (
     SELF_VENV,
     AuthRecord,
+    CardMemory,
     ChildError,
+    ConfigValue,
+    Contract,
     Disk,
     PlanRecord,
     PlanRequest,
@@ -27,11 +37,14 @@ from m43.records import (
     VenvRecord,
     write_record,
 )
-from m43.text import duration_words
+from m43.text import brief, duration_words, read_text
 
 _TAIL_LINES = 8
 # Beside the model: metrics, predictions, logs, documents, and what pytest-html writes meanwhile.
 _EVIDENCE_BYTES = 64 << 20
+_MOST_CONFIG_BYTES = 1 << 24
+# All that this child does with a device.
+_COMPILED: Mapping[str, Any] = {"last_phase": COMPILING, "ended_by_parent": "no"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +76,7 @@ class PlanChild:
 def measure(
     hub_access: HubAccess,
     profile: Profile,
-    auth: AuthRecord,
+    auth: AuthRecord | None,
     venv: VenvRecord,
     *,
     run_folder: Path,
@@ -74,19 +87,29 @@ def measure(
     """Plan the run: its memory and time by a child, its disk from what the hub said.
 
     Of the model only config.json is fetched for it, some kilobytes, checked against its pin; into
-    `config_cache` where nothing may be left in the Hugging Face cache.
+    `config_cache` where nothing may be left in the Hugging Face cache. Where the hub has said
+    nothing (`auth` is None), the contract has to do, and nothing is fetched.
 
     Raises:
         GateStoppedError: when the hub does not give config.json, or another one.
     """
     begun = time.monotonic()
     answer, config = _unable(venv), None
+    memory = card_memory(hub_access.environment, profile.contract.platform)
     if answer is None:
-        place = hub_access if config_cache is None else replace(hub_access, cache_dir=config_cache)
-        config = download.fetch_config(place, profile, auth, see)
-        request = PlanRequest(profile=profile, config_folder=config.path.parent, target="")
-        answer = ask(_own_child(hub_access, profile, repository), request, see)
-    wanted = sum(file.size_bytes for file in download.not_cached(hub_access, profile, auth))
+        who = _own_child(hub_access, profile, repository, memory)
+        if auth is None:
+            answer = ask_by_contract(who, profile, see=see)
+        else:
+            place = (
+                hub_access if config_cache is None else replace(hub_access, cache_dir=config_cache)
+            )
+            config = download.fetch_config(place, profile, auth, see)
+            folder = config.path.parent
+            answer = ask(who, PlanRequest(profile=profile, config_folder=folder, target=""), see)
+    contract = profile.contract
+    sizes = contract.file_bytes if auth is None else {f.name: f.size_bytes for f in auth.files}
+    wanted = download.bytes_to_fetch(hub_access, profile, sizes)
     cache, run = _disks(hub_access.cache, run_folder, wanted, answer.training)
     return PlanRecord(
         reason=answer.reason,
@@ -98,7 +121,28 @@ def measure(
         cache=cache,
         run=run,
         duration_s=time.monotonic() - begun,
+        config_values=read_values(config.path, contract) if config is not None else {},
+        card_memory=memory,
     )
+
+
+def read_values(path: Path, contract: Contract) -> dict[str, ConfigValue]:
+    """Read what config.json says under the keys that the contract names.
+
+    What is no table has none of them; the child, which reads all of it, says what is wrong.
+    """
+    try:
+        data = typed_json.read_json(read_text(read_whole(path, _MOST_CONFIG_BYTES)))
+    except (OSError, ValueError):
+        data = None
+    table = data if isinstance(data, dict) else {}
+    return {key: _recorded(table[key]) for key in contract.config if key in table}
+
+
+def _recorded(value: object) -> ConfigValue:
+    # A whole number of more than 64 bits would be no number in the record either.
+    plain = isinstance(value, ConfigValue) and not (isinstance(value, int) and abs(value) >> 63)
+    return cast("ConfigValue", value) if plain else brief(value)
 
 
 def _unable(venv: VenvRecord) -> Answer | None:
@@ -109,7 +153,9 @@ def _unable(venv: VenvRecord) -> Answer | None:
     return None
 
 
-def _own_child(hub_access: HubAccess, profile: Profile, repository: Path) -> PlanChild:
+def _own_child(
+    hub_access: HubAccess, profile: Profile, repository: Path, memory: CardMemory | None
+) -> PlanChild:
     own = profile.venv.path == SELF_VENV
     return PlanChild(
         interpreter=find_interpreter(venv_folder(profile), own=own),
@@ -121,6 +167,7 @@ def _own_child(hub_access: HubAccess, profile: Profile, repository: Path) -> Pla
             system=sys.platform,
             parent_pid=os.getpid(),
             secrets=hub_access.secrets,
+            share=memory.share if memory is not None else None,
         ),
         repository=repository,
         deadline_s=profile.deadlines.probe_s,
@@ -146,6 +193,24 @@ def ask(
         return read_answer(run_child(child, see))
 
 
+def ask_by_contract(
+    who: PlanChild,
+    profile: Profile,
+    target: str = "",
+    see: Callable[[Sight], None] = lambda sight: None,
+) -> Answer:
+    """Let a child plan for the model that the contract describes, before anything is fetched."""
+    contract = profile.contract
+    of_family = {"model_type": family_of(contract.architecture), "hidden_activation": ACTIVATION}
+    with tempfile.TemporaryDirectory(prefix="m43-contract-") as folder:
+        path = Path(folder) / "config.json"
+        path.write_text(json.dumps({**of_family, **contract.config}), encoding="utf-8")
+        request = PlanRequest(profile=profile, config_folder=Path(folder), target=target)
+        answer = ask(who, request, see)
+    # A person knows the contract, and not the file that was made of it for a moment.
+    return replace(answer, reason=answer.reason.replace(str(path), "the profile's contract.config"))
+
+
 def read_answer(outcome: Outcome) -> Answer:
     """Take the plan, or why there is none, out of what the child printed.
 
@@ -159,11 +224,12 @@ def read_answer(outcome: Outcome) -> Answer:
     error, _ = typed_json.parse(ChildError, lines[-1] if lines else "", "the plan child's line")
     if error is not None:
         reason = " | ".join(error.problems)
-        return Answer(training=None, reason=reason, failure_class=error.failure_class)
+        named = process_class(replace(outcome.record, **_COMPILED), error)
+        return Answer(training=None, reason=reason, failure_class=named or error.failure_class)
     record = outcome.record
     tail = " | ".join(line.strip() for line in outcome.stderr[-_TAIL_LINES:] if line.strip())
     reason = f"the plan child ended with status {record.exit_status} and said: {tail or 'nothing'}"
-    failure_class = FailureClass.BROKEN_VENV
+    failure_class = recognise(outcome.stderr, phase=COMPILING) or FailureClass.BROKEN_VENV
     if record.ended_by_parent != "no":
         reason = f"no plan after {duration_words(record.duration_s, whole=True)}"
         failure_class = FailureClass.TIMED_OUT

@@ -1,6 +1,7 @@
 """The venv gate: the environment that trains, seen from outside, against what is needed."""
 
 import os
+import platform
 import signal
 import sys
 import time
@@ -17,6 +18,8 @@ from packaging.utils import canonicalize_name
 from m43 import typed_json
 from m43.errors import FailureClass, GateStoppedError
 from m43.evidence.diagnosis import ending, process_class
+from m43.evidence.failures import recognise
+from m43.harness.card import card_memory
 from m43.harness.process import Child, Outcome, Sight, child_environment, run_child
 from m43.harness.run import HubAccess, Packages, closing
 from m43.records import SELF_VENV, ProbeRecord, ProcessRecord, Profile, Requirement, VenvRecord
@@ -189,6 +192,7 @@ def _probe(
     see: Callable[[Sight], None],
 ) -> Outcome:
     contract, deadlines = profile.contract, profile.deadlines
+    memory = card_memory(hub_access.environment, contract.platform)
     environment = child_environment(
         hub_access.environment,
         repository=repository,
@@ -196,6 +200,7 @@ def _probe(
         system=sys.platform,
         parent_pid=os.getpid(),
         secrets=hub_access.secrets,
+        share=memory.share if memory is not None else None,
     )
     child = Child(
         command=(str(interpreter), "-m", "m43.training", "probe"),
@@ -253,7 +258,7 @@ def _killed(interpreter: Path, record: ProcessRecord, tail: str) -> GateStoppedE
 
 def _broken(interpreter: Path, found: str, expected: str) -> GateStoppedError:
     return GateStoppedError(
-        FailureClass.BROKEN_VENV,
+        recognise((found,), release=platform.release()) or FailureClass.BROKEN_VENV,
         found=found,
         expected=expected,
         where=str(interpreter),

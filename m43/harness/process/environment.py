@@ -49,8 +49,10 @@ _OF_OUTSIDE = frozenset(
     }
 )
 
-# Source: FACTS, versions: JAX takes 75 % unless told; to set both of its variables is an error.
-_GPU: Mapping[str, str] = {"JAX_PLATFORMS": "cuda", "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.9"}
+_GPU: Mapping[str, str] = {"JAX_PLATFORMS": "cuda"}
+# Source: jaxlib 0.10.2, xla_client.py; to set the older XLA_PYTHON_CLIENT_MEM_FRACTION as well is
+# an error.
+_SHARE = "XLA_CLIENT_MEM_FRACTION"
 _CPU: Mapping[str, str] = {"JAX_PLATFORMS": "cpu", VARIABLE: XLA_FLAGS_ON_CPU}
 
 
@@ -62,6 +64,7 @@ def child_environment(
     system: str,
     parent_pid: int,
     secrets: Sequence[str],
+    share: float | None = None,
 ) -> dict[str, str]:
     """Make the environment of a child process.
 
@@ -73,6 +76,8 @@ def child_environment(
         parent_pid: The process whose end the child shall not survive.
         secrets: Texts that no variable may contain in any form, whatever its name; what is
             shaped like a hub token none may either.
+        share: Of the card's memory, that JAX takes at once; None where there is no card, or where
+            JAX's own three quarters will do.
     """
     kept = {
         name: value
@@ -83,6 +88,7 @@ def child_environment(
         **kept,
         **_OFFLINE,
         **(_GPU if platform == "gpu" else _CPU),
+        **({_SHARE: f"{share:.4f}"} if share is not None else {}),
         **(_ALLOCATOR if system == "linux" else {}),
         "PYTHONPATH": str(repository),
         "PYTHONUNBUFFERED": "1",

@@ -130,6 +130,8 @@ def measure_limits(clock: Callable[[], float] = time.perf_counter) -> Limits:
     The figures of a card that m43 knows are its maker's: a card is not always at full clock.
     """
     device = jax.devices()[0]
+    # The first array makes JAX take its share of a card.
+    jax.block_until_ready(jnp.zeros(()))
     free = free_host_bytes() if device.platform == "cpu" else memory_bytes(device)
     known = target_of(device.device_kind)
     if known is not None:

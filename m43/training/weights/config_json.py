@@ -10,7 +10,13 @@ import numpy as np
 from m43.core import GemmaConfig
 from m43.errors import FailureClass, Problem, ProblemsError
 from m43.files import read_whole
-from m43.gemma_families import ARCHITECTURES, GemmaFamily, has_post_norms, has_qk_norm
+from m43.gemma_families import (
+    ACTIVATION,
+    ARCHITECTURES,
+    GemmaFamily,
+    has_post_norms,
+    has_qk_norm,
+)
 from m43.text import NotTextError, brief, clipped, read_text
 from m43.training.weights.safetensors_file import DTYPES
 from m43.typed_json import read_json
@@ -223,13 +229,11 @@ def _refuse_what_is_not_implemented(keys: _Keys, family: GemmaFamily) -> None:
         keys.only("rope_scaling", (), "because m43 does not stretch positions")
     keys.only("quantization_config", (), "because m43 reads plain weights, not quantised ones")
     keys.only("vision_config", (), "because m43 reads text models")
-    tanh = "gelu_pytorch_tanh"
-    # Gemma 1 was published with "gelu" and means the tanh form all the same.
-    activations = ("gelu", tanh) if family == "gemma" else (tanh,)
+    activations = ("gelu", ACTIVATION) if family == "gemma" else (ACTIVATION,)
     for key in ("hidden_act", "hidden_activation"):
         keys.only(key, activations, "the activation that Gemma was trained with")
     if keys.data.get("hidden_act") is None and keys.data.get("hidden_activation") is None:
-        keys.refuse("hidden_activation", "nothing", tanh)
+        keys.refuse("hidden_activation", "nothing", ACTIVATION)
     if family != "gemma2":
         # transformers reads this key for Gemma 3 and never applies it.
         keys.only("attn_logit_softcapping", (), "because only Gemma 2 caps attention scores")

@@ -428,6 +428,14 @@ LIES: tuple[Lie, ...] = (
         number=2,
     ),
     _lie(
+        "a config.json of as many parameters, in other heads",
+        "test_venv_plans_for_the_promised_model",
+        lambda told: _plan(
+            config_values={**told.plan.config_values, "num_attention_heads": 8, "head_dim": 16}
+        )(told),
+        number=3,
+    ),
+    _lie(
         "a device whose memory is too small by a byte",
         "test_venv_has_the_memory_that_training_takes",
         lambda told: _memory(int(1.15 * told.plan.peak_bytes))(told),

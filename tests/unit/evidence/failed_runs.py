@@ -143,6 +143,11 @@ def in_training(write: Write, problem: Problem | None = None) -> Failure:
     return Failure(gate="train-300", how="stopped", write=write, problem=problem)
 
 
+def on_the_card(write: Write) -> Failure:
+    """Return a failure in which gate 3 of a production run stops, beside the promised card."""
+    return Failure(gate="train-300", how="stopped", write=write, profile=in_production)
+
+
 def refusing(status: int, words: str) -> tuple[HubResponse, ...]:
     """Return the answers of a hub that refuses every question after the first alike."""
     steps: tuple[HubStep, ...] = ("auth_check", "revision", "weights_head")
@@ -257,6 +262,23 @@ FAILURES: Mapping[F, Failure] = {
     F.PACKAGE_MISMATCH: at_venv(on_a_card.old_package),
     F.WRONG_DEVICE: at_venv(on_a_card.card(on_a_card.cardless_probe("none"))),
     F.DRIVER_TOO_OLD: at_venv(on_a_card.card(on_a_card.cardless_probe("535.104.05"))),
+    F.CUDA_LIBRARIES: at_venv(
+        on_a_card.card(
+            on_a_card.cardless_probe(
+                on_a_card.DRIVER,
+                "RuntimeError: Unable to use CUDA because of the following issues with CUDA "
+                "components: Outdated cuDNN installation found. Version JAX was built against: "
+                "91801 Minimum supported: 91000 Installed version: 8907",
+            )
+        )
+    ),
+    F.WSL_LIBRARIES: at_venv(
+        on_a_card.card(
+            replace(on_a_card.cardless_probe("none"), release="5.15.167.4-microsoft-standard-WSL2")
+        )
+    ),
+    F.CARD_BUSY: at_venv(on_a_card.busy_card("default")),
+    F.COMPUTE_MODE: at_venv(on_a_card.busy_card("exclusive process")),
     F.NATIVE_WINDOWS: Failure(
         gate="venv",
         how="stopped",
@@ -308,6 +330,76 @@ FAILURES: Mapping[F, Failure] = {
                 F.OUT_OF_DEVICE_MEMORY,
                 0,
                 "JaxRuntimeError: RESOURCE_EXHAUSTED: Out of memory allocating 5368709120 bytes.",
+            ),
+        )
+    ),
+    F.OUT_OF_MEMORY_COMPILING: on_the_card(
+        trained(
+            None,
+            "compile 512 tokens",
+            error(
+                F.OUT_OF_DEVICE_MEMORY,
+                0,
+                "JaxRuntimeError: RESOURCE_EXHAUSTED: Out of memory while trying to allocate "
+                "2.50GiB.",
+            ),
+            kernel_log="",
+        )
+    ),
+    F.MEMORY_TAKEN: on_the_card(
+        trained(
+            None,
+            "device",
+            error(
+                F.MEMORY_TAKEN,
+                0,
+                "gpu:NVIDIA GeForce RTX 5090: found 18.90 GiB, which is all that JAX got, expected "
+                "22.77 GiB or more, of the 28.70 GiB that were free when the run was planned; look "
+                "with nvidia-smi at what else is on the card, and end it",
+            ),
+            kernel_log="Operation not permitted (/dev/kmsg)",
+        )
+    ),
+    F.AUTOTUNER_FAILED: on_the_card(
+        trained(
+            None,
+            "compile 512 tokens",
+            error(
+                F.HARNESS_ERROR,
+                0,
+                "JaxRuntimeError: INTERNAL: Autotuning failed for HLO: %loop_reduce_fusion = f32[] "
+                "fusion(), kind=kLoop with error: NOT_FOUND: No valid config found!",
+            ),
+            kernel_log="",
+        )
+    ),
+    F.CARD_FAULT: on_the_card(
+        trained(
+            steps_to(STOPPED_AT),
+            "train",
+            error(
+                F.HARNESS_ERROR,
+                STOPPED_AT,
+                "JaxRuntimeError: INTERNAL: Failed to launch CUDA kernel: fusion_1560: "
+                "CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access was encountered",
+            ),
+            kernel_log="",
+            card_lines=(
+                "NVRM: Xid (PCI:0000:01:00): 31, pid=4711, name=python, Ch 00000008, MMU Fault",
+            ),
+        )
+    ),
+    F.CARD_LOST: on_the_card(
+        trained(
+            steps_to(STOPPED_AT),
+            "train",
+            **ENDED,
+            ended_by_parent="silence",
+            duration_s=812.3,
+            kernel_log="",
+            card_lines=(
+                "NVRM: Xid (PCI:0000:01:00): 79, pid=4711, name=python, GPU has fallen off the "
+                "bus.",
             ),
         )
     ),

@@ -94,6 +94,7 @@ def plan_record(**changes: object) -> PlanRecord:
         "cache": Disk(folder="/cache", needed_bytes=FETCHED_BYTES, free_bytes=50 * 10**9),
         "run": Disk(folder="/runs", needed_bytes=69_108_864, free_bytes=50 * 10**9),
         "duration_s": 4.5,
+        "config_values": PROMISED.config,
     }
     return PlanRecord(**{**values, **changes})
 
@@ -107,6 +108,7 @@ def unplanned(profile: Profile) -> PlanRecord:
         training=None,
         config=None,
         config_bytes_moved=0,
+        config_values={},
         download_bytes=wanted,
         cache=Disk(folder="/cache", needed_bytes=wanted, free_bytes=50 * 10**9),
         run=Disk(folder="/runs", needed_bytes=67_108_864, free_bytes=50 * 10**9),

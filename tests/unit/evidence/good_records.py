@@ -70,13 +70,8 @@ def profile_of(kind: str = "rehearsal") -> Profile:
 
 
 WEIGHTS = b"weights"
-# The toy's dimensions, of which its number of parameters follows.
-CONFIG = b"""{
-  "model_type": "gemma", "vocab_size": 1280,
-  "num_hidden_layers": 2, "hidden_size": 128, "intermediate_size": 512,
-  "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 32
-}
-"""
+# The toy's, as the contract knows it: of its dimensions its number of parameters follows.
+CONFIG = json.dumps({"model_type": "gemma", **profile_of().contract.config}).encode()
 
 
 def pinned_files(profile: Profile) -> tuple[PinnedFile, ...]:

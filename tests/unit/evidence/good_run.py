@@ -79,6 +79,11 @@ def write_gate_files(run: RunDir, gate: str) -> None:
     profile = run.read_profile()
     if gate == "auth":
         write_record(run.auth, auth_record(profile))
+    elif gate == "venv" and profile.contract.platform == "gpu":
+        # Here, because what lies beside a card is written with the help of this file.
+        from tests.unit.evidence import on_a_card
+
+        on_a_card.card()(run)
     elif gate == "venv":
         write_record(run.venv, venv_record())
         write_record(run.plan, plan_record())

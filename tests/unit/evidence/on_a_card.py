@@ -4,11 +4,11 @@ import tomllib
 from dataclasses import replace
 
 from m43 import typed_json
-from m43.records.plan_record import Alternative, Disk, PlanRecord, TrainingPlan
+from m43.records.plan_record import Alternative, CardMemory, Disk, PlanRecord, TrainingPlan
 from m43.records.profile import Profile
 from m43.records.run_dir import RunDir, write_record
 from m43.records.run_records import Device, Package, ProbeRecord, VenvRecord
-from tests.unit.evidence.good_plan import limits, plan_record, step_plan, training_plan
+from tests.unit.evidence.good_plan import limits, plan_record, step_plan, training_plan, unplanned
 from tests.unit.evidence.good_records import (
     REPOSITORY,
     pinned_files,
@@ -119,6 +119,7 @@ def planned(profile: Profile, training: TrainingPlan) -> PlanRecord:
         training=training,
         config=config,
         config_bytes_moved=config.size_bytes,
+        config_values=profile.contract.config,
         download_bytes=wanted,
         cache=Disk(folder="/cache", needed_bytes=wanted, free_bytes=500 * 10**9),
         run=Disk(folder="/runs", needed_bytes=saved, free_bytes=500 * 10**9),
@@ -129,6 +130,28 @@ def taken_card(run: RunDir) -> None:
     """Leave the plan of a card on which another program holds half of the memory."""
     way = Alternative(settings=("training.accumulate = 8",), peak_bytes=132 * _GIB // 10)
     card(plan=card_plan(15.6, alternatives=(way,)))(run)
+
+
+def busy_card(mode: str) -> Write:
+    """Leave an environment that cannot compute: CUDA refuses the card, which is in such a mode."""
+    words = (
+        "RuntimeError: Unable to initialize backend 'cuda': INTERNAL: failed call to "
+        "cuDevicePrimaryCtxRetain: CUDA_ERROR_DEVICE_UNAVAILABLE: CUDA-capable device(s) is/are "
+        "busy or unavailable"
+    )
+
+    def write(run: RunDir) -> None:
+        card(cardless_probe(DRIVER, words))(run)
+        memory = CardMemory(
+            share=0.6094,
+            total_bytes=32 * _GIB,
+            free_bytes=215 * _GIB // 10,
+            not_told="",
+            compute_mode=mode,
+        )
+        write_record(run.plan, replace(unplanned(run.read_profile()), card_memory=memory))
+
+    return write
 
 
 def old_package(run: RunDir) -> None:

@@ -49,7 +49,7 @@ def _journal(loaded_run: LoadedRun) -> Iterator[str]:
     yield from _promises(loaded_run)
     child = {"train-300": loaded_run.train_child, "eval": loaded_run.eval_child}.get(stop.gate)
     if stop.how == "stopped" and child and child.process:
-        named = process_class(child.process, child.error)
+        named = process_class(child.process, child.error, child.log_tail)
         if named is not stop.failure_class:
             yield f"a child that ended as {named}, and a gate that stopped as {stop.failure_class}"
     yield from _times(loaded_run)

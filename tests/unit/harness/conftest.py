@@ -48,6 +48,7 @@ def profile() -> Profile:
             repo=REPO,
             revision=REVISION,
             file_bytes={"model.safetensors": len(WEIGHT_BYTES)},
+            config={},
             file_sha256={"model.safetensors": hashlib.sha256(WEIGHT_BYTES).hexdigest()},
         ),
         hub=replace(loaded.hub, files=FILES),

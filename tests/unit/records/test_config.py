@@ -1,6 +1,7 @@
 """The profile: read, completed, and refused with everything that is wrong with it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,8 @@ def changed(tmp_path: Path, *changes: tuple[str, str]) -> Path:
 def test_production_holds_the_locked_decisions() -> None:
     """The bundled profile is the run that was agreed, to the letter."""
     contract = profile_check.load(PRODUCTION).contract
-    assert contract == Contract(
+    # Its keys of config.json are held against the model itself where the plan is made from them.
+    assert replace(contract, config={}) == Contract(
         repo="google/gemma-2b",
         revision="9cf48e52b224239de00d483ec8eb84fb8d0f3a3a",
         architecture="GemmaForCausalLM",
@@ -105,6 +107,12 @@ def test_all_problems_of_form_are_told_at_once(tmp_path: Path) -> None:
         ("eval_rows = 100", "eval_rows = 0", "contract.eval_rows"),
         ("train_minutes_at_most = 60.0", "train_minutes_at_most = 0", "contract.train_minutes"),
         ("2_506_172_416", "0", "contract.parameters"),
+        ("2_506_172_416", "2_506_172_417", "contract.parameters"),
+        ("num_hidden_layers = 18", "num_hidden_layers = 19", "contract.parameters"),
+        ("num_hidden_layers = 18\n", "", "contract.config.num_hidden_layers"),
+        ("num_hidden_layers = 18", "num_hidden_layers = true", "contract.config.num_hidden_layers"),
+        ("head_dim = 256", "head_dim = 256.0", "contract.config.head_dim"),
+        ("vocab_size = 256_000", "vocab_size = -1", "contract.config.vocab_size"),
         ('"GemmaForCausalLM"', '"LlamaForCausalLM"', "contract.architecture"),
         ("= 67_121_608", "= 0", "contract.file_bytes.model-00002-of-00002.safetensors"),
         ('"model-00002-of-00002.safetensors" = 67_121_608', "", "contract.file_bytes"),
@@ -167,6 +175,15 @@ def test_a_known_digest_is_a_difference_that_is_listed(tmp_path: Path) -> None:
         if each.startswith("contract.")
     )
     assert line == f"contract.file_sha256.config.json: {'a' * 64!r} instead of None"
+
+
+def test_a_profile_may_leave_open_what_config_json_says(tmp_path: Path) -> None:
+    """Then the plan waits for the file itself."""
+    text = PRODUCTION.read_text(encoding="utf-8")
+    table = text[text.index("[contract.config]") : text.index("# The SHA-256 of a pinned file")]
+    mine = profile_check.load(changed(tmp_path, (table, "")))
+    assert mine.contract.config == {}
+    assert mine.contract.parameters == 2_506_172_416
 
 
 @pytest.mark.parametrize(("content", "found"), [("kind =", "TOMLDecodeError"), (None, "no file")])

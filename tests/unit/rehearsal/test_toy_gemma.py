@@ -60,6 +60,8 @@ def test_the_rehearsal_profile_pins_this_toy(toy: Path) -> None:
     served = ServedRepository.from_folder(toy, name=REPO, revision=REVISION)
     assert (table["contract"]["repo"], table["contract"]["revision"]) == (REPO, REVISION)
     assert {file.name for file in served.files} == set(table["hub"]["files"])
+    told = json.loads((toy / "config.json").read_text(encoding="utf-8"))
+    assert table["contract"]["config"].items() <= told.items()
 
 
 def test_a_changed_file_is_another_revision(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from m43.errors import FailureClass as F
 from m43.evidence.contract.check import failing
 from m43.evidence.contract.planned import alternatives_words, plan_checks, venv_gate_checks
 from m43.evidence.diagnosis.diagnosis import diagnose
-from m43.records.plan_record import Disk, PlanRecord
+from m43.records.plan_record import CardMemory, Disk, PlanRecord
 from m43.records.run_dir import write_record
 from tests.unit.evidence.good_plan import (
     limits,
@@ -16,7 +16,7 @@ from tests.unit.evidence.good_plan import (
     plan_that_does_not_fit,
     training_plan,
 )
-from tests.unit.evidence.good_records import CONTRACT, profile_of, venv_record
+from tests.unit.evidence.good_records import CONTRACT, PROMISED, profile_of, venv_record
 from tests.unit.evidence.good_run import break_gate
 
 FULL = Disk(folder="/full", needed_bytes=10, free_bytes=9)
@@ -42,6 +42,8 @@ def test_a_good_plan_has_checks_and_all_hold() -> None:
         (NO_PLAN, F.MODEL_INVALID, "planned"),
         (plan_of(architecture="Gemma3ForCausalLM"), F.WRONG_MODEL, "promised model"),
         (plan_of(parameters=268_098_176), F.WRONG_MODEL, "promised model"),
+        (plan_record(config_values={**PROMISED.config, "rope_theta": 1e6}), F.WRONG_MODEL, "model"),
+        (plan_record(config_values={}), F.WRONG_MODEL, "promised model"),
         (plan_that_does_not_fit(), F.PLAN_DOES_NOT_FIT, "memory"),
         (plan_record(run=FULL), F.PLAN_DOES_NOT_FIT, "run folder"),
         (plan_record(cache=FULL), F.PLAN_DOES_NOT_FIT, "cache"),
@@ -55,6 +57,16 @@ def test_each_check_can_fail(record: PlanRecord, expected: F, name: str) -> None
     assert check.action
 
 
+def test_a_config_that_says_otherwise_is_named_key_by_key() -> None:
+    """What it says and what it should, and of what agrees not a word."""
+    values = {**PROMISED.config, "rope_theta": 1e6}
+    del values["head_dim"]
+    check = plan_checks(plan_record(config_values=values), profile_of())[1]
+    model = "GemmaForCausalLM, 639,616 parameters"
+    assert check.found == f"{model}, head_dim nothing, rope_theta 1000000.0"
+    assert check.expected == f"{model}, head_dim 32, rope_theta 10000.0"
+
+
 def test_the_margin_is_that_of_the_contract() -> None:
     """The check shows the line by which the promise decides, on both of its sides."""
     text = CONTRACT.read_text(encoding="utf-8")
@@ -63,6 +75,27 @@ def test_the_margin_is_that_of_the_contract() -> None:
     for memory, kept in ((round(1.16 * peak), True), (round(1.14 * peak), False)):
         plan = training_plan(limits=limits(memory_bytes=memory))
         assert plan_checks(plan_record(training=plan), profile_of())[2].holds is kept
+
+
+@pytest.mark.parametrize(
+    ("memory", "told"),
+    [
+        (None, "which is free"),
+        (
+            CardMemory(share=0.875, total_bytes=32 << 30, free_bytes=30 << 30, not_told=""),
+            "which is free (the driver told 30.00 GiB of 32.00 GiB free, and JAX takes 87.5%)",
+        ),
+        (
+            CardMemory(share=0.9, total_bytes=0, free_bytes=0, not_told="Not Supported"),
+            "which is free (what is free on the card the driver did not tell: Not Supported)",
+        ),
+    ],
+)
+def test_what_the_driver_told_that_day_stands_beside_the_memory(
+    memory: CardMemory | None, told: str
+) -> None:
+    """Or that it told nothing; a CPU has no driver to ask."""
+    assert plan_checks(plan_record(card_memory=memory), profile_of())[2].expected.endswith(told)
 
 
 def test_what_would_fit_is_named_with_its_peak() -> None:

@@ -276,6 +276,104 @@ def test_the_parents_act_explains_what_the_child_wrote_while_it_was_ended() -> N
     assert process_class(None, error) is F.HARNESS_ERROR
 
 
+LOST = "NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."
+FAULT = "NVRM: Xid (PCI:0000:01:00): 31, pid=4711, name=python, MMU Fault"
+NO_MEMORY = "JaxRuntimeError: RESOURCE_EXHAUSTED: Out of memory allocating 1234 bytes."
+
+
+@pytest.mark.parametrize(
+    ("process", "error", "log", "expected"),
+    [
+        # What nobody foresaw gets the name by which it is known, from the child's own words,
+        ({"exit_status": 1}, (F.HARNESS_ERROR, "CUDA_ERROR_LAUNCH_FAILED"), "", F.CARD_FAULT),
+        ({"exit_status": 1}, (F.HARNESS_ERROR, "KeyError: 'a'"), "", F.HARNESS_ERROR),
+        # from the end of its log where it crashed, or from the kernel's.
+        ({"exit_status": -6}, None, "cuda: CUDA_ERROR_ILLEGAL_ADDRESS", F.CARD_FAULT),
+        ({"exit_status": -11}, None, "Segmentation fault", F.KILLED),
+        ({"exit_status": 1}, None, "Autotuning failed for HLO: %a", F.AUTOTUNER_FAILED),
+        ({"exit_status": -6, "card_lines": (FAULT,)}, None, "", F.CARD_FAULT),
+        # Who was ended from outside was not ended by what it wrote before.
+        ({"exit_status": -9}, None, "CUDA_ERROR_ILLEGAL_ADDRESS", F.KILLED),
+        ({"exit_status": -15}, None, "CUDA_ERROR_ILLEGAL_ADDRESS", F.KILLED),
+        # What the child foresaw it knows better than a text does.
+        ({"exit_status": 3}, (F.DISK_FULL, "CUDA_ERROR_LAUNCH_FAILED"), "", F.DISK_FULL),
+        # A card that is gone explains why its child stood still; a fault does not, nor a deadline.
+        (
+            {"exit_status": -15, "ended_by_parent": "silence", "card_lines": (FAULT, LOST)},
+            None,
+            "",
+            F.CARD_LOST,
+        ),
+        (
+            {"exit_status": -15, "ended_by_parent": "silence", "card_lines": (FAULT,)},
+            None,
+            LOST,
+            F.HUNG,
+        ),
+        (
+            {"exit_status": -15, "ended_by_parent": "deadline", "card_lines": (LOST,)},
+            None,
+            "",
+            F.TIMED_OUT,
+        ),
+        # A lack of memory is that of the phase in which it was.
+        (
+            {"exit_status": 3, "last_phase": "compile 512 tokens"},
+            (F.OUT_OF_DEVICE_MEMORY, NO_MEMORY),
+            "",
+            F.OUT_OF_MEMORY_COMPILING,
+        ),
+        (
+            {"exit_status": 3, "last_phase": "train"},
+            (F.OUT_OF_DEVICE_MEMORY, NO_MEMORY),
+            "",
+            F.OUT_OF_DEVICE_MEMORY,
+        ),
+        (
+            {"exit_status": 3, "last_phase": "train"},
+            (F.OUT_OF_DEVICE_MEMORY, f"{NO_MEMORY} CUDA_ERROR_LAUNCH_FAILED"),
+            "",
+            F.OUT_OF_DEVICE_MEMORY,
+        ),
+    ],
+)
+def test_known_trouble_is_called_by_its_name(
+    process: dict[str, object], error: tuple[F, str] | None, log: str, expected: F
+) -> None:
+    """By what was said of it, and never against what is known better."""
+    said = ChildError(failure_class=error[0], problems=(error[1],), step=0) if error else None
+    assert process_class(process_record(**process), said, (log,)) is expected
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        (
+            {"card_lines": (FAULT,), "kernel_log": ""},
+            f"The kernel's log says of the card: {FAULT}.",
+        ),
+        ({"kernel_log": ""}, "The kernel's log says nothing of the card since the child began."),
+        (
+            {"kernel_log": "Operation not permitted (/dev/kmsg)"},
+            "What the kernel's log says of the card is not known: Operation not permitted "
+            "(/dev/kmsg).",
+        ),
+        ({}, None),
+    ],
+)
+def test_what_the_kernel_says_of_the_card_is_a_finding(
+    tmp_path: Path, record: dict[str, object], told: str | None
+) -> None:
+    """Or that it could not be asked; of a child without a card not a word."""
+    run = stop_at(
+        tmp_path, "train-300", child("train", exit_status=-6, **record), failure_class=F.KILLED
+    )
+    claims = {claim.text: claim.confidence for claim in diagnose(run).findings}
+    kernel = [text for text in claims if "kernel's log" in text]
+    assert kernel == ([told] if told else [])
+    assert not told or claims[told] == ("unknown" if "not known" in told else "established")
+
+
 STACKS = """Thread 0x00007f01 (most recent call first):
   File "/usr/lib/python3.11/threading.py", line 12 in wait
 Current thread 0x00007f02 (most recent call first):

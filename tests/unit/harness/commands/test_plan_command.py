@@ -8,13 +8,17 @@ from pathlib import Path
 import pytest
 
 from m43.__main__ import main
-from m43.errors import FailureClass, GateStoppedError
+from m43.core import GemmaConfig
+from m43.errors import FailureClass
 from m43.harness.commands import plan
-from m43.harness.commands.plan import NoModelConfigError
+from m43.harness.commands.plan import NoModelConfigError, NoPlanError
+from m43.harness.gates import plan as plan_gate
 from m43.harness.gates.plan import Answer, PlanChild
 from m43.records.plan_record import PlanRequest, TrainingPlan
+from m43.training.weights import declared_dtype, read_model_config
 from tests.unit.evidence.good_plan import plan_that_does_not_fit, training_plan
 from tests.unit.harness.conftest import REPOSITORY
+from tests.unit.training.gemma_2b import GEMMA_2B
 
 PRODUCTION = REPOSITORY / "acceptance" / "production.toml"
 REHEARSAL = REPOSITORY / "acceptance" / "rehearsal.toml"
@@ -34,10 +38,14 @@ class Asked:
     answer: Answer
     who: PlanChild | None = None
     request: PlanRequest | None = None
+    config: GemmaConfig | None = None
 
     def ask(self, who: PlanChild, request: PlanRequest) -> Answer:
         """Answer as the child would."""
         self.who, self.request = who, request
+        if (request.config_folder / "config.json").read_text() != "{}":
+            self.config = read_model_config(request.config_folder)
+            assert declared_dtype(request.config_folder) == "bfloat16"
         return self.answer
 
 
@@ -47,6 +55,7 @@ def asked(patch: pytest.MonkeyPatch, training: TrainingPlan | None, reason: str 
     answer = Answer(training=training, reason=reason, failure_class=failure_class)
     stand_in = Asked(answer=answer)
     patch.setattr(plan, "ask", stand_in.ask)
+    patch.setattr(plan_gate, "ask", lambda who, request, see: stand_in.ask(who, request))
     return stand_in
 
 
@@ -96,19 +105,57 @@ def test_a_plan_that_does_not_fit_has_exit_status_1(
 
 
 def test_no_plan_is_an_error_with_its_reason(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Such as the extra that is missing."""
-    asked(monkeypatch, None, "no JAX plugin for CUDA")
-    with pytest.raises(GateStoppedError, match="no JAX plugin for CUDA") as raised:
+    """Such as the extra that is missing: one line, and no error within an error."""
+    words = "this environment: found no JAX plugin for CUDA, expected one; install it"
+    asked(monkeypatch, None, words)
+    with pytest.raises(NoPlanError) as raised:
         run(PRODUCTION, folder, "rtx5090")
     assert raised.value.failure_class is FailureClass.PACKAGE_MISMATCH
+    assert raised.value.lines == (f"no plan for rtx5090: {words}",)
 
 
 def test_without_config_json_the_command_says_how_to_give_one(tmp_path: Path) -> None:
-    """Neither in the folder that was named, nor in the cache."""
+    """Neither in the folder that was named, nor in the cache, nor its keys in the contract."""
+    text = REHEARSAL.read_text(encoding="utf-8")
+    start, end = text.index("[contract.config]"), text.index("[contract.file_sha256]")
+    profile = tmp_path / "mine.toml"
+    profile.write_text(text[:start] + text[end:], encoding="utf-8")
     with pytest.raises(NoModelConfigError, match="--model"):
         run(REHEARSAL, tmp_path, "")
     with pytest.raises(NoModelConfigError, match="Hugging Face cache"):
-        run(REHEARSAL, None, "")
+        run(profile, None, "")
+
+
+@pytest.mark.parametrize(
+    ("profile", "config"), [(PRODUCTION, GEMMA_2B), (REHEARSAL, None)], ids=["2b", "toy"]
+)
+def test_the_contract_alone_is_enough_for_a_plan(
+    monkeypatch: pytest.MonkeyPatch, profile: Path, config: GemmaConfig | None
+) -> None:
+    """Before a token is there: the child reads the very model that the contract promises."""
+    child = asked(monkeypatch, training_plan())
+    status, _ = run(profile, None, "rtx5090")
+    assert status == 0
+    assert child.request is not None
+    assert child.request.target == "rtx5090"
+    assert child.config is not None
+    assert child.config.parameters == child.request.profile.contract.parameters
+    assert config is None or child.config == config
+
+
+def test_keys_that_make_no_model_are_told_as_the_contracts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the real child, which has seen a file that nobody else will see."""
+    profile = tmp_path / "mine.toml"
+    text = REHEARSAL.read_text(encoding="utf-8")
+    profile.write_text(text.replace("rms_norm_eps = 1e-6\n", ""), encoding="utf-8")
+    assert main(["plan", "--m43-profile", str(profile)]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(
+        "m43: no plan for cpu: the profile's contract.config, rms_norm_eps: found nothing, "
+    )
+    assert told.count("\n") == 1
 
 
 def test_the_command_line_leads_here(

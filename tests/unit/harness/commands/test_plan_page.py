@@ -1,7 +1,13 @@
 """The plan as a page: every figure of the record, and the verdict last."""
 
-from m43.harness.commands.plan import fits, plan_page
+from dataclasses import replace
+
+import pytest
+
+from m43.harness.commands.plan import as_it_is_now, fits, plan_page
+from m43.records import CardSample, NoCard
 from tests.unit.evidence.good_plan import limits, plan_that_does_not_fit, training_plan
+from tests.unit.harness.card.test_memory import NOTHING_TOLD
 
 
 def test_a_plan_that_fits_says_so_last() -> None:
@@ -37,6 +43,39 @@ def test_a_plan_that_does_not_fit_names_what_would() -> None:
     assert not fits(plan)
     assert "IT DOES NOT FIT: free memory, or change the profile" in text
     assert "training.remat = true" in text
+
+
+CARD = "NVIDIA GeForce RTX 5090"
+FREE = replace(NOTHING_TOLD, name=CARD, memory_total_bytes=32 << 30, memory_free_bytes=18 << 30)
+
+
+def test_a_card_that_is_here_is_planned_with_what_is_free_now() -> None:
+    """A desktop, a second run: what they hold a run cannot have."""
+    plan = training_plan(limits=limits(device=f"gpu:{CARD}", memory_bytes=28 << 30))
+    now, day = as_it_is_now(plan, FREE)
+    assert now.limits.memory_bytes == (32 << 30) // 2
+    assert day == " (the driver told 18.00 GiB of 32.00 GiB free, and JAX takes 50.0%)"
+    text = "\n".join(map(str, plan_page(now, "title", day)))
+    assert f"free for a run                    16.00 GiB{day}" in text
+
+
+@pytest.mark.parametrize(
+    ("card", "told"),
+    [
+        (NoCard(reason="Driver Not Loaded"), "on which nothing else is; here: Driver Not Loaded"),
+        (replace(FREE, name="NVIDIA H200"), "here is another: NVIDIA H200"),
+        (
+            replace(FREE, memory_free_bytes=None, not_told={"memory_free_bytes": "Lost"}),
+            "tell: Lost",
+        ),
+    ],
+)
+def test_what_is_not_told_changes_no_plan_and_is_said(card: CardSample | NoCard, told: str) -> None:
+    """Then the plan is that of the whole card."""
+    plan = training_plan(limits=limits(device=f"gpu:{CARD}"))
+    now, day = as_it_is_now(plan, card)
+    assert now == plan
+    assert told in day
 
 
 def test_the_margin_decides() -> None:

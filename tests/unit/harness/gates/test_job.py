@@ -1,15 +1,21 @@
 """How a child's end becomes a named failure."""
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from m43.errors import FailureClass
+from m43.harness.gates import job
 from m43.harness.gates.job import ChildFailedError, require_success
-from m43.harness.process.process import Outcome
-from m43.records.run_dir import RunDir, write_record
+from m43.harness.process.process import Child, Outcome
+from m43.harness.run.hub_access import HubAccess
+from m43.records.profile import Profile
+from m43.records.run_dir import RunDir, read_record, write_record
 from m43.records.run_records import ChildError, ProcessRecord
+from tests.unit.harness.card.fake_nvml import FakeCard, FakeNvml, install
 
 ENDED = ProcessRecord(
     command=(),
@@ -29,6 +35,62 @@ ENDED = ProcessRecord(
 def run(tmp_path: Path) -> RunDir:
     """Make an empty run folder."""
     return RunDir.create(tmp_path / "run")
+
+
+def test_before_each_child_the_card_is_asked_again(
+    run: RunDir, profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a desktop took meanwhile, JAX is not let take."""
+    card, started = FakeCard(total=32 << 30, used=4 << 30), []
+    install(monkeypatch, FakeNvml(cards=[card]))
+    monkeypatch.setattr(job, "run_child", lambda child, *rest: _ended(child, started))
+    profile = replace(profile, contract=replace(profile.contract, platform="gpu"))
+    hub_access = HubAccess(environment={}, endpoint="", cache_dir=None)
+    for used in (4, 6):
+        card.used = used << 30
+        job.run_job("train", run, hub_access, profile, run.path, lambda sight: None)
+    shares = [child.environment["XLA_CLIENT_MEM_FRACTION"] for child in started]
+    assert shares == ["0.8125", "0.7500"]
+
+
+@pytest.mark.parametrize(
+    ("platform", "status", "asked"),
+    [("gpu", 1, True), ("gpu", 0, False), ("cpu", 1, False)],
+)
+def test_the_kernels_log_is_asked_where_a_child_on_a_card_ends_badly(
+    run: RunDir,
+    profile: Profile,
+    monkeypatch: pytest.MonkeyPatch,
+    platform: str,
+    status: int,
+    asked: bool,
+) -> None:
+    """What it says is kept with the child's end, and names it."""
+    lost = "NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."
+    install(monkeypatch, FakeNvml())
+    monkeypatch.setattr(job, "card_lines", lambda since_s: ((lost,), ""))
+
+    def run_child(child: Child, see: object, keep: Callable[[ProcessRecord], None]) -> Outcome:
+        record = replace(ENDED, exit_status=status)
+        keep(record)
+        return Outcome(record=record, stdout=(), stderr=())
+
+    monkeypatch.setattr(job, "run_child", run_child)
+    profile = replace(profile, contract=replace(profile.contract, platform=platform))
+    hub_access = HubAccess(environment={}, endpoint="", cache_dir=None)
+    with pytest.raises(ChildFailedError) if status else nullcontext() as raised:
+        job.run_job("train", run, hub_access, profile, run.path, lambda sight: None)
+    kept = read_record(run.process("train"), ProcessRecord)
+    assert kept.card_lines == ((lost,) if asked else ())
+    assert kept.kernel_log == ("" if asked else "not asked")
+    if raised is not None:
+        expected = FailureClass.CARD_LOST if asked else FailureClass.HARNESS_ERROR
+        assert raised.value.failure_class is expected
+
+
+def _ended(child: Child, started: list[Child]) -> Outcome:
+    started.append(child)
+    return Outcome(record=ENDED, stdout=(), stderr=())
 
 
 def test_a_child_that_ended_well_is_no_failure(run: RunDir) -> None:

@@ -9,11 +9,12 @@ from m43 import typed_json
 from m43.errors import FailureClass, GateStoppedError
 from m43.harness.gates import auth, plan
 from m43.harness.process.process import Outcome
-from m43.records.plan_record import PlanRecord
+from m43.records.plan_record import CardMemory, PlanRecord
 from m43.records.profile import Profile
 from m43.records.run_records import ChildError, VenvRecord
 from tests.unit.evidence.good_plan import training_plan
-from tests.unit.evidence.good_records import probe_record, process_record, venv_record
+from tests.unit.evidence.good_records import probe_record, process_record, profile_of, venv_record
+from tests.unit.harness.card.fake_nvml import FakeCard, FakeNvml, install
 from tests.unit.harness.conftest import StartWorld
 
 GOOD = typed_json.dump_line(training_plan(model_bytes=14, adapter_bytes=6))
@@ -65,6 +66,72 @@ def test_the_plan_fetches_config_json_and_nothing_else(
     assert record.config_bytes_moved == record.config.size_bytes == 24
     assert record.download_bytes == 307_200 + 3
     assert record.training == training_plan(model_bytes=14, adapter_bytes=6)
+
+
+def test_what_the_contract_knows_of_config_json_is_written_down_beside_it(
+    start_world: StartWorld, profile: Profile, tmp_path: Path, told: list[plan.PlanRequest]
+) -> None:
+    """Of each key what the file says, and no word of a key that it lacks."""
+    promised = {"model_type": "gemma2", "head_dim": 32}
+    profile = replace(profile, contract=replace(profile.contract, config=promised))
+    record = measured(start_world, profile, tmp_path, venv_record())
+    assert record.config_values == {"model_type": "gemma"}
+    assert typed_json.parse(PlanRecord, typed_json.dump(record), "") == (record, ())
+
+
+@pytest.mark.parametrize("text", ["[]", "{", "", '{"head_dim": 1e999}'])
+def test_a_config_json_that_is_no_table_says_nothing(
+    tmp_path: Path, profile: Profile, text: str
+) -> None:
+    """Why it is none, the child says; here nothing may end with a traceback."""
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    contract = replace(profile.contract, config={"head_dim": 32})
+    assert plan.read_values(path, contract) == {}
+    assert plan.read_values(tmp_path / "none", contract) == {}
+    for odd in (str(2**70), "[1, 2]", "None"):
+        path.write_text(f'{{"head_dim": {odd}, "a": 1}}'.replace("None", "null"))
+        assert plan.read_values(path, contract) == {"head_dim": odd}
+
+
+def test_without_the_hub_the_contract_is_planned_and_nothing_is_fetched(
+    start_world: StartWorld, tmp_path: Path, told: list[plan.PlanRequest]
+) -> None:
+    """What is missing of the disk's part are the small files."""
+    hub_access, hub = start_world()
+    profile = profile_of()
+    record = plan.measure(
+        hub_access, profile, None, venv_record(), run_folder=tmp_path, repository=tmp_path
+    )
+    (request,) = told
+    assert record.training is not None
+    assert (record.config, record.config_values, hub.requests) == (None, {}, ())
+    assert record.download_bytes == sum(profile.contract.file_bytes.values())
+    assert not request.config_folder.exists()
+
+
+def test_a_card_is_planned_with_the_memory_of_that_day(
+    start_world: StartWorld, profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child that compiles takes the share that training will, and the record says of what."""
+    asked: list[plan.PlanChild] = []
+
+    def ask(who: plan.PlanChild, request: plan.PlanRequest, see: object) -> plan.Answer:
+        asked.append(who)
+        return plan.read_answer(outcome(GOOD))
+
+    monkeypatch.setattr(plan, "ask", ask)
+    install(monkeypatch, FakeNvml(cards=[FakeCard(total=32 << 30, used=14 << 30)]))
+    profile = replace(profile, contract=replace(profile.contract, platform="gpu"))
+    record = measured(start_world, profile, tmp_path, venv_record())
+    assert record.card_memory == CardMemory(
+        share=0.5,
+        total_bytes=32 << 30,
+        free_bytes=18 << 30,
+        not_told="",
+        compute_mode="default",
+    )
+    assert asked[0].environment["XLA_CLIENT_MEM_FRACTION"] == "0.5000"
 
 
 def test_two_places_on_one_disk_need_what_both_need(
@@ -141,6 +208,25 @@ def test_the_last_plan_that_was_printed_counts() -> None:
             outcome(stderr=("Segmentation fault",), exit_status=-11),
             FailureClass.BROKEN_VENV,
             "status -11 and said: Segmentation fault",
+        ),
+        (
+            outcome(
+                typed_json.dump_line(
+                    ChildError(
+                        failure_class=FailureClass.OUT_OF_DEVICE_MEMORY,
+                        problems=("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.",),
+                        step=0,
+                    )
+                ),
+                exit_status=3,
+            ),
+            FailureClass.OUT_OF_MEMORY_COMPILING,
+            "Out of memory allocating 9 bytes",
+        ),
+        (
+            outcome(stderr=("F 1 gemm_fusion_autotuner.cc:1041] Non-OK-status:",), exit_status=-6),
+            FailureClass.AUTOTUNER_FAILED,
+            "Non-OK-status",
         ),
         (
             outcome("{}", exit_status=-9, ended_by_parent="deadline", duration_s=180.0),

@@ -111,6 +111,15 @@ def test_a_probe_that_does_not_report_is_a_broken_venv(
     assert told in str(raised.value)
 
 
+def test_a_probe_that_crashes_by_known_trouble_says_which() -> None:
+    """By what it said last: the environment may be sound, and what it computes on is not."""
+    said = "F gemm_fusion_autotuner.cc:1041] Non-OK-status: has_executable.status()"
+    outcome = Outcome(record=replace(ENDED, exit_status=-6), stdout=(), stderr=(said,))
+    with pytest.raises(GateStoppedError, match="Non-OK-status") as raised:
+        venv.read_probe(outcome, Path("/v/bin/python"))
+    assert raised.value.failure_class == FailureClass.AUTOTUNER_FAILED
+
+
 @pytest.mark.parametrize(
     ("oom_kills", "failure_class"),
     [(0, FailureClass.KILLED), (1, FailureClass.OUT_OF_HOST_MEMORY)],

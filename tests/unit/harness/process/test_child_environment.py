@@ -110,12 +110,12 @@ def test_the_child_is_offline_and_finds_no_token_file() -> None:
 
 def test_each_platform_is_named_to_jax_and_the_memory_once() -> None:
     """JAX refuses both of its variables for the share of memory at once."""
-    cpu, gpu = made({}), made({}, platform="gpu")
+    cpu, gpu = made({}), made({}, platform="gpu", share=0.87654)
     assert (cpu["JAX_PLATFORMS"], gpu["JAX_PLATFORMS"]) == ("cpu", "cuda")
     assert cpu["XLA_FLAGS"] == XLA_FLAGS_ON_CPU
     assert "XLA_FLAGS" not in gpu
     share = [name for name in gpu if name.endswith("CLIENT_MEM_FRACTION")]
-    assert [gpu[name] for name in share] == ["0.9"]
+    assert {name: gpu[name] for name in share} == {"XLA_CLIENT_MEM_FRACTION": "0.8765"}
     assert not [name for name in cpu if name.endswith("CLIENT_MEM_FRACTION")]
 
 

@@ -51,6 +51,7 @@ def production(copied_tree: CopiedTree) -> Path:
         (r'device_kind = ".*"', 'device_kind = "cpu"'),
         (r"files = \[[^]]*\]", f"files = {files}"),
         (r"(\[contract.file_bytes\]\n)(.+\n)+", SIZES),
+        (r"\[contract.config\]\n(.+\n)+", ""),
         (r'path = ".*"', 'path = "self"'),
     ):
         text, count = re.subn(pattern, value, text, count=1)
@@ -121,6 +122,20 @@ def test_without_a_token_the_hub_checks_are_shown_as_not_checked(
     assert {item.found for item in auth.items[1:-1]} == {"no token"}
     assert not found.ready
     agree_on_page("checklist_no_token", found, copied_tree)
+
+
+def test_without_a_token_the_plan_is_made_from_the_contract(looked: Look) -> None:
+    """Memory and disk are looked at; that config.json agrees is what nobody can know yet."""
+    shapes = profile_check.load(REPOSITORY / "acceptance" / "production.toml").contract.config
+
+    def knowing(profile: Profile) -> Profile:
+        return replace(profile, contract=replace(profile.contract, config=shapes))
+
+    venv = next(group for group in looked(knowing).groups if group.gate == "venv")
+    states = {item.name: item.state for item in venv.items[-5:]}
+    assert list(states.values()) == ["ok", "not checked", "ok", "ok", "ok"]
+    assert states["config.json describes the promised model"] == "not checked"
+    assert states["the training fits the memory of cpu:cpu"] == "ok"
 
 
 @pytest.mark.parametrize(
