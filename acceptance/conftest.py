@@ -1,11 +1,11 @@
 """The world of a run: the one outside, or the rehearsal's own."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from m43.harness.run.attempt import Attempt
 from m43.harness.run.hub_access import HubAccess, outside_world, rehearsal_world
 from m43.records.profile import LOOPBACK_ENDPOINT, Profile
 
@@ -23,17 +23,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def hub_access(profile: Profile) -> Iterator[HubAccess]:
+def hub_access(attempt: Attempt, profile: Profile) -> Iterator[HubAccess]:
     """The hub that the profile names, and the token that is set for it."""
     if profile.hub.endpoint != LOOPBACK_ENDPOINT:
-        yield outside_world(profile, os.environ)
+        yield outside_world(profile, attempt.environment)
         return
     # Only here do the gates and the rehearsal meet: neither knows the other.
     from m43.rehearsal.world import RehearsalWorld
 
     with RehearsalWorld() as inside:
         yield rehearsal_world(
-            os.environ,
+            attempt.environment,
             endpoint=inside.endpoint,
             token=inside.token,
             cache_dir=inside.cache_dir,

@@ -80,8 +80,9 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--public-key",
                 type=Path,
-                metavar="PEM",
-                help="the key of the person who signed the folder: check the signature",
+                metavar="KEY",
+                help="check the signature: with the signer's key in PEM, or OpenSSH's allowed "
+                "signers",
             )
     _add_compare(commands)
     _add_seal(commands)
@@ -115,11 +116,13 @@ def _add_seal(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         help=text,
         description=f"{_sentence(text)} It is verified first. m43 makes no key; openssl does: "
         "openssl genpkey -algorithm ed25519 -out KEY.pem; "
-        "openssl pkey -in KEY.pem -pubout -out KEY.pub.pem",
+        "openssl pkey -in KEY.pem -pubout -out KEY.pub.pem. A key of OpenSSH that you publish "
+        "already does as well; it is checked against a file of allowed signers (ssh-keygen, -Y). "
+        "Two lines are printed that somebody else may put a date on.",
     )
     command.add_argument("run", type=Path, metavar="RUN_DIR", help=_RUN_HELP)
     command.add_argument(
-        "--key", type=Path, required=True, metavar="PEM", help="your private key (Ed25519, say)"
+        "--key", type=Path, required=True, metavar="KEY", help="your private key, PEM or OpenSSH"
     )
     command.set_defaults(call=_seal)
 

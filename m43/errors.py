@@ -63,6 +63,7 @@ class FailureClass(StrEnum):
     HUNG = "hung"
     DISK_FULL = "disk full"
     NOT_WRITABLE = "run folder not writable"
+    PROCESS_LIMIT = "too few processes allowed"
     INTERRUPTED = "interrupted"
     EVALUATION_INCOMPLETE = "evaluation incomplete"
     ENVIRONMENT_CHANGED = "environment changed during the run"

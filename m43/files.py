@@ -88,10 +88,33 @@ def is_disk_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def keep_room(folder: Path, size_bytes: int, files: int) -> None:
+    """Take room on a disk for later, and room for files: a disk can be full of either."""
+    folder.mkdir()
+    (folder / "room").write_bytes(bytes(size_bytes))
+    for number in range(files):
+        (folder / str(number)).touch()
+
+
+def give_room(folder: Path) -> None:
+    """Give kept room away; where there is none, nothing is done."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.unlink(missing_ok=True)
+
+
 def is_not_writable(error: BaseException) -> bool:
     """Tell whether an error says that a place may not be written to."""
     codes = (errno.EROFS, errno.EACCES, errno.EPERM)
     return isinstance(error, OSError) and error.errno in codes
+
+
+def is_process_limit(error: BaseException) -> bool:
+    """Tell whether an error says that no further process or thread may be started.
+
+    Source: fork(2), EAGAIN; CPython 3.11, _threadmodule.c.
+    """
+    refused = isinstance(error, OSError) and error.errno == errno.EAGAIN
+    return refused or (isinstance(error, RuntimeError) and "start new thread" in str(error))
 
 
 _LOOK_S = 0.05

@@ -19,6 +19,7 @@ class HubResponse:
     status: int
     error: str  # empty, or the redacted message
     causes: tuple[str, ...] = ()  # the exception's type, its errno, and those of what it came from
+    sent: bool = True  # False where the client failed before it had sent anything
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,24 @@ class PinnedFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """A certificate of the chain by which a hub was believed to be the one that was asked."""
+
+    subject: str
+    issuer: str
+    sha256: str  # of its DER form, as browsers show it
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubWay:
+    """How the hub was reached, as far as the transport tells. Judged by nobody."""
+
+    settings: tuple[str, ...] = ()  # NAME=value of what leads there or vouches; logins redacted
+    address: str = ""  # the connection's other end: the hub's or a proxy's; empty without an answer
+    certificates: tuple[Certificate, ...] = ()  # the hub's own first, the trusted root last
+
+
+@dataclass(frozen=True, kw_only=True)
 class AuthRecord:
     """What the hub said to this token. `auth.json`."""
 
@@ -58,6 +77,7 @@ class AuthRecord:
     hub_variables: tuple[str, ...]  # names of HF_* variables that were set
     duration_s: float
     unasked: tuple[UnaskedRequest, ...] = ()
+    way: HubWay = field(default_factory=HubWay, repr=False)
     token_flaw: str = ""  # why the token of HF_TOKEN cannot be used; empty when it can
     token_oddity: str = ""  # in what it differs from those that huggingface.co issues
 

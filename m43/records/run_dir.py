@@ -11,7 +11,7 @@ from typing import Literal, TypeVar, overload
 
 from m43 import typed_json
 from m43.errors import FailureClass, M43Error, Problem
-from m43.files import is_disk_full, sync
+from m43.files import give_room, is_disk_full, sync
 from m43.records import run_records
 from m43.records.evaluation_record import Prediction
 from m43.records.profile import Profile
@@ -254,7 +254,7 @@ def write_last_record(run: RunDir, path: Path, value: object) -> None:
     except OSError as error:
         if not is_disk_full(error):
             raise
-        run.reserve.unlink(missing_ok=True)
+        give_room(run.reserve)
         write_record(path, value)
 
 

@@ -261,6 +261,7 @@ class ProcessRecord:
     # not be read; it is asked where a child on a card ends badly.
     card_lines: tuple[str, ...] = field(default=(), repr=False)
     kernel_log: str = "not asked"
+    unwatched_s: float = 0.0  # of the duration: m43 itself was stopped, and read and saw nothing
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -108,8 +108,10 @@ def _response_check(
         found = f"not asked: {FAILURES[unasked].unasked}"
         cause = unasked
     else:
-        detail = f": {response.error}" if response.error else ""
-        found = f"{response.status or 'no answer'}{detail}"
+        speaker = "it" if response.status else "its client"
+        detail = f', {speaker} said: "{response.error}"' if response.error else ""
+        silence = "no answer" if response.sent else "nothing sent"
+        found = f"{response.status or silence}{detail}"
         cause = response_class(response) or FailureClass.HUB_ERROR
     return Check(
         name=f"{_STEPS[step]} ({step})",

@@ -6,7 +6,7 @@ Outsiders use `diagnose_loaded` (diagnosis), `Finding` and `Diagnosis` (finding)
 """
 
 from m43.evidence.diagnosis.advice import next_actions, next_name
-from m43.evidence.diagnosis.by_child import ending, process_class
+from m43.evidence.diagnosis.by_child import ending, process_class, unwatched_words
 from m43.evidence.diagnosis.diagnosis import (
     CUT_OFF,
     child_name,
@@ -18,5 +18,5 @@ from m43.evidence.diagnosis.finding import Diagnosis
 
 __all__ = [
     "CUT_OFF", "Diagnosis", "child_name", "child_of", "diagnose_loaded", "ending",
-    "is_cut_off", "next_actions", "next_name", "process_class",
+    "is_cut_off", "next_actions", "next_name", "process_class", "unwatched_words",
 ]  # fmt: skip

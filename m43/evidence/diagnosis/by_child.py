@@ -211,8 +211,16 @@ def _process_text(process: ProcessRecord, name: str) -> str:
     return (
         f"The process ended with {ending(process)} after {took}, {phase}, "
         f"with {process.steps_seen:,} {what}s seen; "
-        f"{by_parent[process.ended_by_parent]}."
+        f"{by_parent[process.ended_by_parent]}.{unwatched_words(process)}"
     )
+
+
+def unwatched_words(process: ProcessRecord) -> str:
+    """Say for how long m43 itself stood still; empty where it did not."""
+    if not process.unwatched_s:
+        return ""
+    took = duration_words(process.unwatched_s)
+    return f" m43 itself stood still for {took} of that: the time may be that much too long."
 
 
 def _kill_findings(process: ProcessRecord, file: str) -> list[Finding]:

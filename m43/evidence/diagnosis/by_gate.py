@@ -12,7 +12,7 @@ from m43.evidence.contract import (
     venv_checks,
 )
 from m43.evidence.diagnosis.finding import Finding, finding, likely_cause
-from m43.records import AuthRecord, Contract, PlanRecord, Profile, RunDir, VenvRecord
+from m43.records import AuthRecord, Contract, HubResponse, PlanRecord, Profile, RunDir, VenvRecord
 
 _AUTH_FILE, _VENV_FILE, _PLAN = RunDir.auth.name, RunDir.venv.name, RunDir.plan.name
 
@@ -25,10 +25,7 @@ def auth_findings(
     for response in record.responses:
         if response_class(response) is None:
             continue
-        answer = f"answered {response.status}" if response.status else "gave no answer"
-        detail = f": {response.error}" if response.error else ""
-        text = f"The hub at {record.endpoint} {answer} to {response.step}{detail}"
-        texts.append(text.rstrip(".") + ".")
+        texts.append(_response_text(record.endpoint, response))
     texts += [f"The revision has no file {name}." for name in record.missing_files]
     if failure_class is FailureClass.WRONG_MODEL and contract:
         texts += _differences(hub_model_checks(record, contract))
@@ -41,6 +38,18 @@ def auth_findings(
         text = "HF_ENDPOINT was set, so another address than the usual one was asked."
         findings.append(finding(text, "supported", _AUTH_FILE))
     return tuple(findings)
+
+
+def _response_text(endpoint: str, response: HubResponse) -> str:
+    if response.status:
+        text = f"The hub at {endpoint} answered {response.status} to {response.step}"
+    elif response.sent:
+        text = f"The hub at {endpoint} gave no answer to {response.step}"
+    else:
+        text = f"{response.step} ended before anything was sent to the hub at {endpoint}"
+    # In quotation marks: it may be anything, and m43 neither says it nor vouches for it.
+    said = "in words that may be the hub's own" if response.status else "its client says"
+    return f'{text}; {said}: "{response.error}".' if response.error else f"{text}."
 
 
 def _token_texts(record: AuthRecord) -> tuple[str, ...]:

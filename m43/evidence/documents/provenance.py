@@ -1,6 +1,7 @@
 """Where a run comes from and how to check it: environment, attempts, files, commands, limits."""
 
 from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass
 
 from m43.evidence.contract import promised_words
 from m43.evidence.documents.nodes import (
@@ -27,21 +28,130 @@ from m43.evidence.documents.promises import (
     unasked_words,
 )
 from m43.evidence.run import LoadedRun
-from m43.records import FILES
-from m43.text import is_folder_name, size_words
+from m43.records import FILES, AuthRecord
+from m43.text import is_folder_name, is_weight_file, size_words
 
-UNSIGNED: tuple[str, ...] = (
+UNSIGNED = (
     "The folder by itself is not signed: its files agree with each other, and that does not prove "
-    "who made them, when, or on which machine. A folder that was made by hand from the documented "
-    "formats, without any training, would agree with itself as well.",
-    "So would steps, losses or outputs that were invented or taken from another run of the same "
-    "rows, had everything been sealed again over them; and measurements by a Python, a package or "
-    "a driver that was changed to lie, or by a process of m43 in which the checks themselves were "
-    "replaced in memory.",
-    "`python -m m43 seal --key` signs the finished folder. A reader who has the signer's public "
-    "key can then exclude every change after the signature, the folder made again by somebody "
-    "else included; that the signer trained the model is the signer's word all the same.",
+    "who made them, when, or on which machine. Whoever owns the machine could still have done what "
+    "the table names; beside each stands what would reveal it."
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Possibility:
+    """What an owner of the machine could still do and the folder alone cannot exclude."""
+
+    short: str
+    could: str
+    reveals: str
+
+
+POSSIBLE: tuple[Possibility, ...] = (
+    Possibility(
+        short="a folder written by hand",
+        could="Write the whole folder by hand from the documented formats, without any training.",
+        reveals="A witness: the line that the run prints before it trains, dated by somebody "
+        "else; with the weights, `m43 verify --replay`, which has the saved model answer again.",
+    ),
+    Possibility(
+        short="numbers invented within what the records allow",
+        could="Invent steps, losses, gradient norms or durations within what the records allow "
+        "each other, or take them from another run of the same rows, and seal everything again.",
+        reveals="A signature, against anybody but the signer; a witness; the series of the card's "
+        "own counters; a second run with the same seed, by somebody else.",
+    ),
+    Possibility(
+        short="outputs that the saved model did not give",
+        could="Write outputs into the predictions that the saved model never gave.",
+        reveals="A replay, where the weights were handed on.",
+    ),
+    Possibility(
+        short="a Python, package or driver that lies",
+        could="Run a Python, a package or a driver that was changed to lie and that digests "
+        "itself as if it were not, such as a CPU that calls itself a card.",
+        reveals="The card's own counters, which draw no power then; the speed against the device's "
+        "limits; a replay on another machine.",
+    ),
+    Possibility(
+        short="checks replaced in memory",
+        could="Replace m43's checks in the memory of its process, as root or with a debugger.",
+        reveals="A replay; a second run by somebody else. Nothing in the folder.",
+    ),
+    Possibility(
+        short="a server in the hub's place",
+        could="Lead the hub's name to a server of one's own, by a proxy, a hosts file and an "
+        "authority of one's own, and serve another model under the promised names.",
+        reveals="The first page: who answered, on which root certificate's word, and the digests "
+        "of the weights, beside those that the hub shows to everybody.",
+    ),
+    Possibility(
+        short="failed attempts removed",
+        could="Repeat the run until it ends well, and remove the others with their lines of the "
+        "ledger.",
+        reveals="A witness for each beginning: a line without a run that follows it. A later run, "
+        "if an earlier one had disclosed what is missing now.",
+    ),
+    Possibility(
+        short="another date",
+        could="Set the clock, so that the run has another date or order.",
+        reveals="A witness, which others date.",
+    ),
+    Possibility(
+        short="values that nothing else constrains",
+        could="Change values that no other record constrains, such as free memory and disk, the "
+        "account's name or the command; tests/lies/unconstrained.txt lists them. No promise rests "
+        "on one of them.",
+        reveals="A signature, against anybody but the signer.",
+    ),
+    Possibility(
+        short="a signer who lies",
+        could="Sign a folder that was forged in one of these ways.",
+        reveals="A witness or a replay, as above; the signature says whose word it is.",
+    ),
+)
+
+
+def possible_table() -> Table:
+    """Show what stays possible, and what would reveal it."""
+    head = ("what an owner of the machine could still do", "what would reveal it")
+    return Table(head, [(rich(each.could), rich(each.reveals)) for each in POSSIBLE])
+
+
+def not_excluded() -> str:
+    """Name what stays possible on one line."""
+    return (
+        "what the folder alone does not exclude: "
+        + ", ".join(each.short for each in POSSIBLE)
+        + "; its summary and README, Limits, say what would reveal each"
+    )
+
+
+def way_words(record: AuthRecord) -> str:
+    """Say how the hub was reached: by which address, and on whose word it was the hub."""
+    way = record.way
+    if not way.address:
+        return f"no answer came from {record.endpoint} and nothing is known of the way"
+    words = f"{way.address} answered for {record.endpoint}"
+    if not way.certificates:
+        words += " without TLS, so nothing vouches for who that was"
+    else:
+        own, root = way.certificates[0], way.certificates[-1]
+        words += (
+            f" with a certificate of {own.subject!r}, issued by {own.issuer!r} (SHA-256 "
+            f"{own.sha256}), on the word of {root.subject!r} (SHA-256 {root.sha256})"
+        )
+    settings = "; ".join(way.settings) or "none"
+    return f"{words}; proxies and authorities set in the environment: {settings}"
+
+
+def weights_words(record: AuthRecord) -> str:
+    """Name the files of weights with what the hub said of them: together they are the model."""
+    weights = (file for file in record.files if is_weight_file(file.name))
+    return "; ".join(
+        f"{file.name}, {file.size_bytes:,} bytes, {file.digest_kind} {file.digest}"
+        for file in weights
+    )
 
 
 def provenance(loaded_run: LoadedRun) -> list[Node]:
@@ -106,7 +216,8 @@ def _model_facts(loaded_run: LoadedRun) -> Iterator[tuple[str, Words]]:
         yield "revision", code(profile.contract.revision)
         yield "promised of the model", promised_words(profile.contract, len(profile.hub.files))
     if loaded_run.auth:
-        yield "hub", code(loaded_run.auth.endpoint)
+        yield "hub", way_words(loaded_run.auth)
+        yield "weights, by the hub's word", weights_words(loaded_run.auth)
     if loaded_run.download:
         yield "download", transfer_words(loaded_run.download)
     if unasked := unasked_words(loaded_run):
@@ -146,5 +257,6 @@ def how_to_check(loaded_run: LoadedRun) -> list[Node]:
         Text("On any machine with this repository and Python 3.11 or newer, without JAX:"),
         CodeBlock(commands(loaded_run.name, commit), "sh"),
         Text(rich(text)),
-        *(Text(rich(limit)) for limit in UNSIGNED),
+        Text(UNSIGNED),
+        possible_table(),
     ]

@@ -32,7 +32,13 @@ from m43.evidence.documents.nodes import (
 )
 from m43.evidence.documents.performance import card, memory, speed
 from m43.evidence.documents.promises import banner, gate_table, promises_by_gate, time_spent
-from m43.evidence.documents.provenance import files, how_to_check, provenance
+from m43.evidence.documents.provenance import (
+    files,
+    how_to_check,
+    provenance,
+    way_words,
+    weights_words,
+)
 from m43.evidence.documents.scores import evaluation, every_row
 from m43.evidence.run import (
     LoadedRun,
@@ -109,8 +115,20 @@ def _header(loaded_run: LoadedRun, accepted: bool) -> list[Node]:
         Section(mark(words, good), reasons, "verdict"),
         *_differences(loaded_run),
         Section("", (Pairs(tuple(_figures(loaded_run))),), "figures"),
+        *_identity(loaded_run),
         Text(_WHAT_THIS_IS, "note"),
     ]
+
+
+def _identity(loaded_run: LoadedRun) -> list[Node]:
+    """Say what was trained and who served it, where both are seen first."""
+    auth, train = loaded_run.auth, loaded_run.train
+    if auth is None:
+        return []
+    model = f", {train.architecture}, {train.parameters:,} parameters" if train else ""
+    weights = f" (weights, by the hub's word: {weights_words(auth)})" if auth.files else ""
+    words = f"The model: {auth.repo}{model}{weights}.", f"The hub: {way_words(auth)}."
+    return [Text(line, "note") for line in words]
 
 
 Verdict = tuple[str, bool | None, Words]

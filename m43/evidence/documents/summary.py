@@ -7,6 +7,7 @@ so that `--template` shows the real document before there is a run.
 from collections.abc import Callable, Sequence
 
 from m43.evidence.contract import ContractText, measure, verdict_words
+from m43.evidence.diagnosis import unwatched_words
 from m43.evidence.documents import promises, scores
 from m43.evidence.documents.charts import Picture
 from m43.evidence.documents.markdown import markdown
@@ -25,7 +26,13 @@ from m43.evidence.documents.nodes import (
     strong,
 )
 from m43.evidence.documents.performance import card, card_in_short, performance_section
-from m43.evidence.documents.provenance import UNSIGNED, commands
+from m43.evidence.documents.provenance import (
+    UNSIGNED,
+    commands,
+    possible_table,
+    way_words,
+    weights_words,
+)
 from m43.evidence.run import Complete, GateState, LoadedRun, gate_states, history
 from m43.records import STAGES, Profile, RunDir
 from m43.text import counted, duration_words, size_words
@@ -83,7 +90,10 @@ def _document(run: Fields, profile: Profile, contract: ContractText | None) -> S
             _told(told, promises.attempts, Text(_EARLIER), _blank(("run", "kind", "began"))),
         ),
         Section("How to verify", _how_to_verify(run, profile)),
-        Section("What this does not establish", (Bullets(_limits(run, profile)),)),
+        Section(
+            "What this does not establish",
+            (Bullets(_limits(run, profile)), Text(UNSIGNED), possible_table()),
+        ),
         Section("Impact on M42", _told(told, promises.impact_on_m42, Text(promises.UNHARMED))),
         Section("Evidence index", promises.evidence_index(_evidence(told))),
     ]
@@ -124,7 +134,7 @@ def _differences(told: LoadedRun) -> list[Node]:
 
 
 def _in_short(run: Fields, profile: Profile) -> list[Words]:
-    train, results = run.part("train"), run.part("evaluation.results")
+    train, results, auth = run.part("train"), run.part("evaluation.results"), run.part("auth")
     told = run.record.loaded_run if run.record else None
     known = f"{len(profile.contract.file_sha256)} of {len(profile.hub.files)} files"
     took = train("process.duration_s", duration_words)
@@ -140,6 +150,8 @@ def _in_short(run: Fields, profile: Profile) -> list[Words]:
         ),
         f"The model: {train('architecture')}, {train('parameters', ',')} parameters, sizes as "
         f"promised, SHA-256 promised for {known} (train.json, auth.json, contract.lock.json).",
+        f"Its weights, by the hub's word: {auth.of('files', weights_words)} (auth.json).",
+        f"The hub: {auth.of('endpoint, way', way_words)} (auth.json).",
         f"{train('optimizer_steps')} optimizer steps in {took} "
         f"(train.json, train.process.json); loss {_at(train, 0)} at the first step, "
         f"{_at(train, -1)} at the last (training_metrics.jsonl).",
@@ -252,6 +264,8 @@ def _phases(run: Fields) -> list[Node]:
     ]
     if run.record and run.record.train.widening:
         lines.insert(2, f"{run.record.train.widening} (train.json).")
+    if run.record and (stood := unwatched_words(run.record.train.process)):
+        lines.append(f"The training process:{stood} (train.process.json).")
     if run.record and (unasked := promises.unasked_words(run.record.loaded_run)):
         lines.append(f"Requests that m43 did not make, judged by nobody: {unasked}.")
     return [Table(("gate", "phase", "duration", "file"), rows), Bullets(lines)]
@@ -334,7 +348,6 @@ def _how_to_verify(run: Fields, profile: Profile) -> list[Node]:
 def _limits(run: Fields, profile: Profile) -> list[Words]:
     hub = "What the hub said is as recorded in auth.json; the hub that was asked is "
     lines: list[Words] = [
-        *map(rich, UNSIGNED),
         (hub, code(run("auth.endpoint")), "."),
         "The scores are those of the answers after the stated normalisation, on these rows; they "
         "say nothing about other rows.",

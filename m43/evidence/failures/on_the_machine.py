@@ -159,13 +159,26 @@ ON_THE_MACHINE: Mapping[F, Failure] = {
     F.DISK_FULL: Failure(
         sentence="The disk was full after {progress}.",
         hint="free space for the Hugging Face cache",
-        actions=("`df -h` shows the full disk; free some room there before a new run.",),
+        actions=(
+            "`df -h` shows the full disk, `df -i` one that takes no further file; free some room "
+            "there before a new run.",
+        ),
     ),
     F.NOT_WRITABLE: Failure(
         sentence="The run folder could no longer be written to after {progress}.",
         actions=(
-            "Look at the owner and the mode of the run folder, and whether its file system is "
-            "mounted read-only (`findmnt -T submission_runs`): a disk that fails is remounted so.",
+            "Look whether the run folder is still there, at its owner and mode, and whether its "
+            "file system is mounted read-only (`findmnt -T submission_runs`): a disk that fails is "
+            "remounted so.",
+        ),
+    ),
+    F.PROCESS_LIMIT: Failure(
+        sentence="The system refused a further process or thread after {progress}.",
+        cause="The shell, the container or the user may have only few of them.",
+        confidence="hypothesis",
+        actions=(
+            "`ulimit -u` and the container's pids.max say how many are allowed; a run takes a "
+            "handful of processes and, in JAX, some dozens of threads.",
         ),
     ),
     F.INTERRUPTED: Failure(

@@ -5,8 +5,8 @@ Outsiders use `Journal` (journal), `Entry` (chain), `append` (ledger), `seal` an
 """
 
 from m43.evidence.journal.chain import CutChainError, Entry
-from m43.evidence.journal.digests import gate_digest
-from m43.evidence.journal.journal import Clock, Journal, stamp, utc_now
+from m43.evidence.journal.digests import BEFORE_TRAINING, gate_digest, witness_line, witness_lines
+from m43.evidence.journal.journal import Clock, Journal, stamp, steady_clock, utc_now
 from m43.evidence.journal.ledger import Attempt
 from m43.evidence.journal.manifest import sealed_names
 from m43.evidence.journal.secrets import (
@@ -18,7 +18,8 @@ from m43.evidence.journal.secrets import (
 )
 
 __all__ = [
-    "Attempt", "Clock", "CutChainError", "Entry", "Journal", "begins_secret", "gate_digest",
+    "BEFORE_TRAINING", "Attempt", "Clock", "CutChainError", "Entry", "Journal", "begins_secret",
+    "gate_digest",
     "holds_secret", "is_searchable", "lines_with_secret", "redact", "sealed_names", "stamp",
-    "utc_now",
+    "steady_clock", "utc_now", "witness_line", "witness_lines",
 ]  # fmt: skip

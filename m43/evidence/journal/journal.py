@@ -2,8 +2,9 @@
 
 import errno
 import os
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from m43.evidence.journal import chain
@@ -17,6 +18,18 @@ Clock = Callable[[], datetime]
 def utc_now() -> datetime:
     """Give the time that entries carry unless a test gives another."""
     return datetime.now(UTC)
+
+
+def steady_clock(now: Clock = utc_now, elapsed_s: Callable[[], float] | None = None) -> Clock:
+    """Make a clock that is read once and only goes forward from then on.
+
+    Whoever sets the machine's clock during a run makes no duration of it: a journal's times differ
+    by what really passed, a machine's sleep included.
+    """
+    boottime = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    passed = elapsed_s or (lambda: time.clock_gettime(boottime))
+    begun, start = now(), passed()
+    return lambda: begun + timedelta(seconds=passed() - start)
 
 
 def stamp(moment: datetime) -> str:

@@ -18,8 +18,11 @@ _HUB_TOKEN = re.compile(rb"hf_(?=([A-Za-z0-9]{20}))")
 _SHORTEST = 8
 _FEWEST_DIFFERENT = 5
 _WORD = re.compile(r"[A-Za-z]?(?:[a-z._-]{0,14}|[A-Z._-]{0,14})|[0-9]{0,15}")
-# No token is longer; of a text that is, the beginning is looked for, in time that has an end.
-_LONGEST = 500
+# Of a longer text the beginning is looked for as a whole and the rest in pieces, so that the time
+# that it takes has an end; a variable may hold a book, and no server takes a header like that.
+_LONGEST, _LONGEST_IN_PIECES = 500, 4000
+# What somebody else has cut is hidden from this many letters in a row on; fewer stand in digests.
+_PIECE = 10
 # What a line break, with the indentation around it, may put between two letters of a secret; in
 # JSON and in a repr it is written as an escape.
 _BREAK = r"(?:[ \t]*(?:[\r\n]|\\[rn])+[ \t]*)?"
@@ -28,6 +31,7 @@ _TOKENS = r"hf_[A-Za-z0-9]{20,}", rf"h{_BREAK}f{_BREAK}_(?:{_BREAK}[A-Za-z0-9]){
 # Name and password in an address, up to the last @ before its path as readers of addresses have
 # it: hidden by where it stands, so that a password that is also a word is hidden too.
 _LOGIN = r"""(?<=://)[^\s/?#:@"<>]*:[^\s/?#"<>]*(?=@)"""
+_TOKEN_LETTERS = 24
 _BEGUN_SHAPE = re.compile(rb"(?:h|hf|hf_[A-Za-z0-9]{0,19})\Z")
 
 
@@ -49,9 +53,10 @@ def forms(secret: str) -> tuple[str, ...]:
     HTML or XML. Not what somebody does on purpose: reversed, encrypted, one letter at a time.
     None of a secret that cannot be searched for.
     """
-    if not is_searchable(secret):
-        return ()
-    secret = secret[:_LONGEST]
+    return _written(secret[:_LONGEST]) if is_searchable(secret) else ()
+
+
+def _written(secret: str) -> tuple[str, ...]:
     data = secret.encode(errors="surrogateescape")
     in_json = json.dumps(secret)[1:-1]
     urls = (quote(data, safe=""), quote_plus(data))
@@ -74,9 +79,24 @@ def forms(secret: str) -> tuple[str, ...]:
 def redact(text: str, secrets: Iterable[str]) -> str:
     """Replace every form of the secrets, logins in addresses, and what is shaped like a hub token.
 
-    Also where a line ends in the middle of one.
+    Also where a line ends in the middle of one, and what is left of one where somebody has cut it.
     """
-    pattern, pieces, at = _pattern(tuple(secrets)), [], 0
+    values = tuple(secrets)
+    if _is_suspect(text, values):
+        text = _without_whole(text, values)
+    return _without_pieces(text, values)
+
+
+def _is_suspect(text: str, secrets: tuple[str, ...]) -> bool:
+    """Tell whether a text may hold a whole secret: to look closely at every line takes long."""
+    if "://" in text or _has_own_breaks(secrets):
+        return True
+    # A hub's JSON may hold halves of surrogate pairs, which are no bytes of anything.
+    return holds_secret(text.encode(errors="replace"), secrets) or not text.isascii()
+
+
+def _without_whole(text: str, secrets: tuple[str, ...]) -> str:
+    pattern, pieces, at = _pattern(secrets), [], 0
     while match := pattern.search(text, at):
         if match["token"] is None or _holds_token(_joined(match[0].encode())):
             pieces += [text[at : match.start()], REDACTED]
@@ -88,13 +108,31 @@ def redact(text: str, secrets: Iterable[str]) -> str:
     return "".join((*pieces, text[at:]))
 
 
+def _without_pieces(text: str, secrets: tuple[str, ...]) -> str:
+    """Hide what stands in the text of a secret that was shortened before it came here."""
+    known, pieces, kept, at = _pieces(secrets), [], 0, 0
+    places = range(len(text) - _PIECE + 1)
+    if known.isdisjoint([text[at : at + _PIECE] for at in places]):
+        return text
+    while at in places:
+        end = at + _PIECE
+        if text[at:end] not in known:
+            at += 1
+            continue
+        while text[end + 1 - _PIECE : end + 1] in known:
+            end += 1
+        pieces += [text[kept:at], REDACTED]
+        kept = at = end
+    return "".join((*pieces, text[kept:]))
+
+
 def begins_secret(text: str, secrets: Iterable[str]) -> bool:
     """Tell whether the end of a text may be the beginning of a secret that goes on."""
-    tail = _joined(text.encode(errors="surrogateescape"))
-    return _BEGUN_SHAPE.search(tail) is not None or any(
-        tail.endswith(needle[:length])
-        for needle in _needles(tuple(secrets))
-        for length in range(1, len(needle))
+    values = tuple(secrets)
+    beginnings = _beginnings(values)
+    tail = _joined(text[-_OVERLAP_BYTES:].encode(errors="surrogateescape"))[-_longest(values) :]
+    return _BEGUN_SHAPE.search(tail) is not None or not beginnings.isdisjoint(
+        [tail[at:] for at in range(len(tail))]
     )
 
 
@@ -129,6 +167,33 @@ def _every_form(secrets: tuple[str, ...]) -> tuple[str, ...]:
 @functools.lru_cache(maxsize=16)
 def _needles(secrets: tuple[str, ...]) -> tuple[bytes, ...]:
     return tuple(form.encode(errors="surrogateescape") for form in _every_form(secrets))
+
+
+@functools.lru_cache(maxsize=16)
+def _longest(secrets: tuple[str, ...]) -> int:
+    return max((_TOKEN_LETTERS, *map(len, _needles(secrets))))
+
+
+@functools.lru_cache(maxsize=16)
+def _beginnings(secrets: tuple[str, ...]) -> frozenset[bytes]:
+    needles = _needles(secrets)
+    return frozenset(each[:length] for each in needles for length in range(1, len(each)))
+
+
+@functools.lru_cache(maxsize=16)
+def _pieces(secrets: tuple[str, ...]) -> frozenset[str]:
+    known = (secret[:_LONGEST_IN_PIECES] for secret in secrets if is_searchable(secret))
+    texts = (form for secret in known for form in _written(secret))
+    pieces = (text[at : at + _PIECE] for text in texts for at in range(len(text) - _PIECE + 1))
+    return frozenset(filter(is_searchable, pieces))
+
+
+@functools.lru_cache(maxsize=16)
+def _has_own_breaks(secrets: tuple[str, ...]) -> bool:
+    """Tell whether a secret itself holds what is left out to find one that a line end breaks."""
+    return any(
+        mark in form for form in _every_form(secrets) for mark in ("\\", "\n", "\r", " ", "\t")
+    )
 
 
 @functools.lru_cache(maxsize=16)

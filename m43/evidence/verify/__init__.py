@@ -7,9 +7,9 @@ Outsiders use `verify` (claims), `digests` and `audit_code` (code), `audit_ledge
 """
 
 from m43.evidence.verify.claims import verify
-from m43.evidence.verify.code import git
+from m43.evidence.verify.code import git, helper_environment
 from m43.evidence.verify.ledger import missing_lines
 from m43.evidence.verify.line_ends import checkout_problem
 from m43.evidence.verify.signature import sign
 
-__all__ = ["checkout_problem", "git", "missing_lines", "sign", "verify"]
+__all__ = ["checkout_problem", "git", "helper_environment", "missing_lines", "sign", "verify"]

@@ -134,6 +134,13 @@ def _parted(names: list[str], answer: bytes) -> Mapping[str, str] | None:
     return digests
 
 
+def helper_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Give the few variables that a helper of m43's is started with, such as git or nvidia-smi."""
+    named = ("PATH", "HOME", "LD_LIBRARY_PATH")
+    kept = {name: environment[name] for name in named if name in environment}
+    return kept | {"LC_ALL": "C"}
+
+
 def git(repository: Path, *words: str, given: bytes = b"") -> bytes | None:
     """Ask git about a checkout, which is left as it is; None where git does not answer."""
     # Without optional locks: nothing is written, into .git neither.
@@ -143,7 +150,6 @@ def git(repository: Path, *words: str, given: bytes = b"") -> bytes | None:
     # Whose code runs here already is trusted by git too, also where another user checked it out.
     trust = ("-c", f"safe.directory={repository}")
     command = ["git", "--no-optional-locks", *quiet, *trust, "-C", str(repository), *words]
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     try:
         answer = subprocess.run(
             command,
@@ -151,7 +157,7 @@ def git(repository: Path, *words: str, given: bytes = b"") -> bytes | None:
             capture_output=True,
             timeout=_GIT_PATIENCE_S,
             check=False,
-            env=kept | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"},
+            env=helper_environment(os.environ) | {"GIT_TERMINAL_PROMPT": "0"},
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

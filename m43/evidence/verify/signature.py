@@ -4,12 +4,16 @@ It covers every file: those of the manifest through the manifest, the others by 
 that anything was changed after it was given, by anybody who does not hold the key; that the run
 happened is the word of the person who signed.
 
-Source: DSSE v1.0, with the payload type of in-toto's attestations.
+Source: DSSE v1.0, with the payload type of in-toto's attestations. A key of OpenSSH, which many
+people publish already, signs the same bytes through ssh-keygen (PROTOCOL.sshsig).
 """
 
 import base64
 import binascii
 import json
+import os
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,7 +48,8 @@ def sign(run: RunDir, loaded_run: LoadedRun, key: Path, read_password: Callable[
     Args:
         run: The run folder; the caller has found every claim of it supported.
         loaded_run: What it holds.
-        key: A private key in PEM: Ed25519, ECDSA or RSA.
+        key: A private key in PEM, Ed25519, ECDSA or RSA; or one of OpenSSH, which may also be named
+            by its public half where an agent holds it.
         read_password: Called with a prompt, for the password of a key that has one.
 
     Raises: MissingExtraError, KeyFileError, SignedAlreadyError.
@@ -56,8 +61,12 @@ def sign(run: RunDir, loaded_run: LoadedRun, key: Path, read_password: Callable[
             where=str(run.signature),
             action="check it with verify --public-key; remove it yourself to sign anew",
         )
-    dsse, signer = _library("securesystemslib.dsse"), _signer(key, read_password)
     payload = _statement(run, loaded_run).encode()
+    if _bytes(key).startswith(_OF_SSH):
+        table = _signed_by_ssh(payload, key)
+        write_atomically(run.signature, (json.dumps(table, indent=2) + "\n").encode())
+        return str(table["signatures"][0]["keyid"])
+    dsse, signer = _library("securesystemslib.dsse"), _signer(key, read_password)
     envelope = dsse.Envelope(payload=payload, payload_type=PAYLOAD_TYPE, signatures={})
     signature = envelope.sign(signer)
     text = json.dumps(envelope.to_dict(), indent=2) + "\n"
@@ -121,7 +130,84 @@ def _changed(run: RunDir, signed: Mapping[str, str]) -> Iterator[Problem]:
             yield problem(f"SHA-256 {found}", f"{expected}, as signed", name, _ALTERED)
 
 
+_NAMESPACE = "m43"
+# A private key, or the public half of one.
+_OF_SSH = (b"-----BEGIN OPENSSH PRIVATE KEY", b"ssh-", b"ecdsa-sha2-", b"sk-")
+_PATIENCE_S = 300.0  # a person may have to type a password, or touch a key
+
+
+def _encoded(payload: bytes) -> bytes:
+    """Give the bytes that are signed. Source: DSSE v1.0, PAE."""
+    kind = PAYLOAD_TYPE.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+
+
+def _signed_by_ssh(payload: bytes, key: Path) -> dict[str, Any]:
+    done = _ssh_keygen("-Y", "sign", "-n", _NAMESPACE, "-f", str(key), given=_encoded(payload))
+    named = _ssh_keygen("-l", "-f", str(key))
+    if done.returncode != 0 or named.returncode != 0:
+        said = (done.stderr or named.stderr).decode(errors="replace").strip()
+        raise KeyFileError(
+            found=said or "ssh-keygen that does not sign",
+            expected="a private key in PEM or of OpenSSH, or the public half of one that an agent "
+            "holds",
+            where=str(key),
+            action="try `ssh-keygen -Y sign -n m43 -f KEY FILE` by hand",
+        )
+    keyid = named.stdout.split()[1].decode()
+    signature = {"keyid": keyid, "sig": base64.b64encode(done.stdout).decode()}
+    encoded = base64.b64encode(payload).decode()
+    return {"payload": encoded, "payloadType": PAYLOAD_TYPE, "signatures": [signature]}
+
+
+def _ssh_verified(table: Mapping[str, Any], signers: Path, where: str) -> Iterator[Problem]:
+    """Check a signature of OpenSSH against a file of allowed signers, as ssh-keygen reads it."""
+    try:
+        (signature,) = table["signatures"]
+        armour = base64.b64decode(signature["sig"], validate=True)
+        payload = base64.b64decode(table["payload"], validate=True)
+    except (ValueError, TypeError, LookupError, binascii.Error) as error:
+        found = f"{type(error).__name__}: {error}"
+        yield problem(found, "one signature by ssh-keygen", where, _ALTERED)
+        return
+    with tempfile.TemporaryDirectory(prefix="m43-seal-") as folder:
+        path = Path(folder) / "signature"
+        path.write_bytes(armour)
+        of = ("-s", str(path), "-f", str(signers))
+        named = _ssh_keygen("-Y", "find-principals", *of)
+        signer = named.stdout.decode(errors="replace").partition("\n")[0]
+        words = ("-Y", "verify", "-n", _NAMESPACE, "-I", signer, *of)
+        done = _ssh_keygen(*words, given=_encoded(payload)) if signer else named
+    if not signer or done.returncode != 0:
+        said = done.stderr or done.stdout
+        found = said.decode(errors="replace").strip() or "a signature that does not fit"
+        action = "do not rely on this folder: none of these signers signed it so"
+        yield problem(found, f"a signature by one of {signers}", where, action)
+
+
+def _ssh_keygen(*words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            ("ssh-keygen", *words),
+            input=given,
+            capture_output=True,
+            timeout=_PATIENCE_S,
+            check=False,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise MissingExtraError(
+            found=f"no ssh-keygen that answers ({error})",
+            expected="OpenSSH, 8.1 or newer, which signs and checks with the keys of SSH",
+            where="the PATH of this command",
+            action="install it (package openssh-client), or use a key in PEM",
+        ) from None
+
+
 def _verified(table: Mapping[str, Any], public_key: Path, where: str) -> Iterator[Problem]:
+    if not _bytes(public_key).startswith(b"-----BEGIN "):
+        yield from _ssh_verified(table, public_key, where)
+        return
     dsse, errors = _library("securesystemslib.dsse"), _library("securesystemslib.exceptions")
     key = _public(public_key)
     try:

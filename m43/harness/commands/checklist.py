@@ -36,6 +36,7 @@ from m43.harness.run import (
     outside_world,
     run_command,
     shown,
+    without_secrets,
 )
 from m43.harness.terminal import page, show
 from m43.records import (
@@ -55,7 +56,7 @@ def start_items(repository: Path, kind: str, environment: Mapping[str, str]) -> 
     """Start pytest as the run would, in a process of its own that begins nothing."""
     yield _start_item(
         "pytest can start here",
-        start_problems(repository, kind, environment),
+        start_problems(repository, kind, without_secrets(environment)),
         "yes",
         "it starts, and m43 refuses nothing of the call",
         "do what each says, in the shell in which the run will be started",

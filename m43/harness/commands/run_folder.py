@@ -43,11 +43,16 @@ def verify(
 
 
 def _signed(run: RunDir, public_key: Path | None) -> str:
+    from m43.evidence.documents import not_excluded
+    from m43.evidence.journal import journal, witness_lines
+
+    words = "not signed"
     if public_key is not None:
-        return f"signed by the key of {public_key}"
-    if run.signature.exists():
-        return "its signature was not checked; give --public-key, from a source that you trust"
-    return "not signed; what that leaves open stands in its summary"
+        words = f"signed by the key of {public_key}"
+    elif run.signature.exists():
+        words = "its signature was not checked; give --public-key, from a source that you trust"
+    lines = witness_lines(run, journal.read(run.journal))
+    return "\n".join((f"{words}; {not_excluded()}", *(f"witness  {line}" for line in lines)))
 
 
 def render(path: Path | None, runs: Path, out: TextIO) -> int:
@@ -93,6 +98,7 @@ def seal(path: Path, key: Path, repository: Path, runs: Path, out: TextIO) -> in
 
     Raises: UnsupportedRunError, SignedAlreadyError, MissingExtraError, KeyFileError.
     """
+    from m43.evidence.journal import witness_lines
     from m43.evidence.run import load_run
     from m43.evidence.verify import sign
     from m43.evidence.verify import verify as problems_of
@@ -112,4 +118,6 @@ def seal(path: Path, key: Path, repository: Path, runs: Path, out: TextIO) -> in
     # A password is asked for: as an argument everybody on the machine could read it.
     keyid = sign(run, loaded_run, key, lambda prompt: getpass.getpass(prompt))
     out.write(f"{run.signature}: signed by the key {keyid}\n")
+    for line in witness_lines(run, loaded_run.entries):
+        out.write(f"witness  {line}\n")
     return 0

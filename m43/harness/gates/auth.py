@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from m43.evidence.contract import CHILD_ENDED, DEADLINE
 from m43.evidence.journal import redact
-from m43.harness.gates.hub_exchange import Asked, Failed
+from m43.harness.gates.hub_exchange import LONGEST_ERROR, Asked, Failed
 from m43.harness.gates.hub_process import (
     ending_words,
     endpoint_of,
@@ -19,7 +19,6 @@ from m43.harness.run import ACCEPTED_SOURCE, HubAccess, flaw, oddity
 from m43.records import AuthRecord, HubResponse, Profile
 from m43.text import duration_words, visible
 
-_LONGEST_ERROR = 600
 _NOTHING = Asked(
     asking="whoami", responses=(), unasked=(), account="", revision="", files=(), weight_bytes=0
 )
@@ -71,9 +70,22 @@ def _whole(outcome: Outcome, profile: Profile) -> Asked:
         text, causes = failed.text, failed.causes
     else:
         text, causes = f"{CHILD_ENDED}: {ending_words(outcome)}", (CHILD_ENDED,)
-    error = visible(text)[:_LONGEST_ERROR]
-    late = HubResponse(step=asked.asking, status=0, error=error, causes=causes)
+    error = visible(text)[:LONGEST_ERROR]
+    sent = failed is None
+    late = HubResponse(step=asked.asking, status=0, error=error, causes=causes, sent=sent)
     return replace(asked, asking="", responses=(*asked.responses, late))
+
+
+_VOUCHES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+def way_settings(hub_access: HubAccess) -> tuple[str, ...]:
+    """Give the variables that lead to the hub or vouch for it, without names and passwords."""
+    return tuple(
+        visible(redact(f"{name}={value}", hub_access.secrets))[:LONGEST_ERROR]
+        for name, value in sorted(hub_access.environment.items())
+        if name.upper().endswith("_PROXY") or name in _VOUCHES
+    )
 
 
 def record_of(
@@ -97,6 +109,7 @@ def record_of(
         weight_bytes=asked.weight_bytes,
         hub_variables=hub_access.hub_variables,
         duration_s=duration_s,
+        way=replace(asked.way, settings=() if hub_access.hub_is_here else way_settings(hub_access)),
         token_flaw=flaw(hub_access.token) if source == ACCEPTED_SOURCE else "",
         token_oddity=oddity(hub_access.token) if source == ACCEPTED_SOURCE else "",
     )

@@ -1,14 +1,17 @@
 """The gates: what each of them measures and writes into the run folder."""
 
 import functools
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import m43
+from m43.evidence.journal import redact
 from m43.evidence.run import EvaluationFacts, LoadedRun, TrainFacts
+from m43.evidence.verify import helper_environment
 from m43.harness.gates import auth, download, job, venv
 from m43.harness.gates import plan as plan_gate
 from m43.harness.process import Sight
@@ -23,7 +26,7 @@ from m43.records import (
     write_atomically,
     write_record,
 )
-from m43.text import size_words
+from m43.text import size_words, visible
 
 _NVIDIA_SMI = ("nvidia-smi",)
 _PATIENCE_S = 20.0
@@ -46,8 +49,11 @@ def env_snapshot(record: VenvRecord) -> str:
     return "\n".join(lines) + "\n"
 
 
-def gpu_snapshot(record: VenvRecord, smi: Callable[[], str]) -> str:
-    """Write the devices as JAX saw them and as the driver's own tool shows them."""
+def gpu_snapshot(record: VenvRecord, smi: Callable[[], str], secrets: Sequence[str]) -> str:
+    """Write the devices as JAX saw them and as the driver's own tool shows them.
+
+    It is somebody else's program, which lists what runs on the machine with its arguments.
+    """
     probe = record.probe
     lines = [
         f"driver        {probe.driver_version}",
@@ -61,7 +67,7 @@ def gpu_snapshot(record: VenvRecord, smi: Callable[[], str]) -> str:
         lines.append("JAX saw no GPU in this environment.")
     if probe.import_error:
         lines.append(f"JAX said: {probe.import_error}")
-    return "\n".join([*lines, "", smi().rstrip()]) + "\n"
+    return visible(redact("\n".join([*lines, "", smi().rstrip()]) + "\n", secrets))
 
 
 def nvidia_smi(command: tuple[str, ...] = _NVIDIA_SMI) -> str:
@@ -75,6 +81,7 @@ def nvidia_smi(command: tuple[str, ...] = _NVIDIA_SMI) -> str:
             timeout=_PATIENCE_S,
             check=False,
             stdin=subprocess.DEVNULL,
+            env=helper_environment(os.environ),
         )
     except FileNotFoundError:
         return "There is no nvidia-smi on this machine."
@@ -104,7 +111,7 @@ def pass_venv(attempt: Attempt, hub_access: HubAccess) -> VenvRecord:
         attempt.packages_before = found.packages
         attempt.site_packages = found.record.probe.site_packages
         write_atomically(run.env_snapshot, env_snapshot(found.record).encode())
-        text = gpu_snapshot(found.record, nvidia_smi)
+        text = gpu_snapshot(found.record, nvidia_smi, attempt.secrets)
         write_atomically(run.gpu_snapshot, text.encode())
         write_record(run.venv, found.record)
         record = plan_gate.measure(

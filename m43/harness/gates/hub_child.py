@@ -15,11 +15,11 @@ from pathlib import Path
 
 from m43 import typed_json
 from m43.evidence.contract import cause_names
-from m43.harness.gates.hub_exchange import Failed, HubRequest, told
+from m43.harness.gates.hub_exchange import Failed, HubRequest, failure_words
+from m43.harness.run import shell_secrets
 from m43.records import Heartbeat, read_record, write_record
 
 DONE, FAILED = 0, 3
-_LONGEST_ERROR = 600
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,23 +35,25 @@ def main(arguments: Sequence[str]) -> int:
         faulthandler.register(signal.SIGUSR1, all_threads=True)
     request = read_record(options.request, HubRequest)
     work = _ask if options.job == "ask" else _fetch
+    # The passwords of proxies as well: what is shortened here is not found any more where it comes.
+    secrets = shell_secrets(os.environ).secrets
     try:
-        return work(request, os.environ["HF_TOKEN"])
+        return work(request, os.environ.pop("HF_TOKEN"), secrets)
     except Exception as error:  # noqa: BLE001 (a client that cannot even start is an answer, too)
-        text = told(f"{type(error).__name__}: {error}", _LONGEST_ERROR, (os.environ["HF_TOKEN"],))
+        text = failure_words(error, secrets)
         _print(Failed(name="", text=text, causes=cause_names(error), status=0, host=""))
         return FAILED
 
 
-def _ask(request: HubRequest, token: str) -> int:
+def _ask(request: HubRequest, token: str, secrets: Sequence[str]) -> int:
     # Here and not above: the client may be what fails, at its import already.
     from m43.harness.gates.hub_questions import ask
 
-    _print(ask(request, token, tell=_print))
+    _print(ask(request, token, tell=_print, secrets=secrets))
     return DONE
 
 
-def _fetch(request: HubRequest, token: str) -> int:
+def _fetch(request: HubRequest, token: str, secrets: Sequence[str]) -> int:
     from m43.harness.gates.hub_files import FetchFailedError, fetch
 
     def beat(heartbeat: Heartbeat) -> None:
@@ -59,7 +61,7 @@ def _fetch(request: HubRequest, token: str) -> int:
             write_record(Path(request.heartbeat), heartbeat)
 
     try:
-        _print(fetch(request, token, beat=beat))
+        _print(fetch(request, token, secrets=secrets, beat=beat))
     except FetchFailedError as error:
         _print(error.failed)
         return FAILED

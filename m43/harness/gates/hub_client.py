@@ -5,6 +5,7 @@ size, and repeats what fails.
 """
 
 import contextlib
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,8 +13,9 @@ import httpx2
 from huggingface_hub import set_client_factory
 from huggingface_hub.utils._http import default_client_factory, hf_request_event_hook
 
+from m43.files import bytes_sha256
 from m43.harness.gates.hub_exchange import told
-from m43.records import UnaskedRequest
+from m43.records import Certificate, HubWay, UnaskedRequest
 
 # What the hub says of a model with some thousand files is below 2 MiB.
 ANSWER_BYTES = 4 << 20
@@ -108,6 +110,38 @@ def hub_client(
         yield
     finally:
         set_client_factory(default_client_factory)
+
+
+def way_of(response: Any, secrets: Sequence[str]) -> HubWay:
+    """Describe the connection that an answer came by.
+
+    Source: httpx2 2.16, its extension "network_stream"; CPython, _ssl.c: get_verified_chain, which
+    the ssl module itself shows from 3.13 on.
+    """
+    stream = response.extensions.get("network_stream")
+    if stream is None:
+        return HubWay()
+    host, port = (*(stream.get_extra_info("server_addr") or ("", 0)), 0, 0)[:2]
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    session = stream.get_extra_info("ssl_object")
+    session = getattr(session, "_sslobj", session)
+    chain: Sequence[Any] = getattr(session, "get_verified_chain", tuple)() or ()
+    return HubWay(
+        address=told(address, _LONGEST_ADDRESS, secrets) if host else "",
+        certificates=tuple(_certificate(each, secrets) for each in chain),
+    )
+
+
+def _certificate(each: Any, secrets: Sequence[str]) -> Certificate:
+    told_of = each.get_info()
+
+    def name(of: str) -> str:
+        known = {kind: text for part in told_of.get(of, ()) for kind, text in part}
+        words = known.get("commonName") or known.get("organizationName") or "no name"
+        return told(words, _LONGEST_ADDRESS, secrets)
+
+    der = ssl.PEM_cert_to_DER_cert(each.public_bytes())
+    return Certificate(subject=name("subject"), issuer=name("issuer"), sha256=bytes_sha256(der))
 
 
 class Others:

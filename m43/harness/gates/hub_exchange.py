@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 from m43.evidence.journal import redact
-from m43.records import HubResponse, HubStep, PinnedFile, Transport, UnaskedRequest
+from m43.records import HubResponse, HubStep, HubWay, PinnedFile, Transport, UnaskedRequest
 from m43.text import visible
+
+LONGEST_ERROR = 600
 
 Asking = Literal[HubStep, ""]
 
@@ -44,6 +46,7 @@ class Asked:
     revision: str
     files: tuple[PinnedFile, ...] = field(repr=False)
     weight_bytes: int
+    way: HubWay = field(default_factory=HubWay)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,3 +83,13 @@ def told(words: object, most: int, secrets: Sequence[str]) -> str:
     """Write down what somebody said: on a line, without what steers, and never the token."""
     text = redact(str(words), secrets)
     return visible(" ".join(text.split()))[:most]
+
+
+def failure_words(error: BaseException, secrets: Sequence[str]) -> str:
+    """Write down what ended a question, in words that may be the hub's.
+
+    An address in them is written so that no terminal and no page makes a link of it: it would look
+    as if m43 sent its reader there.
+    """
+    words = f"{type(error).__name__}: {error}"
+    return told(words.replace("://", "[:]//").replace("www.", "www[.]"), LONGEST_ERROR, secrets)

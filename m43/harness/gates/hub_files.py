@@ -19,13 +19,20 @@ from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 from m43.errors import causes
 from m43.evidence.contract import cause_names
 from m43.harness.gates.hub_client import ANSWER_BYTES, AnswerTooLargeError, Others, hub_client
-from m43.harness.gates.hub_exchange import Arrival, Failed, Fetched, HubRequest, told
+from m43.harness.gates.hub_exchange import (
+    LONGEST_ERROR,
+    Arrival,
+    Failed,
+    Fetched,
+    HubRequest,
+    failure_words,
+    told,
+)
 from m43.records import Heartbeat, PinnedFile, Transport
 
 TIMEOUT_S = 30.0
 _CHUNK_BYTES = 1 << 20
 _SECONDS_BETWEEN_BEATS = 0.5
-_LONGEST_ERROR = 600
 # huggingface_hub repeats these by itself, after waiting. Source: 2.4, utils/_http.py.
 _REPEATED_STATUSES = (408, 429)
 # All that hf_xet tells of a failure is a text. Source: hf_xet 1.8.0, each of them raised.
@@ -214,10 +221,10 @@ class _Watch:
         first = parts[0] if parts else self._error or error
         failed = Failed(
             name=name,
-            text=told(f"{type(first).__name__}: {first}", _LONGEST_ERROR, self._secrets),
+            text=failure_words(first, self._secrets),
             causes=cause_names(first),
             status=self._status if self._status >= 400 else 0,
-            host=told(self._host, _LONGEST_ERROR, self._secrets),
+            host=told(self._host, LONGEST_ERROR, self._secrets),
         )
         return _failed_in_xet(failed, str(first)) if _OF_XET in str(first) else failed
 

@@ -9,12 +9,11 @@ from urllib.parse import unquote, urlsplit
 from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
 
 from m43.evidence.contract import cause_names
-from m43.harness.gates.hub_client import Others, hub_client
-from m43.harness.gates.hub_exchange import Asked, Asking, HubRequest, told
-from m43.records import HubResponse, HubStep, PinnedFile
+from m43.harness.gates.hub_client import Others, hub_client, way_of
+from m43.harness.gates.hub_exchange import Asked, Asking, HubRequest, failure_words, told
+from m43.records import HubResponse, HubStep, HubWay, PinnedFile
 
 TIMEOUT_S = 15.0
-_LONGEST_ERROR = 600
 _LONGEST_NAME = 100
 _DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Statuses after which another question would be pointless.
@@ -64,7 +63,9 @@ class _Ladder:
     revision: str = ""
     files: tuple[PinnedFile, ...] = ()
     weight_bytes: int = 0
+    way: HubWay = field(default_factory=HubWay)
     step: Asking = ""
+    sent: bool = False
     # The answers to the step that is being made, and the requests that belong to none.
     seen: list[Any] = field(default_factory=list)
     others: Others = field(init=False)
@@ -83,11 +84,14 @@ class _Ladder:
             revision=self.revision,
             files=self.files,
             weight_bytes=self.weight_bytes,
+            way=self.way,
         )
 
     def see_request(self, request: Any) -> None:
         """Note a request that is none of the steps'; it is the client's own."""
-        if not self._is_mine(request):
+        if self._is_mine(request):
+            self.sent = True
+        else:
             self.others.sent(request)
 
     def see_response(self, response: Any) -> None:
@@ -100,6 +104,7 @@ class _Ladder:
             self.others.answered(response)
             return
         self.seen.append(response)
+        self.way = self.way if self.way.address else way_of(response, self.secrets)
         target = str(response.headers.get("location", ""))
         stored = self.step == "weights_head" and _names_a_host(target)
         if 300 <= int(response.status_code) < 400 and not stored:
@@ -147,6 +152,7 @@ class _Ladder:
     def ask(self, step: HubStep, question: Callable[[], T]) -> T | None:
         """Make one step, and record what came of it whatever that is."""
         self.seen.clear()
+        self.sent = False
         self.step = step
         self.tell(self.asked)
         answer: T | None = None
@@ -163,7 +169,9 @@ class _Ladder:
             HubResponse(step=step, status=int(response.status_code), error="asked again")
             for response in self.seen[:-1]
         ]
-        self.responses.append(HubResponse(step=step, status=status, error=error, causes=causes))
+        self.responses.append(
+            HubResponse(step=step, status=status, error=error, causes=causes, sent=self.sent)
+        )
         return answer
 
     def _is_mine(self, request: Any) -> bool:
@@ -187,7 +195,7 @@ class _Ladder:
         return addresses.get(self.step) or ("HEAD", self._weights_url())
 
     def _text(self, problem: Exception) -> str:
-        return self._told(f"{type(problem).__name__}: {problem}", _LONGEST_ERROR)
+        return failure_words(problem, self.secrets)
 
     def _told(self, words: object, most: int) -> str:
         return told(words, most, self.secrets)

@@ -7,13 +7,14 @@ a run is begun with those only that m43 needs or knows to leave tests alone.
 import os
 import sys
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import _pytest
 import pytest
 
+from m43.evidence.journal import ledger
 from m43.harness.plugin.invocation import OWN_PLUGINS, REQUIRED_PLUGINS, Asked, inside
 
 # pytest, its plugins that a run needs, and those that packages m43 depends on bring along.
@@ -169,9 +170,44 @@ def _given(config: pytest.Config) -> Iterator[str]:
             yield words
 
 
-def _pages(config: pytest.Config, repository: Path) -> Iterator[str]:
-    """Find a page that pytest-html would write anew after each promise, amid what is watched."""
-    page = config.getoption("htmlpath", None)
+# Options that name what pytest writes, or in the last case empties.
+_WRITTEN = (("htmlpath", "--html"), ("xmlpath", "--junitxml"), ("log_file", "--log-file"),
+            ("debug", "--debug"), ("basetemp", "--basetemp"))  # fmt: skip
+
+
+def _written(config: pytest.Config, repository: Path) -> Iterator[tuple[str, Path]]:
+    """Name the options whose file lies in the checkout, with the file."""
     folder = Path(config.invocation_params.dir)
-    if page and (folder / page).resolve().is_relative_to(repository):
-        yield "--html into the checkout (a run writes its own report.html)"
+    for name, words in _WRITTEN:
+        if given := config.getoption(name, None):
+            # As pytest and pytest-html read it; Path.expanduser raises where "~name" is nobody's.
+            text = os.path.expanduser(os.path.expandvars(str(given)))  # noqa: PTH111
+            path = inside(folder / text, repository)
+            if path.is_relative_to(repository):
+                yield words, path
+
+
+def _pages(config: pytest.Config, repository: Path) -> Iterator[str]:
+    """Find what pytest would write during a run, or over its files, amid what is watched."""
+    for words, _ in _written(config, repository):
+        yield f"{words} into the checkout (a run writes its own report.html and junit.xml)"
+
+
+def overwriting(
+    config: pytest.Config, repository: Path, tracked: Callable[[str], Sequence[str]]
+) -> tuple[str, ...]:
+    """Refuse what any call of pytest would write over a file of the checkout or where runs lie.
+
+    Args:
+        config: Of a call that need not be a run.
+        repository: The checkout.
+        tracked: Lists what git knows at a path.
+    """
+    # Also where git does not answer.
+    own = [repository / name for name in (ledger.RUNS, "acceptance", "m43")]
+    return tuple(
+        f"found {words} at {path}, expected a place outside {ledger.RUNS}/ and no file of the "
+        "checkout: pytest would use up the name of a run, or write over what is to be read"
+        for words, path in _written(config, repository)
+        if any(map(path.is_relative_to, own)) or tracked(str(path))
+    )

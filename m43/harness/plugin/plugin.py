@@ -24,6 +24,7 @@ from m43.harness.run import (
     Plan,
     contract_path,
     free_name,
+    git_files,
     named,
     own_command,
     run_command,
@@ -81,6 +82,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Look at the call before anything else does; refuse it, or make ready for it."""
+    lost = options.overwriting(config, REPOSITORY, lambda path: git_files(REPOSITORY, path))
+    if lost:
+        raise pytest.UsageError(invocation.refusal(lost))
     asked = options.read(config, REPOSITORY)
     if not invocation.concerns_acceptance(asked, REPOSITORY):
         return

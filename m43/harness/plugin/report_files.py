@@ -9,6 +9,7 @@ import html
 import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from m43.harness.run import Attempt
 from m43.records import RunDir, write_atomically
 
 _LONGEST_LOG = 20_000
+_UNWRITTEN = pytest.StashKey[set[Path]]()
 
 
 class RunPage:
@@ -45,7 +47,9 @@ class RunPage:
         # after a kill is the one from before the gate that was on then.
         if not self._text or finished or self._gate_ends(len(tests)):
             rows = outcomes_html(values["run_count"], values["table_head"], tests)
-            self._text = report_html(self._run, values["title"], rows, self._read())
+            # A run folder that is gone cannot be read; that it cannot be written either is told.
+            with suppress(OSError):
+                self._text = report_html(self._run, values["title"], rows, self._read())
         return self._text
 
     def _gate_ends(self, judged: int) -> bool:
@@ -115,6 +119,10 @@ def _write_page(session: pytest.Session, run: RunDir, text: str) -> None:
 def _say_unwritten(session: pytest.Session, path: Path, error: OSError) -> None:
     """Tell of a report that the disk did not take; it ends no gate, and the run is not all well."""
     session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+    told = session.config.stash.setdefault(_UNWRITTEN, set())
+    if path in told:
+        return
+    told.add(path)
     terminal: Any = session.config.pluginmanager.getplugin("terminalreporter")
     terminal.write_line(f"m43 could not write {path}: {error}")
 

@@ -1,5 +1,6 @@
 """The reporting: what a run tells pytest, its terminal, its HTML report and the journal."""
 
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,16 +13,26 @@ import pytest
 import m43
 from m43.errors import FailureClass, M43Error
 from m43.evidence.documents import seal_reports
-from m43.evidence.journal import redact
+from m43.evidence.journal import BEFORE_TRAINING, redact, witness_line
 from m43.files import is_disk_full
 from m43.harness.gates import gates
 from m43.harness.plugin import invocation, options, terminal
-from m43.harness.plugin.fixtures import ATTEMPT
+from m43.harness.plugin.fixtures import ATTEMPT, VIEW
 from m43.harness.plugin.noted import Noted
 from m43.harness.plugin.report_files import open_reports
 from m43.harness.plugin.terminal import open_view
-from m43.harness.process import Interruption
-from m43.harness.run import Attempt, Plan, begin, code_integrity, version
+from m43.harness.process import Interruption, forbid_core_dumps
+from m43.harness.run import (
+    Attempt,
+    Plan,
+    begin,
+    code_integrity,
+    take_secrets,
+    trouble_words,
+    version,
+)
+from m43.harness.terminal import EMPTY, labelled
+from m43.records import gate_of
 from m43.text import visible, without_escapes
 
 
@@ -51,11 +62,14 @@ class Reporting:
     """The pytest plugin of one run; it is registered only for a call that was found in order."""
 
     def __init__(self, plan: Plan, noted: Noted) -> None:
+        forbid_core_dumps()
         self.plan = plan
+        self.environment = take_secrets(os.environ)
         self.noted = noted
         self.attempt: Attempt | None = None
         self.interruption = Interruption()
         self.trouble = ""
+        self.witnessed = False
 
     # --- before the first gate -----------------------------------------------------------------
 
@@ -98,7 +112,7 @@ class Reporting:
             return (yield)
         self.interruption.listen()
         try:
-            self.attempt = begin(self.plan)
+            self.attempt = begin(self.plan, self.environment)
         except M43Error as error:
             raise pytest.UsageError(invocation.refusal(error.lines)) from None
         except OSError as error:
@@ -111,7 +125,10 @@ class Reporting:
         self.noted.begin(attempt.run, lambda: attempt.secrets)
         open_view(session.config, self.attempt, lambda: self.trouble)
         open_reports(session, attempt)
-        return (yield)
+        try:
+            return (yield)
+        finally:
+            _stand_somewhere(session.config)
 
     # --- each promise --------------------------------------------------------------------------
 
@@ -122,10 +139,22 @@ class Reporting:
         self.interruption.check()
         reason = self.attempt.blocked(item.name)
         if not reason:
+            self._say_witness(item)
             return None
         self.attempt.pass_over(item.name, reason)
         terminal.report_not_run(item, reason)
         return True
+
+    def _say_witness(self, item: pytest.Item) -> None:
+        """Give the line that somebody may want to have dated before training begins."""
+        attempt = self.attempt
+        if attempt is None or self.witnessed or gate_of(item.name) != "train-300":
+            return
+        self.witnessed = True
+        line = witness_line(attempt.run, BEFORE_TRAINING, attempt.journal.entries[-1])
+        view = item.config.stash[VIEW]
+        view.end_gate()
+        view.say(EMPTY, labelled("witness", line, whole=True))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
@@ -134,8 +163,11 @@ class Reporting:
         assert self.attempt is not None
         make_plain(report, self.attempt.secrets)
         if report.when == "setup" and report.failed:
-            # A gate that stopped is a promise that failed, not an accident of the test.
-            report.when = "call"
+            # Its assert never ran: the promise is neither kept nor broken.
+            if self.attempt.stopped is None and call.excinfo is not None:
+                self.attempt.give_up(call.excinfo.value)
+            self.attempt.pass_over(item.name, self.attempt.blocked(item.name))
+            terminal.make_not_run(report, item)
         if report.when == "call":
             kept = report.passed
             self.attempt.judge(item.name, None if kept else _assertion(report))
@@ -168,7 +200,7 @@ class Reporting:
             verdict = attempt.finish(lambda: gates.measure_closing(attempt))
             accepted = verdict.accepted
         except Exception as error:  # noqa: BLE001 (the dead-man's document stands, and is true)
-            self.trouble = f"{type(error).__name__}: {error}"
+            self.trouble = trouble_words(error, attempt.run)
             accepted = False
             # What is said at the end is about the folder as it was left.
             with suppress(OSError):
@@ -229,6 +261,15 @@ class Metadata:
         kept = {name: metadata[name] for name in ("Python", "Platform") if name in metadata}
         metadata.clear()
         metadata.update(kept | {"m43": version(), "pytest": pytest.__version__})
+
+
+def _stand_somewhere(config: pytest.Config) -> None:
+    """Have pytest end in a folder that is there: it goes back to where it was called first."""
+    before = config.invocation_params
+    if not Path(before.dir).is_dir():
+        config.invocation_params = pytest.Config.InvocationParams(
+            args=before.args, plugins=before.plugins, dir=Path("/")
+        )
 
 
 def _foreign_code() -> tuple[str, ...]:

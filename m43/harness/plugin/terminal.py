@@ -26,10 +26,9 @@ _MARK = "m43_not_run"
 
 def report_not_run(item: pytest.Item, reason: str) -> None:
     """Report an item in every place where results are shown, without running it."""
-    path, line, _ = item.location
     hook = item.ihook
     hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    why = (path, (line or 0) + 1, f"{WORDS}: {reason}")
+    why = _why(item, reason)
     for when, outcome, longrepr in (("setup", "skipped", why), ("teardown", "passed", None)):
         report = pytest.TestReport(
             nodeid=item.nodeid,
@@ -42,6 +41,18 @@ def report_not_run(item: pytest.Item, reason: str) -> None:
         setattr(report, _MARK, True)
         hook.pytest_runtest_logreport(report=report)
     hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
+
+def make_not_run(report: pytest.TestReport, item: pytest.Item) -> None:
+    """Have a report that failed before the promise was judged say so."""
+    report.outcome = "skipped"
+    report.longrepr = _why(item, report.longreprtext)
+    setattr(report, _MARK, True)
+
+
+def _why(item: pytest.Item, reason: str) -> tuple[str, int, str]:
+    path, line, _ = item.location
+    return path, (line or 0) + 1, f"{WORDS}: {reason}"
 
 
 def is_not_run(report: object) -> bool:

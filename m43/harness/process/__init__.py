@@ -6,9 +6,9 @@ Outsiders use `run_child` and `Outcome` (process), `child_environment` (environm
 
 from m43.harness.process.environment import child_environment, hub_environment
 from m43.harness.process.process import Child, Outcome, Sight, oom_kills, run_child
-from m43.harness.process.signals import Interruption
+from m43.harness.process.signals import Interruption, forbid_core_dumps
 
 __all__ = [
-    "Child", "Interruption", "Outcome", "Sight", "child_environment", "hub_environment",
-    "oom_kills", "run_child",
+    "Child", "Interruption", "Outcome", "Sight", "child_environment", "forbid_core_dumps",
+    "hub_environment", "oom_kills", "run_child",
 ]  # fmt: skip

@@ -28,6 +28,8 @@ class LogWriter:
         self._secrets = tuple(secrets)
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._waiting = ""
+        # Whether something was read and is not written yet: who prints may have to wait then.
+        self.behind = False
         self._thread = threading.Thread(target=self._copy, name="m43-log-writer", daemon=True)
         self._thread.start()
 
@@ -45,7 +47,9 @@ class LogWriter:
     def _copy(self) -> None:
         buffer = b""
         while True:
+            self.behind = False
             piece = self._read()
+            self.behind = True
             if not piece:
                 break
             buffer = self._write_whole_lines(buffer + piece)
@@ -53,6 +57,7 @@ class LogWriter:
             self._write(buffer)
         if self._waiting:
             self._keep(self._waiting.removesuffix("\n"))
+        self.behind = False
 
     def _read(self) -> bytes:
         try:

@@ -1,5 +1,6 @@
 """The child process: started, watched, ended in time, and described by how it ended."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from typing import BinaryIO, Literal
 from m43 import typed_json
 from m43.harness.process.log_writer import LogWriter
 from m43.harness.process.reaper import MARK, Reaper, end_all
+from m43.harness.process.signals import forbid_core_dumps
 from m43.harness.process.xla_flags import VARIABLE, known_flags
 from m43.records import Heartbeat, ProcessRecord, write_atomically
 
@@ -45,6 +47,8 @@ class JsonlTail:
 
 GRACE_S = 5.0
 _TICK_S = 0.1
+# Between two looks at a child; so long only where m43 is stopped, or is given no processor.
+_STOOD_STILL_S = 1.0
 _LOG_PATIENCE_S = 5.0
 _STACKS_PATIENCE_S = 3.0
 # The child's faulthandler listens to it. Source: m43/training/__main__.py.
@@ -116,6 +120,7 @@ def run_child(
         OSError: when the child cannot be started at all.
     """
     child = _with_known_flags(child)
+    forbid_core_dumps()
     oom_before = oom_kills()
     with child.log.open("wb") as log:
         process = subprocess.Popen(
@@ -128,10 +133,9 @@ def run_child(
             # A session of its own: Ctrl-C reaches the parent alone, and the group can be ended.
             start_new_session=True,
         )
-        reaper = Reaper(process.pid, child.environment.get(MARK, ""))
-        watch = _Watch(child, process, log)
+        reaper, watch = _watched(child, process, log)
         try:
-            ended_by = watch.until_end(on_progress)
+            ended_by = watch.until_end(on_progress, reaper.tend)
         except BaseException:
             watch.end("interrupt")
             on_end(watch.record("interrupt", oom_before))
@@ -149,6 +153,22 @@ def _with_known_flags(child: Child) -> Child:
     return replace(child, environment=environment | ({VARIABLE: " ".join(flags)} if flags else {}))
 
 
+def _watched(
+    child: Child, process: subprocess.Popen[bytes], log: BinaryIO
+) -> tuple[Reaper, "_Watch"]:
+    """Set guard and watch over a child; where no more processes are allowed it does not live on."""
+    mark = child.environment.get(MARK, "")
+    with contextlib.ExitStack() as failed:
+        # In the end the pipes; then nothing reads them any more.
+        failed.enter_context(process)
+        failed.callback(end_all, process.pid, mark)
+        reaper = Reaper(process.pid, mark)
+        failed.callback(reaper.dismiss)
+        watch = _Watch(child, process, log)
+        failed.pop_all()
+    return reaper, watch
+
+
 class _Watch:
     """A running child under its parent's eye."""
 
@@ -163,7 +183,7 @@ class _Watch:
         self.beat: Heartbeat | None = None
         self.counter = JsonlTail(*child.counted) if child.counted else None
         self.usage_bytes = 0
-        self.ended_at = 0.0
+        self.ended_at = self.unwatched_s = 0.0
 
     @property
     def steps(self) -> int:
@@ -171,15 +191,19 @@ class _Watch:
             return self.counter.count
         return self.beat.done if self.beat is not None else 0
 
-    def until_end(self, on_progress: Callable[[Sight], None]) -> EndedBy:
+    def until_end(self, on_progress: Callable[[Sight], None], tend: Callable[[], None]) -> EndedBy:
+        seen = self.begun
         while not self._has_ended():
+            tend()
+            since, seen = time.monotonic() - seen, time.monotonic()
+            self._excuse(since)
             self._look()
-            elapsed = time.monotonic() - self.begun
+            elapsed = seen - self.begun
             on_progress(self._sight(elapsed))
-            if elapsed > self.child.deadline_s:
+            if elapsed - self.unwatched_s > self.child.deadline_s:
                 self.end("deadline")
                 return "deadline"
-            if time.monotonic() - self.beat_at > self.child.silence_s:
+            if seen - self.beat_at > self.child.silence_s:
                 self.end("silence")
                 return "silence"
             time.sleep(_TICK_S)
@@ -190,6 +214,17 @@ class _Watch:
     def _sight(self, elapsed_s: float) -> Sight:
         pid = self.process.pid
         return Sight(beat=self.beat, steps=self.steps, elapsed_s=elapsed_s, pid=pid)
+
+    def _excuse(self, since_s: float) -> None:
+        """Count as nobody's silence what a child may have waited for m43.
+
+        Nothing is read while m43 itself is stopped, and a child that prints waits for its log.
+        """
+        if since_s > _STOOD_STILL_S:
+            self.unwatched_s += since_s
+            self.beat_at += since_s
+        elif self.stdout.behind or self.stderr.behind:
+            self.beat_at += since_s
 
     def end(self, by: EndedBy) -> None:
         """End the whole group: politely first if the child still runs, then for certain."""
@@ -241,6 +276,7 @@ class _Watch:
             steps_seen=self.steps,
             variables=tuple(sorted(self.child.environment)),
             xla_flags=tuple(self.child.environment.get(VARIABLE, "").split()),
+            unwatched_s=self.unwatched_s,
         )
 
     def _has_ended(self) -> bool:

@@ -1,5 +1,9 @@
-"""Signal handling: Ctrl-C, SIGTERM and SIGHUP end a run in order, wherever they arrive."""
+"""Signal handling: Ctrl-C, SIGTERM and SIGHUP end a run in order, wherever they arrive.
 
+And what a signal must not leave behind: a dump of the memory, in which the token lies.
+"""
+
+import resource
 import signal
 from types import FrameType
 from typing import Any
@@ -44,3 +48,8 @@ class Interruption:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.cause = self.cause or signal.Signals(number).name
+
+
+def forbid_core_dumps() -> None:
+    """Have no dump written of this process, nor of any that it starts."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))

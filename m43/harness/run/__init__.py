@@ -16,6 +16,8 @@ from m43.harness.run.hub_access import (
     oddity,
     outside_world,
     shell_secrets,
+    take_secrets,
+    without_secrets,
 )
 from m43.harness.run.items import (
     Checklist,
@@ -34,6 +36,7 @@ from m43.harness.run.next_command import free_name, look_again, run_command, ver
 from m43.harness.run.opening import (
     Plan,
     contract_path,
+    git_files,
     named,
     own_command,
     runs_folder,
@@ -41,6 +44,7 @@ from m43.harness.run.opening import (
     version,
 )
 from m43.harness.run.recovery import Recovered
+from m43.harness.run.unforeseen import gone, trouble_words
 
 __all__ = [
     "ACCEPTED_SOURCE",
@@ -60,6 +64,8 @@ __all__ = [
     "contract_path",
     "flaw",
     "free_name",
+    "git_files",
+    "gone",
     "ground_items",
     "is_ready",
     "item_of",
@@ -74,7 +80,10 @@ __all__ = [
     "runs_folder",
     "shell_secrets",
     "shown",
+    "take_secrets",
+    "trouble_words",
     "unchecked",
     "verify_command",
     "version",
+    "without_secrets",
 ]  # fmt: skip

@@ -3,19 +3,33 @@
 import json
 import os
 import shutil
-import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from m43 import typed_json
 from m43.errors import FailureClass, M43Error, Problem
 from m43.evidence.contract import Promise, Verdict, contract
 from m43.evidence.documents import write
-from m43.evidence.journal import Journal, gate_digest, ledger, manifest, secrets, stamp
+from m43.evidence.journal import (
+    Journal,
+    gate_digest,
+    ledger,
+    manifest,
+    secrets,
+    stamp,
+    steady_clock,
+)
 from m43.evidence.run import LoadedRun, load_run
 from m43.evidence.verify import code
-from m43.files import FileLock, file_sha256, is_disk_full, is_not_writable, one_at_a_time
+from m43.files import (
+    FileLock,
+    file_sha256,
+    give_room,
+    is_disk_full,
+    keep_room,
+    one_at_a_time,
+)
 from m43.harness.process import Interruption
 from m43.harness.run import closing, recovery
 from m43.harness.run.closing import Packages, Tree
@@ -30,6 +44,7 @@ from m43.harness.run.opening import (
 )
 from m43.harness.run.recovery import Recovered, vitals
 from m43.harness.run.traces import own_traces
+from m43.harness.run.unforeseen import stop_words, unforeseen
 from m43.records import (
     CLOSING,
     STAGES,
@@ -45,7 +60,7 @@ T = TypeVar("T")
 _LONGEST_DETAIL = 4000
 _MOST_PROBLEMS = 20
 # The documents and the report of a run; given away when the disk is full, so that it can say so.
-_RESERVE_BYTES = 4 << 20
+_RESERVE_BYTES, _RESERVE_FILES = 4 << 20, 16
 
 
 class StoppedError(Exception):
@@ -65,6 +80,8 @@ class Attempt:
     loaded: LoadedRun = field(repr=False)
     recovered: Recovered = field(default_factory=Recovered)
     interruption: Interruption = field(default_factory=Interruption)
+    # As the engineer set them, the token included: this process itself no longer has it.
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     # Appear in nothing that is written: those of the shell, and of the world of the gates.
     secrets: tuple[str, ...] = field(default=(), repr=False)
     packages_before: Packages | None = None
@@ -131,7 +148,7 @@ class Attempt:
         """Write down that the open gate stopped, and give the text that people are shown."""
         self.stopped = failure_class
         if failure_class is FailureClass.DISK_FULL:
-            self.run.reserve.unlink(missing_ok=True)
+            give_room(self.run.reserve)
         # Cut before it is JSON: a cut JSON is none.
         tables = [
             {name: self._clean(text) for name, text in typed_json.to_plain(problem).items()}
@@ -145,32 +162,11 @@ class Attempt:
         )
         # What the gate left before it stopped is what explains it.
         self._write(lambda: write.write_opening_analysis(self.run, self.read_again()))
-        lines = [f"gate {self.stage} stopped: {failure_class}"]
-        for problem in problems:
-            lines += [
-                f"  found     {problem.found}",
-                f"  expected  {problem.expected}",
-                f"  where     {problem.where}",
-                f"  to do     {problem.action}",
-            ]
-        return self._clean("\n".join(lines))
+        return self._clean(stop_words(self.stage, failure_class, problems))
 
     def _unforeseen(self, error: Exception) -> tuple[FailureClass, Problem]:
-        if is_disk_full(error):
-            failure_class, action = FailureClass.DISK_FULL, "free space; then a new run"
-        elif is_not_writable(error):
-            failure_class = FailureClass.NOT_WRITABLE
-            action = "make the run folder's file system writable; then a new run"
-        else:
-            failure_class, action = FailureClass.HARNESS_ERROR, "report this as an error of m43"
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        problem = Problem(
-            found=self._clean(f"{type(error).__name__}: {error}"),
-            expected="a gate that measures and ends",
-            where=f"{frame.name} ({frame.filename.rsplit('/', 1)[-1]}:{frame.lineno})",
-            action=action,
-        )
-        return failure_class, problem
+        failure_class, problem = unforeseen(error, self.run)
+        return failure_class, replace(problem, found=self._clean(problem.found))
 
     # --- promises ------------------------------------------------------------------------------
 
@@ -179,11 +175,8 @@ class Attempt:
         stage = self.promise(name).gate
         if self.interrupted:
             return f"the run was interrupted ({self.interrupted})"
-        if self.stopped is not None and (self.broken or self.kept):
-            behind = STAGES.index(stage) >= STAGES.index(self.stage)
-            # The gate's first promise carries the reason; it is judged before anything is blocked.
-            if behind and any(self.promise(other).gate == self.stage for other in self.broken):
-                return f"gate {self.stage} stopped: {self.stopped}"
+        if self.stopped is not None and STAGES.index(stage) >= STAGES.index(self.stage):
+            return f"gate {self.stage} stopped: {self.stopped}"
         for other in self.broken:
             if STAGES.index(stage) > STAGES.index(self.promise(other).gate):
                 return f"gate {self.promise(other).gate} did not keep its promises"
@@ -218,6 +211,12 @@ class Attempt:
             )
         )
 
+    def give_up(self, error: BaseException) -> None:
+        """Write down that something outside the gates failed that they cannot do without."""
+        if isinstance(error, Exception):
+            failure_class, problem = self._unforeseen(error)
+            self.interrupt(problem.found, failure_class)
+
     def _write(self, write: Callable[[], object]) -> None:
         """Write, and on a disk that takes nothing more go on without: the run ends in any case.
 
@@ -233,7 +232,7 @@ class Attempt:
                 self.unwritable = f"{failure_class}: {problem.found}"
                 self.interrupted = self.interrupted or str(failure_class)
                 return
-            self.run.reserve.unlink(missing_ok=True)
+            give_room(self.run.reserve)
             self._write(write)
             if self.stopped is None and not self.interrupted:
                 self.interrupt(problem.found, failure_class)
@@ -279,10 +278,14 @@ class RunInProgressError(M43Error):
     """Another run of this folder whose process lives."""
 
 
-def begin(plan: Plan) -> Attempt:
+def begin(plan: Plan, environment: Mapping[str, str] = os.environ) -> Attempt:
     """Begin a run: its folder, its locked profile, its opening, and the dead-man's document.
 
     Runs that were cut off are closed first, so that this one finds a quiet tree.
+
+    Args:
+        plan: The run that was asked for.
+        environment: The variables with which pytest was started.
 
     Raises:
         RunExistsError, RunInProgressError, BrokenChainError, ShortenedLedgerError, GroundError:
@@ -291,7 +294,7 @@ def begin(plan: Plan) -> Attempt:
     """
     # A folder that is there is refused below, with what it holds.
     if not plan.folder.exists():
-        require_ground(plan.profile, plan.profile_path, plan.repository, os.environ)
+        require_ground(plan.profile, plan.profile_path, plan.repository, environment)
     with one_at_a_time(plan.ledger):
         recovered = recovery.close_cut_off(plan.folder.parent)
         if recovered.running:
@@ -302,17 +305,17 @@ def begin(plan: Plan) -> Attempt:
                 action="let it end, or end it; then begin",
             )
         require_whole_ledger(plan.folder.parent)
-        traces = own_traces(os.environ, plan.repository, plan.profile)
+        traces = own_traces(environment, plan.repository, plan.profile)
         left_out = [trace.within(plan.repository) for trace in traces]
         before = closing.measure_tree(plan.repository, plan.folder, left_out)
         run, hold = RunDir(plan.folder), _first_traces(plan)
-    journal = Journal.open(run.journal)
+    journal = Journal.open(run.journal, steady_clock())
     write_record(run.vitals, vitals())
     write_record(run.profile, plan.profile)
     contract.keep(run, contract_path(plan.repository))
     write_atomically(run.code, code.listing(plan.repository).encode())
     code_sha256 = file_sha256(run.code)
-    shell = shell_secrets(os.environ)
+    shell = shell_secrets(environment)
     opening = opening_record(plan, before, code_sha256, git_commit, shell.unsearched)
     write_record(run.opening, opening)
     journal.append("opened")
@@ -326,6 +329,7 @@ def begin(plan: Plan) -> Attempt:
         tree_before=before,
         loaded=loaded,
         recovered=recovered,
+        environment=environment,
         secrets=shell.secrets,
     )
 
@@ -337,7 +341,7 @@ def _first_traces(plan: Plan) -> FileLock:
         # First: from here on the folder is known as a run, and as one that is going on.
         Journal.create(run.journal)
         hold = FileLock.take(run.journal)
-        run.reserve.write_bytes(bytes(_RESERVE_BYTES))
+        keep_room(run.reserve, _RESERVE_BYTES, _RESERVE_FILES)
         started = stamp(plan.started)
         ledger.append(plan.ledger, run=run.path.name, kind=kind, started_utc=started)
     except OSError:

@@ -1,15 +1,16 @@
 """The access to the hub: which one a run asks, with which token, and where the downloads go."""
 
+import ctypes
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from m43.evidence.journal import is_searchable
+from m43.evidence.journal import is_searchable, redact
 from m43.files import read_whole
 from m43.records import DEFAULT_ENDPOINT, LOOPBACK_ENDPOINT, Profile
 
@@ -162,6 +163,7 @@ def _file_text(path: Path) -> str:
         return ""
 
 
+_SECRET_NAMES = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
 _HUB_PREFIXES = ("HF_", "HUGGING_FACE_", "HUGGINGFACE_")
 
 
@@ -235,6 +237,39 @@ class HubAccess:
     def hub_variables(self) -> tuple[str, ...]:
         """The names of the variables by which huggingface_hub can be told to behave otherwise."""
         return tuple(sorted(name for name in self.environment if name.startswith(_HUB_PREFIXES)))
+
+
+def take_secrets(environment: MutableMapping[str, str]) -> dict[str, str]:
+    """Copy the variables of this process, and take those that hold a secret out of it.
+
+    What is started from now on, by whomever, inherits none. The kernel shows the variables with
+    which a process began to every process of the same user, so they are written over there.
+    """
+    before = dict(environment)
+    for name in _SECRET_NAMES & environment.keys() | set(_secretive(before)):
+        _overwrite(name)
+        del environment[name]
+    return before
+
+
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """Copy the variables that hold no secret."""
+    left_out = {*_SECRET_NAMES, *_secretive(environment)}
+    return {name: value for name, value in environment.items() if name not in left_out}
+
+
+def _secretive(environment: Mapping[str, str]) -> Iterator[str]:
+    secrets = shell_secrets(environment).secrets
+    for name, value in environment.items():
+        if redact(value, secrets) != value:
+            yield name
+
+
+def _overwrite(name: str) -> None:
+    library = ctypes.CDLL(None)
+    library.getenv.restype = ctypes.c_void_p
+    if place := library.getenv(os.fsencode(name)):
+        ctypes.memset(place, ord("x"), len(ctypes.string_at(place)))
 
 
 def shell_secrets(environment: Mapping[str, str]) -> HubAccess:

@@ -115,13 +115,16 @@ class RunView:
             # Not as soon as it has measured: pytest still captures what is written then.
             self._screen.say(*self._words.of_measured_gate(gate.name))
         gate.states.append(state)
-        if state == NOT_RUN:
-            gate.reason = text
-        if self._screen.quiet and state != BROKEN:
+        # The first promise of a gate that stopped carries the whole reason.
+        reason, *stop = text.splitlines() if state == NOT_RUN else ("",)
+        gate.reason = gate.reason or reason
+        if self._screen.quiet and state != BROKEN and not stop:
             return
         self._screen.say(labelled(state, promise.clause, tone=_TONES[state], width=9))
         if state != NOT_RUN:
             self._screen.say(*self._words.of_promise(promise, text))
+        elif stop:
+            self._screen.say(*self._words.of_stop(text))
 
     def end_gate(self) -> None:
         """Write how the gate that is open went."""

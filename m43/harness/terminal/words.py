@@ -3,11 +3,12 @@
 import re
 from collections.abc import Callable, Iterator
 
+from m43.errors import FailureClass
 from m43.evidence.contract import Promise, measure
 from m43.evidence.diagnosis import diagnose_loaded, next_actions
 from m43.evidence.documents import gate_checks
 from m43.evidence.run import LoadedRun, find_stop, load_run
-from m43.harness.run import Attempt, Recovered, item_of, shown, verify_command
+from m43.harness.run import Attempt, Recovered, gone, item_of, shown, verify_command
 from m43.harness.terminal.checklist_page import item_lines
 from m43.harness.terminal.line import EMPTY, Line, labelled
 from m43.records import GATES, RunDir, VenvRecord
@@ -80,14 +81,17 @@ class Explanations:
             return ()
         judged = measure(promise, self._loaded_run().records)
         if judged.holds is None:
-            # The gate stopped before it had measured anything; pytest was told why.
-            return tuple(_told(text) for text in broken.splitlines())
+            return self.of_stop(broken)
         asked = [_explained_line("asked", text) for text in judged.expected] if broken else []
         found = [
             _explained_line("found", f"{side.expression} = {side.value} ({side.file})")
             for side in judged.measurements
         ]
         return (*asked, *found)
+
+    def of_stop(self, text: str) -> tuple[Line, ...]:
+        """Show why a gate stopped before its promises could be judged."""
+        return tuple(_told(line) for line in text.splitlines())
 
     def of_measured_gate(self, gate: str) -> tuple[Line, ...]:
         """List each check of a gate that has measured, on demand; always what is not tested."""
@@ -147,6 +151,10 @@ def _summary_lines(attempt: Attempt, trouble: str) -> Iterator[Line]:
         yield Line(tone="quiet", head=ascii_text(text))
     head = f"m43 {kind} {run.path.name}: {loaded_run.verdict_words(accepted)}"
     yield Line(tone="ok" if accepted else "bad", head=head)
+    if missing := gone(run):
+        yield labelled("why", f"{FailureClass.NOT_WRITABLE}: {missing.found} ({missing.where})")
+        yield labelled("to do", missing.action)
+        return
     if loaded_run.other_contract:
         yield labelled("contract", loaded_run.other_contract)
     yield from _why(loaded_run, accepted)

@@ -439,6 +439,17 @@ FAILURES: Mapping[F, Failure] = {
             action="make the run folder's file system writable; then a new run",
         ),
     ),
+    F.PROCESS_LIMIT: Failure(
+        gate="train-300",
+        how="stopped",
+        write=nothing,
+        problem=Problem(
+            found="BlockingIOError: [Errno 11] Resource temporarily unavailable",
+            expected="a gate that measures and ends",
+            where="_execute_child (subprocess.py:1901)",
+            action="allow more processes (ulimit -u, pids.max of the container); then a new run",
+        ),
+    ),
     F.INTERRUPTED: Failure(
         gate="train-300",
         how="interrupted",

@@ -17,7 +17,15 @@ from m43.files import file_sha256, weights_digest
 from m43.gemma_families import ARCHITECTURES
 from m43.records import profile_check
 from m43.records.evaluation_record import Decoding, EvaluationRecord, LintRecord, Prediction
-from m43.records.hub_record import AuthRecord, DownloadRecord, HubResponse, HubStep, PinnedFile
+from m43.records.hub_record import (
+    AuthRecord,
+    Certificate,
+    DownloadRecord,
+    HubResponse,
+    HubStep,
+    HubWay,
+    PinnedFile,
+)
 from m43.records.numerics_record import NumericsRecord, StepNumerics
 from m43.records.profile import LOOPBACK_ENDPOINT, Profile
 from m43.records.run_records import (
@@ -143,6 +151,15 @@ def opening_record(kind: str, name: str, **changes: object) -> OpeningRecord:
     return OpeningRecord(**{**values, **changes})
 
 
+REAL_WAY = HubWay(
+    address="192.0.2.7:443",
+    certificates=(
+        Certificate(subject="huggingface.co", issuer="An Authority", sha256=digest("own")),
+        Certificate(subject="An Authority", issuer="An Authority", sha256=digest("root")),
+    ),
+)
+
+
 def auth_record(profile: Profile, **changes: object) -> AuthRecord:
     """Give the auth record of a good run."""
     steps = ("whoami", "auth_check", "revision", "weights_head")
@@ -159,6 +176,7 @@ def auth_record(profile: Profile, **changes: object) -> AuthRecord:
         "weight_bytes": 0,
         "hub_variables": ("HF_TOKEN",),
         "duration_s": 0.25,
+        "way": HubWay(address="127.0.0.1:8080") if toy else REAL_WAY,
     }
     return AuthRecord(**{**values, **changes})
 

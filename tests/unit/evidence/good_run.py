@@ -15,7 +15,6 @@ from m43.evidence.journal import manifest
 from m43.evidence.journal.digests import gate_digest
 from m43.evidence.journal.journal import Journal
 from m43.evidence.run.loaded_run import load_run
-from m43.evidence.run.run_end import find_stop
 from m43.files import weights_sha256
 from m43.records.gates import CLOSING, STAGES
 from m43.records.profile import Profile, RunTable
@@ -189,18 +188,9 @@ def stop_at(folder: Path, gate: str, write: Write, **stopped: str) -> RunDir:
 
 
 def stop_gate(journal: Journal, gate: str, **stopped: str) -> None:
-    """Write that a gate stopped: its first promise asked for it, and is told why."""
+    """Write that a gate stopped: none of its promises is judged."""
     entry = journal.append("gate_stopped", gate=gate, **stopped)
-    words = f"gate {gate} stopped: {entry.failure_class}"
-    first = next(promise for promise in PROMISES if promise.gate == gate)
-    told = [
-        f"  found     {problem.found}\n  expected  {problem.expected}\n"
-        f"  where     {problem.where}\n  to do     {problem.action}"
-        for problem in find_stop((entry,)).problems
-    ]
-    detail = "\n".join((words, *told))
-    journal.append("promise_broken", gate=gate, name=first.name, detail=detail)
-    pass_over(journal, gate, words, but=first)
+    pass_over(journal, gate, f"gate {gate} stopped: {entry.failure_class}")
 
 
 def interrupt_at(folder: Path, gate: str, write: Write, cause: str) -> RunDir:
@@ -265,13 +255,11 @@ def reach(
     return run, journal
 
 
-def pass_over(
-    journal: Journal, gate: str, reason: str, *, of: int | None = None, but: Promise | None = None
-) -> None:
+def pass_over(journal: Journal, gate: str, reason: str, *, of: int | None = None) -> None:
     """Write that the promises from a gate on, or from the stage with a number, were not judged."""
     first = STAGES.index(gate) if of is None else of
     for promise in PROMISES:
-        if STAGES.index(promise.gate) >= first and promise != but:
+        if STAGES.index(promise.gate) >= first:
             journal.append("promise_not_run", gate=promise.gate, name=promise.name, detail=reason)
 
 

@@ -142,7 +142,7 @@ def test_a_second_run_under_the_same_name_is_refused(copied_tree: CopiedTree) ->
     [
         ("package missing", "venv", "", 24),
         ("plan does not fit", "venv", "", 24),
-        ("non-finite", "train-300", "non-finite loss", 23),
+        ("non-finite", "train-300", "non-finite loss", 24),
         ("299", "train-300", "", 11),
         ("99 rows", "eval", "", 5),
         ("touch", "closing", "", 0),

@@ -2,9 +2,14 @@
 
 import base64
 import json
+import shutil
+import subprocess
+import time
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from urllib.parse import quote
+
+import pytest
 
 from m43.evidence.journal.secrets import holds_secret
 from m43.text import visible
@@ -91,3 +96,32 @@ def assert_harmless(page: str) -> None:
         assert attributes.get("src", "") in ("", None) or tag != "img"
         assert not [name for name in attributes if name.startswith("onerr")], (tag, attributes)
         assert not str(attributes.get("href", "")).startswith(("javascript:", "data:text")), tag
+
+
+@pytest.mark.parametrize("what", ["the run is renamed", "the checkout is removed"])
+def test_a_run_whose_folder_is_gone_says_so(copied_tree: CopiedTree, what: str) -> None:
+    """One class, no traceback, and no document named that is not there."""
+    copied_tree.misbehave("slow")
+    run, root = copied_tree.runs / "r", copied_tree.root
+    process = subprocess.Popen(
+        copied_tree.command("acceptance", "-m", "rehearsal", "--m43-run", run.name),
+        cwd=root,
+        env=copied_tree.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    while process.poll() is None and not (run / "train.heartbeat.json").exists():
+        time.sleep(0.02)
+    if what == "the run is renamed":
+        run.rename(copied_tree.runs / "s")
+    else:
+        shutil.rmtree(root)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in said
+    assert "INTERNALERROR" not in said
+    head, why, to_do = said.splitlines()[-3:]
+    assert head == "m43 rehearsal r: NOT ACCEPTED (rehearsal)"
+    assert "why       run folder not writable: the run folder is gone" in why
+    assert "to do" in to_do

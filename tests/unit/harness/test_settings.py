@@ -91,13 +91,40 @@ def test_a_page_of_ones_own_in_the_checkout_is_refused(
     copied_tree: CopiedTree, tmp_path: Path
 ) -> None:
     """It is written anew after each promise, amid what is watched; elsewhere it does no harm."""
-    for page in ("mine.html", "acceptance/../a/mine.html"):
-        result = copied_tree.pytest("acceptance", "-m", "rehearsal", f"--html={page}")
+    for option in ("--html=mine.html", "--html=acceptance/../a/mine.html", "--junitxml=mine.xml"):
+        result = copied_tree.pytest("acceptance", "-m", "rehearsal", option)
         assert result.returncode == 4
-        assert "found --html into the checkout" in result.stderr
+        assert f"found {option.partition('=')[0]} into the checkout" in result.stderr
     assert not copied_tree.runs.exists()
     elsewhere = f"--html={tmp_path / 'mine.html'}"
     assert copied_tree.pytest("acceptance", "-m", "rehearsal", elsewhere).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "place"),
+    [
+        ("--html", "submission_runs/m43_v1/report.html"),
+        ("--junitxml", "submission_runs/m43_v1/junit.xml"),
+        ("--junitxml", "acceptance/test_production.py"),
+        ("--junitxml", "${PWD}/a-link/test_production.py"),
+        ("--log-file", "m43/text.py"),
+        ("--basetemp", "acceptance"),
+    ],
+)
+def test_no_call_of_pytest_writes_over_a_run_or_the_checkout(
+    copied_tree: CopiedTree, option: str, place: str
+) -> None:
+    """Nor one that only looks, or is no run: a run's name would be gone, or the contract."""
+    (copied_tree.root / "a-link").symlink_to("acceptance")
+    (copied_tree.root / "test_other.py").write_text("def test_nothing():\n    pass\n")
+    before = (copied_tree.root / "acceptance" / "test_production.py").read_bytes()
+    for call in (("acceptance", "-m", "production", "--collect-only"), ("test_other.py",)):
+        result = copied_tree.pytest(*call, f"{option}={place}", PWD=str(copied_tree.root))
+        assert result.returncode == 4, result.stdout
+        assert f"found {option} at {copied_tree.root}" in result.stderr
+        assert result.stderr.count("\n  - ") == 1
+    assert not copied_tree.runs.exists()
+    assert (copied_tree.root / "acceptance" / "test_production.py").read_bytes() == before
 
 
 def test_the_cache_in_the_checkout_is_no_change_of_it(

@@ -11,6 +11,10 @@ import pytest
 from m43 import typed_json
 from m43.errors import FailureClass
 from m43.evidence.documents import write
+from m43.evidence.documents.html import fragment
+from m43.evidence.documents.markdown import markdown
+from m43.evidence.documents.nodes import Section, Text, rich
+from m43.evidence.documents.provenance import POSSIBLE, not_excluded, possible_table
 from m43.evidence.documents.report import report_html
 from m43.evidence.journal.journal import Journal
 from m43.records.evaluation_record import Prediction
@@ -54,6 +58,19 @@ def test_an_accepted_run_has_the_summary_alone(good: RunDir) -> None:
     """The summary has taken the failure analysis's place."""
     assert good.summary.exists()
     assert not good.failure_analysis.exists()
+
+
+def test_what_stays_possible_is_the_same_table_everywhere(good: RunDir) -> None:
+    """In the summary, in the report, in what verify prints and in README, word for word."""
+    rows = markdown(Section("", [possible_table()])).strip()
+    readme = (Path(__file__).parents[4] / "README.md").read_text(encoding="utf-8")
+    assert rows in good.summary.read_text(encoding="utf-8")
+    assert rows in readme
+    page = report_html(good, "a run", "")
+    for each in POSSIBLE:
+        assert each.short in not_excluded()
+        words = fragment([Text(rich(each.reveals))]).removeprefix("<p>").removesuffix("</p>")
+        assert words in page
 
 
 def test_the_summary_tells_what_was_asked(good: RunDir) -> None:

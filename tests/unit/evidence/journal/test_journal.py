@@ -255,6 +255,17 @@ def test_a_journal_is_for_everybody_to_read(tmp_path: Path) -> None:
     assert path.read_bytes() == b""
 
 
+def test_a_clock_that_jumps_makes_no_duration() -> None:
+    """It is read once; what passes is counted by one that nobody sets."""
+    begun = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    wall = iter([begun, begun + timedelta(days=1), begun - timedelta(hours=1)])
+    passed = iter([100.0, 101.5, 103.0])
+    clock = journal.steady_clock(lambda: next(wall), lambda: next(passed))
+    assert [clock(), clock()] == [begun + timedelta(seconds=each) for each in (1.5, 3.0)]
+    real = journal.steady_clock()
+    assert real() <= real() <= datetime.now(UTC) + timedelta(seconds=1)
+
+
 def test_the_time_is_utc_with_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the zone of the clock or of the machine; without another clock it is now."""
     monkeypatch.setenv("TZ", "Asia/Kathmandu")

@@ -4,6 +4,9 @@ import base64
 import html
 import io
 import json
+import random
+import string
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 from xml.sax.saxutils import escape
@@ -348,3 +351,33 @@ def test_a_variable_that_holds_a_book_takes_no_time() -> None:
     assert redact(f"a {book} b", [book]).startswith(f"a {REDACTED}")
     assert holds_secret(book.encode(), [book])
     assert not begins_secret("loading: 5 %", [book])
+
+
+@pytest.mark.parametrize("letters", [37, 499, 501, 700, 1000])
+@pytest.mark.parametrize("code", [str, lambda text: base64.b64encode(text.encode()).decode()])
+def test_of_a_long_secret_the_end_is_hidden_as_well(
+    letters: int, code: Callable[[str], str]
+) -> None:
+    """A hub may issue long tokens, and a server that echoes one puts all of it into its error."""
+    token = "".join(random.Random(letters).choices(string.ascii_letters + string.digits, k=letters))
+
+    clean = redact(f"Invalid header: {code(token)}; " * 3, [token])
+
+    written = code(token)
+    shown = {written[at : at + 10] for at in range(len(written) - 9)}
+    assert not any(part in clean for part in shown)
+    assert clean.startswith(f"Invalid header: {REDACTED}")
+
+
+@pytest.mark.parametrize("cut", [slice(0, 25), slice(12, None), slice(9, 30)])
+def test_a_secret_that_somebody_else_has_cut_is_hidden(cut: slice) -> None:
+    """Libraries shorten what they quote; half a token is the half that nobody has to guess."""
+    assert redact(f"found 'Bearer {TOKEN[cut]}', expected", [TOKEN]) == (
+        f"found 'Bearer {REDACTED}', expected"
+    )
+
+
+def test_a_few_letters_of_a_secret_are_no_secret() -> None:
+    """They stand in digests, too; and a word stands in innocent text."""
+    assert redact(f"{TOKEN[5:13]} hf_", [TOKEN]) == f"{TOKEN[5:13]} hf_"
+    assert redact("the evaluation ended", ["evaluation-4711"]) == "the evaluation ended"

@@ -16,9 +16,11 @@ from in_toto_attestation.v1.statement import Statement
 from in_toto_attestation.v1.statement_pb2 import Statement as StatementMessage
 
 from m43 import __main__ as command
+from m43.evidence.journal import witness_lines
 from m43.evidence.run.loaded_run import load_run
 from m43.evidence.verify import signature
 from m43.evidence.verify.claims import verify
+from m43.files import file_sha256
 from m43.records.run_dir import RunDir
 from tests.unit.evidence.good_records import REPOSITORY
 from tests.unit.evidence.good_run import write_good_run
@@ -237,3 +239,86 @@ def test_without_the_extra_a_signature_is_not_passed_over(sealed: RunDir, keys: 
     assert plain.returncode == 0, plain.stdout + plain.stderr
     assert asked.returncode == 1
     assert "install m43[seal]" in asked.stderr
+
+
+@pytest.fixture(scope="module")
+def ssh_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two keys as people have them for SSH, and a file of allowed signers for each."""
+    folder = tmp_path_factory.mktemp("ssh")
+    for name in ("mine", "theirs"):
+        make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", folder / name]
+        subprocess.run(list(map(str, make)), check=True, capture_output=True)
+        public = (folder / f"{name}.pub").read_text()
+        (folder / f"{name}.signers").write_text(f'{name}@example namespaces="m43" {public}')
+    return folder
+
+
+@pytest.fixture
+def ssh_sealed(ssh_keys: Path, tmp_path: Path) -> RunDir:
+    """A run that was signed with a key of OpenSSH."""
+    run = write_good_run(tmp_path)
+    assert command.main(["seal", "--key", str(ssh_keys / "mine"), str(run.path)]) == 0
+    return run
+
+
+def test_a_key_that_people_publish_already_signs_as_well(
+    ssh_sealed: RunDir, ssh_keys: Path
+) -> None:
+    """Verified against the signers that the reader allows, and against no others."""
+    assert told(ssh_sealed, ssh_keys / "mine.signers") == ""
+    assert "a signature by one of" in told(ssh_sealed, ssh_keys / "theirs.signers")
+    forge(ssh_sealed)
+    assert "as signed" in told(ssh_sealed, ssh_keys / "mine.signers")
+
+
+@pytest.mark.parametrize("broken", ["payload", "sig", "two signatures"])
+def test_a_signature_of_openssh_is_over_the_very_bytes(
+    ssh_sealed: RunDir, ssh_keys: Path, broken: str
+) -> None:
+    """A word changed in what was signed, or in the signature: it does not verify."""
+    table = json.loads(ssh_sealed.signature.read_text())
+    if broken == "payload":
+        changed = base64.b64decode(table["payload"]).replace(b"PASSED", b"passed")
+        table["payload"] = base64.b64encode(changed).decode()
+    elif broken == "sig":
+        armour = base64.b64decode(table["signatures"][0]["sig"]).decode().splitlines()
+        armour[3] = armour[3][::-1]
+        table["signatures"][0]["sig"] = base64.b64encode("\n".join(armour).encode()).decode()
+    else:
+        table["signatures"] *= 2
+    ssh_sealed.signature.write_text(json.dumps(table))
+    expected = "one signature" if broken == "two signatures" else "a signature by one of"
+    assert expected in told(ssh_sealed, ssh_keys / "mine.signers")
+
+
+def test_without_openssh_one_error_says_what_is_missing(
+    ssh_keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is signed, and nothing is passed over."""
+    run = write_good_run(tmp_path)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(signature.MissingExtraError, match="no ssh-keygen that answers"):
+        signature.sign(run, load_run(run), ssh_keys / "mine", lambda prompt: "")
+    assert not run.signature.exists()
+
+
+def test_two_lines_are_fit_to_be_dated_by_others(
+    sealed: RunDir, run: RunDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From before training and from the end; what was changed since is another line."""
+    assert command.main(["verify", str(sealed.path)]) == 0
+    before, end = (line for line in capsys.readouterr().out.splitlines() if "witness  " in line)
+    entries = load_run(sealed).entries
+    place = next(n for n, each in enumerate(entries) if each.gate == "train-300")
+    opening = file_sha256(sealed.opening)
+    assert before == (
+        f"witness  m43 rehearsal-1, before training: journal {entries[place - 1].sha256}, "
+        f"opening {opening}"
+    )
+    (seal,) = (each for each in entries if each.event == "sealed")
+    assert end == f"witness  m43 rehearsal-1, at its end: journal {seal.sha256}, opening {opening}"
+    forge(run)
+    earlier, later = witness_lines(run, load_run(run).entries)
+    # What was changed is a record of the training.
+    assert before == f"witness  {earlier}"
+    assert end != f"witness  {later}"

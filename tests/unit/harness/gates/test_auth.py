@@ -1,9 +1,12 @@
 """The auth gate against a real server, with the hub's own client."""
 
+import hashlib
+import ssl
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,11 +15,13 @@ from m43.errors import FailureClass
 from m43.evidence.contract.check import failing
 from m43.evidence.contract.checks import auth_checks
 from m43.harness.gates import auth, hub_questions
+from m43.harness.gates.hub_exchange import failure_words
 from m43.harness.gates.hub_process import hub_request
 from m43.harness.run.hub_access import HubAccess
 from m43.records.profile import Profile
 from tests.unit.harness.conftest import FILES, REPOSITORY, REVISION, TOKEN, StartWorld
 from tests.unit.harness.hub_here import asked_here
+from tests.world.certificates import write_certificates
 from tools.faulty_hub import Fault, FaultKind
 
 
@@ -92,6 +97,71 @@ def test_a_hub_that_is_not_there_has_status_zero(start_world: StartWorld, profil
     assert record.responses[0].error.startswith("ConnectError: ")
     hub_record = failing(auth_checks(record, profile))[0]
     assert hub_record.failure_class == FailureClass.HUB_UNREACHABLE
+
+
+def test_the_way_to_the_hub_is_recorded(
+    start_world: StartWorld, profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose certificate, on whose word and at which address: a server of one's own shows there."""
+    hub_access, hub = start_world()
+    plain = asked_here(hub_access, profile).way
+    assert (plain.address, plain.certificates) == (hub.endpoint.removeprefix("http://"), ())
+
+    made = write_certificates(tmp_path / "tls", ("localhost",), "good")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.chain)
+    hub._server.socket = context.wrap_socket(hub._server.socket, server_side=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(made.authority))
+    port = hub.endpoint.rpartition(":")[2]
+    way = asked_here(replace(hub_access, endpoint=f"https://localhost:{port}"), profile).way
+
+    assert way.address == f"127.0.0.1:{port}"
+    own, root = way.certificates
+    der = ssl.PEM_cert_to_DER_cert(made.authority.read_text())
+    assert (own.subject, own.issuer) == ("localhost", root.subject)
+    assert root.sha256 == hashlib.sha256(der).hexdigest() != own.sha256
+
+
+def test_what_leads_to_the_hub_is_recorded_without_passwords(profile: Profile) -> None:
+    """A proxy and an authority of one's own are how another hub answers under the hub's name."""
+    hub_access = HubAccess(
+        environment={
+            "https_proxy": "http://me:Winter26-night@proxy:3128",
+            "ALL_PROXY": "socks5://other:1",
+            "SSL_CERT_FILE": "/mine.pem",
+            "REQUESTS_CA_BUNDLE": "/theirs.pem",
+            "PATH": "/bin",
+        },
+        endpoint="",
+        cache_dir=None,
+    )
+    assert auth.ask_nothing(hub_access, profile).way.settings == (
+        "ALL_PROXY=socks5://other:1",
+        "REQUESTS_CA_BUNDLE=/theirs.pem",
+        "SSL_CERT_FILE=/mine.pem",
+        "https_proxy=http://[REDACTED]@proxy:3128",
+    )
+
+
+def test_a_link_in_what_a_hub_says_leads_nowhere() -> None:
+    """Documents and terminals make links of addresses: as if m43 had sent its reader there."""
+    words = failure_words(ValueError("renew at https://evil.example or www.evil.example"), ())
+    assert words == "ValueError: renew at https[:]//evil.example or www[.]evil.example"
+
+
+def test_a_step_that_failed_before_it_asked_is_told_apart(
+    start_world: StartWorld, profile: Profile
+) -> None:
+    """A hub that was not asked cannot have left a question without an answer."""
+    hub_access, hub = start_world()
+    hub.__exit__(None, None, None)
+    assert asked_here(hub_access, profile).responses[0].sent
+
+    ladder = hub_questions._Ladder(
+        request=hub_request(hub_access, profile), token=TOKEN, secrets=(), tell=lambda asked: None
+    )
+    ladder.ask("whoami", lambda: {}["name"])
+    assert not ladder.responses[0].sent
 
 
 def test_a_hub_that_never_answers_is_left_after_the_timeout(

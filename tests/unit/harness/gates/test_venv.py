@@ -18,6 +18,7 @@ from m43.records.numerics_record import NOT_MEASURED
 from m43.records.profile import Profile
 from m43.records.run_records import Device, Package, ProbeRecord, ProcessRecord, VenvRecord
 from tests.unit.evidence.good_records import requirement
+from tests.unit.harness.conftest import TOKEN
 
 PROBE = ProbeRecord(
     executable="/v/bin/python",
@@ -35,6 +36,7 @@ PROBE = ProbeRecord(
     host_memory_bytes=2**33,
     disk_free_bytes=2**33,
 )
+
 ENDED = ProcessRecord(
     command=(),
     exit_status=0,
@@ -207,13 +209,27 @@ def test_the_environment_is_written_down_for_people() -> None:
 
 def test_a_machine_without_a_gpu_says_so_plainly() -> None:
     """An empty file would leave the reader to guess."""
-    text = gpu_snapshot(record(PROBE), lambda: "There is no nvidia-smi on this machine.")
+    text = gpu_snapshot(record(PROBE), lambda: "There is no nvidia-smi on this machine.", ())
     assert "JAX saw no GPU" in text
     assert "There is no nvidia-smi" in text
 
 
-def test_the_drivers_own_tool_is_quoted_or_its_silence_told() -> None:
+def test_what_the_drivers_tool_prints_of_others_is_redacted() -> None:
+    """It lists processes by their arguments, and somebody may have put a token there."""
+    text = gpu_snapshot(record(PROBE), lambda: f"python x.py --token {TOKEN}\x1b[2J", (TOKEN,))
+    assert TOKEN not in text
+    assert "--token [REDACTED]" in text
+    assert "\x1b" not in text
+
+
+def test_the_drivers_own_tool_is_quoted_or_its_silence_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """What it prints, its absence, or its failure."""
     assert nvidia_smi(("echo", "RTX 5090")) == "RTX 5090\n"
+    monkeypatch.setenv("SOMETHING", "of the engineer's")
+    assert {line.partition("=")[0] for line in nvidia_smi(("env",)).splitlines()} <= {
+        *("PATH", "HOME", "LD_LIBRARY_PATH", "LC_ALL"),
+    }
     assert "no nvidia-smi" in nvidia_smi(("m43-no-such-program",))
     assert "status 1" in nvidia_smi(("false",))

@@ -1,6 +1,9 @@
 """Children that end well, badly, late, never, and with children of their own."""
 
+import errno
+import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -10,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from m43 import typed_json
+from m43.harness.process import log_writer
+from m43.harness.process import process as process_module
 from m43.harness.process.process import Child, Outcome, Sight, oom_kills, read_beat, run_child
 from m43.records.run_records import Heartbeat, ProcessRecord, StepMetrics
 
@@ -269,3 +274,77 @@ def test_a_beat_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "beat.json"
     path.write_text(typed_json.dump(beat))
     assert read_beat(path) == beat
+
+
+def test_no_memory_of_a_run_is_dumped(child: Child) -> None:
+    """A core file would hold the token: of the child, and of the parent from then on."""
+    resource.setrlimit(resource.RLIMIT_CORE, (4096, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+    code = "import resource; print(resource.getrlimit(resource.RLIMIT_CORE)[0])"
+    assert run(python(child, code)).stdout == ("0",)
+
+    assert resource.getrlimit(resource.RLIMIT_CORE)[0] == 0
+
+
+def beats_twice(beat: Path, between: str) -> str:
+    """Give a child that says where it is, does something, and says it again."""
+    fields = {"phase": "train", "total": 9, "loss_nats": 0.0, "tokens_per_s": 0.0}
+    first, second = (
+        f"open({str(beat)!r}, 'w').write({json.dumps(fields | {'done': n, 'beat': n})!r})"
+        for n in (1, 2)
+    )
+    return f"import time\n{first}\n{between}\n{second}"
+
+
+def test_a_parent_that_is_stopped_calls_no_child_silent(child: Child, tmp_path: Path) -> None:
+    """It has looked at nothing in the meantime, and says how long that was."""
+    beat = tmp_path / "beat.json"
+    code = beats_twice(beat, "time.sleep(2.6)")
+    stops = iter([2.0])
+
+    def stop(sight: Sight) -> None:
+        if sight.beat is not None:
+            time.sleep(next(stops, 0.0))
+
+    record = run_child(replace(python(child, code), heartbeat=beat, silence_s=1.2), stop).record
+    assert record.ended_by_parent == "no"
+    assert 2.0 <= record.unwatched_s <= record.duration_s
+
+
+def test_a_child_that_waits_for_its_own_log_does_not_stand_still(
+    child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow reader is m43's; a pipe takes 64 KiB, and then who prints has to wait."""
+
+    def slowly(text: str, secrets: tuple[str, ...]) -> str:
+        time.sleep(0.02)
+        return text
+
+    monkeypatch.setattr(log_writer, "redact", slowly)
+    beat = tmp_path / "beat.json"
+    code = beats_twice(beat, "for _ in range(260): print('x' * 1000, flush=True)")
+    record = run(replace(python(child, code), heartbeat=beat, silence_s=1.0)).record
+    assert record.ended_by_parent == "no"
+    assert record.duration_s > 1.2
+
+
+@pytest.mark.parametrize("refused", ["the guard", "the threads"])
+def test_a_child_does_not_outlive_the_guard_that_could_not_be_started(
+    child: Child, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """Where few processes are allowed the child may have been the last of them."""
+    begun: list[int] = []
+
+    def fail(*words: object) -> None:
+        begun.extend(word for word in words if isinstance(word, int))
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(process_module, "Reaper" if refused == "the guard" else "LogWriter", fail)
+    slow = python(
+        child, "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
+    )
+    with pytest.raises(BlockingIOError):
+        run(slow)
+    pid = child.folder / "pid"
+    assert not pid.exists() or is_gone(int(pid.read_text() or 0))
+    assert all(is_gone(number) for number in begun)

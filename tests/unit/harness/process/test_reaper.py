@@ -19,7 +19,8 @@ WATCHER = (
     "sleep = [sys.executable, '-I', '-S', '-c', 'import time; time.sleep(60)']\n"
     "child = subprocess.Popen(sleep, start_new_session=True)\n"
     "reaper = Reaper(child.pid, '')\n"
-    "print(child.pid, flush=True); time.sleep(60)"
+    "print(child.pid, flush=True)\n"
+    "while True: time.sleep(0.1); reaper.tend()"
 )
 
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -63,12 +64,51 @@ def test_a_killed_watcher_takes_the_childs_group_with_it() -> None:
     assert ended(child)
 
 
+def watchers(child: int) -> list[int]:
+    """List the processes that watch over a child."""
+    command = ["ps", "-Aww", "-o", "pid=,stat=,args="]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rows = [row.split(maxsplit=2) for row in listed.splitlines() if f"reaper.py {child}" in row]
+    return [int(pid) for pid, state, _ in rows if state[0] != "Z"]
+
+
+@pytest.mark.parametrize("killed", ["the first", "the second", "one after the other", "all"])
+def test_a_killed_guardian_is_replaced(killed: str) -> None:
+    """Whoever kills it and then pytest would leave the child on the device otherwise."""
+    watcher = subprocess.Popen([sys.executable, "-c", WATCHER], stdout=subprocess.PIPE, text=True)
+    assert watcher.stdout is not None
+    try:
+        child = int(watcher.stdout.readline())
+        until(lambda: len(watchers(child)) == 2)
+        first, second = watchers(child)
+        victims = {"the first": [first], "the second": [second]}.get(killed, [first, second])
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
+            if killed == "one after the other":
+                time.sleep(0.3)
+        until(lambda: len(set(watchers(child)) - set(victims)) == 2)
+    finally:
+        watcher.kill()
+        watcher.communicate()
+    assert ended(child)
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for what comes within a moment."""
+    for _ in range(100):
+        if true():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not come")
+
+
 def test_a_guardian_that_is_dismissed_does_nothing(start: Start) -> None:
     """After a good end the child's number may soon belong to somebody else."""
     process = start()
     Reaper(process.pid, "").dismiss()
     time.sleep(0.2)
     assert process.poll() is None
+    assert watchers(process.pid) == []
 
 
 def test_what_has_left_the_group_is_known_by_its_mark(start: Start) -> None:

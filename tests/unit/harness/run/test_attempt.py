@@ -12,7 +12,7 @@ import pytest
 from m43.errors import FailureClass, GateStoppedError
 from m43.evidence.contract.contract import read_contract
 from m43.evidence.journal.chain import Entry, Event
-from m43.files import bytes_sha256
+from m43.files import bytes_sha256, give_room
 from m43.harness.run.attempt import Attempt, RunInProgressError, StoppedError, begin
 from m43.harness.run.opening import Plan, contract_path, named
 from m43.records import profile_check
@@ -142,7 +142,7 @@ def test_a_journal_that_can_no_longer_be_written_has_no_gaps(
             raise OSError(errno.EROFS, "Read-only file system")
         return append(event, **fields)
 
-    attempt.run.reserve.unlink()
+    give_room(attempt.run.reserve)
     monkeypatch.setattr(attempt.journal, "append", once)
     attempt.judge(names(attempt, "auth")[0], None)
     attempt.judge(names(attempt, "auth")[1], None)
@@ -227,13 +227,11 @@ def test_a_broken_promise_blocks_the_later_gates_and_not_its_own(attempt: Attemp
     assert attempt.blocked(venv[0]) == "gate auth did not keep its promises"
 
 
-def test_a_stopped_gate_blocks_its_own_other_promises_too(attempt: Attempt) -> None:
-    """Its first promise carries the reason; without a record the others cannot be judged."""
+def test_a_stopped_gate_blocks_all_of_its_promises(attempt: Attempt) -> None:
+    """Without a record none can be judged: none is broken."""
     auth, venv = names(attempt, "auth"), names(attempt, "venv")
     stopping(attempt, ZeroDivisionError())
-    assert attempt.blocked(auth[0]) == ""
-    attempt.judge(auth[0], "gate auth stopped")
-    assert attempt.blocked(auth[1]) == "gate auth stopped: harness error"
+    assert attempt.blocked(auth[0]) == "gate auth stopped: harness error"
     assert attempt.blocked(venv[0]) == "gate auth stopped: harness error"
 
 
@@ -258,3 +256,35 @@ def test_a_token_in_the_run_folder_is_a_failure_of_the_run(attempt: Attempt) -> 
     found = next(entry for entry in entries(attempt) if "a token was found" in entry["detail"])
     assert found["detail"].endswith("training_log.txt")
     assert found["failure_class"] == "harness error"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"),
+        RuntimeError("can't start new thread"),
+    ],
+)
+def test_too_few_processes_are_no_error_of_m43(attempt: Attempt, error: Exception) -> None:
+    """The system refuses them; the words say where that is set."""
+    stopping(attempt, error)
+    assert entries(attempt)[-1]["failure_class"] == FailureClass.PROCESS_LIMIT
+
+
+def test_what_fails_outside_the_gates_breaks_no_promise(attempt: Attempt) -> None:
+    """A world that cannot be made: nothing was judged, and the class says why."""
+    with pytest.raises(OSError, match="No space") as caught:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    attempt.give_up(caught.value)
+    last = entries(attempt)[-1]
+    assert (last["event"], last["failure_class"]) == ("interrupted", FailureClass.DISK_FULL)
+    assert attempt.blocked(names(attempt, "auth")[0])
+
+
+def test_the_reserve_holds_room_for_files_as_well_as_for_bytes(attempt: Attempt) -> None:
+    """A disk may take no further file though it has room; the last words are a dozen files."""
+    kept = list(attempt.run.reserve.iterdir())
+    assert len(kept) >= 16
+    assert sum(path.stat().st_size for path in kept) >= 4 << 20
+    give_room(attempt.run.reserve)
+    assert not attempt.run.reserve.exists()

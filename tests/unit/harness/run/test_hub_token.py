@@ -15,8 +15,9 @@ from m43.harness.run.hub_access import (
     hub_cache,
     oddity,
     token_path,
+    without_secrets,
 )
-from tests.unit.harness.conftest import TOKEN
+from tests.unit.harness.conftest import REPOSITORY, TOKEN
 
 
 @pytest.mark.parametrize(
@@ -190,3 +191,36 @@ def test_a_token_file_that_would_never_end_is_none(tmp_path: Path) -> None:
     for name in ("HF_TOKEN_PATH", "HF_HOME", "XDG_CACHE_HOME", "HOME"):
         assert find_token({"HOME": str(tmp_path), name: "~nobody-has-this-name"}).source == "absent"
     assert find_token({"HOME": str(tmp_path), "HF_TOKEN_PATH": "a\0b"}).source == "absent"
+
+
+def test_a_run_takes_its_secrets_out_of_its_own_variables() -> None:
+    """What is started later inherits none, and the kernel's copy shows none to its neighbours."""
+    code = (
+        "import os; from pathlib import Path\n"
+        "from m43.harness.run.hub_access import take_secrets\n"
+        "taken = take_secrets(os.environ)\n"
+        "print(sorted(taken[name] for name in ('HF_TOKEN', 'COPY', 'https_proxy')))\n"
+        "print(sorted({'HF_TOKEN', 'COPY', 'https_proxy', 'LANG'} & os.environ.keys()))\n"
+        "print(os.popen('env').read(), Path('/proc/self/environ').read_text())\n"
+    )
+    proxy = "http://me:Winter26-night@proxy:3128"
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"HF_TOKEN": TOKEN, "COPY": f"x{TOKEN}", "https_proxy": proxy, "LANG": "C"},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    taken, left, *rest = said.splitlines()
+
+    assert taken == str(sorted([TOKEN, f"x{TOKEN}", proxy]))
+    assert left == "['LANG']"
+    assert "LANG=C" in rest[0] + rest[1] + rest[2]
+    assert not any(secret in "".join(rest) for secret in (TOKEN, "Winter26"))
+
+
+def test_a_variable_that_holds_no_secret_is_left_to_everybody() -> None:
+    """The token goes by its name, also one that cannot be searched for; a copy by its value."""
+    environment = {"HF_TOKEN": "token", "PATH": "/bin", "COPY": TOKEN, "NO_PROXY": "localhost"}
+    assert without_secrets(environment) == {"PATH": "/bin", "NO_PROXY": "localhost"}

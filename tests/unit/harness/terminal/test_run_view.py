@@ -199,7 +199,7 @@ def test_a_gate_that_stopped_says_why_in_four_parts(tmp_path: Path) -> None:
         if gate == "auth":
             return KEPT, ""
         first = promise == "test_venv_is_the_environment_that_was_named"
-        return (BROKEN, stopped) if first else (NOT_RUN, "gate venv stopped: no venv")
+        return NOT_RUN, stopped if first else "gate venv stopped: no venv"
 
     run = stop_at(tmp_path, "venv", lambda run: None, failure_class=FailureClass.NO_VENV)
     text = shown(run, judge, width=80)
