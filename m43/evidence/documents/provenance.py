@@ -260,3 +260,17 @@ def how_to_check(loaded_run: LoadedRun) -> list[Node]:
         Text(UNSIGNED),
         possible_table(),
     ]
+
+
+def how_to_verify(name: str, commit: str) -> list[Node]:
+    """Say what recomputes every claim of a run, and how."""
+    text = (
+        "`verify` checks the journal's chain, judges every promise again with the contract of the "
+        "repository, counts the scores again from predictions.jsonl, checks the manifest, and "
+        "writes this document again to compare it."
+    )
+    return [
+        Text("On any machine with this repository and Python 3.11 or newer, without JAX:"),
+        CodeBlock(commands(name, commit), "sh"),
+        Text(rich(text)),
+    ]

@@ -13,7 +13,6 @@ from m43.evidence.documents.charts import Picture
 from m43.evidence.documents.markdown import markdown
 from m43.evidence.documents.nodes import (
     Bullets,
-    CodeBlock,
     Fields,
     Figure,
     Node,
@@ -22,13 +21,12 @@ from m43.evidence.documents.nodes import (
     Text,
     Words,
     code,
-    rich,
     strong,
 )
 from m43.evidence.documents.performance import card, card_in_short, performance_section
 from m43.evidence.documents.provenance import (
     UNSIGNED,
-    commands,
+    how_to_verify,
     possible_table,
     way_words,
     weights_words,
@@ -64,6 +62,8 @@ def _document(run: Fields, profile: Profile, contract: ContractText | None) -> S
     told: LoadedRun | None = run.record.loaded_run if run.record else None
     rehearsal = "" if profile.kind == "production" else history.REHEARSAL
     watermark = history.watermark(told) if told else rehearsal
+    name = told.name if told else profile.run.name
+    commit = run.record.opening.commit if run.record else ""
     parts: list[Node] = [
         promises.banner(watermark),
         Text(_verdict(told, profile, contract)),
@@ -89,7 +89,7 @@ def _document(run: Fields, profile: Profile, contract: ContractText | None) -> S
             "Earlier attempts",
             _told(told, promises.attempts, Text(_EARLIER), _blank(("run", "kind", "began"))),
         ),
-        Section("How to verify", _how_to_verify(run, profile)),
+        Section("How to verify", how_to_verify(name, commit)),
         Section(
             "What this does not establish",
             (Bullets(_limits(run, profile)), Text(UNSIGNED), possible_table()),
@@ -328,21 +328,6 @@ def _versions(run: Fields) -> list[Node]:
 
 def _flags(flags: Sequence[str]) -> str:
     return " ".join(flags) or "none"
-
-
-def _how_to_verify(run: Fields, profile: Profile) -> list[Node]:
-    name = run.record.loaded_run.name if run.record else profile.run.name
-    commit = run.record.opening.commit if run.record else ""
-    text = (
-        "`verify` checks the journal's chain, judges every promise again with the contract of the "
-        "repository, counts the scores again from predictions.jsonl, checks the manifest, and "
-        "writes this document again to compare it."
-    )
-    return [
-        Text("On any machine with this repository and Python 3.11 or newer, without JAX:"),
-        CodeBlock(commands(name, commit), "sh"),
-        Text(rich(text)),
-    ]
 
 
 def _limits(run: Fields, profile: Profile) -> list[Words]:
