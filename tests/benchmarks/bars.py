@@ -20,7 +20,7 @@ class Line:
 
     text: str
     figure: float
-    unit: Literal["x", "s", "%"]
+    unit: Literal["x", "s", "%", "GiB", "Wh", ""]
     bar: float | None
     direction: Literal["at least", "at most"]
     basis: str

@@ -23,7 +23,8 @@ def _cells(line: Line) -> tuple[str, ...]:
 
 
 def _number(value: float, line: Line) -> str:
-    return f"{value:.0f} %" if line.unit == "%" else f"{value:.2f} {line.unit}"
+    digits = {"%": ".0f", "": ".3g"}.get(line.unit, ".2f")
+    return f"{value:{digits}} {line.unit}".rstrip()
 
 
 def _row(cells: Iterable[str], widths: Iterable[int]) -> str:

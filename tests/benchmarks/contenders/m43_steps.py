@@ -1,27 +1,39 @@
 """m43 trains: m43_steps FOLDER full|lora bfloat16|float32 STEPS [PACKED_TO]."""
 
+from __future__ import annotations
+
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from m43 import typed_json
 from tests.benchmarks.measured import Steps
 
+if TYPE_CHECKING:
+    from tests.benchmarks.contenders.training_rows import Assignment, Method
 
-def main(folder: Path, method: str, masters: str, steps: int, packed_to: int | None) -> Steps:
+
+def main(folder: Path, method: Method, masters: str, steps: int, packed_to: int | None) -> Steps:
     """Take the steps of a run, each waited for."""
     began = time.monotonic()
+    from tests.benchmarks.contenders.training_rows import assign
+
+    given = assign(folder, method=method, steps=steps, packed_to=packed_to)
+    return take_steps(given, masters, began=began)
+
+
+def take_steps(given: Assignment, masters: str, *, began: float) -> Steps:
+    """Read the model, compile every length, and take the steps that are planned."""
     import jax.numpy as jnp
     import numpy as np
 
     from m43.training.device import peak_host_bytes
     from m43.training.trainer import build_trainer
-    from tests.benchmarks.contenders.training_rows import assign
 
-    given = assign(folder, method=method, steps=steps, packed_to=packed_to)
     data = given.data
     trainer = build_trainer(
-        given.profile, folder, given.config, masters=np.dtype(getattr(jnp, masters))
+        given.profile, given.folder, given.config, masters=np.dtype(getattr(jnp, masters))
     )
     loaded = time.monotonic()
     for planned in {planned.length: planned for planned in data.plan}.values():
@@ -47,5 +59,6 @@ def main(folder: Path, method: str, masters: str, steps: int, packed_to: int | N
 
 if __name__ == "__main__":
     packed_to = int(sys.argv[5]) if len(sys.argv) > 5 else None
-    found = main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]), packed_to)
+    method: Method = "lora" if sys.argv[2] == "lora" else "full"
+    found = main(Path(sys.argv[1]), method, sys.argv[3], int(sys.argv[4]), packed_to)
     sys.stdout.write(typed_json.dump_line(found))

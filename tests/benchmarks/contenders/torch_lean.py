@@ -26,6 +26,32 @@ def main(folder: Path, work: Work, method: str) -> Steps:
     """Take the steps of the work."""
     began = time.monotonic()
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    return take_steps(model, work.steps, work.pad_id, method, began=began)
+
+
+def take_steps(
+    model: torch.nn.Module,
+    steps: Sequence[Sequence[TokenRow]],
+    pad_id: int,
+    method: str,
+    *,
+    began: float,
+    masked: bool = True,
+    padded_to: int = 0,
+) -> Steps:
+    """Train where the model lies.
+
+    Args:
+        model: as it is before the first step.
+        steps: the rows of each.
+        pad_id: stands where a row has ended.
+        method: "full" or "lora".
+        began: when the model was begun to be read.
+        masked: whether padding is hidden. It lies behind every token that counts, so causal
+            attention never sees it; without a mask a card can take the fused attention.
+        padded_to: tokens of every row; 0 for those of a batch's longest. Layers that are compiled
+            want one length.
+    """
     if method == "lora":
         from peft import LoraConfig, get_peft_model
 
@@ -38,9 +64,9 @@ def main(folder: Path, work: Work, method: str) -> Steps:
     )
     ready = time.monotonic()
     durations, processor, losses = [], [], []
-    for rows in work.steps:
+    for rows in steps:
         start, used = time.monotonic(), time.process_time()
-        loss = _loss(model, rows, work.pad_id)
+        loss = _loss(model, rows, pad_id, masked=masked, padded_to=padded_to)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
@@ -54,13 +80,20 @@ def main(folder: Path, work: Work, method: str) -> Steps:
         step_s=tuple(durations),
         cpu_s=tuple(processor),
         losses_nats=tuple(losses),
-        real_tokens=sum(len(row.tokens) for row in work.rows),
+        real_tokens=sum(len(row.tokens) for rows in steps for row in rows),
         peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
 
 
-def _loss(model: torch.nn.Module, rows: Sequence[TokenRow], pad_id: int) -> torch.Tensor:
-    longest = max(len(row.tokens) for row in rows)
+def _loss(
+    model: torch.nn.Module,
+    rows: Sequence[TokenRow],
+    pad_id: int,
+    *,
+    masked: bool,
+    padded_to: int,
+) -> torch.Tensor:
+    longest = max(padded_to, *(len(row.tokens) for row in rows))
     tokens = torch.full((len(rows), longest), pad_id)
     mask = torch.zeros((len(rows), longest), dtype=torch.long)
     supervised = torch.zeros((len(rows), longest), dtype=torch.bool)
@@ -69,7 +102,11 @@ def _loss(model: torch.nn.Module, rows: Sequence[TokenRow], pad_id: int) -> torc
         mask[place, : len(row.tokens)] = 1
         supervised[place, row.completion : len(row.tokens)] = True
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    hidden = inner.model(input_ids=tokens, attention_mask=mask).last_hidden_state
+    place = next(model.parameters()).device
+    tokens, mask, supervised = (each.to(place) for each in (tokens, mask, supervised))
+    hidden = inner.model(
+        input_ids=tokens, attention_mask=mask if masked else None, use_cache=False
+    ).last_hidden_state
     chosen = supervised[:, 1:]
     logits = inner.lm_head(hidden[:, :-1][chosen])
     return functional.cross_entropy(logits.float(), tokens[:, 1:][chosen])
