@@ -95,9 +95,11 @@ def profile_text(place: Place) -> str:
     profile = tomllib.loads((data / "production.toml").read_text(encoding="utf-8"))
     scale, config = place.scale, read_model_config(place.base)
     weights = sorted(place.base.glob("*.safetensors"))
+    said = json.loads((place.base / "config.json").read_text(encoding="utf-8"))
     contract = profile["contract"] | {
         "revision": revision(config.parameters),
         "parameters": config.parameters,
+        "config": {key: said[key] for key in profile["contract"]["config"] if key in said},
         "platform": place.platform,
         "device_kind": place.device_kind,
         "optimizer_steps": scale.steps,
