@@ -78,6 +78,14 @@ def _parser() -> argparse.ArgumentParser:
                 help="the folder was handed on without its weights: do not miss them",
             )
             command.add_argument(
+                "--replay",
+                type=int,
+                default=0,
+                metavar="N",
+                help="answer N rows again with the saved weights (needs JAX), and say how many "
+                "came out as recorded",
+            )
+            command.add_argument(
                 "--public-key",
                 type=Path,
                 metavar="KEY",
@@ -104,8 +112,9 @@ def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 _RUN_HELP = "a run folder, such as submission_runs/m43_v1"
 _ABOUT_VERIFY = (
-    "Needs neither JAX nor the packages of the gates. Exit status 0: every claim is supported; "
-    "1: some are not, each is named."
+    "Needs neither JAX nor the packages of the gates. The verdict comes first. Exit status: 0 "
+    "ACCEPTED, and every claim is supported; 3 NOT ACCEPTED, and every claim is supported; 1 some "
+    "claims are not, each is named."
 )
 
 
@@ -229,6 +238,7 @@ def _verify(options: argparse.Namespace) -> int:
         sys.stdout,
         without_weights=options.without_weights,
         public_key=options.public_key,
+        replay=options.replay,
     )
 
 

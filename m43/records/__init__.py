@@ -38,6 +38,7 @@ from m43.records.hub_record import (
 )
 from m43.records.numerics_record import NOT_MEASURED, NumericsRecord, StepNumerics
 from m43.records.plan_record import (
+    EVIDENCE_BYTES,
     MARGIN,
     Alternative,
     Buffer,
@@ -100,8 +101,8 @@ from m43.records.run_records import (
 )
 
 __all__ = [
-    "CLOSING", "DEFAULT_ENDPOINT", "FILES", "GATES", "LOOPBACK_ENDPOINT", "MARGIN",
-    "NOT_MEASURED", "SELF_VENV", "STAGES", "TABLE", "TIME_IN_NAME", "Alternative",
+    "CLOSING", "DEFAULT_ENDPOINT", "EVIDENCE_BYTES", "FILES", "GATES", "LOOPBACK_ENDPOINT",
+    "MARGIN", "NOT_MEASURED", "SELF_VENV", "STAGES", "TABLE", "TIME_IN_NAME", "Alternative",
     "AuthRecord", "Buffer", "CardMemory", "CardProcess", "CardReading", "CardSample",
     "Certificate", "ChildError", "ClosingRecord", "ConfigValue", "Contract", "Decoding",
     "Device", "Disk", "DivergenceTable", "DownloadRecord", "EarlierAttempt",

@@ -176,6 +176,11 @@ class TrainingPlan:
         return max(step.total_flops / rate, step.bytes_moved / limits.bytes_per_s)
 
 
+EVIDENCE_BYTES = 64 << 20
+"""What a run folder takes beside its model: metrics, predictions, logs, documents, and what
+pytest-html writes meanwhile."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Disk:
     """A place that the run writes to. Two places may share a disk; both then need both."""

@@ -1,4 +1,4 @@
-"""Run one of the child's four jobs: probe, plan, train or evaluate."""
+"""Run one of the child's jobs: probe, plan, train or evaluate; or replay, for a verifier."""
 
 import argparse
 import ctypes
@@ -53,6 +53,8 @@ def main(arguments: Sequence[str]) -> int:
         from m43.training.plan import child as plan_child
 
         return plan_child.answer(options.request, sys.stdout)
+    if options.job == "replay":
+        return child.replay(RunDir(options.run), options.rows, options.count)
     return child.run_job(options.job, RunDir(options.run))
 
 
@@ -74,8 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("request", type=Path, metavar="REQUEST")
     train = jobs.add_parser("train", help="train as the profile in the run folder says")
     evaluate = jobs.add_parser("evaluate", help="decode and score the evaluation rows")
-    for job in (train, evaluate):
+    replay = jobs.add_parser("replay", help="answer some rows again, and compare")
+    for job in (train, evaluate, replay):
         job.add_argument("run", type=Path, metavar="RUN_DIR")
+    replay.add_argument("rows", type=Path, metavar="ROWS")
+    replay.add_argument("count", type=int, metavar="N")
     return parser
 
 

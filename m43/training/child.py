@@ -3,9 +3,12 @@
 import errno
 import importlib
 import sys
+import tempfile
 import traceback
+from pathlib import Path
 from typing import Literal
 
+from m43 import typed_json
 from m43.errors import FailureClass, M43Error, causes
 from m43.files import is_disk_full
 from m43.records import TABLE, ChildError, RunDir, write_last_record
@@ -82,6 +85,20 @@ def run_job(job: Job, run: RunDir) -> int:
         work.run(run, beats)
     except Exception as error:  # noqa: BLE001 (whatever it was, its record must be left)
         return _stop(run, name, error, beats.last.done)
+    return FINISHED
+
+
+def replay(run: RunDir, rows: Path, count: int) -> int:
+    """Answer some rows again and print one line of JSON about it; nothing is left in the folder."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="m43-replay-") as folder:
+            work = importlib.import_module("m43.training.evaluate")
+            beats = Heartbeats(Path(folder, "heartbeat.json"), sys.stderr)
+            replayed = work.replay(run, rows, count, beats)
+    except M43Error as error:
+        sys.stderr.write("\n".join(error.lines) + "\n")
+        return STOPPED
+    sys.stdout.write(typed_json.dump_line(replayed))
     return FINISHED
 
 

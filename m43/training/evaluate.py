@@ -1,7 +1,7 @@
 """The evaluation run: every row answered by the base and the tuned model, and scored."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import jax
@@ -113,6 +113,50 @@ def run(run: RunDir, beats: Heartbeats) -> None:
     write_record(run.evaluation, _record(file, decoding, of_base, of_tuned, trained, beats))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Replayed:
+    """What became of answers that were decoded again.
+
+    Attributes:
+        asked: how many rows were.
+        differing: the ids of those whose output came out otherwise.
+    """
+
+    asked: int
+    differing: tuple[str, ...]
+
+
+def replay(run: RunDir, rows: Path, count: int, beats: Heartbeats) -> Replayed:
+    """Answer some rows again with the saved model, as the evaluation did, and compare.
+
+    The rows lie evenly over the file, the longest prompt among them, so that the batches have the
+    shape that they had: another shape sums in another order.
+
+    Args:
+        run: of an evaluation that ended well; nothing is written into it.
+        rows: the file of rows that were answered.
+        count: how many rows to ask.
+        beats: of this child.
+    """
+    profile, record = run.read_profile(), read_record(run.evaluation, EvaluationRecord)
+    candidate = _candidate("tuned", run.model)
+    tokenizer = read_tokenizer(run.model, candidate.config)
+    template = Template(profile.template, tokenizer, candidate.config)
+    file = read_questions(rows, template, profile.evaluation.prompt_tokens)
+    longest = max(range(len(file.rows)), key=lambda index: len(file.rows[index].tokens))
+    step = max(1, len(file.rows) // count)
+    chosen = sorted({longest, *range(0, len(file.rows), step)})[:count]
+    chosen = chosen if longest in chosen else [*chosen[:-1], longest]
+    asked = replace(file, rows=tuple(file.rows[index] for index in chosen))
+    answered = _answer(candidate, profile, tokenizer, record.decoding, asked, beats, anywhere=True)
+    told = {row.id: row.tuned_output for row in run.read_predictions()}
+    pairs = zip(asked.rows, answered.outputs, strict=True)
+    return Replayed(
+        asked=len(chosen),
+        differing=tuple(row.id for row, output in pairs if told.get(row.id) != output),
+    )
+
+
 def _trained_rows(path: Path) -> _TrainedRows:
     file = read_rows(path)
     prompts = (str(row.fields.get("prompt", "")) for row in file.rows)
@@ -134,8 +178,13 @@ def _answer(
     decoding: Decoding,
     file: TokenisedFile[Question],
     beats: Heartbeats,
+    *,
+    anywhere: bool = False,
 ) -> _Answers:
-    """Decode all questions with one model; it leaves memory before the next is read."""
+    """Decode all questions with one model; it leaves memory before the next is read.
+
+    On the device of the contract, unless `anywhere` says that another does as well.
+    """
     table, contract, config = profile.evaluation, profile.contract, candidate.config
     with beats.phase(f"read {candidate.name} model"):
         compute = jnp.dtype(decoding.precision)
@@ -143,7 +192,8 @@ def _answer(
         dtype = jnp.promote_types(stored_dtype(candidate.folder, config), compute)
         model = read_weights(candidate.folder, config, dtype, compute_dtype=compute, remat=False)
         device = device_of(jax.tree.leaves(nnx.state(model))[0])
-        require_device(device, f"{contract.platform}:{contract.device_kind}")
+        if not anywhere:
+            require_device(device, f"{contract.platform}:{contract.device_kind}")
     outputs: list[str] = []
     generated = 0
     with beats.phase(f"decode {candidate.name} model", total=len(file.rows)):

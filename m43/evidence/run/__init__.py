@@ -36,6 +36,7 @@ from m43.evidence.run.loaded_run import (
     moment,
 )
 from m43.evidence.run.run_end import GateState, Stop, find_stop, gate_states
+from m43.evidence.run.snapshots import devices_snapshot, env_snapshot
 from m43.evidence.run.speed import (
     SMOOTHED_STEPS,
     performance,
@@ -45,10 +46,11 @@ from m43.evidence.run.speed import (
 )
 
 __all__ = [
-    "NOT_JUDGED", "NOT_MEASURED", "PURPOSES", "SMOOTHED_STEPS", "Answers", "CardUse", "Child",
-    "Comparison", "Complete", "CurvePoint", "EvaluationFacts", "GateState", "LoadedRun", "Look",
-    "Pair", "RowChange", "Stop", "TrainFacts", "card_use", "compare", "energy_by_power_j",
-    "find_stop", "gate_states", "load_run", "looks", "moment", "performance",
-    "promise_states", "running_mean", "seconds_between", "steps_back", "stretches",
-    "time_by_phase", "tokens_per_s", "told_entries", "total_s", "watermark", "work_energy_j",
+    "NOT_JUDGED", "NOT_MEASURED", "PURPOSES", "SMOOTHED_STEPS", "Answers", "CardUse",
+    "Child", "Comparison", "Complete", "CurvePoint", "EvaluationFacts", "GateState",
+    "LoadedRun", "Look", "Pair", "RowChange", "Stop", "TrainFacts", "card_use", "compare",
+    "devices_snapshot", "energy_by_power_j", "env_snapshot", "find_stop", "gate_states",
+    "load_run", "looks", "moment", "performance", "promise_states", "running_mean",
+    "seconds_between", "steps_back", "stretches", "time_by_phase", "tokens_per_s",
+    "told_entries", "total_s", "watermark", "work_energy_j",
 ]  # fmt: skip

@@ -1,15 +1,20 @@
 """Whether a run folder can be believed: every claim recomputed, by the standard library.
 
-The list of claims stands in claims, which also judges the promises and counts the scores again;
-rows, training, card, code, report and ledger hold one record each against what it follows from.
-Outsiders use `verify` (claims), `digests` and `audit_code` (code), `audit_ledger` (ledger), and
-`sign` and `audit_signature` (signature).
+The list of claims stands in claims; folder looks at the names before anything is read; judged holds
+the promises and the scores again, agreements every record against the others; code, report and
+ledger what a record follows from. Outsiders use `examine` and `verify` (claims), `git` and
+`helper_environment` (code), `missing_lines` (ledger), `checkout_problem` (line_ends) and `sign`
+(signature).
 """
 
-from m43.evidence.verify.claims import verify
+from m43.evidence.verify.agreements import rows_file
+from m43.evidence.verify.claims import Findings, examine, verify
 from m43.evidence.verify.code import git, helper_environment
 from m43.evidence.verify.ledger import missing_lines
 from m43.evidence.verify.line_ends import checkout_problem
 from m43.evidence.verify.signature import sign
 
-__all__ = ["checkout_problem", "git", "helper_environment", "missing_lines", "sign", "verify"]
+__all__ = [
+    "Findings", "checkout_problem", "examine", "git", "helper_environment", "missing_lines",
+    "rows_file", "sign", "verify",
+]  # fmt: skip

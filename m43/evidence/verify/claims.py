@@ -4,31 +4,43 @@ It needs the standard library and the repository that the run was made with. Cod
 the repository only, never from the run folder. What it cannot do: prove who made the folder.
 """
 
-import importlib.util
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from m43.errors import M43Error, Problem, problem
-from m43.evidence.contract import contract, read_contract
-from m43.evidence.diagnosis import is_cut_off
+from m43.evidence.diagnosis import diagnose_loaded, is_cut_off
 from m43.evidence.documents import audit_attestations, expected_document, expected_loss_curve
 from m43.evidence.journal import gate_digest, manifest, secrets
 from m43.evidence.run import LoadedRun, load_run
 from m43.evidence.verify import line_ends
-from m43.evidence.verify.card import audit_card
+from m43.evidence.verify.agreements import Folder, audit_agreements
 from m43.evidence.verify.code import audit_code, other_version
+from m43.evidence.verify.folder import unknown_names, unreadable
+from m43.evidence.verify.judged import audit_contract, audit_profile, audit_scores
 from m43.evidence.verify.ledger import audit_ledger
 from m43.evidence.verify.report import audit_reports
-from m43.evidence.verify.rows import audit_decoding, audit_lint, audit_rows
 from m43.evidence.verify.signature import audit_signature
-from m43.evidence.verify.training import audit_metrics, audit_model, audit_speed, audit_weights
 from m43.files import file_sha256
-from m43.records import RunDir, profile_check
-from m43.rows import scoring
-from m43.text import counted
+from m43.records import RunDir
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a verification found.
+
+    Attributes:
+        verdict: the run's, worked out from its records; empty where it could not be.
+        why: the reason of that verdict, in a sentence.
+        accepted: whether it is the verdict of an accepted run.
+        problems: every claim of the folder that does not hold.
+    """
+
+    verdict: str
+    why: str
+    accepted: bool
+    problems: tuple[Problem, ...] = field(repr=False)
 
 
 def verify(
@@ -39,20 +51,41 @@ def verify(
     public_key: Path | None = None,
 ) -> tuple[Problem, ...]:
     """Recompute every claim of a run folder; an empty answer means that all are supported."""
+    return examine(
+        run_path, repository, without_weights=without_weights, public_key=public_key
+    ).problems
+
+
+def examine(
+    run_path: Path,
+    repository: Path,
+    *,
+    without_weights: bool = False,
+    public_key: Path | None = None,
+) -> Findings:
+    """Recompute every claim of a run folder, and its verdict with them."""
     run, runs = RunDir(run_path), run_path.absolute().parent
+    # Before the first byte is read: a pipe has no end.
+    unread = unreadable(run)
+    if unread:
+        return _unjudged(unread)
     # Contract, profile, rows and code are this checkout's: nothing else can be held against them.
     unfit = line_ends.checkout_problem(repository) or other_version(run, repository)
     if unfit is not None:
-        return (unfit,)
+        return _unjudged((unfit,))
     names = line_ends.rewritten(run)
     if not names:
         key = public_key
-        return _problems(run, repository, runs, without_weights=without_weights, public_key=key)
+        return _findings(run, repository, runs, without_weights=without_weights, public_key=key)
     with TemporaryDirectory(prefix="m43-verify-") as folder:
         copy = line_ends.restore(run, names, Path(folder))
-        others = _problems(copy, repository, runs, without_weights=True, public_key=public_key)
-        here = tuple(_moved(other, str(copy.path), str(run_path)) for other in others)
-    return (line_ends.run_problem(run, names), *here)
+        found = _findings(copy, repository, runs, without_weights=True, public_key=public_key)
+        here = tuple(_moved(other, str(copy.path), str(run_path)) for other in found.problems)
+    return replace(found, problems=(line_ends.run_problem(run, names), *here))
+
+
+def _unjudged(problems: tuple[Problem, ...]) -> Findings:
+    return Findings(verdict="", why="", accepted=False, problems=problems)
 
 
 def _moved(other: Problem, old: str, new: str) -> Problem:
@@ -60,28 +93,55 @@ def _moved(other: Problem, old: str, new: str) -> Problem:
     return Problem(**parts)
 
 
-def _problems(
+def _findings(
     run: RunDir, repository: Path, runs: Path, *, without_weights: bool, public_key: Path | None
-) -> tuple[Problem, ...]:
+) -> Findings:
     loaded_run = load_run(run)
+    accepted = loaded_run.verdict.accepted
+    return Findings(
+        verdict=loaded_run.verdict_words(accepted),
+        why=_why(loaded_run),
+        accepted=accepted,
+        problems=_problems(
+            run,
+            loaded_run,
+            repository,
+            runs,
+            without_weights=without_weights,
+            public_key=public_key,
+        ),
+    )
+
+
+def _why(loaded_run: LoadedRun) -> str:
+    if loaded_run.verdict.accepted:
+        count = len(loaded_run.contract.names) if loaded_run.contract else 0
+        return f"every promise of the contract was kept, {count} of {count}"
+    found = diagnose_loaded(loaded_run)
+    return f"{found.place}: {found.failure_class}. {found.sentence}"
+
+
+def _problems(
+    run: RunDir,
+    loaded_run: LoadedRun,
+    repository: Path,
+    runs: Path,
+    *,
+    without_weights: bool,
+    public_key: Path | None,
+) -> tuple[Problem, ...]:
     checks: tuple[Callable[[], Iterator[Problem]], ...] = (
-        lambda: _identity(loaded_run),
-        lambda: _ending(run, loaded_run),
+        lambda: audit_identity(loaded_run),
+        lambda: audit_ending(run, loaded_run),
         lambda: _seals(run, loaded_run),
         lambda: _manifest(run, loaded_run, without_weights=without_weights),
         lambda: audit_code(run, loaded_run, repository),
-        lambda: _contract(loaded_run, repository),
-        lambda: _profile(loaded_run, repository),
+        lambda: audit_contract(loaded_run, repository),
+        lambda: audit_profile(loaded_run, repository),
         lambda: audit_ledger(loaded_run.opening, runs),
-        lambda: audit_metrics(loaded_run),
-        lambda: audit_speed(run, loaded_run),
-        lambda: audit_card(run, loaded_run),
-        lambda: audit_weights(run, loaded_run),
-        lambda: audit_model(run, loaded_run),
-        lambda: _scores(run, loaded_run),
-        lambda: audit_decoding(loaded_run),
-        lambda: audit_rows(loaded_run, repository),
-        lambda: audit_lint(loaded_run, repository),
+        lambda: audit_agreements(Folder(run=run, loaded_run=loaded_run, repository=repository)),
+        lambda: audit_scores(run, loaded_run),
+        lambda: unknown_names(run, loaded_run),
         lambda: _documents(run, loaded_run),
         lambda: _loss_curve(run, loaded_run),
         lambda: audit_attestations(run, loaded_run),
@@ -93,14 +153,14 @@ def _problems(
     for check in checks:
         try:
             problems += check()
-        except (ArithmeticError, LookupError, ValueError) as error:
+        except (ArithmeticError, LookupError, OSError, ValueError) as error:
             # Such as those of a device that computes nothing in a second.
             found = f"records that cannot be computed with ({type(error).__name__}: {error})"
             problems.append(problem(found, "those of a run", run.path.name, _ALTERED))
     return tuple(dict.fromkeys(problems))
 
 
-def _identity(loaded_run: LoadedRun) -> Iterator[Problem]:
+def audit_identity(loaded_run: LoadedRun) -> Iterator[Problem]:
     """Compare what the folder says about itself in several places."""
     opening, profile = loaded_run.opening, loaded_run.profile
     if opening is None or profile is None:
@@ -118,10 +178,13 @@ def _identity(loaded_run: LoadedRun) -> Iterator[Problem]:
         yield problem(found, opening.run, "opening.json, run", action)
 
 
-def _ending(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
+def audit_ending(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
     """Require the end of the journal, and one entry about every promise."""
     events = [entry.event for entry in loaded_run.entries]
     where = run.journal.name
+    for entry in loaded_run.entries:
+        if entry.event in ("opened", "promise_kept") and entry.detail:
+            yield problem(repr(entry.detail), "no words", f"{where}:{entry.seq}", _ALTERED)
     # A run that was cut off before its first line has a journal of what closed it alone.
     if events[:1] != ["opened"] and not is_cut_off(next(iter(loaded_run.entries), None)):
         yield problem("no first entry", "'opened' as the first entry", where, _ALTERED)
@@ -175,126 +238,6 @@ def _gate_digest(run: RunDir, gate: str) -> str:
 def _digest_problem(found: str, expected: str, where: str) -> Iterator[Problem]:
     if found != expected:
         yield problem(f"SHA-256 {found}", f"{expected}, as in the journal", where, _ALTERED)
-
-
-def _contract(loaded_run: LoadedRun, repository: Path) -> Iterator[Problem]:
-    """Judge every promise again with the repository's own contract."""
-    path = repository / contract.PATH
-    try:
-        digest = read_contract(path).text_sha256
-    except M43Error as error:
-        yield from error.problems
-        return
-    kept = loaded_run.contract.text_sha256 if loaded_run.contract else "none"
-    for where, wanted in _contract_digests(loaded_run, kept):
-        if wanted != digest:
-            commit = loaded_run.opening.commit if loaded_run.opening else "the run's commit"
-            yield problem(
-                f"contract {digest[:12]}… in {path}",
-                f"{wanted[:12]}…, as in {where}",
-                contract.PATH.as_posix(),
-                f"check out commit {commit}, which this run was made with, and verify again",
-            )
-            return
-    if sys.flags.optimize:
-        yield problem("python -O", "asserts that run", "the interpreter", "verify without -O")
-        return
-    yield from _judged_again(loaded_run, path)
-
-
-def _contract_digests(loaded_run: LoadedRun, kept: str) -> Iterator[tuple[str, str]]:
-    if loaded_run.opening:
-        yield RunDir.opening.name, loaded_run.opening.contract_sha256
-    yield RunDir.contract_text.name, kept
-
-
-def _judged_again(loaded_run: LoadedRun, path: Path) -> Iterator[Problem]:
-    promises = load_promises(path)
-    stopped = {entry.gate for entry in loaded_run.entries if entry.event == "gate_stopped"}
-    for entry in loaded_run.entries:
-        if entry.event not in ("promise_kept", "promise_broken") or entry.gate in stopped:
-            continue
-        where = f"journal.jsonl, entry {entry.seq} ({entry.name})"
-        if entry.name not in promises:
-            yield problem("an unknown promise", "a promise of the contract", where, _ALTERED)
-            continue
-        broken = hold(promises[entry.name], loaded_run.records)
-        if entry.event == "promise_kept" and broken:
-            found = f"kept, but the records do not keep it: {broken}"
-            yield problem(found, "records that keep it", where, _ALTERED)
-        if entry.event == "promise_broken" and not broken:
-            yield problem("broken, but the records keep it", "a reason", where, _ALTERED)
-
-
-def load_promises(path: Path) -> Mapping[str, Callable[..., None]]:
-    """Load the test functions of the repository's contract."""
-    spec = importlib.util.spec_from_file_location("m43_contract", path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} cannot be loaded as Python")
-    module = importlib.util.module_from_spec(spec)
-    # No .pyc beside the contract: verifying writes nothing, not even a cache.
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.dont_write_bytecode = before
-    return {name: each for name, each in vars(module).items() if name.startswith("test_")}
-
-
-def hold(promise: Callable[..., None], records: Mapping[str, object]) -> str:
-    """Call a promise with its records; return why it does not hold, or nothing."""
-    count = promise.__code__.co_argcount
-    wanted = promise.__code__.co_varnames[:count]
-    missing = [name for name in wanted if name not in records]
-    if missing:
-        return f"no records for {', '.join(missing)}"
-    try:
-        promise(*(records[name] for name in wanted))
-    except AssertionError:
-        return "the assertion fails"
-    except (AttributeError, TypeError, ValueError, ArithmeticError) as error:
-        return f"{type(error).__name__}: {error}"
-    return ""
-
-
-def _profile(loaded_run: LoadedRun, repository: Path) -> Iterator[Problem]:
-    """Compare a run's profile with the locked decisions of its kind in the repository.
-
-    Paths and the run's name differ from machine to machine and are disclosed in the opening.
-    """
-    opening, profile = loaded_run.opening, loaded_run.profile
-    if opening is None or profile is None:
-        return
-    try:
-        locked = profile_check.load(repository / "acceptance" / f"{opening.kind}.toml")
-    except M43Error as error:
-        yield from error.problems
-        return
-    disclosed = {line.split(":", 1)[0] for line in opening.profile_differences}
-    for line in profile_check.differences(profile, locked):
-        key = line.split(":", 1)[0]
-        if not key.startswith(("data.", "venv.", "run.")) and key not in disclosed:
-            action = "the run did not keep to the locked decisions and does not say so"
-            yield problem(line, "a difference that is disclosed", RunDir.opening.name, action)
-
-
-def _scores(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
-    """Count the scores again, and judge every answer again."""
-    if loaded_run.evaluation is None or loaded_run.profile is None:
-        return
-    evaluation = loaded_run.evaluation
-    if evaluation.results != scoring.tally(evaluation.predictions):
-        expected = "the counts that follow from predictions.jsonl"
-        yield problem("other counts", expected, run.results.name, _ALTERED)
-    marker = loaded_run.profile.template.answer_marker
-    rows = scoring.disagreements(evaluation.predictions, marker)
-    if rows:
-        found = (
-            f"{counted(len(rows), 'row')} whose verdict does not follow from the output "
-            f"({rows[0]} first)"
-        )
-        expected = "answers and verdicts as m43/rows/answers.py gives them"
-        yield problem(found, expected, run.predictions.name, _ALTERED)
 
 
 def _documents(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:

@@ -1,11 +1,15 @@
-"""The check of report.html and junit.xml: their seal, and every word of the page that follows.
+"""The check of report.html and junit.xml: their seal, and every word of them that follows.
 
-The page is written again from the records, and must be the same. In it stands what pytest-html
-said of the tests, which is in no record: names and outcomes are held against the journal; the
-seconds and the words of a test are believed, as far as they are text and stand where they belong.
+The page is written again from the records, and must be the same. In it and in junit.xml stands
+what pytest said of the tests, which is in no record: names and outcomes are held against the
+journal, and junit's seconds against its times; the words of a test are believed, as far as they are
+text and stand where they belong.
 """
 
-from collections.abc import Iterator
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from xml.etree import ElementTree
 
 from m43.errors import Problem
 from m43.evidence.documents import (
@@ -16,13 +20,15 @@ from m43.evidence.documents import (
     read_tests,
     seal_lines,
 )
-from m43.evidence.run import LoadedRun
-from m43.records import RunDir
+from m43.evidence.run import LoadedRun, moment, seconds_between
+from m43.files import read_whole
+from m43.records import STAGES, RunDir
 
 
 def audit_reports(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
     """Hold the reports against their seal, and the page against the records."""
     yield from _audit_seal(run, loaded_run)
+    yield from audit_junit(run, loaded_run)
     if not run.report.is_file():
         return
     found = run.report.read_bytes()
@@ -88,6 +94,105 @@ def _audit_tests(loaded_run: LoadedRun, tests: Tests) -> Iterator[Problem]:
             where = "report.html, the tests as pytest saw them"
             promised = f"{expected or 'no such test'}, as in journal.jsonl"
             yield _problem(f"{name} {outcome}", promised, where)
+
+
+_JUNIT_BYTES = 1 << 23
+_CLASS = "acceptance.test_production"
+_CHILDREN = {"failure": "failed", "error": "failed", "skipped": "not run"}
+# Between the clock of the tests and that of the journal lies what pytest itself does.
+_TICK_S, _APART_S = 0.05, 1800.0
+
+
+def audit_junit(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
+    """Hold junit.xml against the journal: names, outcomes, counts, seconds."""
+    where = run.junit.name
+    if not run.junit.is_file():
+        return
+    try:
+        data = read_whole(run.junit, _JUNIT_BYTES)
+        # pytest declares no entities; a parser would unfold them without end.
+        root = ElementTree.fromstring(b"<none/>" if b"<!" in data else data)
+    except (OSError, ElementTree.ParseError) as error:
+        yield _problem(f"{type(error).__name__}: {error}", "JUnit's record of the tests", where)
+        return
+    suites = root.findall("testsuite")
+    if root.tag != "testsuites" or len(suites) != 1:
+        yield _problem(f"<{root.tag}> with {len(suites)} suites", "one suite of pytest", where)
+        return
+    suite = suites[0]
+    cases = suite.findall("testcase")
+    yield from _audit_cases(loaded_run, cases, where)
+    outcomes = Counter(_outcome(case) for case in cases)
+    counts = {
+        "tests": len(cases),
+        "skipped": outcomes["not run"],
+        "failures": sum(case.find("failure") is not None for case in cases),
+        "errors": sum(case.find("error") is not None for case in cases),
+    }
+    for name, count in counts.items():
+        if suite.get(name) != str(count):
+            yield _problem(f"{name} {suite.get(name)!r}", f"{count}, counted", where)
+    yield from _audit_times(loaded_run, suite, where)
+
+
+def _outcome(case: ElementTree.Element) -> str:
+    told = [_CHILDREN[child.tag] for child in case if child.tag in _CHILDREN]
+    return told[0] if told else "passed"
+
+
+def _audit_cases(
+    loaded_run: LoadedRun, cases: Sequence[ElementTree.Element], where: str
+) -> Iterator[Problem]:
+    told = {
+        entry.name: _OUTCOMES[entry.event]
+        for entry in loaded_run.entries
+        if entry.event in _OUTCOMES
+    }
+    promised = loaded_run.contract.names if loaded_run.contract is not None else ()
+    names = [case.get("name", "") for case in cases]
+    events = {entry.event for entry in loaded_run.entries}
+    wanted = [name for name in promised if name in names]
+    if names != wanted or (len(names) < len(promised) and "interrupted" not in events):
+        yield _problem(f"{len(names)} tests", f"the {len(promised)} of the contract, once", where)
+    for case, name in zip(cases, names, strict=True):
+        outcome, expected = _outcome(case), told.get(name, "no such test")
+        if outcome != expected or case.get("classname") != _CLASS:
+            found = f"{case.get('classname')}, {name} {outcome}"
+            yield _problem(found, f"{_CLASS}, {expected}, as in journal.jsonl", where)
+
+
+def _audit_times(
+    loaded_run: LoadedRun, suite: ElementTree.Element, where: str
+) -> Iterator[Problem]:
+    spent: dict[str, float] = dict.fromkeys(STAGES, 0.0)
+    promises = loaded_run.contract.promises if loaded_run.contract is not None else ()
+    gates = {promise.name: promise.gate for promise in promises}
+    for case in suite.findall("testcase"):
+        gate = gates.get(case.get("name", ""), STAGES[0])
+        spent[gate] += _seconds(case.get("time"))
+    whole_s = _seconds(suite.get("time"))
+    if not sum(spent.values()) <= whole_s + _TICK_S:
+        found = f"tests of {sum(spent.values()):.3f} s in {whole_s:.3f} s"
+        yield _problem(found, "tests that fit into their suite", where)
+    for gate, spent_s in spent.items():
+        times = {e.event: moment(e.time_utc) for e in loaded_run.entries if e.gate == gate}
+        least_s = seconds_between(times.get("gate_opened"), times.get("gate_closed"))
+        if least_s is not None and not least_s - _TICK_S <= spent_s <= least_s + _APART_S:
+            found = f"{spent_s:.3f} s for the tests of {gate}"
+            yield _problem(found, f"{least_s:.3f} s and a little, as in journal.jsonl", where)
+    apart_s = seconds_between(loaded_run.started, moment(suite.get("timestamp", "")))
+    if loaded_run.started is not None and (apart_s is None or abs(apart_s) > _APART_S):
+        found = f"the time {suite.get('timestamp')!r}"
+        yield _problem(found, f"about {loaded_run.started.isoformat()}", where)
+
+
+def _seconds(text: str | None) -> float:
+    """Read seconds; what is none fits nowhere."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return math.inf
+    return value if 0 <= value < math.inf else math.inf
 
 
 def _audit_seal(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:

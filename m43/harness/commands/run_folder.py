@@ -4,12 +4,19 @@ Each imports what it needs when it is called: verify runs on the standard librar
 """
 
 import getpass
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from m43.errors import M43Error
+from m43.errors import M43Error, Problem, problem
 from m43.records import RunDir, require_run, write_atomically
 from m43.text import counted
+
+if TYPE_CHECKING:
+    from m43.evidence.verify import Findings
 
 
 class UnsupportedRunError(M43Error):
@@ -24,22 +31,91 @@ def verify(
     *,
     without_weights: bool,
     public_key: Path | None,
+    replay: int = 0,
 ) -> int:
-    """Recompute every claim of a run folder; return 0 if all are supported, else 1."""
-    from m43.evidence.verify import verify as problems_of
+    """Recompute every claim of a run folder, and say its verdict first.
+
+    Args:
+        path: of the run folder.
+        repository: of this code.
+        runs: where runs lie.
+        out: what is said goes there.
+        without_weights: the folder was handed on without them.
+        public_key: of the person who signed it.
+        replay: how many rows to answer again with the saved model, after everything else.
+
+    Returns: 0 if every claim is supported and the run was accepted, 1 if a claim is not supported,
+        3 if all are and the run was not accepted.
+    """
+    from m43.evidence.verify import examine
 
     run = require_run(path, runs)
-    problems = problems_of(
-        run.path, repository, without_weights=without_weights, public_key=public_key
-    )
-    for problem in problems:
-        out.write(f"NOT SUPPORTED  {problem}\n")
+    found = examine(run.path, repository, without_weights=without_weights, public_key=public_key)
+    problems, replayed = found.problems, ""
+    if replay > 0 and not problems:
+        replayed, problems = _replay(run, repository, replay)
+    out.write(f"{run.path}: {_verdict(found, supported=not problems)}\n")
+    for each in problems:
+        out.write(f"NOT SUPPORTED  {each}\n")
+    if replayed:
+        out.write(f"{run.path}: {replayed}\n")
     if problems:
         out.write(f"{run.path}: {counted(len(problems), 'claim')} not supported\n")
         return 1
-    out.write(f"{run.path}: every claim of this folder is supported by its records\n")
+    if not found.accepted:
+        out.write(f"{run.path}: the records support this account of a run that was NOT ACCEPTED\n")
+    else:
+        out.write(f"{run.path}: every claim of this folder is supported by its records\n")
     out.write(f"{run.path}: {_signed(run, public_key)}\n")
-    return 0
+    return 0 if found.accepted else 3
+
+
+def _verdict(found: "Findings", *, supported: bool) -> str:
+    """Say in one line what the run came to, and whether its folder can be believed."""
+    if not found.verdict:
+        return "NOT VERIFIED, no verdict: it could not be read, see below"
+    words = f"{found.verdict}: {found.why}"
+    return words if supported else f"NOT VERIFIED, it calls itself {words}"
+
+
+_REPLAY_S = 3600.0
+
+
+def _replay(run: RunDir, repository: Path, count: int) -> tuple[str, tuple[Problem, ...]]:
+    """Have a child answer rows again; say how many came out as recorded, and what that speaks for.
+
+    In bfloat16 another device rounds otherwise, so that an answer may honestly differ.
+    """
+    from m43.evidence.verify import rows_file
+
+    action = "look at what the child said; it needs the saved weights, and JAX"
+    where, expected = "--replay", f"{count} rows answered again"
+    try:
+        rows = rows_file(run, repository)
+    except M43Error as error:
+        return "", error.problems
+    words = (sys.executable, "-m", "m43.training", "replay", str(run.path.absolute()), str(rows))
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("HF_")}
+    done = subprocess.run(
+        (*words, str(count)), cwd=repository, capture_output=True, text=True, errors="replace",
+        timeout=_REPLAY_S, check=False, stdin=subprocess.DEVNULL,
+        env=kept | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(repository)},
+    )  # fmt: skip
+    if done.returncode != 0:
+        said = done.stderr.strip().rpartition("\n")[2] or f"status {done.returncode}"
+        return "", (problem(said, expected, where, action),)
+    told = json.loads(done.stdout.splitlines()[-1])
+    asked, others = told["asked"], told["differing"]
+    words_told = f"replay: {asked - len(others)} of {asked} answers came out as recorded"
+    exact = run.read_profile().evaluation.precision == "float32"
+    if not others or (len(others) < asked and not exact):
+        return words_told, ()
+    found = f"{len(others)} other answers of {asked} ({', '.join(others[:_SHOWN])})"
+    action = "do not rely on this folder: its model does not answer what it records"
+    return words_told, (problem(found, "those of predictions.jsonl", where, action),)
+
+
+_SHOWN = 5
 
 
 def _signed(run: RunDir, public_key: Path | None) -> str:
@@ -105,8 +181,8 @@ def seal(path: Path, key: Path, repository: Path, runs: Path, out: TextIO) -> in
 
     run = require_run(path, runs)
     problems = problems_of(run.path, repository)
-    for problem in problems:
-        out.write(f"NOT SUPPORTED  {problem}\n")
+    for each in problems:
+        out.write(f"NOT SUPPORTED  {each}\n")
     if problems:
         raise UnsupportedRunError(
             found=f"{counted(len(problems), 'claim')} not supported",

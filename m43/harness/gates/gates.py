@@ -10,7 +10,13 @@ from typing import Any
 
 import m43
 from m43.evidence.journal import redact
-from m43.evidence.run import EvaluationFacts, LoadedRun, TrainFacts
+from m43.evidence.run import (
+    EvaluationFacts,
+    LoadedRun,
+    TrainFacts,
+    devices_snapshot,
+    env_snapshot,
+)
 from m43.evidence.verify import helper_environment
 from m43.harness.gates import auth, download, job, venv
 from m43.harness.gates import plan as plan_gate
@@ -26,27 +32,10 @@ from m43.records import (
     write_atomically,
     write_record,
 )
-from m43.text import size_words, visible
+from m43.text import visible
 
 _NVIDIA_SMI = ("nvidia-smi",)
 _PATIENCE_S = 20.0
-
-
-def env_snapshot(record: VenvRecord) -> str:
-    """Write the environment: interpreter, places, packages."""
-    probe = record.probe
-    names = sorted(f"{item.name}=={item.version}" for item in probe.packages)
-    lines = [
-        f"environment   {record.path}",
-        f"interpreter   {record.interpreter}",
-        f"python        {probe.python_version}",
-        f"system        {probe.system} {probe.release}",
-        *(f"packages in   {folder}" for folder in probe.site_packages),
-        f"digest        {record.packages_sha256}",
-        "",
-        *names,
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def gpu_snapshot(record: VenvRecord, smi: Callable[[], str], secrets: Sequence[str]) -> str:
@@ -54,20 +43,7 @@ def gpu_snapshot(record: VenvRecord, smi: Callable[[], str], secrets: Sequence[s
 
     It is somebody else's program, which lists what runs on the machine with its arguments.
     """
-    probe = record.probe
-    lines = [
-        f"driver        {probe.driver_version}",
-        f"computed on   {probe.default_device or 'nothing: no computation ran'}",
-        *(
-            f"device        {device.platform}:{device.kind}, {size_words(device.memory_bytes)}"
-            for device in probe.devices
-        ),
-    ]
-    if not any(device.platform == "gpu" for device in probe.devices):
-        lines.append("JAX saw no GPU in this environment.")
-    if probe.import_error:
-        lines.append(f"JAX said: {probe.import_error}")
-    return visible(redact("\n".join([*lines, "", smi().rstrip()]) + "\n", secrets))
+    return visible(redact(f"{devices_snapshot(record)}\n{smi().rstrip()}\n", secrets))
 
 
 def nvidia_smi(command: tuple[str, ...] = _NVIDIA_SMI) -> str:

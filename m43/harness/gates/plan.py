@@ -23,6 +23,7 @@ from m43.harness.gates.venv import find_interpreter, venv_folder
 from m43.harness.process import Child, Outcome, Sight, child_environment, run_child
 from m43.harness.run import HubAccess
 from m43.records import (
+    EVIDENCE_BYTES,
     SELF_VENV,
     AuthRecord,
     CardMemory,
@@ -40,8 +41,6 @@ from m43.records import (
 from m43.text import brief, duration_words, read_text
 
 _TAIL_LINES = 8
-# Beside the model: metrics, predictions, logs, documents, and what pytest-html writes meanwhile.
-_EVIDENCE_BYTES = 64 << 20
 _MOST_CONFIG_BYTES = 1 << 24
 # All that this child does with a device.
 _COMPILED: Mapping[str, Any] = {"last_phase": COMPILING, "ended_by_parent": "no"}
@@ -240,7 +239,7 @@ def _disks(
     cache: Path, run: Path, download_bytes: int, plan: TrainingPlan | None
 ) -> tuple[Disk, Disk]:
     """Say what the two places need; on one disk each needs what both need together."""
-    saved = (plan.model_bytes + plan.adapter_bytes if plan is not None else 0) + _EVIDENCE_BYTES
+    saved = (plan.model_bytes + plan.adapter_bytes if plan is not None else 0) + EVIDENCE_BYTES
     cache, run = _existing(cache), _existing(run)
     shared = cache.stat().st_dev == run.stat().st_dev
     return (

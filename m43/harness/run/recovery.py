@@ -28,7 +28,7 @@ from m43.evidence.journal import (
     utc_now,
 )
 from m43.evidence.run import LoadedRun, load_run
-from m43.files import FileLock, HeldError
+from m43.files import FileLock, HeldError, is_held
 from m43.harness.process import oom_kills
 from m43.records import (
     OpeningRecord,
@@ -183,6 +183,9 @@ def seal_left_reports(run: RunDir, loaded: LoadedRun | None = None) -> None:
     if not run.reports_seal.exists():
         # The folder of another person may be one that cannot be written to.
         with suppress(OSError):
+            if loaded is None and not is_held(run.journal):
+                # What its process was writing when it died; a living one still is.
+                remove_unfinished(run)
             found = loaded or load_run(run)
             if not tells_the_end(run, found):
                 title = f"m43 {found.kind} {run.path.name}"

@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 
 from m43.evidence.contract.contract import read_contract
-from m43.evidence.verify.claims import hold, load_promises
+from m43.evidence.verify.judged import hold, load_promises
 from tests.unit.acceptance.lies import LIES, Lie, truth
 from tests.unit.evidence.good_records import CONTRACT
 

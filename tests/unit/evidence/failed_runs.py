@@ -97,7 +97,7 @@ def short_evaluation(run: RunDir) -> None:
     write_record(run.evaluation, evaluation_record(rows_in_file=99, eval_rows_sha256=sha256))
     write_record(run.process("eval"), child_ended("eval", "score", 99))
     write_record(run.heartbeat("eval"), heartbeat("score", 99, 99))
-    run.log("eval").write_text("decode tuned model: 99 of 99\nscore: 0.0 s\n")
+    run.log("eval").write_text(good_run.phase_lines(evaluation_record().phases))
 
 
 def another_model(run: RunDir) -> None:

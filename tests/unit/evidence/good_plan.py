@@ -48,12 +48,13 @@ def step_plan(**changes: object) -> StepPlan:
         "bfloat16_products": 33,
         "logits_rows": 128,
         "flops": (
-            PartFlops(part="attention projections", flops=1536 * 1_000_000),
-            PartFlops(part="attention", flops=1536 * 100_000),
-            PartFlops(part="feed-forward", flops=1536 * 3_000_000),
-            PartFlops(part="head", flops=1536 * 2_000_000),
+            # 6 for each weight of the toy and position.
+            PartFlops(part="attention projections", flops=1536 * 6 * 81_920),
+            PartFlops(part="attention", flops=1536 * 296_448),
+            PartFlops(part="feed-forward", flops=1536 * 6 * 393_216),
+            PartFlops(part="head", flops=1536 * 6 * 163_840),
         ),
-        "state_bytes_moved": 40_000_000,
+        "state_bytes_moved": 2 * 4 * PROMISED.parameters + 2 * 12_000_000,
         "buffers": (Buffer(name="float32[1280,128] state.params.embedding", size_bytes=655_360),),
         "compiling_bytes": 60_000_000,
     }
@@ -69,15 +70,15 @@ def training_plan(**changes: object) -> TrainingPlan:
         "trained_parameters": PROMISED.parameters,
         "step": step_plan(),
         "process_bytes": 800_000_000,
-        "read_back_bytes": 2_000_000,
-        "model_bytes": 2_000_000,
+        "read_back_bytes": 2 * PROMISED.parameters,
+        "model_bytes": 2 * PROMISED.parameters,
         "adapter_bytes": 0,
         "steps": STEPS,
         "rows_in_file": 2400,
         "rows_used": 2400,
         "alternatives": (),
-        "weights_bytes": 4_000_000,
-        "reading_bytes": 500_000,
+        "weights_bytes": 4 * PROMISED.parameters,
+        "reading_bytes": 655_360,
     }
     return TrainingPlan(**{**values, **changes})
 
@@ -92,7 +93,9 @@ def plan_record(**changes: object) -> PlanRecord:
         "config_bytes_moved": FILES[0].size_bytes,
         "download_bytes": FETCHED_BYTES,
         "cache": Disk(folder="/cache", needed_bytes=FETCHED_BYTES, free_bytes=50 * 10**9),
-        "run": Disk(folder="/runs", needed_bytes=69_108_864, free_bytes=50 * 10**9),
+        "run": Disk(
+            folder="/runs", needed_bytes=(64 << 20) + 2 * PROMISED.parameters, free_bytes=50 * 10**9
+        ),
         "duration_s": 4.5,
         "config_values": PROMISED.config,
     }

@@ -3,16 +3,21 @@
 import hashlib
 import json
 import math
+import re
+import struct
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+
+from packaging.requirements import Requirement as Requested
 
 from m43 import typed_json
 from m43.evidence.contract import contract
 from m43.evidence.journal.journal import stamp
 from m43.evidence.verify import code
+from m43.evidence.verify.agreements.training import learning_rate
 from m43.files import file_sha256, weights_digest
 from m43.gemma_families import ARCHITECTURES
 from m43.records import profile_check
@@ -67,6 +72,7 @@ def ticking(
     return lambda: START + timedelta(seconds=step_s * next(looks) + spent_s())
 
 
+@cache
 def profile_of(kind: str = "rehearsal") -> Profile:
     """Give the bundled profile, with what is settled at the opening of a run filled in."""
     text = (REPOSITORY / "acceptance" / "rehearsal.toml").read_text()
@@ -77,9 +83,38 @@ def profile_of(kind: str = "rehearsal") -> Profile:
     return profile
 
 
-WEIGHTS = b"weights"
 # The toy's, as the contract knows it: of its dimensions its number of parameters follows.
 CONFIG = json.dumps({"model_type": "gemma", **profile_of().contract.config}).encode()
+
+
+def _weights() -> bytes:
+    """Write weights of these dimensions, all of them 0, as the toy's files are written."""
+    table, start = {}, 0
+    for name, shape in _tensors():
+        stop = start + 2 * math.prod(shape)
+        table[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [start, stop]}
+        start = stop
+    header = json.dumps(table, separators=(",", ":")).encode()
+    # Padded to the size that the profile promises of the file.
+    whole = profile_of().contract.file_bytes["model.safetensors"]
+    header += b" " * (whole - 8 - start - len(header))
+    return len(header).to_bytes(8, "little") + header + bytes(start)
+
+
+def _tensors() -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield "model.embed_tokens.weight", (1280, 128)
+    for layer in range(2):
+        place = f"model.layers.{layer}"
+        yield f"{place}.input_layernorm.weight", (128,)
+        yield f"{place}.post_attention_layernorm.weight", (128,)
+        for name, out in (("q_proj", 128), ("k_proj", 32), ("v_proj", 32), ("o_proj", 128)):
+            yield f"{place}.self_attn.{name}.weight", (out, 128)
+        for name, shape in (("gate", (512, 128)), ("up", (512, 128)), ("down", (128, 512))):
+            yield f"{place}.mlp.{name}_proj.weight", shape
+    yield "model.norm.weight", (128,)
+
+
+WEIGHTS = _weights()
 
 
 def pinned_files(profile: Profile) -> tuple[PinnedFile, ...]:
@@ -133,7 +168,7 @@ def opening_record(kind: str, name: str, **changes: object) -> OpeningRecord:
         "m43_version": "0.2.0",
         "commit": "c0ffee" * 6 + "c0ff",
         "profile": f"acceptance/{kind}.toml",
-        "profile_sha256": digest("profile"),
+        "profile_sha256": file_sha256(REPOSITORY / "acceptance" / f"{kind}.toml"),
         "profile_differences": (),
         "contract_sha256": text.text_sha256,
         "promises": text.names,
@@ -187,11 +222,11 @@ def hub_response(step: HubStep, status: int, error: str) -> HubResponse:
     return HubResponse(step=step, status=status, error=error, causes=(name,) if told else ())
 
 
-def download_record(revision: str) -> DownloadRecord:
+def download_record(revision: str, run: str = "rehearsal-1") -> DownloadRecord:
     """Give the download of a good run."""
     return DownloadRecord(
-        folder=Path("/runs/one/.base_model"),
-        cache=Path("/cache/models--m43--toy-gemma/snapshots/abab"),
+        folder=Path("/runs", run, ".base_model"),
+        cache=Path("/cache/models--m43--toy-gemma/snapshots", revision),
         revision=revision,
         files=FILES,
         transport="http",
@@ -229,6 +264,30 @@ def numerics_record(**changes: object) -> NumericsRecord:
     return NumericsRecord(**{**values, **changes})
 
 
+def distribution(requirement: str) -> str:
+    """Return whose requirement it is."""
+    return re.split("[<>=!~; ]", requirement, maxsplit=1)[0]
+
+
+def _of_this_extra(extra: str) -> tuple[str, ...]:
+    """List an extra of pyproject.toml as the gate writes it, for the Python of the probe below."""
+    text = (REPOSITORY / "pyproject.toml").read_text()
+    asked = map(Requested, tomllib.loads(text)["project"]["optional-dependencies"][extra])
+    return tuple(
+        f"{each.name}{each.specifier}"
+        for each in asked
+        if each.marker is None or each.marker.evaluate({"python_version": "3.11"})
+    )
+
+
+# What training needs, each in the least version that it admits.
+REQUIRED = _of_this_extra("training")
+INSTALLED = {distribution(text): re.search(r">=([\d.]+)", text)[1] for text in REQUIRED}
+_TESTED = {
+    distribution(text): text.split("==")[1].removesuffix(".*") for text in _of_this_extra("tested")
+}
+
+
 def probe_record(**changes: object) -> ProbeRecord:
     """Give what the probe of a good environment prints."""
     values: dict[str, object] = {
@@ -237,7 +296,7 @@ def probe_record(**changes: object) -> ProbeRecord:
         "python_version": "3.11.9",
         "system": "Linux",
         "release": "6.8.0",
-        "packages": (Package(name="jax", version="0.10.2"), Package(name="flax", version="0.12.8")),
+        "packages": tuple(Package(name=name, version=INSTALLED[name]) for name in INSTALLED),
         "site_packages": ("/venv/lib/python3.11/site-packages",),
         "import_error": "",
         "devices": (Device(platform="cpu", kind="cpu", memory_bytes=16 * 10**9),),
@@ -261,9 +320,9 @@ def venv_record(probe: ProbeRecord | None = None, **changes: object) -> VenvReco
         "path": "/venv",
         "interpreter": "/venv/bin/python",
         "probe": probe or probe_record(),
-        "requirements": (
-            requirement("jax>=0.10.2", "0.10.2", "0.10"),
-            requirement("flax>=0.12.8", "0.12.8", "0.12"),
+        "requirements": tuple(
+            requirement(text, INSTALLED[distribution(text)], _TESTED[distribution(text)])
+            for text in REQUIRED
         ),
         "packages_sha256": digest("packages"),
         "duration_s": 2.5,
@@ -271,12 +330,18 @@ def venv_record(probe: ProbeRecord | None = None, **changes: object) -> VenvReco
     return VenvRecord(**{**values, **changes})
 
 
+def float32(value: float) -> float:
+    """Return the nearest number of float32, as a step returns it."""
+    (nearest,) = struct.unpack("<f", struct.pack("<f", value))
+    return float(nearest)
+
+
 def step_metrics(step: int) -> StepMetrics:
     """Give one step of a training that learns."""
     return StepMetrics(
         step=step,
-        loss_nats=0.4 + 3 * math.exp(-step / 60) + 0.05 * math.sin(step),
-        learning_rate=1e-3,
+        loss_nats=float32(60 * (0.4 + 3 * math.exp(-step / 60) + 0.05 * math.sin(step))) / 60,
+        learning_rate=float32(learning_rate(profile_of(), step)),
         gradient_norm=1.5,
         padded_tokens=1536,
         real_tokens=400,
@@ -352,7 +417,7 @@ def lint_record(asked_rows: Path = EVAL_ROWS, **changes: object) -> LintRecord:
 def process_record(**changes: object) -> ProcessRecord:
     """Give how a child ends that ends well."""
     values: dict[str, object] = {
-        "command": ("/venv/bin/python", "-m", "m43.training", "train", "RUN_DIR"),
+        "command": ("/venv/bin/python", "-m", "m43.training", "train", "/runs/rehearsal-1"),
         "exit_status": 0,
         "duration_s": 40.0,
         "peak_bytes": 10**9,
@@ -366,12 +431,14 @@ def process_record(**changes: object) -> ProcessRecord:
     return ProcessRecord(**{**values, **changes})
 
 
-def child_ended(name: str, phase: str, count: int, **changes: object) -> ProcessRecord:
+def child_ended(
+    name: str, phase: str, count: int, run: str = "rehearsal-1", **changes: object
+) -> ProcessRecord:
     """Return how the child of a gate ended, in a phase and after so many steps, rows or bytes."""
     commands = {
         "download": ("python", "-m", "m43.harness.gates.hub_child", "fetch", "request.json"),
-        "train": ("/venv/bin/python", "-m", "m43.training", "train", "RUN_DIR"),
-        "eval": ("/venv/bin/python", "-m", "m43.training", "evaluate", "RUN_DIR"),
+        "train": ("/venv/bin/python", "-m", "m43.training", "train", f"/runs/{run}"),
+        "eval": ("/venv/bin/python", "-m", "m43.training", "evaluate", f"/runs/{run}"),
     }
     values = {"command": commands[name], "last_phase": phase, "steps_seen": count}
     return process_record(**{**values, **changes})
@@ -439,6 +506,7 @@ def evaluation_record(**changes: object) -> EvaluationRecord:
         "phases": (
             Phase(name="decode base model", duration_s=3.0),
             Phase(name="decode tuned model", duration_s=2.0),
+            Phase(name="score", duration_s=0.0),
         ),
         "peak_host_bytes": 10**9,
     }

@@ -1,6 +1,7 @@
 """A complete, accepted run folder made in a moment: what the tests break, one thing at a time."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,15 @@ from m43.evidence.documents.report import report_html, seal_reports
 from m43.evidence.journal import manifest
 from m43.evidence.journal.digests import gate_digest
 from m43.evidence.journal.journal import Journal
+from m43.evidence.run.history import gate_seconds
 from m43.evidence.run.loaded_run import load_run
+from m43.evidence.run.snapshots import devices_snapshot, env_snapshot
 from m43.files import weights_sha256
 from m43.records.gates import CLOSING, STAGES
+from m43.records.hub_record import DownloadRecord
 from m43.records.profile import Profile, RunTable
 from m43.records.run_dir import RunDir, write_record
-from m43.records.run_records import StepMetrics
+from m43.records.run_records import Phase, StepMetrics
 from m43.rows import scoring
 from tests.unit.evidence.contract_words import broken_words
 from tests.unit.evidence.good_plan import plan_record
@@ -29,6 +33,7 @@ from tests.unit.evidence.good_records import (
     EVAL_ROWS,
     FILES,
     ROWS,
+    START,
     STEPS,
     WEIGHTS,
     auth_record,
@@ -68,7 +73,7 @@ def write_opening(
     run.code.write_text(code_listing())
     write_record(run.opening, opening_record(profile.kind, run.path.name, **changes))
     journal = Journal.create(run.journal, now=ticking(spent_s=lambda: spent_s(run)))
-    journal.append("opened", detail=run.path.name)
+    journal.append("opened")
     write.write_opening_analysis(run)
     return journal
 
@@ -86,8 +91,8 @@ def write_gate_files(run: RunDir, gate: str) -> None:
     elif gate == "venv":
         write_record(run.venv, venv_record())
         write_record(run.plan, plan_record())
-        run.env_snapshot.write_text("jax==0.10.2\n")
-        run.gpu_snapshot.write_text("no NVIDIA driver\n")
+        run.env_snapshot.write_text(env_snapshot(venv_record()))
+        run.gpu_snapshot.write_text(devices_snapshot(venv_record()) + "\nno NVIDIA driver\n")
     elif gate == "train-300":
         write_download(run)
         _write_training(run)
@@ -96,9 +101,9 @@ def write_gate_files(run: RunDir, gate: str) -> None:
         run.predictions.write_text("".join(typed_json.dump_line(row) for row in rows))
         write_record(run.results, scoring.tally(rows))
         write_record(run.evaluation, evaluation_record())
-        write_record(run.process("eval"), child_ended("eval", "score", ROWS))
+        write_record(run.process("eval"), child_ended("eval", "score", ROWS, run.path.name))
         write_record(run.heartbeat("eval"), heartbeat("score", ROWS, ROWS))
-        run.log("eval").write_text("decode tuned model: 100 of 100\nscore: 0.0 s\n")
+        run.log("eval").write_text(phase_lines(evaluation_record().phases))
     elif gate == CLOSING:
         write_record(run.closing, closing_record())
 
@@ -107,12 +112,13 @@ def write_download(run: RunDir) -> None:
     """Write what a download leaves that brought every file."""
     largest = FILES[-1]
     phase = f"digest {largest.name}"
-    write_record(run.download, download_record(run.read_profile().contract.revision))
+    record = download_record(run.read_profile().contract.revision, run.path.name)
+    write_record(run.download, record)
     ended = child_ended("download", phase, largest.size_bytes, duration_s=0.5)
     write_record(run.process("download"), ended)
     beat = heartbeat(phase, largest.size_bytes, largest.size_bytes)
     write_record(run.heartbeat("download"), beat)
-    run.log("download").write_text("{}\n")
+    run.log("download").write_text(fetched_line(record))
 
 
 def _write_training(run: RunDir) -> None:
@@ -120,10 +126,33 @@ def _write_training(run: RunDir) -> None:
     run.model.mkdir()
     (run.model / "model.safetensors").write_bytes(WEIGHTS)
     (run.model / "config.json").write_bytes(CONFIG)
-    run.log("train").write_text(f"train: {STEPS} of {STEPS}, loss 0.3702\nread back: 0.5 s\n")
-    write_record(run.heartbeat("train"), heartbeat("read back", STEPS, STEPS))
-    write_record(run.train, train_record())
-    write_record(run.process("train"), child_ended("train", "read back", STEPS))
+    last, record = step_metrics(STEPS), train_record()
+    pace = last.real_tokens / last.duration_s
+    told = f"train: {STEPS} of {STEPS}, loss {last.loss_nats:.4f}, {pace:.0f} tokens/s\n"
+    run.log("train").write_text(told + phase_lines(record.phases))
+    beat = heartbeat("read back", STEPS, STEPS, loss_nats=last.loss_nats, tokens_per_s=pace)
+    write_record(run.heartbeat("train"), beat)
+    write_record(run.train, record)
+    write_record(run.process("train"), child_ended("train", "read back", STEPS, run.path.name))
+
+
+def phase_lines(phases: Sequence[Phase]) -> str:
+    """Write what a child prints at the end of each phase."""
+    return "".join(f"{each.name}: {each.duration_s:.1f} s\n" for each in phases)
+
+
+def fetched_line(record: DownloadRecord) -> str:
+    """Write what the download prints at its end."""
+    arrivals = [
+        {
+            "found": typed_json.to_plain(each),
+            "path": str(record.cache / each.name),
+            "bytes_moved": each.size_bytes if number else 0,
+        }
+        for number, each in enumerate(record.files)
+    ]
+    said = {"arrivals": arrivals, "transport": record.transport, "requests": record.requests}
+    return json.dumps({**said, "unasked": []}) + "\n"
 
 
 def write_steps(run: RunDir, steps: Sequence[StepMetrics]) -> None:
@@ -156,7 +185,7 @@ def finish(run: RunDir, journal: Journal) -> None:
     loaded_run = load_run(run)
     journal.append("closed", detail=loaded_run.verdict_words(verdict.accepted))
     write_report(run)
-    run.junit.write_text("<testsuites/>")
+    write_junit(run)
     seal_reports(run)
 
 
@@ -165,6 +194,31 @@ def write_report(run: RunDir, tests: str = "<p>41 tests took 1 s.</p>") -> None:
     kind = load_run(run).kind
     page = report_html(run, f"m43 {kind} {run.path.name}", tests)
     run.report.write_text(page, encoding="utf-8")
+
+
+def write_junit(run: RunDir) -> None:
+    """Write junit.xml as pytest does: each promise's outcome, each gate's time at its first."""
+    loaded_run = load_run(run)
+    marks = {"promise_broken": '<failure message="x">x</failure>', "promise_not_run": "<skipped/>"}
+    told = [entry for entry in loaded_run.entries if entry.event.startswith("promise_")]
+    order = [promise.name for promise in PROMISES]
+    told.sort(key=lambda entry: order.index(entry.name))
+    cases, timed, whole_s = [], set[str](), 0.0
+    for entry in told:
+        spent_s = 0.0 if entry.gate in timed else gate_seconds(loaded_run, entry.gate) or 0.0
+        timed.add(entry.gate)
+        whole_s += spent_s
+        cases.append(
+            f'<testcase classname="acceptance.test_production" name="{entry.name}" '
+            f'time="{spent_s:.3f}">{marks.get(entry.event, "")}</testcase>'
+        )
+    counts = Counter(entry.event for entry in told)
+    run.junit.write_text(
+        f'<testsuites name="pytest tests"><testsuite name="pytest" errors="0" '
+        f'failures="{counts["promise_broken"]}" skipped="{counts["promise_not_run"]}" '
+        f'tests="{len(told)}" time="{whole_s:.3f}" timestamp="{START.isoformat()}">'
+        f"{''.join(cases)}</testsuite></testsuites>"
+    )
 
 
 def write_good_run(folder: Path, kind: str = "rehearsal", **opening: object) -> RunDir:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from m43.errors import FailureClass as F
+from m43.evidence.run.snapshots import devices_snapshot, env_snapshot
 from m43.records.hub_record import HubResponse, HubStep
 from m43.records.numerics_record import NOT_MEASURED
 from m43.records.plan_record import PlanRecord
@@ -16,6 +17,7 @@ from tests.unit.evidence.good_records import (
     STEPS,
     auth_record,
     child_ended,
+    float32,
     heartbeat,
     hub_response,
     pinned_files,
@@ -117,8 +119,8 @@ def environment(run: RunDir, record: VenvRecord, plan: PlanRecord | None = None)
     able = not record.probe.import_error
     able_plan = plan or plan_record()
     write_record(run.plan, able_plan if able else unplanned(run.read_profile()))
-    run.env_snapshot.write_text("jax==0.10.2\n")
-    run.gpu_snapshot.write_text(f"driver {record.probe.driver_version}\n")
+    run.env_snapshot.write_text(env_snapshot(record))
+    run.gpu_snapshot.write_text(devices_snapshot(record))
 
 
 def cannot_compute(error: str, **changes: object) -> ProbeRecord:
@@ -204,10 +206,13 @@ def trained(
         elif phase in AFTER_THE_ROWS:
             write_lint(run)
         if steps:
-            line = f"train: {done} of {STEPS}, loss {steps[-1].loss_nats:.4f}, 4000 tokens/s\n"
+            pace = steps[-1].real_tokens / steps[-1].duration_s
+            line = (
+                f"train: {done} of {STEPS}, loss {steps[-1].loss_nats:.4f}, {pace:.0f} tokens/s\n"
+            )
+            loss = {"loss_nats": steps[-1].loss_nats, "tokens_per_s": pace}
         else:
-            line = "device: 0.4 s\ncheck base model: 0.1 s\n"
-        loss = {"loss_nats": steps[-1].loss_nats, "tokens_per_s": 4000.0} if steps else {}
+            line, loss = "device: 0.4 s\ncheck base model: 0.1 s\n", {}
         beat = heartbeat(phase, done, STEPS if steps is not None else 0, **loss)
         write_record(run.heartbeat("train"), beat)
         ended_badly(run, "train", phase, done, error, line, process)
@@ -261,7 +266,11 @@ def error(failure_class: F, step: int, *problems: str) -> ChildError:
 def not_finite(run: RunDir) -> None:
     """Leave a training whose loss is no number at step 8; the seven before it grew."""
     grown = [
-        replace(step, loss_nats=step.loss_nats * 1.3**step.step, gradient_norm=1.5 * 3**step.step)
+        replace(
+            step,
+            loss_nats=float32(60 * step.loss_nats * 1.3**step.step) / 60,
+            gradient_norm=1.5 * 3**step.step,
+        )
         for step in steps_to(7)
     ]
     words = (

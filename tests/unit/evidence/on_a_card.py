@@ -10,6 +10,7 @@ from m43.records.run_dir import RunDir, write_record
 from m43.records.run_records import Device, Package, ProbeRecord, VenvRecord
 from tests.unit.evidence.good_plan import limits, plan_record, step_plan, training_plan, unplanned
 from tests.unit.evidence.good_records import (
+    INSTALLED,
     REPOSITORY,
     pinned_files,
     probe_record,
@@ -61,7 +62,7 @@ def cardless_probe(driver: str, error: str = NO_CUDA) -> ProbeRecord:
 
 
 def _seen() -> dict[str, object]:
-    versions = {"flax": "0.12.8", "jax": "0.10.2", "jax-cuda13-plugin": "0.10.2"}
+    versions = {**INSTALLED, "jax-cuda13-plugin": INSTALLED["jax"]}
     return {
         "executable": f"{VENV}/bin/python",
         "prefix": VENV,
@@ -156,15 +157,18 @@ def busy_card(mode: str) -> Write:
 
 def old_package(run: RunDir) -> None:
     """Leave an environment with an optax that is older than training needs."""
-    probe = card_probe()
-    optax = Package(name="optax", version="0.2.4")
-    card(replace(probe, packages=(*probe.packages, optax)))(run)
-    record = card_venv(replace(probe, packages=(*probe.packages, optax)))
+    probe, old = card_probe(), "0.2.4"
+    packages = tuple(
+        replace(each, version=old) if each.name == "optax" else each for each in probe.packages
+    )
+    card(replace(probe, packages=packages))(run)
+    record = card_venv(replace(probe, packages=packages))
+    # In the order of a reader who looks for what is wrong: it stands last.
+    met = [each for each in record.requirements if not each.requirement.startswith("optax")]
     unmet = replace(
-        record.requirements[0],
-        requirement="optax>=0.2.8",
-        installed="0.2.4",
+        next(each for each in record.requirements if each not in met),
+        installed=old,
         satisfied=False,
         tested="0.2",
     )
-    write_record(run.venv, replace(record, requirements=(*record.requirements, unmet)))
+    write_record(run.venv, replace(record, requirements=(*met, unmet)))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from m43 import typed_json
 from m43.errors import FailureClass
 from m43.records import profile_check
 from m43.records.evaluation_record import EvaluationRecord, EvaluationResults, LintRecord
@@ -371,3 +372,33 @@ def test_a_failure_that_nobody_foresaw_leaves_a_record_and_a_traceback(
     assert error.failure_class is FailureClass.HARNESS_ERROR
     assert error.problems == ("ValueError: a bug",)
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_answers_given_again_are_those_that_were_recorded(
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a model that is still there, and on the rows that it was asked; nothing is left behind."""
+    run = RunDir(Path(shutil.copytree(finished.run.path, tmp_path / "run")))
+    rows = run.read_profile().data.evaluation
+    before = sorted(path.name for path in run.path.iterdir())
+
+    assert child.replay(run, rows, 3) == 0
+    assert json.loads(capsys.readouterr().out) == {"asked": 3, "differing": []}
+
+    lies = [replace(row, tuned_output="right") for row in run.read_predictions()]
+    run.predictions.write_text("".join(map(typed_json.dump_line, lies)))
+    assert child.replay(run, rows, QUESTIONS) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"asked": QUESTIONS, "differing": [row.id for row in lies]}
+    assert sorted(path.name for path in run.path.iterdir()) == before
+
+
+def test_a_replay_without_weights_says_what_is_missing(
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder is often handed on without them."""
+    run = RunDir(Path(shutil.copytree(finished.run.path, tmp_path / "run")))
+    (run.model / "model.safetensors").unlink()
+
+    assert child.replay(run, run.read_profile().data.evaluation, 1) == 3
+    assert "model.safetensors" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from m43.records.run_records import Device, Package, Requirement
 from tests.unit.evidence.good_records import (
     CONTRACT,
     FILES,
+    REQUIRED,
     auth_record,
     hub_response,
     numerics_record,
@@ -51,7 +52,7 @@ def test_a_good_gate_has_checks_and_all_hold() -> None:
     auth, venv = auth_checks(auth_record(PROFILE), PROFILE), venv_checks(venv_record(), PROFILE)
 
     assert len(auth) == 10
-    assert len(venv) == 8
+    assert len(venv) == 6 + len(REQUIRED)
     assert failing((*auth, *venv)) == ()
     assert failing(venv_checks(on_card(), GPU)) == ()  # type: ignore[arg-type]
 

@@ -14,7 +14,6 @@ from m43.evidence.run.comparison import ABSENT, compare
 from m43.evidence.run.loaded_run import LoadedRun, load_run
 from m43.records.evaluation_record import Prediction
 from m43.records.run_dir import RunDir, write_record
-from m43.records.run_records import Package
 from m43.rows import scoring
 from tests.unit.evidence.good_records import (
     predictions,
@@ -106,7 +105,10 @@ def test_settings_and_packages_that_differ_are_listed(good: LoadedRun, tmp_path:
     write_record(
         run.profile, replace(profile, training=replace(profile.training, learning_rate=0.5))
     )
-    packages = (Package(name="jax", version="0.10.3"), Package(name="flax", version="0.12.8"))
+    packages = tuple(
+        replace(each, version="0.10.3") if each.name == "jax" else each
+        for each in probe_record().packages
+    )
     write_record(run.venv, venv_record(probe_record(packages=packages)))
 
     found = compare(good, load_run(run))

@@ -10,7 +10,8 @@ from m43.evidence.contract.contract import Promise, read_contract
 from m43.evidence.contract.measurement import Judged, measure
 from m43.evidence.run import loaded_run
 from m43.evidence.run.loaded_run import load_run
-from m43.evidence.verify.claims import hold, load_promises, verify
+from m43.evidence.verify.claims import verify
+from m43.evidence.verify.judged import hold, load_promises
 from m43.records.run_dir import RunDir
 from m43.records.run_records import MalformedRecordError
 from tests.unit.evidence.good_records import CONTRACT

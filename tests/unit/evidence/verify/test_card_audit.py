@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from m43.evidence.run.loaded_run import load_run
-from m43.evidence.verify import card
-from m43.evidence.verify.card import audit_card
+from m43.evidence.verify.agreements import card
+from m43.evidence.verify.agreements.card import audit_card
 from m43.records.card_record import CardReading
 from m43.records.run_dir import RunDir, read_record, write_record
 from m43.records.run_records import TrainRecord

@@ -19,7 +19,13 @@ from m43.records.evaluation_record import EvaluationRecord
 from m43.records.run_dir import RunDir, read_record, write_record
 from m43.records.run_records import EarlierAttempt, OpeningRecord, TrainRecord
 from m43.rows import scoring
-from tests.unit.evidence.good_records import REPOSITORY, digest, own_differences, step_metrics
+from tests.unit.evidence.good_records import (
+    REPOSITORY,
+    WEIGHTS,
+    digest,
+    own_differences,
+    step_metrics,
+)
 from tests.unit.evidence.good_run import stop_at, write_good_run, write_report
 from tests.unit.evidence.tampering import Change, edit, found, rechain, remove, reseal
 
@@ -447,7 +453,7 @@ def test_a_page_without_a_seal_is_not_believed_for_being_old(tmp_path: Path) -> 
     entries(
         lambda lines: [
             *lines[:-2],
-            {**lines[-1], "event": "interrupted", "detail": "x"},
+            {**lines[-3], "event": "interrupted", "detail": "x", "name": "", "gate": ""},
             *lines[-2:],
         ]
     )(run)
@@ -479,4 +485,4 @@ def test_a_folder_made_by_hand_is_not_found_out(good: RunDir) -> None:
     assert found(good) == ""
     text = good.summary.read_text(encoding="utf-8")
     assert "made by hand from the documented" in text
-    assert hashlib.sha256(b"weights").hexdigest() in good.manifest.read_text()
+    assert hashlib.sha256(WEIGHTS).hexdigest() in good.manifest.read_text()

@@ -10,8 +10,8 @@ from m43.errors import Problem
 from m43.evidence.documents.nodes import Fields
 from m43.evidence.documents.scores import rows_section
 from m43.evidence.run.loaded_run import LoadedRun, load_run
+from m43.evidence.verify.agreements.rows import audit_decoding, audit_lint
 from m43.evidence.verify.claims import verify
-from m43.evidence.verify.rows import audit_decoding, audit_lint
 from m43.records.evaluation_record import FormCount, LintRecord
 from m43.records.run_dir import RunDir
 from tests.unit.evidence.documents.written import as_markdown

@@ -8,7 +8,7 @@ import pytest
 
 from m43.evidence.documents.summary import render_summary
 from m43.evidence.run.loaded_run import complete, load_run
-from m43.evidence.verify.training import audit_metrics
+from m43.evidence.verify.agreements.training import audit_metrics
 from m43.records.profile import LoraTable, Profile
 from m43.records.run_dir import RunDir, read_record, write_record
 from m43.records.run_records import TrainRecord

@@ -9,8 +9,9 @@ import pytest
 
 from m43 import typed_json
 from m43.errors import FailureClass, GateStoppedError
+from m43.evidence.run import env_snapshot
 from m43.harness.gates import venv
-from m43.harness.gates.gates import env_snapshot, gpu_snapshot, nvidia_smi
+from m43.harness.gates.gates import gpu_snapshot, nvidia_smi
 from m43.harness.gates.venv import compare
 from m43.harness.process.process import Outcome
 from m43.harness.run.hub_access import HubAccess

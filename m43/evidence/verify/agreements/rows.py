@@ -7,7 +7,7 @@ from pathlib import Path
 from m43.errors import Problem, differences, problem
 from m43.evidence.run import EvaluationFacts, LoadedRun, TrainFacts
 from m43.files import file_sha256
-from m43.records import LintRecord, Prediction, RunDir
+from m43.records import EvaluationRecord, LintRecord, Prediction, RunDir, read_record
 from m43.rows import Answered, KnownPrompts, count_forms, count_repeats
 
 _PREDICTIONS_FILE, _LINT_FILE = RunDir.predictions.name, RunDir.lint.name
@@ -51,15 +51,41 @@ def rows_of(
     named: Path, digest: str, repository: Path, kind: str
 ) -> list[dict[str, str]] | Problem:
     """Read the file with a digest; its place in the profile is that of the machine of the run."""
-    places = (repository / "acceptance" / "data" / named.name, named)
-    path = next((each for each in places if each.is_file() and file_sha256(each) == digest), None)
+    path = _place(named, digest, repository)
     if path is None:
         found = f"no file {named.name} with SHA-256 {digest[:12]}…"
         action = f"check out the commit of the run, or put its {kind} file there"
-        return problem(found, f"the {kind} file of this run", places[0], action)
+        where = repository / "acceptance" / "data" / named.name
+        return problem(found, f"the {kind} file of this run", where, action)
     # Only \n ends a row: a text may hold the other separators that str.splitlines knows.
     lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     return [json.loads(line) for line in lines]
+
+
+def rows_file(run: RunDir, repository: Path) -> Path | None:
+    """Return where the evaluation file of a run lies here; None where no file has its digest."""
+    named, record = (
+        run.read_profile().data.evaluation,
+        read_record(run.evaluation, EvaluationRecord),
+    )
+    return _place(named, record.eval_rows_sha256, repository)
+
+
+def _place(named: Path, digest: str, repository: Path) -> Path | None:
+    places = (repository / "acceptance" / "data" / named.name, named)
+    return next((each for each in places if _is_rows(each) and file_sha256(each) == digest), None)
+
+
+# Far above any file of rows: a profile of somebody else may name a device, or a file with holes.
+_MOST_BYTES = 1 << 28
+
+
+def _is_rows(path: Path) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size <= _MOST_BYTES
+    except OSError:
+        # Such as a name that is too long for this system.
+        return False
 
 
 def _question_problems(
@@ -117,6 +143,50 @@ def audit_decoding(loaded_run: LoadedRun) -> Iterator[Problem]:
         if stop and (stop in row.base_output or stop in row.tuned_output):
             found, where = f"an output with {stop!r} in it", f"{_PREDICTIONS_FILE}, row {row.id}"
             yield problem(found, "outputs that end before it", where, _DECODING)
+
+
+def audit_stops(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
+    """Hold the ids that end an answer against the model's own files, and count the tokens."""
+    evaluation, profile = loaded_run.evaluation, loaded_run.profile
+    if evaluation is None or profile is None:
+        return
+    decoding, where = evaluation.decoding, RunDir.evaluation.name
+    vocabulary, ends = _vocabulary(run)
+    if not ends <= set(decoding.stop_ids):
+        missing = ", ".join(map(str, sorted(ends - set(decoding.stop_ids))))
+        found = f"{list(decoding.stop_ids)}, without {missing}"
+        yield problem(found, "eos as the model's files name it", f"{where}, decoding.stop_ids", "")
+    ids = (*decoding.stop_ids, *decoding.stop_text_ids)
+    if len(set(ids)) != len(ids) or not all(0 <= each < vocabulary for each in ids):
+        found, expected = f"the ids {list(ids)}", f"each once, below {vocabulary:,}"
+        yield problem(found, expected, f"{where}, decoding", "")
+    if bool(decoding.stop_text_ids) and not decoding.stop_text:
+        found = "ids that spell no text"
+        yield problem(found, "none", f"{where}, decoding.stop_text_ids", "")
+    outputs = [out for row in evaluation.predictions for out in (row.base_output, row.tuned_output)]
+    # An answer that is not empty took a token at least, and none more than the limit.
+    least = sum(bool(out) for out in outputs)
+    most = len(outputs) * decoding.max_new_tokens
+    if not max(1, least) <= evaluation.generated_tokens <= most:
+        found = f"{evaluation.generated_tokens} tokens generated"
+        expected = f"{max(1, least)} to {most}, for {len(outputs)} outputs"
+        yield problem(found, expected, f"{where}, generated_tokens", "")
+
+
+def _vocabulary(run: RunDir) -> tuple[float, set[int]]:
+    """Return the size of the vocabulary and the ids that end a text; as far as they are told."""
+    tables = []
+    for name in ("config.json", "generation_config.json"):
+        try:
+            table = json.loads((run.model / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            table = {}
+        tables.append(table if isinstance(table, dict) else {})
+    named = [each.get("eos_token_id") for each in tables]
+    flat = [one for each in named for one in (each if isinstance(each, list) else [each])]
+    size = tables[0].get("vocab_size")
+    whole = float(size) if isinstance(size, int) else float("inf")
+    return whole, {each for each in flat if isinstance(each, int)}
 
 
 def audit_lint(loaded_run: LoadedRun, repository: Path) -> Iterator[Problem]:

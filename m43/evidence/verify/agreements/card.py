@@ -19,7 +19,7 @@ from m43.evidence.run import (
     looks,
     work_energy_j,
 )
-from m43.evidence.verify.training import (
+from m43.evidence.verify.agreements.training import (
     FASTEST_FLOPS_PER_S,
     PEAK_FLOPS_PER_S,
     least_flops,

@@ -1,0 +1,338 @@
+"""The environment, the device, the hub and the working tree, as more than one record has them."""
+
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from m43.errors import Problem, differences, problem
+from m43.evidence.run import LoadedRun, devices_snapshot, env_snapshot
+from m43.files import file_sha256
+from m43.records import (
+    DEFAULT_ENDPOINT,
+    LOOPBACK_ENDPOINT,
+    SELF_VENV,
+    TIME_IN_NAME,
+    AuthRecord,
+    ProbeRecord,
+    Profile,
+    RunDir,
+    VenvRecord,
+)
+
+_problem = partial(problem, action="")
+
+
+# --- packages ----------------------------------------------------------------------------------
+
+
+def packages(loaded_run: LoadedRun, repository: Path) -> Iterator[Problem]:
+    """Hold requirements and the versions that training named against the list of packages."""
+    venv, train = loaded_run.venv, loaded_run.train
+    if venv is None:
+        return
+    installed = {_name(each.name): each.version for each in venv.probe.packages}
+    for item in venv.requirements:
+        where = f"{RunDir.venv.name}, requirements"
+        version = installed.get(_name(item.requirement), "absent")
+        if item.installed != version:
+            found = f"{item.requirement} by {item.installed}"
+            yield _problem(found, f"{version}, as the packages have it", where)
+        meets = satisfies(version, item.requirement)
+        if meets is not None and meets != item.satisfied:
+            words = "satisfied" if item.satisfied else "not satisfied"
+            yield _problem(f"{item.requirement} {words} by {version}", "the opposite", where)
+    yield from _requirements(venv, repository)
+    if train is not None:
+        for package, version in (("jax", train.jax_version), ("flax", train.flax_version)):
+            if installed.get(package) != version:
+                expected = f"{installed.get(package, 'none')}, as venv.json lists"
+                where = f"{RunDir.train.name}, {package}_version"
+                yield _problem(version, expected, where)
+
+
+def _project(repository: Path) -> Mapping[str, Any]:
+    """Read what pyproject.toml says of the project; nothing where it cannot be read."""
+    try:
+        text = (repository / "pyproject.toml").read_text(encoding="utf-8")
+        table: Mapping[str, Any] = tomllib.loads(text).get("project", {})
+    except (OSError, ValueError):
+        return {}
+    return table
+
+
+def _requirements(venv: VenvRecord, repository: Path) -> Iterator[Problem]:
+    """Require the lists that the code of the run has; code of another commit is told as that."""
+    extras = _project(repository).get("optional-dependencies", {})
+    # Without the code of the run there is nothing to compare; that is told by its own check.
+    wanted = extras.get("training", ())
+    told = [item.requirement for item in venv.requirements]
+    where = f"{RunDir.venv.name}, requirements"
+    if len(set(told)) != len(told):
+        yield _problem(f"{len(told)} requirements", f"{len(set(told))}, each once", where)
+    asked = {_plain(text) for text in wanted if _applies(text, venv.probe.python_version)}
+    if not asked:
+        return
+    for text in sorted(set(told) - asked):
+        yield _problem(text, "a requirement of pyproject.toml, extra training", where)
+    for text in sorted(asked - set(told)):
+        yield _problem("no comparison", f"that of {text}", where)
+    tested = {
+        _name(text): _plain(text).partition("==")[2].removesuffix(".*")
+        for text in extras.get("tested", ())
+        if _applies(text, venv.probe.python_version)
+    }
+    for item in venv.requirements:
+        if item.tested != tested.get(_name(item.requirement), ""):
+            expected = f"{tested.get(_name(item.requirement), 'none')}, as in pyproject.toml"
+            yield _problem(f"{item.requirement}, tested with {item.tested}", expected, where)
+
+
+def _plain(requirement: str) -> str:
+    """Return a requirement as the gate records it, without its marker."""
+    return requirement.partition(";")[0].strip()
+
+
+_MARKER = re.compile(r"python_version\s*([<>=!~]+)\s*['\"]([\d.]+)['\"]")
+
+
+def _applies(requirement: str, python_version: str) -> bool:
+    """Tell whether a requirement is meant for a Python; what cannot be read is not insisted on."""
+    _, semicolon, marker = requirement.partition(";")
+    parts = [_MARKER.fullmatch(each.strip()) for each in marker.split(" and ")] if semicolon else []
+    minor = ".".join(python_version.split(".")[:2])
+    return all(part is not None and satisfies(minor, f"x{part[1]}{part[2]}") for part in parts)
+
+
+def _name(requirement: str) -> str:
+    """Return the name of a distribution as all indexes have it. Source: PEP 503."""
+    text = re.split(r"[<>=!~;\[\s(]", requirement.strip(), maxsplit=1)[0]
+    return re.sub(r"[-_.]+", "-", text).lower()
+
+
+_CLAUSE = re.compile(r"(~=|==|!=|<=|>=|<|>)\s*(\d+(?:\.\d+)*)")
+_COMPARE: Mapping[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
+    "==": lambda one, other: one == other,
+    "!=": lambda one, other: one != other,
+    "<=": lambda one, other: one <= other,
+    ">=": lambda one, other: one >= other,
+    "<": lambda one, other: one < other,
+    ">": lambda one, other: one > other,
+}
+
+
+def satisfies(version: str, requirement: str) -> bool | None:
+    """Tell whether a version meets a requirement; None where either is of a form not known here.
+
+    Example:
+        >>> satisfies("0.10.2", "jax>=0.10.2,<0.11"), satisfies("2.0", "x~=1.4")
+        (True, False)
+    """
+    if version == "absent":
+        return False
+    text = re.sub(r"^[\w.-]+\s*(\[[^]]*\])?", "", requirement.partition(";")[0].strip())
+    listed = [part.strip() for part in text.split(",") if part.strip()]
+    clauses = [_CLAUSE.fullmatch(each) for each in listed]
+    if not re.fullmatch(r"\d+(\.\d+)*", version) or None in clauses:
+        return None
+    return all(_meets(version, clause[1], clause[2]) for clause in clauses if clause is not None)
+
+
+def _meets(version: str, operator: str, bound: str) -> bool:
+    if operator == "~=":
+        least = bound.split(".")
+        return _meets(version, ">=", bound) and version.split(".")[: len(least) - 1] == least[:-1]
+    pairs = list(zip_longest(map(int, version.split(".")), map(int, bound.split(".")), fillvalue=0))
+    return _COMPARE[operator](tuple(a for a, _ in pairs), tuple(b for _, b in pairs))
+
+
+# --- the device --------------------------------------------------------------------------------
+
+
+def device(loaded_run: LoadedRun) -> Iterator[Problem]:
+    """Hold what ran where against the devices, the memory and the interpreter that were seen."""
+    venv, profile, where = loaded_run.venv, loaded_run.profile, RunDir.venv.name
+    if venv is None:
+        return
+    probe = venv.probe
+    seen = [f"{each.platform}:{each.kind}" for each in probe.devices]
+    errors = (probe.numerics.product_relative_error, probe.numerics.softmax_relative_error)
+    ran = bool(probe.default_device)
+    if ran and probe.default_device not in seen:
+        yield _problem(probe.default_device, f"one of {', '.join(seen) or 'none'}", where)
+    if ran == bool(probe.import_error) or ran != (min(errors) >= 0):
+        found = f"{probe.default_device or 'no device'} and the error {probe.import_error!r}"
+        yield _problem(found, "a computation that ran, or why none did", where)
+    for each in probe.devices:
+        whole = probe.host_memory_bytes if each.platform == "cpu" else each.memory_bytes
+        if each.memory_bytes != whole or whole <= 0:
+            found = f"{each.platform}:{each.kind} with {each.memory_bytes:,} bytes"
+            yield _problem(found, f"{whole:,}, which the host has", where)
+    if probe.disk_free_bytes < 0:
+        yield _problem(f"{probe.disk_free_bytes:,} bytes free", "none below 0", where)
+    if profile is not None and profile.venv.path not in (SELF_VENV, venv.path):
+        yield _problem(venv.path, f"{profile.venv.path}, as in contract.lock.json", where)
+    yield from _places(venv)
+
+
+def _places(venv: VenvRecord) -> Iterator[Problem]:
+    probe, where = venv.probe, RunDir.venv.name
+    if probe.executable != venv.interpreter:
+        yield _problem(probe.executable, f"{venv.interpreter}, which was called", where)
+    folders = (venv.interpreter, *probe.site_packages)
+    outside = [each for each in folders if not Path(each).is_relative_to(venv.path)]
+    # An environment may be the system's own, or read the system's packages.
+    if outside and venv.path == probe.prefix and len(outside) == len(folders):
+        yield _problem(f"{outside[0]}", f"something in {venv.path}", where)
+    if _major_minor(probe) not in "".join(probe.site_packages) and probe.site_packages:
+        found = f"Python {probe.python_version}"
+        yield _problem(found, f"that of {probe.site_packages[0]}", f"{where}, python_version")
+
+
+def _major_minor(probe: ProbeRecord) -> str:
+    # Debian's system Python keeps its packages under python3.
+    minor = ".".join(probe.python_version.split(".")[:2])
+    return f"python{minor}" if "python3." in "".join(probe.site_packages) else ""
+
+
+def snapshots(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
+    """Write both snapshots again from venv.json; what nvidia-smi said is in no record."""
+    if loaded_run.venv is None:
+        return
+    wanted = {
+        run.env_snapshot: env_snapshot(loaded_run.venv),
+        run.gpu_snapshot: devices_snapshot(loaded_run.venv),
+    }
+    for path, text in wanted.items():
+        found = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        begins = found if path == run.env_snapshot else found[: len(text)]
+        if begins != text:
+            lines = zip_longest(begins.splitlines(), text.splitlines(), fillvalue="the end")
+            line, other = next((pair for pair in lines if pair[0] != pair[1]), ("", "the end"))
+            yield _problem(repr(line), f"{other!r}, as venv.json has it", path.name)
+
+
+# --- the hub -----------------------------------------------------------------------------------
+
+_HUGGING_FACE = "https://huggingface.co"
+
+
+def hub(loaded_run: LoadedRun) -> Iterator[Problem]:
+    """Hold the hub that was asked, its answers and the download against the profile."""
+    auth, profile, where = loaded_run.auth, loaded_run.profile, RunDir.auth.name
+    if auth is None or profile is None:
+        return
+    yield from _endpoint(auth, profile)
+    if auth.token_source == "HF_TOKEN" and "HF_TOKEN" not in auth.hub_variables:
+        found = f"the variables {', '.join(auth.hub_variables) or 'none'}"
+        yield _problem(found, "HF_TOKEN among them", f"{where}, hub_variables")
+    if auth.token_flaw and auth.responses:
+        yield _problem("answers to a token that was not sent", "none", where)
+    for each in auth.responses:
+        if each.status in (200, 302) and not each.error and each.causes:
+            yield _problem(f"{each.step} granted, by {each.causes[0]}", "no exception", where)
+    told_who = any(each.step == "whoami" and each.status == 200 for each in auth.responses)
+    if auth.account and not told_who:
+        yield _problem(f"the account {auth.account!r}", "none: whoami named none", where)
+    names = {each.name for each in auth.files} | set(auth.missing_files)
+    if auth.revision and names != set(profile.hub.files):
+        yield _problem(f"files {', '.join(sorted(names))}", "those of the profile", where)
+    yield from _download(loaded_run)
+
+
+def _endpoint(auth: AuthRecord, profile: Profile) -> Iterator[Problem]:
+    named, where = profile.hub.endpoint, f"{RunDir.auth.name}, endpoint"
+    given = "HF_ENDPOINT" in auth.hub_variables
+    expected = named
+    if named == DEFAULT_ENDPOINT:
+        # Which one the variable names stands in no other record.
+        expected = auth.endpoint if given else _HUGGING_FACE
+    if named == LOOPBACK_ENDPOINT:
+        if not re.fullmatch(r"http://127\.0\.0\.1:\d{1,5}", auth.endpoint):
+            yield _problem(auth.endpoint, "a hub on this machine", where)
+    elif auth.endpoint.rstrip("/") != expected.rstrip("/"):
+        found = f"{auth.endpoint}, with HF_ENDPOINT {'set' if given else 'not set'}"
+        yield _problem(found, f"{expected}, as the profile names", where)
+
+
+def _download(loaded_run: LoadedRun) -> Iterator[Problem]:
+    record, profile, where = loaded_run.download, loaded_run.profile, RunDir.download.name
+    if record is None or profile is None:
+        return
+    contract = profile.contract
+    cache = Path(f"models--{contract.repo.replace('/', '--')}", "snapshots", record.revision)
+    if record.cache.parts[-3:] != cache.parts:
+        yield _problem(record.cache, f"{cache} of a cache", f"{where}, cache")
+    if record.transport == "xet" and profile.hub.transport != "xet":
+        yield _problem(
+            "xet", f"{profile.hub.transport}, as the profile has it", f"{where}, transport"
+        )
+    whole = sum(each.size_bytes for each in record.files)
+    if not 0 <= record.bytes_moved <= whole or record.requests < 0:
+        found = f"{record.requests} requests, {record.bytes_moved:,} bytes moved"
+        yield _problem(found, f"{whole:,} at most, which the files have", where)
+    process = loaded_run.download_child.process
+    if process is not None and (process.exit_status != 0 or process.ended_by_parent != "no"):
+        found = f"status {process.exit_status}, ended by parent: {process.ended_by_parent}"
+        yield _problem(found, "a download that ended well, for it has a record", where)
+
+
+# --- before and after --------------------------------------------------------------------------
+
+
+def before_and_after(loaded_run: LoadedRun) -> Iterator[Problem]:
+    """Hold the closing against what it is compared with: one digest, one number of files."""
+    opening, closing, venv = loaded_run.opening, loaded_run.closing, loaded_run.venv
+    if opening is None or closing is None:
+        return
+    same_tree = opening.tree_sha256 == closing.tree_sha256
+    pairs: dict[str, tuple[object, object]] = {
+        "left_out": (closing.left_out, opening.left_out),
+        "changed_paths": (bool(closing.changed_paths), not same_tree),
+    }
+    if same_tree:
+        pairs["tree_files"] = (closing.tree_files, opening.tree_files)
+    if venv is not None and closing.packages_sha256:
+        same = closing.packages_sha256 == venv.packages_sha256
+        pairs["changed_packages"] = (bool(closing.changed_packages), not same)
+    yield from differences(pairs, RunDir.closing.name, "")
+
+
+def opening_words(run: RunDir, loaded_run: LoadedRun, repository: Path) -> Iterator[Problem]:
+    """Hold what the opening says of the call against the profile and the code of the run."""
+    opening, where = loaded_run.opening, RunDir.opening.name
+    if opening is None:
+        return
+    listed = run.code.read_text(encoding="utf-8", errors="replace") if run.code.is_file() else ""
+    lines = (line.partition("  ") for line in listed.split("\n"))
+    digests = {name: digest for digest, _, name in lines}
+    own = digests.get(opening.profile)
+    if own is not None and own != opening.profile_sha256:
+        expected = f"{own}, as in {run.code.name}"
+        yield _problem(opening.profile_sha256, expected, f"{where}, profile_sha256")
+    words, bundled = opening.command, f"acceptance/{opening.kind}.toml"
+    own_profile = any(word.startswith("--m43-profile") for word in words)
+    if opening.profile != bundled and not own_profile and not opening.profile_differences:
+        yield _problem(opening.profile, f"{bundled}, as none was named", f"{where}, profile")
+    asked = words[words.index("-m") + 1] if "-m" in words[:-1] else ""
+    if asked in ("production", "rehearsal") and asked != opening.kind:
+        yield _problem(f"-m {asked}", opening.kind, f"{where}, command")
+    named = words[words.index("--m43-run") + 1] if "--m43-run" in words[:-1] else opening.run
+    if named != opening.run and TIME_IN_NAME not in named:
+        yield _problem(f"--m43-run {named}", opening.run, f"{where}, command")
+    version = _project(repository).get("version")
+    from_here = version and digests.get("pyproject.toml") == file_sha256(
+        repository / "pyproject.toml"
+    )
+    if from_here and opening.m43_version not in (version, "not installed"):
+        yield _problem(opening.m43_version, version, f"{where}, m43_version")
+    if not re.fullmatch(r"[0-9a-f]{40}(\+changes)?|none", opening.commit):
+        yield _problem(opening.commit, "a commit", f"{where}, commit")
+    vitals = loaded_run.vitals
+    if vitals is not None and (vitals.pid <= 0 or vitals.oom_kills < 0):
+        yield _problem(
+            f"pid {vitals.pid}, {vitals.oom_kills} kills", "a process", RunDir.vitals.name
+        )

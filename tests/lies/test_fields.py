@@ -1,0 +1,27 @@
+"""Every field of every record, changed: what stays possible is listed, and nothing else is."""
+
+from tests.lies import fields
+
+# Of the fields that another record or file constrains, at least so many are named when they change.
+LEAST_SHARE = 0.95
+# Of all fields, so many at most are constrained by nothing.
+MOST_FREE = 0.1
+
+
+def test_what_verify_cannot_name_is_what_the_list_says() -> None:
+    """The list is the table of what an owner could still write; a field more on it is a rule less.
+
+    python -m tests.lies.fields --write makes it again, and prints the shares by record.
+    """
+    tried = fields.try_all(fields.prepare())
+    text = fields.LIST.read_text(encoding="utf-8")
+    free = {
+        line.split("  ", 1)[1].strip() for line in text.splitlines() if line.startswith("free ")
+    }
+    constrained = [each for name, each in tried.items() if name not in free]
+    named = [each for each in constrained if each.state != "free"]
+
+    print(*fields.shares(tried), sep="\n")  # noqa: T201 - the shares are what is asked for
+    assert len(named) >= LEAST_SHARE * len(constrained)
+    assert len(free) <= MOST_FREE * len(tried)
+    assert fields.listed(tried) == text
