@@ -99,6 +99,12 @@ def test_venv_device_takes_right_steps(venv):
     assert 0 <= venv.probe.numerics.update_relative_error < 0.02
 
 
+def test_venv_loads_packages_as_their_wheels_brought_them(venv):
+    """Every file that the packages load has the digest that its wheel recorded; none is added."""
+    assert venv.altered == ()
+    assert venv.unrecorded == ()
+
+
 def test_venv_plans_for_the_promised_model(plan, contract):
     """By its config.json, read before the weights, the model has the promised kind and shapes."""
     assert plan.architecture == contract.architecture
@@ -130,6 +136,19 @@ def test_train_uses_jax_on_the_device_of_the_environment(train, venv):
     """Training runs in JAX, on the device that the environment was made for."""
     assert train.backend == "jax"
     assert train.device == venv.device
+
+
+def test_train_runs_the_code_that_was_digested(train):
+    """Training runs m43 and packages as they were digested before, and no start-up code beside."""
+    assert train.imported.changed == ()
+    assert train.imported.startup == ()
+    assert len(train.imported.files) > 0
+
+
+def test_train_loads_packages_as_their_wheels_brought_them(train):
+    """Every file that training loads has the digest that its wheel recorded; none is added."""
+    assert train.imported.altered == ()
+    assert train.imported.unrecorded == ()
 
 
 def test_train_starts_from_the_pinned_files(train, auth):
@@ -200,6 +219,19 @@ def test_eval_ends_by_itself_and_well(evaluation):
     """The evaluation process ends by itself, without an error, a signal or a deadline."""
     assert evaluation.process.ended_by_parent == "no"
     assert evaluation.process.exit_status == 0
+
+
+def test_eval_runs_the_code_that_was_digested(evaluation):
+    """Evaluation runs m43 and packages as they were digested, and no start-up code beside."""
+    assert evaluation.imported.changed == ()
+    assert evaluation.imported.startup == ()
+    assert len(evaluation.imported.files) > 0
+
+
+def test_eval_loads_packages_as_their_wheels_brought_them(evaluation):
+    """Every file that evaluation loads has the digest that its wheel recorded; none is added."""
+    assert evaluation.imported.altered == ()
+    assert evaluation.imported.unrecorded == ()
 
 
 def test_eval_judges_the_model_that_was_trained(evaluation, train):

@@ -38,6 +38,7 @@ class FailureClass(StrEnum):
     NO_VENV = "no venv"
     BROKEN_VENV = "broken venv"
     PACKAGE_MISMATCH = "package missing or mismatched"
+    OTHER_CODE = "other code than was digested"
     WRONG_DEVICE = "wrong device or CPU fallback"
     DRIVER_TOO_OLD = "driver too old"
     CUDA_LIBRARIES = "CUDA libraries of another version"

@@ -205,6 +205,33 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class Digests:
+    """The SHA-256 of files, each read once as long as nothing of it changes.
+
+    Its times, its inode and its size are looked at every time. Who puts the time of the last
+    change back changes the time of that (ctime), which no program can put back.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[tuple[int, ...], str]] = {}
+
+    def of(self, path: Path | str, status: os.stat_result | None = None) -> str:
+        """Return the digest of a file's bytes.
+
+        Raises: OSError.
+        """
+        state = file_state(status or Path(path).stat())
+        known = self._known.get(str(path))
+        if known is None or known[0] != state:
+            known = self._known[str(path)] = (state, file_sha256(Path(path)))
+        return known[1]
+
+
+def file_state(status: os.stat_result) -> tuple[int, ...]:
+    """Return what stands still as long as nobody writes to a file or puts another in its place."""
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
 def bytes_sha256(data: bytes) -> str:
     """Give the SHA-256 of bytes that were read already."""
     return hashlib.sha256(data).hexdigest()

@@ -176,9 +176,9 @@ class TrainingPlan:
         return max(step.total_flops / rate, step.bytes_moved / limits.bytes_per_s)
 
 
-EVIDENCE_BYTES = 64 << 20
-"""What a run folder takes beside its model: metrics, predictions, logs, documents, and what
-pytest-html writes meanwhile."""
+EVIDENCE_BYTES = 128 << 20
+"""What a run folder takes beside its model: metrics, predictions, logs, documents, what pytest-html
+writes meanwhile, and what Python compiles (42 MiB)."""
 
 
 @dataclass(frozen=True, kw_only=True)

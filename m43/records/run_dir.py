@@ -1,4 +1,7 @@
-"""The run folder: the table of its files, where each fact lies, written once and read back."""
+"""The run folder: the table of its files, where each fact lies, written once and read back.
+
+One file: the table, and what reads and writes by it.
+"""
 
 import os
 import re
@@ -106,6 +109,7 @@ class RunDir:
     metrics = file("training_metrics.jsonl", "one line for every step", gate="train-300")
     gpu_metrics = file("gpu_metrics.jsonl", "the card, by its driver, each second of a child")
     train_process = file("train.process.json", "how the training process ended", gate="train-300")
+    train_imported = file("train.imported.json", "the code that training ran", gate="train-300")
     train_log = file("training_log.txt", "what training printed")
     train_error = file("train.error.json", "why training stopped by itself")
     train_heartbeat = file("train.heartbeat.json", "where training was last")
@@ -118,6 +122,7 @@ class RunDir:
     )
     results = file("evaluation_results.json", "the scores", gate="eval")
     eval_process = file("eval.process.json", "how the evaluation process ended", gate="eval")
+    eval_imported = file("eval.imported.json", "the code that evaluation ran", gate="eval")
     eval_log = file("evaluation_log.txt", "what evaluation printed")
     eval_error = file("eval.error.json", "why evaluation stopped by itself")
     eval_heartbeat = file("eval.heartbeat.json", "where evaluation was last")
@@ -143,6 +148,8 @@ class RunDir:
     # Gone when the run is sealed: room on a full disk for its last words, and what children read.
     reserve = file(".reserve", "room on the disk for the last words", sealed=False)
     base_model = file(".base_model", "links to the pinned files")
+    origins = file(".origins.json", "what a child says that it runs", sealed=False)
+    bytecode = file(".bytecode", "what Python compiled for the run", sealed=False)
 
     @classmethod
     def create(cls, path: Path) -> "RunDir":
@@ -179,6 +186,10 @@ class RunDir:
         """Return where every thread of a child stood when m43 ended it."""
         return self.path / child_file(child, "stacks").name
 
+    def imported(self, child: str) -> Path:
+        """Return what code a child ("train" or "eval") ran."""
+        return self.path / child_file(child, "imported").name
+
     def log(self, child: str) -> Path:
         """Return everything that a child printed."""
         return self.path / child_file(child, "log").name
@@ -201,7 +212,7 @@ class RunDir:
 
 
 def child_file(
-    child: str, what: Literal["process", "error", "heartbeat", "stacks", "log"]
+    child: str, what: Literal["process", "error", "heartbeat", "stacks", "log", "imported"]
 ) -> RunFile:
     """Return the row of a file that a child ("download", "train" or "eval") leaves."""
     row: RunFile = vars(RunDir)[f"{child}_{what}"]
@@ -265,9 +276,9 @@ def unfinished(folder: Path) -> tuple[Path, ...]:
 
 
 def remove_unfinished(run: RunDir) -> tuple[str, ...]:
-    """Remove what dead writers left by half, the reserve and the links; name the first."""
+    """Remove what dead writers left by half, and what was needed until now; name the first."""
     left = unfinished(run.path)
-    for path in (*left, run.reserve, run.base_model):
+    for path in (*left, run.reserve, run.base_model, run.origins, run.bytecode):
         if path.is_dir():
             shutil.rmtree(path)
         else:

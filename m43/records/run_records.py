@@ -49,11 +49,15 @@ class OpeningRecord:
     tree_files: int
     attempts_of_this_run: int  # lines of the ledger under this run's name, this one included
     earlier_attempts: tuple[EarlierAttempt, ...] = field(repr=False)
+    ledger_sha256: str  # the seal of this attempt's line, and so of every line before it
     unlisted_runs: tuple[str, ...]  # run folders of which the ledger has no line
     command: tuple[str, ...] = field(repr=False)
     # Paths of the working tree that the run itself writes by configuration, and that are therefore
     # not watched: a cache, the file that its output goes into.
     left_out: tuple[str, ...] = ()
+    # Folders of the working tree that hold a pyvenv.cfg and count as virtual environments; what of
+    # them the run uses is digested with the packages, the rest is not watched.
+    environments: tuple[str, ...] = ()
     # Secrets by name that are also words: hidden in addresses, and not searched for in files.
     unsearched: tuple[str, ...] = ()
 
@@ -151,6 +155,30 @@ class ProbeRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Origins:
+    """What a child says that it runs; its parent digests it. Printed, or in a scratch file."""
+
+    own: tuple[str, ...] = field(repr=False)  # m43's: "SHA-256  path", of the text that was run
+    modules: tuple[str, ...] = field(repr=False)  # the files of all others
+    libraries: tuple[str, ...] = field(repr=False)  # what else is mapped into it as machine code
+    standard: str  # the folder of Python's standard library
+    startup: tuple[str, ...]  # sitecustomize and usercustomize, where they were imported
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportedRecord:
+    """What a child runs, digested by its parent. `train.imported.json`, `eval.imported.json`."""
+
+    bytecode: Literal["compiled for this run", "as found"]
+    files: tuple[str, ...] = field(repr=False)  # "SHA-256  path"; m43's from the repository on
+    altered: tuple[str, ...]  # other than the RECORD of their distribution says
+    unrecorded: tuple[str, ...]  # in no RECORD, and none of Python's or of the system's
+    changed: tuple[str, ...]  # other than code.sha256 or the venv gate has them
+    startup: tuple[str, ...]  # what somebody else had run before m43
+    passed_over: tuple[str, ...]  # start-up files of the environment that were not run
+
+
+@dataclass(frozen=True, kw_only=True)
 class VenvRecord:
     """The environment that trains. `venv.json`."""
 
@@ -159,6 +187,8 @@ class VenvRecord:
     probe: ProbeRecord
     requirements: tuple[Requirement, ...] = field(repr=False)
     packages_sha256: str
+    altered: tuple[str, ...]  # files that the probe imported, and that RECORD has otherwise
+    unrecorded: tuple[str, ...]  # that no RECORD has
     duration_s: float
 
     @property

@@ -12,6 +12,7 @@ from pathlib import Path
 from m43 import typed_json
 from m43.records import RunDir
 from m43.training import child, probe
+from m43.training.origins import origins
 
 # Source: prctl(2), PR_SET_PDEATHSIG in <linux/prctl.h>.
 _PR_SET_PDEATHSIG = 1
@@ -46,7 +47,10 @@ def main(arguments: Sequence[str]) -> int:
     _dump_stacks_on_signal()
     die_with_parent(os.environ)
     if options.job == "probe":
-        sys.stdout.write(typed_json.dump_line(probe.probe()))
+        report = probe.probe()
+        sys.stdout.write(typed_json.dump_line(origins()))
+        # Last, where it is looked for.
+        sys.stdout.write(typed_json.dump_line(report))
         return 0
     if options.job == "plan":
         # Here and not at the top: the probe must work where JAX cannot be imported.

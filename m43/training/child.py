@@ -11,7 +11,8 @@ from typing import Literal
 from m43 import typed_json
 from m43.errors import FailureClass, M43Error, causes
 from m43.files import is_disk_full
-from m43.records import TABLE, ChildError, RunDir, write_last_record
+from m43.records import TABLE, ChildError, RunDir, write_last_record, write_record
+from m43.training.origins import origins
 from m43.training.progress import Heartbeats
 
 # Thousands of bad rows make a record that nobody reads.
@@ -83,6 +84,8 @@ def run_job(job: Job, run: RunDir) -> int:
             # Here and not at the top: the import takes seconds, and may be what fails.
             work = importlib.import_module(f"m43.training.{job}")
         work.run(run, beats)
+        # Last, so that nothing is imported after it.
+        write_record(run.origins, origins())
     except Exception as error:  # noqa: BLE001 (whatever it was, its record must be left)
         return _stop(run, name, error, beats.last.done)
     return FINISHED

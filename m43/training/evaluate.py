@@ -37,11 +37,11 @@ from m43.training.data import (
 from m43.training.device import bytes_in_use, device_of, peak_host_bytes, require_device
 from m43.training.progress import Heartbeats
 from m43.training.weights import (
+    model_digest,
     read_model_config,
     read_weights,
     require_finite,
     stored_dtype,
-    weights_digest,
 )
 
 # All prompts have one width, so that a finer step costs no compilation.
@@ -55,7 +55,6 @@ class _Candidate:
     name: str
     folder: Path
     config: GemmaConfig
-    weights_sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,9 +165,7 @@ def _trained_rows(path: Path) -> _TrainedRows:
 def _candidate(name: str, folder: Path) -> _Candidate:
     config = read_model_config(folder)
     require_finite(folder, config)
-    return _Candidate(
-        name=name, folder=folder, config=config, weights_sha256=weights_digest(folder)
-    )
+    return _Candidate(name=name, folder=folder, config=config)
 
 
 def _answer(
@@ -191,6 +188,8 @@ def _answer(
         # In float32 the weights are widened once, not again for every token.
         dtype = jnp.promote_types(stored_dtype(candidate.folder, config), compute)
         model = read_weights(candidate.folder, config, dtype, compute_dtype=compute, remat=False)
+        # Of what answers, not of the files: those can be exchanged before and after.
+        weights_sha256 = model_digest(model, candidate.folder)
         device = device_of(jax.tree.leaves(nnx.state(model))[0])
         if not anywhere:
             require_device(device, f"{contract.platform}:{contract.device_kind}")
@@ -215,7 +214,7 @@ def _answer(
                 generated += int(count)
             beats.progress(len(outputs))
     return _Answers(
-        weights_sha256=candidate.weights_sha256,
+        weights_sha256=weights_sha256,
         device=device,
         outputs=tuple(outputs),
         generated_tokens=generated,

@@ -56,7 +56,6 @@ class _Base:
     folder: Path
     config: GemmaConfig
     config_sha256: str
-    weights_sha256: str
     dtypes: tuple[str, ...]
 
 
@@ -65,6 +64,7 @@ class _Trained:
     """What is known of the training when its arrays are gone."""
 
     device: str
+    base_sha256: str
     parameters: int
     optimizer_steps: int
 
@@ -102,6 +102,7 @@ def run(run: RunDir, beats: Heartbeats) -> None:
     _take_steps(trainer, data, run.metrics, beats, profile.divergence)
     trained = _Trained(
         device=trainer.device,
+        base_sha256=trainer.base_sha256,
         parameters=trainer.trained_parameters,
         optimizer_steps=trainer.steps,
     )
@@ -132,7 +133,6 @@ def _check_base(folder: Path, beats: Heartbeats) -> _Base:
             folder=folder,
             config=config,
             config_sha256=hashlib.sha256((folder / "config.json").read_bytes()).hexdigest(),
-            weights_sha256=weights_digest(folder),
             dtypes=stored_dtypes(folder, config),
         )
 
@@ -217,7 +217,7 @@ def _record(
         jax_version=jax.__version__,
         flax_version=flax.__version__,
         repo_config_sha256=base.config_sha256,
-        base_weights_sha256=base.weights_sha256,
+        base_weights_sha256=trained.base_sha256,
         weights_dtypes=base.dtypes,
         model_sha256=saved.model_sha256,
         reloaded_sha256=saved.reloaded_sha256,

@@ -33,7 +33,7 @@ from m43.core import (
 )
 from m43.records import LoraTable, Profile, TrainingTable
 from m43.training.device import device_of, give_back_memory
-from m43.training.weights import PROJECTIONS, read_weights
+from m43.training.weights import PROJECTIONS, model_digest, read_weights
 
 # Rows of logits that exist at once. Completions are short: a batch seldom has more supervised
 # tokens than this, and the rest of the last chunk is padding.
@@ -142,6 +142,8 @@ class Trainer:
         # and the time of a step must not contain a compilation.
         self._step = built.step
         self._compiled: dict[int, jax.stages.Compiled] = {}
+        # Of the weights that the model was read with; empty where it was not read from a folder.
+        self.base_sha256 = ""
 
     def lower(self, batch: Batch) -> jax.stages.Lowered:
         """Trace the step for batches of this shape, without compiling or taking it."""
@@ -212,6 +214,8 @@ def build_trainer(
     full = profile.lora is None
     dtype = masters if full else None
     model = read_weights(folder, config, dtype, remat=training.remat, donated=full)
+    # Of what was read, not of the files: those can be exchanged before and after.
+    base_sha256 = model_digest(model, folder)
     if lora is not None:
         add_adapters(model, lora_settings(lora), seed=training.seed)
     trainer = Trainer(
@@ -220,6 +224,7 @@ def build_trainer(
         trained=_trained(profile),
         accumulate=training.accumulate,
     )
+    trainer.base_sha256 = base_sha256
     give_back_memory()
     return trainer
 

@@ -99,12 +99,12 @@ def _interpreter(home: Home) -> Path:
 def _environment(contender: Contender) -> Mapping[str, str]:
     made = child_environment(
         os.environ,
-        repository=REPOSITORY,
         platform="cpu",
         system=sys.platform,
         parent_pid=os.getpid(),
         secrets=(),
     )
+    made = {**made, "PYTHONPATH": str(REPOSITORY)}
     if contender.home == "m43":
         return made
     # A rival gets what everybody gets, and of m43's own levers the allocator's, where told.

@@ -112,8 +112,7 @@ def test_the_planned_peak_is_the_measured_one(
     """Planned before a weight is read, measured by the kernel; within 15 %, and within the bar."""
     assert name != "270m" or REAL, "set M43_GEMMA_270M to a folder of Gemma 3 270M"
     environment = child_environment(
-        os.environ, repository=REPOSITORY, platform="cpu", system=sys.platform,
-        parent_pid=os.getpid(), secrets=(),
+        os.environ, platform="cpu", system=sys.platform, parent_pid=os.getpid(), secrets=(),
     )  # fmt: skip
     profile = profile_of(method, optimizer, rows, length, remat=remat)
     request = PlanRequest(profile=profile, config_folder=model(name, scratch), target="")

@@ -40,12 +40,11 @@ def took(folder: Path) -> dict[str, object]:
     write_random_gemma(folder / "base")
     child = Path(__file__).with_name("lora_step_child.py")
     environment = child_environment(
-        os.environ, repository=REPOSITORY, platform="cpu", system=sys.platform,
-        parent_pid=os.getpid(), secrets=(),
+        os.environ, platform="cpu", system=sys.platform, parent_pid=os.getpid(), secrets=(),
     )  # fmt: skip
     done = subprocess.run(
         [sys.executable, str(child), str(folder / "base"), str(folder)],
-        env=environment, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True,
+        env={**environment, "PYTHONPATH": str(REPOSITORY)}, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     found: dict[str, object] = json.loads(done.stdout)
     sys.stdout.write(json.dumps(found, indent=2) + "\n")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +131,11 @@ def fill_memory(trainer: Any, batch: Any, honest: Any) -> Any:
     return (jnp.ones((1 << 23, 1 << 23)) + 1.0).block_until_ready()
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Do the damage, then what the honest child does."""
-    training = len(sys.argv) > 1 and sys.argv[1] != "probe"
+    os.environ.setdefault("M43_SABOTAGE", HOW)
+    job = arguments[0]
+    training = job != "probe"
     if training and HOW == "stubborn":
         be_stubborn()
     if training and HOW in ("stubborn", "dawdle"):
@@ -147,15 +150,10 @@ def main() -> int:
         "crawl": sleepy,
         "memory": fill_memory,
     }
-    if sys.argv[1:2] == ["train"] and HOW in harms:
+    if job == "train" and HOW in harms:
         at_step(harms[HOW])
-    if sys.argv[1:2] == ["probe"] and HOW == "slow-probe":
+    if job == "probe" and HOW == "slow-probe":
         time.sleep(float(STEP))
     from m43.training import honest
 
-    return honest.main(sys.argv[1:])
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("M43_SABOTAGE", HOW)
-    sys.exit(main())
+    return honest.main(arguments)

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Self
 
-# The venv gate asks for 64 MiB beside the model.
+# The venv gate asks for 128 MiB beside the model.
 SIZE_BYTES = 256 << 20
 
 

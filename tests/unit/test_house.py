@@ -91,6 +91,7 @@ def test_every_gate_leaves_records_and_every_record_has_a_gate(tmp_path: Path) -
         "train.json",
         "training_metrics.jsonl",
         "train.process.json",
+        "train.imported.json",
     ]
     assert all(row.sealed for row in FILES if row.gate)
 

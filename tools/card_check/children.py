@@ -130,12 +130,12 @@ def environment(place: Place, home: Home, *, shared: bool = False) -> dict[str, 
     """Make the environment of a child: that of a run's children, for torch without JAX's."""
     made = child_environment(
         os.environ,
-        repository=place.repository,
         platform="cpu" if home == "cpu" else place.platform,
         system=sys.platform,
         parent_pid=os.getpid(),
         secrets=(),
     )
+    made["PYTHONPATH"] = str(place.repository)
     if home == "torch" or shared:
         own = ("XLA_", "JAX_") if home == "torch" else ("XLA_PYTHON_CLIENT", "XLA_CLIENT")
         made = {name: value for name, value in made.items() if not name.startswith(own)}

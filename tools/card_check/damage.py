@@ -12,7 +12,7 @@ from pathlib import Path
 from m43.errors import FailureClass
 from m43.harness.card import read_card
 from m43.harness.gates.job import ChildFailedError, run_job
-from m43.harness.process import Sight
+from m43.harness.process import TRAINING, Sight
 from m43.harness.run import HubAccess
 from m43.records import (
     CardSample,
@@ -173,7 +173,7 @@ def _children(run: RunDir) -> Iterator[int]:
             words = path.read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"m43.training" in words and os.fsencode(run.path) in words:
+        if TRAINING.encode() in words and os.fsencode(run.path) in words:
             yield int(path.parent.name)
 
 

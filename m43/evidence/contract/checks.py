@@ -35,6 +35,8 @@ _STEPS: dict[str, str] = {
     "weights_head": "the weights are offered",
 }
 
+_MOST_NAMED = 5
+
 
 def auth_checks(record: AuthRecord, profile: Profile) -> tuple[Check, ...]:
     """List every check of the auth gate, those of requests that were never made included."""
@@ -207,7 +209,23 @@ def venv_checks(record: VenvRecord, profile: Profile) -> tuple[Check, ...]:
             failure_class=recognise((probe.import_error,), release=probe.release)
             or FailureClass.BROKEN_VENV,
         ),
+        _wheels_check(record),
         *_device_checks(probe, profile),
+    )
+
+
+def _wheels_check(record: VenvRecord) -> Check:
+    found = [f"{name} (altered)" for name in record.altered]
+    found += [f"{name} (of no wheel)" for name in record.unrecorded]
+    more = len(found) - _MOST_NAMED
+    named = [*found[:_MOST_NAMED], *([f"and {more} more"] if more > 0 else [])]
+    return Check(
+        name="the packages are as their wheels brought them",
+        found=", ".join(named) or "yes",
+        expected="every file that is loaded has the digest in its RECORD",
+        holds=not found,
+        action=f"make {record.path} again from wheels; packages edited in place prove nothing",
+        failure_class=FailureClass.OTHER_CODE,
     )
 
 

@@ -19,6 +19,8 @@ FILES: Mapping[str, str] = {
     "plan": RunDir.plan.name,
     "train": RunDir.train.name,
     "train.process": RunDir.train_process.name,
+    "train.imported": RunDir.train_imported.name,
+    "evaluation.imported": RunDir.eval_imported.name,
     "train.download": RunDir.download.name,
     "train.metrics": RunDir.metrics.name,
     "train.losses_nats": RunDir.metrics.name,

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from m43.errors import Problem
-from m43.evidence.journal import manifest, redact
+from m43.evidence.journal import ledger, manifest, redact
 from m43.evidence.run import LoadedRun
 from m43.files import file_sha256
 from m43.records import PinnedFile, RunDir, write_atomically
@@ -45,13 +45,20 @@ def test_result(loaded_run: LoadedRun, sealed: Digests, manifest_sha256: str) ->
 def test_predicate(loaded_run: LoadedRun, sealed: Digests) -> dict[str, object]:
     """Give the predicate of the test result: the verdict, its configuration, and the promises."""
     names = (RunDir.contract_text.name, RunDir.profile.name, RunDir.code.name)
+    files = [_file(name, sealed[name]) for name in names if name in sealed]
     return {
         "result": "PASSED" if loaded_run.verdict.accepted else "FAILED",
-        "configuration": [_file(name, sealed[name]) for name in names if name in sealed],
+        "configuration": [*_ledger(loaded_run), *files],
         "passedTests": _promises(loaded_run, "promise_kept"),
         "warnedTests": [],
         "failedTests": _promises(loaded_run, "promise_broken"),
     }
+
+
+def _ledger(loaded_run: LoadedRun) -> list[dict[str, object]]:
+    """Name the seal of the ledger's last line: who keeps the statement keeps every attempt."""
+    opening = loaded_run.opening
+    return [] if opening is None else [_file(f"{ledger.FILE}: last line", opening.ledger_sha256)]
 
 
 def provenance(loaded_run: LoadedRun, sealed: Digests) -> str | None:

@@ -39,8 +39,8 @@ from m43.evidence.run import (
     told_entries,
     total_s,
 )
-from m43.records import STAGES, DownloadRecord, EarlierAttempt, RunDir
-from m43.text import duration_words
+from m43.records import STAGES, DownloadRecord, EarlierAttempt, ImportedRecord, RunDir
+from m43.text import counted, duration_words
 
 GATES_HEAD = ("gate", "what it asks", "answer", "promises kept", "took (journal.jsonl)")
 TIMELINE_HEAD = ("time (UTC)", "after", "what (journal.jsonl)")
@@ -239,7 +239,34 @@ def environment_difference(loaded_run: LoadedRun) -> list[Node]:
     else:
         names = _names(closing.changed_paths)
         lines.append(("Working tree: ", strong("changed"), ": ", names, files))
-    return [Bullets([*lines, *_unwatched(loaded_run)])]
+    return [Bullets([*lines, *_code_that_ran(loaded_run), *_unwatched(loaded_run)])]
+
+
+def _code_that_ran(loaded_run: LoadedRun) -> Iterator[Words]:
+    """State what the children ran, and what they were kept from running."""
+    children: tuple[tuple[str, str, ImportedRecord | None], ...] = (
+        ("training", RunDir.train_imported.name, getattr(loaded_run.train, "imported", None)),
+        ("evaluation", RunDir.eval_imported.name, getattr(loaded_run.evaluation, "imported", None)),
+    )
+    for child, name, ran in children:
+        if ran is None:
+            continue
+        if wrong := (*ran.altered, *ran.unrecorded, *ran.changed, *ran.startup):
+            other = strong("other than was digested")
+            yield (f"Code of the {child}: ", other, ": ", _names(wrong), f" ({name}).")
+            continue
+        compiled = (
+            "every module was compiled for this run"
+            if ran.bytecode == "compiled for this run"
+            else "compiled files were taken as they lay there, which no digest covers"
+        )
+        yield (
+            f"Code of the {child}: {counted(len(ran.files), 'file')}, each as it was digested "
+            f"before, packages as their wheels brought them; {compiled} ({name})."
+        )
+    if loaded_run.train and (names := loaded_run.train.imported.passed_over):
+        what = "Start-up files of the environment, not run: "
+        yield (what, _names(names), f" ({RunDir.train_imported.name}).")
 
 
 def _unwatched(loaded_run: LoadedRun) -> Iterator[Words]:
@@ -249,6 +276,9 @@ def _unwatched(loaded_run: LoadedRun) -> Iterator[Words]:
     if names := loaded_run.opening.left_out:
         why = ", where the run itself writes by configuration (opening.json)."
         yield ("Working tree, not watched: ", _names(names), why)
+    if names := loaded_run.opening.environments:
+        why = "; of these only the packages that ran are compared (opening.json)."
+        yield ("Working tree, taken for virtual environments: ", _names(names), why)
     if names := loaded_run.opening.unsearched:
         why = (
             "; what is also a word stands in innocent text as well, and is hidden in addresses "

@@ -44,6 +44,9 @@ _NO_DIFFERENCE = (
     "Packages: no difference (venv.json, closing.json).",
     "Working tree: no difference; {closing.tree_files} files have the same digest (opening.json, "
     "closing.json).",
+    "Code of the training: {train.imported.files}, each as it was digested before, packages as "
+    "their wheels brought them; every module was compiled for this run (train.imported.json).",
+    "Code of the evaluation: the same of {evaluation.imported.files} (eval.imported.json).",
 )
 _EARLIER = "{opening.earlier_attempts} before this one (opening.json), whatever became of them."
 

@@ -38,6 +38,25 @@ ON_THE_MACHINE: Mapping[F, Failure] = {
             "Look at what else uses this environment before you change it.",
         ),
     ),
+    F.OTHER_CODE: Failure(
+        sentence="What ran, or would have run, is other code than was digested: a package's file "
+        "differs from its wheel, no wheel brought it, or it changed while the run was on.",
+        promises=(
+            "test_venv_loads_packages_as_their_wheels_brought_them",
+            "test_train_runs_the_code_that_was_digested",
+            "test_train_loads_packages_as_their_wheels_brought_them",
+            "test_eval_runs_the_code_that_was_digested",
+            "test_eval_loads_packages_as_their_wheels_brought_them",
+            "test_closing_finds_the_code_of_m43_in_its_place",
+        ),
+        actions=(
+            "Look at the files that are named, and make {venv} again from its wheels: pip and uv "
+            "write a RECORD of every file. A package that is edited in place, or put beside them "
+            "by hand, is no evidence of anything.",
+            "A file that changed during the run was written by somebody: leave packages and "
+            "checkout alone while a run is on.",
+        ),
+    ),
     F.WRONG_DEVICE: Failure(
         sentence="Training was promised on {promised_device}; what computes here is {device}. "
         "There is no fallback.",

@@ -8,7 +8,7 @@ from m43 import typed_json
 from m43.evidence.journal import chain
 from m43.evidence.journal.journal import append_line, drop_cut
 from m43.files import sync
-from m43.records import EarlierAttempt
+from m43.records import EarlierAttempt, OpeningRecord
 
 # Where the runs of a checkout lie, and the name of the ledger among them.
 RUNS, FILE = "submission_runs", "attempts.jsonl"
@@ -72,3 +72,22 @@ def append(path: Path, *, run: str, kind: str, started_utc: str) -> Attempt:
         sync(path.parent)
     append_line(path, chain.line(attempt), sync=True)
     return attempt
+
+
+def lines_of(opening: OpeningRecord) -> tuple[Attempt, ...]:
+    """Rebuild the ledger as it stood when a run was opened, its own line last."""
+    own = EarlierAttempt(run=opening.run, kind=opening.kind, started_utc=opening.started_utc)
+    previous, lines = chain.FIRST_PREVIOUS, []
+    for number, attempt in enumerate((*opening.earlier_attempts, own), start=1):
+        draft = Attempt(
+            seq=number,
+            run=attempt.run,
+            kind=attempt.kind,
+            started_utc=attempt.started_utc,
+            previous_sha256=previous,
+            sha256="",
+        )
+        line = replace(draft, sha256=chain.seal(typed_json.to_plain(draft)))
+        lines.append(line)
+        previous = line.sha256
+    return tuple(lines)

@@ -29,6 +29,7 @@ from m43.records import (
     EvaluationRecord,
     EvaluationResults,
     Heartbeat,
+    ImportedRecord,
     LintRecord,
     MalformedRecordError,
     NotedRecord,
@@ -54,6 +55,7 @@ class TrainFacts(TrainRecord):
 
     process: ProcessRecord
     download: DownloadRecord = field(repr=False)
+    imported: ImportedRecord = field(repr=False)
     metrics: tuple[StepMetrics, ...] = field(repr=False)
 
     @property
@@ -83,6 +85,7 @@ class EvaluationFacts(EvaluationRecord):
     """What the promises about evaluation compare: `evaluation` in the contract."""
 
     process: ProcessRecord
+    imported: ImportedRecord = field(repr=False)
     predictions: tuple[Prediction, ...] = field(repr=False)
     results: EvaluationResults
     recomputed_results: EvaluationResults = field(repr=False)
@@ -99,6 +102,7 @@ def _train(run: RunDir) -> TrainFacts:
         **_values(read_record(run.train, TrainRecord)),
         process=read_record(run.train_process, ProcessRecord),
         download=read_record(run.download, DownloadRecord),
+        imported=read_record(run.train_imported, ImportedRecord),
         metrics=run.read_metrics(),
     )
 
@@ -109,6 +113,7 @@ def _evaluation(run: RunDir) -> EvaluationFacts:
     return EvaluationFacts(
         **_values(read_record(run.evaluation, EvaluationRecord)),
         process=read_record(run.eval_process, ProcessRecord),
+        imported=read_record(run.eval_imported, ImportedRecord),
         predictions=predictions,
         results=read_record(run.results, EvaluationResults),
         recomputed_results=scoring.tally(predictions),
@@ -299,8 +304,10 @@ def load_run(run: RunDir) -> LoadedRun:
     """Read a run folder, whatever state it is in, and digest its files."""
     reading = _Reading()
     take = reading.take
-    train_files = (run.train, run.train_process, run.download, run.metrics)
-    eval_files = (run.evaluation, run.eval_process, run.predictions, run.results)
+    train_files = (run.train, run.train_process, run.train_imported, run.download, run.metrics)
+    eval_files = (
+        *(run.evaluation, run.eval_process, run.eval_imported, run.predictions, run.results),
+    )
     metrics, metrics_cut = _lines(run.metrics, StepMetrics, reading)
     card, card_cut = _lines(run.gpu_metrics, CardReading, reading)
     return LoadedRun(

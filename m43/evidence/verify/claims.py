@@ -16,7 +16,7 @@ from m43.evidence.journal import gate_digest, manifest, secrets
 from m43.evidence.run import LoadedRun, load_run
 from m43.evidence.verify import line_ends
 from m43.evidence.verify.agreements import Folder, audit_agreements
-from m43.evidence.verify.code import audit_code, other_version
+from m43.evidence.verify.code import audit_code, audit_imported, other_version
 from m43.evidence.verify.folder import unknown_names, unreadable
 from m43.evidence.verify.judged import audit_contract, audit_profile, audit_scores
 from m43.evidence.verify.ledger import audit_ledger
@@ -136,6 +136,7 @@ def _problems(
         lambda: _seals(run, loaded_run),
         lambda: _manifest(run, loaded_run, without_weights=without_weights),
         lambda: audit_code(run, loaded_run, repository),
+        lambda: audit_imported(run, loaded_run),
         lambda: audit_contract(loaded_run, repository),
         lambda: audit_profile(loaded_run, repository),
         lambda: audit_ledger(loaded_run.opening, runs),

@@ -165,6 +165,34 @@ def git(repository: Path, *words: str, given: bytes = b"") -> bytes | None:
 
 
 _SHOWN = 5
+_OTHER_CODE = "do not rely on this folder: what ran is not what was digested"
+
+
+def audit_imported(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
+    """Hold what the children ran against the list of m43's code, and against each other."""
+    known: dict[str, str] = {}
+    if run.code.is_file():
+        known.update(parse(run.code.read_text(encoding="utf-8", errors="replace")))
+    ways = {"production": "compiled for this run"}
+    for child, facts in (("train", loaded_run.train), ("eval", loaded_run.evaluation)):
+        if facts is None:
+            continue
+        where, imported = run.imported(child).name, facts.imported
+        way = ways.get(loaded_run.kind, "as found")
+        if imported.bytecode != way:
+            yield problem(f"bytecode {imported.bytecode}", way, where, _OTHER_CODE)
+        files = parse("".join(f"{line}\n" for line in imported.files))
+        own = {name for name in files if name.startswith(f"{PARTS[0]}/")}
+        if not own:
+            yield problem("no module of m43", "those that were run", where, _OTHER_CODE)
+        for name in sorted((own | known.keys() & files.keys()) - set(imported.changed)):
+            if files[name] != known.get(name):
+                found = f"{name} with SHA-256 {files[name][:12]}…"
+                expected = (
+                    f"{known.get(name, 'none')[:12]}…, as in {run.code.name} or the other child"
+                )
+                yield problem(found, expected, where, _OTHER_CODE)
+        known = {**files, **known}
 
 
 def audit_code(run: RunDir, loaded_run: LoadedRun, repository: Path) -> Iterator[Problem]:

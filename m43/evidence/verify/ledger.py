@@ -1,14 +1,12 @@
 """The audit of the ledger: whether it still tells of every attempt that a run disclosed."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from m43 import typed_json
 from m43.errors import M43Error, Problem, problem
-from m43.evidence.journal import Attempt, chain, ledger
-from m43.records import EarlierAttempt, OpeningRecord
+from m43.evidence.journal import Attempt, ledger
+from m43.records import OpeningRecord
 
 _problem = partial(
     problem,
@@ -29,6 +27,10 @@ def audit_ledger(opening: OpeningRecord | None, runs: Path) -> Iterator[Problem]
         found = f"{opening.attempts_of_this_run} attempts under this name"
         expected = f"{count}, as its earlier attempts say"
         yield _problem(found, expected, "opening.json, attempts_of_this_run")
+    head = ledger.lines_of(opening)[-1].sha256
+    if opening.ledger_sha256 != head:
+        expected = f"{head}, as its earlier attempts make it"
+        yield _problem(opening.ledger_sha256, expected, "opening.json, ledger_sha256")
     try:
         kept = ledger.read(runs / ledger.FILE)
     except M43Error as error:
@@ -39,7 +41,7 @@ def audit_ledger(opening: OpeningRecord | None, runs: Path) -> Iterator[Problem]
 
 def missing_lines(opening: OpeningRecord, kept: Sequence[Attempt]) -> Iterator[Problem]:
     """Yield the first line of the ledger that is not as a run's opening knew it."""
-    disclosed = lines_of(opening)
+    disclosed = ledger.lines_of(opening)
     if not kept or kept[0] != disclosed[0]:
         return
     for number, line in enumerate(disclosed, start=1):
@@ -49,22 +51,3 @@ def missing_lines(opening: OpeningRecord, kept: Sequence[Attempt]) -> Iterator[P
             expected = f"the attempt {line.run} of {line.started_utc}, as {opening.run} disclosed"
             yield _problem(words, expected, f"{ledger.FILE}:{number}")
             return
-
-
-def lines_of(opening: OpeningRecord) -> tuple[Attempt, ...]:
-    """Rebuild the ledger as it stood when a run was opened, its own line last."""
-    own = EarlierAttempt(run=opening.run, kind=opening.kind, started_utc=opening.started_utc)
-    previous, lines = chain.FIRST_PREVIOUS, []
-    for number, attempt in enumerate((*opening.earlier_attempts, own), start=1):
-        draft = Attempt(
-            seq=number,
-            run=attempt.run,
-            kind=attempt.kind,
-            started_utc=attempt.started_utc,
-            previous_sha256=previous,
-            sha256="",
-        )
-        line = replace(draft, sha256=chain.seal(typed_json.to_plain(draft)))
-        lines.append(line)
-        previous = line.sha256
-    return tuple(lines)

@@ -205,6 +205,8 @@ def _unknown_environment(profile: Profile, repository: Path) -> VenvRecord:
         probe=probe,
         requirements=venv.compare(repository / "pyproject.toml", probe),
         packages_sha256="",
+        altered=(),
+        unrecorded=(),
         duration_s=0,
     )
 

@@ -209,7 +209,6 @@ def child_that_plans(repository: Path, *, with_card: bool) -> PlanChild:
     """Describe the child that is asked, for this machine or for a card that is not here."""
     environment = child_environment(
         os.environ,
-        repository=repository,
         platform="cpu",
         system=sys.platform,
         parent_pid=os.getpid(),

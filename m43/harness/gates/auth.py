@@ -11,10 +11,9 @@ from m43.harness.gates.hub_process import (
     ending_words,
     endpoint_of,
     hub_request,
-    last_of,
     run_hub_child,
 )
-from m43.harness.process import Outcome, Sight
+from m43.harness.process import Outcome, Sight, last_of
 from m43.harness.run import ACCEPTED_SOURCE, HubAccess, flaw, oddity
 from m43.records import AuthRecord, HubResponse, Profile
 from m43.text import duration_words, visible

@@ -10,9 +10,10 @@ from pathlib import Path
 from m43.errors import FailureClass, GateStoppedError
 from m43.evidence.contract import hub_answer_class
 from m43.evidence.failures import FAILURES
+from m43.files import file_state
 from m43.harness.gates.hub_exchange import Arrival, Failed, Fetched, HubRequest
-from m43.harness.gates.hub_process import Traces, ending_words, hub_request, last_of, run_hub_child
-from m43.harness.process import Outcome, Sight
+from m43.harness.gates.hub_process import Traces, ending_words, hub_request, run_hub_child
+from m43.harness.process import Outcome, Sight, last_of
 from m43.harness.run import HubAccess
 from m43.records import (
     AuthRecord,
@@ -211,6 +212,37 @@ def require_same(pinned: tuple[PinnedFile, ...], arrivals: tuple[Arrival, ...]) 
         action="remove these files, and the blobs that they link to, from the cache yourself; "
         "then a new run",
     )
+
+
+def linked_states(folder: Path) -> Mapping[str, tuple[int, ...]]:
+    """Return what stands still as long as nobody turns a link of `_link` or writes behind it."""
+    return {
+        path.name: (*file_state(path.lstat()), *file_state(path.stat()))
+        for path in folder.iterdir()
+    }
+
+
+def require_untouched(folder: Path, before: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse what a child has read of files that were exchanged meanwhile, and put back.
+
+    Raises: GateStoppedError, with every file.
+    """
+    try:
+        now = linked_states(folder)
+    except OSError as error:
+        now = {str(error): ()}
+    changed = sorted(
+        name for name in before.keys() | now.keys() if before.get(name) != now.get(name)
+    )
+    if changed:
+        raise GateStoppedError(
+            FailureClass.DOWNLOAD_CORRUPT,
+            found=f"written to since they were digested: {', '.join(changed)}",
+            expected="the files as they were digested after the download, until the last is read",
+            where=str(folder),
+            action="find out what writes into the Hugging Face cache while a run is on; then a new "
+            "run",
+        )
 
 
 def _link(folder: Path, arrivals: tuple[Arrival, ...]) -> None:

@@ -17,18 +17,20 @@ from m43.evidence.run import (
     devices_snapshot,
     env_snapshot,
 )
-from m43.evidence.verify import helper_environment
+from m43.evidence.verify import code, helper_environment
 from m43.harness.gates import auth, download, job, venv
 from m43.harness.gates import plan as plan_gate
 from m43.harness.process import Sight
-from m43.harness.run import Attempt, HubAccess, closing, code_integrity
+from m43.harness.run import Attempt, HubAccess, audit, closing, code_integrity
 from m43.harness.terminal import RunView
 from m43.records import (
     CLOSING,
     AuthRecord,
     ClosingRecord,
+    Origins,
     VenvRecord,
     gate_named,
+    read_record,
     write_atomically,
     write_record,
 )
@@ -83,7 +85,10 @@ def pass_venv(attempt: Attempt, hub_access: HubAccess) -> VenvRecord:
     run, plan = attempt.run, attempt.plan
 
     def measure() -> None:
-        found = venv.measure(hub_access, plan.profile, plan.repository, _watched(attempt))
+        compiled = venv.compiled_python(run, plan.profile)
+        found = venv.measure(
+            hub_access, plan.profile, plan.repository, _watched(attempt), compiled=compiled
+        )
         attempt.packages_before = found.packages
         attempt.site_packages = found.record.probe.site_packages
         write_atomically(run.env_snapshot, env_snapshot(found.record).encode())
@@ -115,8 +120,10 @@ def pass_train(attempt: Attempt, hub_access: HubAccess, view: RunView) -> TrainF
             write_record(
                 run.download, download.fetch(run, hub_access, plan.profile, record, coming)
             )
+            attempt.model_before = download.linked_states(run.base_model)
             see = _watched(attempt, view.child)
             job.run_job("train", run, hub_access, plan.profile, plan.repository, see)
+            _audit(attempt, "train")
 
     return attempt.pass_gate("train-300", measure, _record("train-300"))
 
@@ -129,8 +136,25 @@ def pass_evaluation(attempt: Attempt, hub_access: HubAccess, view: RunView) -> E
         with view.shown("eval"):
             see = _watched(attempt, view.child)
             job.run_job("eval", run, hub_access, plan.profile, plan.repository, see)
+            _audit(attempt, "eval")
 
     return attempt.pass_gate("eval", measure, _record("eval"))
+
+
+def _audit(attempt: Attempt, child: job.Name) -> None:
+    """Digest what a child says that it ran, and hold it and the model it read against before."""
+    run, packages = attempt.run, attempt.packages_before
+    assert packages is not None, "the venv gate comes first"
+    record = audit(
+        read_record(run.origins, Origins),
+        packages,
+        attempt.site_packages,
+        code.parse(run.code.read_text(encoding="utf-8")),
+        compiled=venv.compiled_python(run, attempt.plan.profile) is not None,
+    )
+    write_record(run.imported(child), record)
+    run.origins.unlink()
+    download.require_untouched(run.base_model, attempt.model_before)
 
 
 def pass_closing(attempt: Attempt) -> ClosingRecord:

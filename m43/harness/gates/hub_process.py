@@ -6,20 +6,17 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import m43
-from m43 import typed_json
 from m43.harness.gates.hub_exchange import HubRequest
-from m43.harness.process import Child, Outcome, Sight, hub_environment, run_child
+from m43.harness.process import Child, Outcome, Sight, hub_environment, own_code, run_child
 from m43.harness.run import HubAccess
 from m43.records import ProcessRecord, Profile, write_record
 
 # Source: huggingface_hub 2.4, constants.py: what it asks when nothing else is set.
 DEFAULT_HUB = "https://huggingface.co"
 _TAIL_LINES = 8
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +64,14 @@ def run_hub_child(
     with tempfile.TemporaryDirectory(prefix="m43-hub-") as folder:
         path = Path(folder) / "request.json"
         write_record(path, request)
+        code = own_code(repository)
         child = Child(
-            command=(sys.executable, "-m", "m43.harness.gates.hub_child", job, str(path)),
+            command=code.command(
+                Path(sys.executable), "m43.harness.gates.hub_child", job, str(path)
+            ),
+            given=code.handed,
             folder=repository,
-            environment=environment_of(request, hub_access, repository),
+            environment=environment_of(request, hub_access),
             log=traces.log if traces else Path(os.devnull),
             deadline_s=deadline_s,
             secrets=hub_access.secrets,
@@ -83,9 +84,7 @@ def run_hub_child(
         return run_child(child, see, keep)
 
 
-def environment_of(
-    request: HubRequest, hub_access: HubAccess, repository: Path
-) -> Mapping[str, str]:
+def environment_of(request: HubRequest, hub_access: HubAccess) -> Mapping[str, str]:
     """Give the variables of the child."""
     return hub_environment(
         hub_access.environment,
@@ -93,18 +92,8 @@ def environment_of(
         token=hub_access.token.value,
         transport=request.transport,
         outside=not hub_access.hub_is_here,
-        repository=repository,
         parent_pid=os.getpid(),
     )
-
-
-def last_of(outcome: Outcome, cls: type[T]) -> T | None:
-    """Take the last thing of a type out of what the child printed."""
-    for line in reversed(outcome.stdout):
-        value, _ = typed_json.parse(cls, line, "the hub child's line")
-        if value is not None:
-            return value
-    return None
 
 
 def ending_words(outcome: Outcome) -> str:

@@ -13,8 +13,16 @@ from m43.errors import FailureClass, Problem, ProblemsError
 from m43.evidence.diagnosis import process_class
 from m43.evidence.journal import redact
 from m43.harness.card import CardSeries, card_lines, card_memory
-from m43.harness.gates.venv import find_interpreter, venv_folder
-from m43.harness.process import Child, Outcome, Sight, child_environment, run_child
+from m43.harness.gates.venv import compiled_python, find_interpreter, venv_folder
+from m43.harness.process import (
+    TRAINING,
+    Child,
+    Outcome,
+    Sight,
+    child_environment,
+    own_code,
+    run_child,
+)
 from m43.harness.run import HubAccess
 from m43.records import (
     SELF_VENV,
@@ -60,12 +68,19 @@ def run_job(
     memory = card_memory(hub_access.environment, profile.contract.platform)
     interpreter = find_interpreter(venv_folder(profile), own=own)
     deadlines = profile.deadlines
+    code = own_code(repository)
     child = Child(
-        command=(str(interpreter), "-m", "m43.training", gate_of_child(name).job, str(run.path)),
+        command=code.command(
+            interpreter,
+            TRAINING,
+            gate_of_child(name).job,
+            str(run.path),
+            compiled=compiled_python(run, profile),
+        ),
+        given=code.handed,
         folder=repository,
         environment=child_environment(
             hub_access.environment,
-            repository=repository,
             platform=profile.contract.platform,
             system=sys.platform,
             parent_pid=os.getpid(),

@@ -19,8 +19,16 @@ from m43.files import read_whole
 from m43.gemma_families import ACTIVATION, family_of
 from m43.harness.card import card_memory
 from m43.harness.gates import download
-from m43.harness.gates.venv import find_interpreter, venv_folder
-from m43.harness.process import Child, Outcome, Sight, child_environment, run_child
+from m43.harness.gates.venv import compiled_python, find_interpreter, venv_folder
+from m43.harness.process import (
+    TRAINING,
+    Child,
+    Outcome,
+    Sight,
+    child_environment,
+    own_code,
+    run_child,
+)
 from m43.harness.run import HubAccess
 from m43.records import (
     EVIDENCE_BYTES,
@@ -34,6 +42,7 @@ from m43.records import (
     PlanRecord,
     PlanRequest,
     Profile,
+    RunDir,
     TrainingPlan,
     VenvRecord,
     write_record,
@@ -63,6 +72,7 @@ class PlanChild:
         interpreter: of the environment that compiles.
         environment: of the child, whole.
         deadline_s: after which what was said so far has to do.
+        compiled: as in `OwnCode.command`.
     """
 
     interpreter: Path
@@ -70,6 +80,7 @@ class PlanChild:
     repository: Path
     deadline_s: float
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    compiled: Path | None = None
 
 
 def measure(
@@ -96,7 +107,9 @@ def measure(
     answer, config = _unable(venv), None
     memory = card_memory(hub_access.environment, profile.contract.platform)
     if answer is None:
-        who = _own_child(hub_access, profile, repository, memory)
+        # A look without a run leaves no folder of one.
+        compiled = compiled_python(RunDir(run_folder), profile) if config_cache is None else None
+        who = _own_child(hub_access, profile, repository, memory, compiled)
         if auth is None:
             answer = ask_by_contract(who, profile, see=see)
         else:
@@ -153,7 +166,11 @@ def _unable(venv: VenvRecord) -> Answer | None:
 
 
 def _own_child(
-    hub_access: HubAccess, profile: Profile, repository: Path, memory: CardMemory | None
+    hub_access: HubAccess,
+    profile: Profile,
+    repository: Path,
+    memory: CardMemory | None,
+    compiled: Path | None,
 ) -> PlanChild:
     own = profile.venv.path == SELF_VENV
     return PlanChild(
@@ -161,7 +178,6 @@ def _own_child(
         # That of the training: the same allocator, the same flags of the compiler.
         environment=child_environment(
             hub_access.environment,
-            repository=repository,
             platform=profile.contract.platform,
             system=sys.platform,
             parent_pid=os.getpid(),
@@ -171,6 +187,7 @@ def _own_child(
         repository=repository,
         deadline_s=profile.deadlines.probe_s,
         secrets=hub_access.secrets,
+        compiled=compiled,
     )
 
 
@@ -181,8 +198,12 @@ def ask(
     with tempfile.TemporaryDirectory(prefix="m43-plan-") as folder:
         path = Path(folder) / "request.json"
         write_record(path, request)
+        code = own_code(who.repository)
         child = Child(
-            command=(str(who.interpreter), "-m", "m43.training", "plan", str(path)),
+            command=code.command(
+                who.interpreter, TRAINING, "plan", str(path), compiled=who.compiled
+            ),
+            given=code.handed,
             folder=who.repository,
             environment=who.environment,
             log=Path(folder) / "plan.log",

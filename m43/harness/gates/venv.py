@@ -20,9 +20,27 @@ from m43.errors import FailureClass, GateStoppedError
 from m43.evidence.diagnosis import ending, process_class
 from m43.evidence.failures import recognise
 from m43.harness.card import card_memory
-from m43.harness.process import Child, Outcome, Sight, child_environment, run_child
-from m43.harness.run import HubAccess, Packages, closing
-from m43.records import SELF_VENV, ProbeRecord, ProcessRecord, Profile, Requirement, VenvRecord
+from m43.harness.process import (
+    TRAINING,
+    Child,
+    Outcome,
+    Sight,
+    child_environment,
+    last_of,
+    own_code,
+    run_child,
+)
+from m43.harness.run import HubAccess, Packages, audit, measure_packages
+from m43.records import (
+    SELF_VENV,
+    Origins,
+    ProbeRecord,
+    ProcessRecord,
+    Profile,
+    Requirement,
+    RunDir,
+    VenvRecord,
+)
 from m43.text import duration_words
 
 # The two lists, of what is needed and of what was tested, as pip reads them as well.
@@ -123,6 +141,8 @@ def measure(
     profile: Profile,
     repository: Path,
     see: Callable[[Sight], None] = lambda sight: None,
+    *,
+    compiled: Path | None = None,
 ) -> VenvMeasurement:
     """Look at the environment and let a child, which `see` is shown, report what it is.
 
@@ -131,18 +151,34 @@ def measure(
     begun = time.monotonic()
     folder = venv_folder(profile)
     interpreter = find_interpreter(folder, own=profile.venv.path == SELF_VENV)
-    outcome = _probe(hub_access, profile, repository, interpreter, see)
+    outcome = _probe(hub_access, profile, repository, interpreter, see, compiled)
     probe = read_probe(outcome, interpreter)
-    found = closing.measure_packages(Path(text) for text in probe.site_packages)
+    found = measure_packages(Path(text) for text in probe.site_packages)
+    origins = last_of(outcome, Origins)
+    if origins is None:
+        raise _broken(interpreter, "a probe that does not say what it imported", "its report")
+    imported = audit(origins, found, probe.site_packages, {}, compiled=compiled is not None)
     record = VenvRecord(
         path=str(folder),
         interpreter=str(interpreter),
         probe=probe,
         requirements=compare(repository / "pyproject.toml", probe),
         packages_sha256=found.sha256,
+        altered=imported.altered,
+        unrecorded=imported.unrecorded,
         duration_s=time.monotonic() - begun,
     )
     return VenvMeasurement(record=record, packages=found)
+
+
+def compiled_python(run: RunDir, profile: Profile) -> Path | None:
+    """Return where children keep what Python compiles; None where they use what they find.
+
+    What compiled files hold is told by no digest of sources, and nothing else tells it: a
+    production run compiles every module itself. That costs it some seconds, and a rehearsal, which
+    is evidence of nothing, would be a tenth longer.
+    """
+    return run.bytecode if profile.kind == "production" else None
 
 
 def venv_folder(profile: Profile) -> Path:
@@ -190,20 +226,22 @@ def _probe(
     repository: Path,
     interpreter: Path,
     see: Callable[[Sight], None],
+    compiled: Path | None,
 ) -> Outcome:
     contract, deadlines = profile.contract, profile.deadlines
     memory = card_memory(hub_access.environment, contract.platform)
     environment = child_environment(
         hub_access.environment,
-        repository=repository,
         platform=contract.platform,
         system=sys.platform,
         parent_pid=os.getpid(),
         secrets=hub_access.secrets,
         share=memory.share if memory is not None else None,
     )
+    code = own_code(repository)
     child = Child(
-        command=(str(interpreter), "-m", "m43.training", "probe"),
+        command=code.command(interpreter, TRAINING, "probe", compiled=compiled),
+        given=code.handed,
         folder=repository,
         environment=environment,
         # Its last lines are kept by `run_child`; a file would be left behind by a kill.

@@ -4,10 +4,11 @@ A plugin or a conftest can repeat tests, reorder them, change their outcome or r
 a run is begun with those only that m43 needs or knows to leave tests alone.
 """
 
+import inspect
 import os
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,9 @@ import _pytest
 import pytest
 
 from m43.evidence.journal import ledger
+from m43.files import file_sha256
 from m43.harness.plugin.invocation import OWN_PLUGINS, REQUIRED_PLUGINS, Asked, inside
+from m43.harness.run import recorded_files
 
 # pytest, its plugins that a run needs, and those that packages m43 depends on bring along.
 _KNOWN = frozenset(
@@ -28,7 +31,11 @@ _KNOWN = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedPlugin:
-    """A plugin: the name that pytest gives it, its module, and the file of that, if any."""
+    """A plugin: the name that pytest gives it, its module, and the file that it came from.
+
+    A module can call itself as it likes, and so can a class: the file is None where what it says
+    of itself does not hold.
+    """
 
     name: str
     module: str
@@ -46,34 +53,55 @@ def read_plugins(plugins: Iterable[tuple[str, object]]) -> tuple[LoadedPlugin, .
 
 
 def _describe(name: str, plugin: object) -> LoadedPlugin:
-    module = plugin if isinstance(plugin, types.ModuleType) else None
-    owner = module.__name__ if module is not None else type(plugin).__module__
-    file = getattr(module, "__file__", None)
+    if isinstance(plugin, types.ModuleType):
+        module, owner = plugin, plugin.__name__
+        holds = all(_is_from(module, part) for word, part in vars(module).items() if _is_hook(word))
+    else:
+        owner = type(plugin).__module__
+        module = sys.modules.get(owner, types.ModuleType(owner))
+        part: object = module
+        for word in type(plugin).__qualname__.split("."):
+            part = getattr(part, word, None)
+        holds = part is type(plugin)
+    file = getattr(module, "__file__", None) if holds else None
     return LoadedPlugin(name=name, module=owner, file=Path(file).resolve() if file else None)
 
 
+def _is_hook(word: str) -> bool:
+    return word.startswith("pytest_") and word != "pytest_plugins"
+
+
+def _is_from(module: types.ModuleType, part: object) -> bool:
+    """Tell whether a function was compiled from the file that its module names."""
+    code = getattr(inspect.unwrap(part) if callable(part) else part, "__code__", None)
+    named = getattr(module, "__file__", None)
+    return code is None or (named is not None and Path(code.co_filename) == Path(named))
+
+
 def strangers(
-    plugins: Iterable[LoadedPlugin], repository: Path, installed: Path
+    plugins: Iterable[LoadedPlugin], repository: Path, recorded: Mapping[str, str]
 ) -> tuple[LoadedPlugin, ...]:
     """List the plugins that are none of those a run may have.
 
     Args:
         plugins: What is loaded.
         repository: The folder of m43's checkout, whose two conftest files belong to it.
-        installed: The folder in which pytest itself is installed, and its plugins beside it.
+        recorded: The files that wheels brought to where pytest itself is installed, with digests.
     """
     own = {repository / "conftest.py", repository / "acceptance" / "conftest.py"}
-    return tuple(each for each in plugins if not _is_known(each, repository, installed, own))
+    return tuple(each for each in plugins if not _is_known(each, repository, recorded, own))
 
 
-def _is_known(plugin: LoadedPlugin, repository: Path, installed: Path, own: set[Path]) -> bool:
-    if plugin.file in own:
-        return True
+def _is_known(
+    plugin: LoadedPlugin, repository: Path, recorded: Mapping[str, str], own: set[Path]
+) -> bool:
+    if plugin.file is None:
+        return False
     top = plugin.module.split(".")[0]
-    if top == "m43":
-        return plugin.file is None or plugin.file.is_relative_to(repository / "m43")
-    # A module of the same name that lies elsewhere is another module.
-    return top in _KNOWN and (plugin.file is None or plugin.file.is_relative_to(installed))
+    if plugin.file in own or top == "m43":
+        return plugin.file in own or plugin.file.is_relative_to(repository / "m43")
+    # By the wheel that brought its file, not by what it calls itself.
+    return top in _KNOWN and recorded.get(str(plugin.file)) == file_sha256(plugin.file)
 
 
 def shown(plugins: Iterable[LoadedPlugin]) -> tuple[str, ...]:
@@ -159,7 +187,7 @@ def plugins(config: pytest.Config) -> tuple[LoadedPlugin, ...]:
 def strange_plugins(config: pytest.Config, repository: Path) -> tuple[str, ...]:
     """Name the loaded plugins that have no place in a run."""
     installed = Path(_pytest.__file__).resolve().parents[1]
-    return tuple(map(str, strangers(plugins(config), repository, installed)))
+    return tuple(map(str, strangers(plugins(config), repository, recorded_files(installed))))
 
 
 def _given(config: pytest.Config) -> Iterator[str]:

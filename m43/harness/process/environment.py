@@ -1,12 +1,11 @@
 """The child's environment: made from a list of what is needed, never from what happens to be set.
 
 A variable that is not named here does not reach a child: no token, no proxy, no XLA_FLAGS that
-somebody exported a month ago.
+somebody exported a month ago. Python itself reads none of its own (isolation).
 """
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Literal
 
 from m43.evidence.journal import holds_secret
@@ -59,7 +58,6 @@ _CPU: Mapping[str, str] = {"JAX_PLATFORMS": "cpu", VARIABLE: XLA_FLAGS_ON_CPU}
 def child_environment(
     environment: Mapping[str, str],
     *,
-    repository: Path,
     platform: Literal["cpu", "gpu"],
     system: str,
     parent_pid: int,
@@ -70,7 +68,6 @@ def child_environment(
 
     Args:
         environment: The engineer's variables, from which those on the list are kept.
-        repository: The folder that holds m43; nothing of it is installed in the child's venv.
         platform: Where JAX shall compute; it is told this one and so cannot fall back.
         system: The operating system, as `sys.platform` names it.
         parent_pid: The process whose end the child shall not survive.
@@ -90,10 +87,6 @@ def child_environment(
         **(_GPU if platform == "gpu" else _CPU),
         **({_SHARE: f"{share:.4f}"} if share is not None else {}),
         **(_ALLOCATOR if system == "linux" else {}),
-        "PYTHONPATH": str(repository),
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONNOUSERSITE": "1",
         "M43_PARENT_PID": str(parent_pid),
     }
     return {
@@ -108,7 +101,6 @@ def hub_environment(
     token: str,
     transport: Transport,
     outside: bool,
-    repository: Path,
     parent_pid: int,
 ) -> dict[str, str]:
     """Make the environment of the child that talks to the hub.
@@ -120,7 +112,6 @@ def hub_environment(
         transport: How files are moved.
         outside: Whether the hub is elsewhere: what is set for the outside is not for a hub on this
             machine, neither proxies nor offline mode.
-        repository: The folder that holds m43.
         parent_pid: By which the child and what it starts are known, apart from other children of
             the same parent: the checklist has two at once, and ends each with all that is its own.
     """
@@ -145,9 +136,5 @@ def hub_environment(
         # A store for all caches of a machine, outside the one that was named.
         "HF_HUB_DISABLE_SHARED_BLOBS": "1",
         **({} if outside else {"NO_PROXY": "*"}),
-        "PYTHONPATH": str(repository),
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONNOUSERSITE": "1",
         "M43_PARENT_PID": f"{parent_pid}-hub",
     }

@@ -9,14 +9,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, TypeVar
 
 from m43 import typed_json
+from m43.harness.process.isolation import sealed_file
 from m43.harness.process.log_writer import LogWriter
 from m43.harness.process.reaper import MARK, Reaper, end_all
 from m43.harness.process.signals import forbid_core_dumps
 from m43.harness.process.xla_flags import VARIABLE, known_flags
 from m43.records import Heartbeat, ProcessRecord, write_atomically
+
+T = TypeVar("T")
 
 
 class JsonlTail:
@@ -68,6 +71,7 @@ class Child:
         counted: The file of JSON Lines whose lines are the steps; None counts by the heartbeat.
         silence_s: How long the heartbeat may stand still.
         stacks: Where to keep the stacks of its threads when it has to be ended; None asks for none.
+        given: What it finds on its standard input.
     """
 
     command: tuple[str, ...]
@@ -80,6 +84,7 @@ class Child:
     counted: tuple[Path, type] | None = None
     silence_s: float = float("inf")
     stacks: Path | None = None
+    given: bytes = field(default=b"", repr=False)
     grace_s: float = GRACE_S
 
 
@@ -122,12 +127,12 @@ def run_child(
     child = _with_known_flags(child)
     forbid_core_dumps()
     oom_before = oom_kills()
-    with child.log.open("wb") as log:
+    with child.log.open("wb") as log, sealed_file(child.given) as given:
         process = subprocess.Popen(
             child.command,
             cwd=child.folder,
             env=dict(child.environment),
-            stdin=subprocess.DEVNULL,
+            stdin=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             # A session of its own: Ctrl-C reaches the parent alone, and the group can be ended.
@@ -311,6 +316,15 @@ class _Watch:
         beat = read_beat(self.child.heartbeat)
         if beat is not None and (self.beat is None or beat.beat != self.beat.beat):
             self.beat, self.beat_at = beat, time.monotonic()
+
+
+def last_of(outcome: Outcome, cls: type[T]) -> T | None:
+    """Take the last thing of a type out of what the child printed."""
+    for line in reversed(outcome.stdout):
+        value, _ = typed_json.parse(cls, line, "a child's line")
+        if value is not None:
+            return value
+    return None
 
 
 def read_beat(path: Path) -> Heartbeat | None:

@@ -1,13 +1,13 @@
 """One attempt at a run: begun, watched, closed, or closed later by somebody else.
 
-The working tree and the packages are measured by closing, before the first gate as after the last;
-what a run stands on is looked at by local_checks, what steers it by surroundings and traces.
+The working tree is measured by closing, before the first gate as after the last, what is installed
+by packages; what a run stands on is looked at by local_checks, what steers it by surroundings and
+traces.
 Outsiders use `begin` and `Attempt` (attempt), `Plan` (opening), `ground_items` (local_checks),
 `Item` (items), `HubAccess` (hub_access) and `close_run` (recovery).
 """
 
 from m43.harness.run.attempt import Attempt, StoppedError, begin
-from m43.harness.run.closing import Packages
 from m43.harness.run.connection import connection_refused
 from m43.harness.run.hub_access import (
     ACCEPTED_SOURCE,
@@ -43,6 +43,7 @@ from m43.harness.run.opening import (
     shown,
     version,
 )
+from m43.harness.run.packages import Packages, audit, measure_packages, recorded_files
 from m43.harness.run.recovery import Recovered
 from m43.harness.run.unforeseen import gone, trouble_words
 
@@ -58,6 +59,7 @@ __all__ = [
     "Recovered",
     "State",
     "StoppedError",
+    "audit",
     "begin",
     "checked",
     "connection_refused",
@@ -71,11 +73,13 @@ __all__ = [
     "item_of",
     "listed",
     "look_again",
+    "measure_packages",
     "named",
     "note",
     "oddity",
     "outside_world",
     "own_command",
+    "recorded_files",
     "run_command",
     "runs_folder",
     "shell_secrets",

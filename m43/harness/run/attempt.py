@@ -32,7 +32,7 @@ from m43.files import (
 )
 from m43.harness.process import Interruption
 from m43.harness.run import closing, recovery
-from m43.harness.run.closing import Packages, Tree
+from m43.harness.run.closing import Tree
 from m43.harness.run.hub_access import shell_secrets
 from m43.harness.run.local_checks import require_ground
 from m43.harness.run.opening import (
@@ -42,6 +42,7 @@ from m43.harness.run.opening import (
     opening_record,
     require_whole_ledger,
 )
+from m43.harness.run.packages import Packages
 from m43.harness.run.recovery import Recovered, vitals
 from m43.harness.run.traces import own_traces
 from m43.harness.run.unforeseen import stop_words, unforeseen
@@ -85,6 +86,7 @@ class Attempt:
     # Appear in nothing that is written: those of the shell, and of the world of the gates.
     secrets: tuple[str, ...] = field(default=(), repr=False)
     packages_before: Packages | None = None
+    model_before: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
     site_packages: tuple[str, ...] = ()
     stage: str = ""
     stopped: FailureClass | None = None

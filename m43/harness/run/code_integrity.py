@@ -18,6 +18,8 @@ from typing import Any
 from m43.errors import M43Error
 
 _PACKAGE = "m43"
+# What of a checkout may be imported; none of it but the first stands where other modules are found.
+_OWN_PARTS = ("m43", "acceptance", "tests", "conftest.py")
 # dataclasses make their methods from text, typing and enum from functions of the standard library.
 _MADE = ("<string>", sysconfig.get_path("stdlib"))
 
@@ -29,6 +31,9 @@ class UnreadableCodeError(M43Error):
 def foreign_code(modules: Mapping[str, types.ModuleType], package: Path) -> tuple[str, ...]:
     """Name everything in the loaded modules of m43 that is not as their files have it.
 
+    And what was imported from the checkout beside m43: a file called argparse.py is imported before
+    that of Python, because pytest is told to look there for m43.
+
     Args:
         modules: The loaded modules, by name: `sys.modules`.
         package: The folder of m43.
@@ -39,7 +44,18 @@ def foreign_code(modules: Mapping[str, types.ModuleType], package: Path) -> tupl
     for name, module in sorted(modules.items()):
         if name == _PACKAGE or name.startswith(f"{_PACKAGE}."):
             found += _of_module(name, module, package)
+    found += _strays(modules, package.parent)
     return tuple(dict.fromkeys(found))
+
+
+def _strays(modules: Mapping[str, types.ModuleType], repository: Path) -> Iterator[str]:
+    own = tuple(repository / part for part in _OWN_PARTS)
+    for name, module in sorted(modules.items()):
+        path = Path(getattr(module, "__file__", None) or "no file")
+        # The environment may lie in the checkout.
+        inside = path.is_relative_to(repository) and not path.is_relative_to(sys.prefix)
+        if inside and not any(path.is_relative_to(part) for part in own):
+            yield f"{name} (from {path.relative_to(repository)})"
 
 
 def _of_module(name: str, module: types.ModuleType, package: Path) -> Iterator[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from m43.errors import M43Error, Problem, ProblemsError
 from m43.evidence.contract import ContractText, contract
 from m43.evidence.journal import ledger, stamp
-from m43.evidence.verify import git, missing_lines
+from m43.evidence.verify import code, git, missing_lines
 from m43.files import file_sha256
 from m43.harness.run.closing import Tree
 from m43.records import (
@@ -129,9 +129,11 @@ def opening_record(
         tree_files=len(tree.files),
         attempts_of_this_run=len(mine),
         earlier_attempts=tuple(attempt.earlier for attempt in attempts[:-1]),
+        ledger_sha256=attempts[-1].sha256,
         unlisted_runs=unlisted(plan.ledger.parent),
         command=plan.command,
         left_out=tree.left_out,
+        environments=tree.environments,
         unsearched=unsearched,
     )
 
@@ -183,8 +185,29 @@ def git_commit(repository: Path) -> str:
     if head is None or len(head) < 2 or Path(head[0]) != repository:
         return "none"
     # Runs are no part of what is run, and this one's own folder is there already.
-    status = _git(repository, "status", "--porcelain", "--", ".", f":(exclude){ledger.RUNS}")
-    return head[1] + ("+changes" if status or status is None else "")
+    where = ("--", ".", f":(exclude){ledger.RUNS}")
+    asked = ("--untracked-files=all", "--ignore-submodules=none", "--no-renames")
+    status = _git(repository, "status", "--porcelain", *asked, *where)
+    # Git believes its index about files that it was told to assume unchanged, and is silent about
+    # what is ignored: m43's own files are compared here, and what Python could import is listed.
+    other = code.checkout_of(repository, head[1]).digests != code.digests(repository)
+    strays = _git(repository, "ls-files", "--others", "--directory", *where)
+    importable = any(_is_importable(repository, name) for name in strays or ())
+    changed = status or status is None or other or importable
+    return head[1] + ("+changes" if changed else "")
+
+
+_MODULES = (".py", ".pyc", ".so", ".pth")
+
+
+def _is_importable(repository: Path, name: str) -> bool:
+    """Tell whether Python could find a module in what git does not know, a file or a folder."""
+    if not name.endswith("/"):
+        return name.endswith(_MODULES)
+    # What has another name (.venv, __pycache__) is no package.
+    parts, files = Path(name).parts, (repository / name).rglob("*")
+    named = all(part.isidentifier() and part != "__pycache__" for part in parts)
+    return named and any(path.suffix in _MODULES for path in files)
 
 
 def git_files(repository: Path, path: str) -> tuple[str, ...]:

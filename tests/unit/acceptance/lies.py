@@ -31,6 +31,7 @@ from tests.unit.evidence.good_records import (
     digest,
     download_record,
     evaluation_record,
+    imported_record,
     numerics_record,
     opening_record,
     predictions,
@@ -80,11 +81,13 @@ def truth() -> Told:
             **{name: getattr(train, name) for name in TrainRecord.__dataclass_fields__},
             process=process_record(),
             download=download,
+            imported=imported_record(),
             metrics=metrics,
         ),
         evaluation=EvaluationFacts(
             **{name: getattr(evaluation, name) for name in EvaluationRecord.__dataclass_fields__},
             process=process_record(steps_seen=ROWS),
+            imported=imported_record(),
             predictions=tuple(predictions()),
             results=scoring.tally(predictions()),
             recomputed_results=scoring.tally(predictions()),
@@ -181,6 +184,24 @@ def _train(**changes: object) -> Callable[[Told], Told]:
 
 def _evaluation(**changes: object) -> Callable[[Told], Told]:
     return lambda told: replace(told, evaluation=replace(told.evaluation, **changes))
+
+
+def _run_by(child: str, told_by: Callable[..., Callable[[Told], Told]]) -> tuple[Lie, ...]:
+    """Lie about the code that a child ran."""
+    patched, added = ("site-packages/jax/_src/core.py",), ("/srv/m43/jax/__init__.py",)
+    digested = f"test_{child}_runs_the_code_that_was_digested"
+    brought = f"test_{child}_loads_packages_as_their_wheels_brought_them"
+    lies: tuple[tuple[str, str, int, dict[str, object]], ...] = (
+        ("m43 as it was exchanged meanwhile", digested, 1, {"changed": ("m43/training/train.py",)}),
+        ("a sitecustomize", digested, 2, {"startup": ("sitecustomize",)}),
+        ("nothing that ran", digested, 3, {"files": ()}),
+        ("a package that was patched", brought, 1, {"altered": patched}),
+        ("a package beside the checkout", brought, 2, {"unrecorded": added}),
+    )
+    return tuple(
+        _lie(f"{words}, {child}", promise, told_by(imported=imported_record(**changes)), number)
+        for words, promise, number, changes in lies
+    )
 
 
 def _closing(**changes: object) -> Callable[[Told], Told]:
@@ -417,6 +438,17 @@ LIES: tuple[Lie, ...] = (
         number=4,
     ),
     _lie(
+        "a package that was patched in place",
+        "test_venv_loads_packages_as_their_wheels_brought_them",
+        _venv(altered=("site-packages/flax/nnx/__init__.py",)),
+    ),
+    _lie(
+        "a package that no wheel brought",
+        "test_venv_loads_packages_as_their_wheels_brought_them",
+        _venv(unrecorded=("site-packages/helper.py",)),
+        number=2,
+    ),
+    _lie(
         "a config.json of another architecture",
         "test_venv_plans_for_the_promised_model",
         _planned(architecture="Gemma3ForCausalLM"),
@@ -478,6 +510,7 @@ LIES: tuple[Lie, ...] = (
         _all(_train(device="cpu:fallback"), _evaluation(device="cpu:fallback")),
         number=2,
     ),
+    *_run_by("train", _train),
     _lie(
         "files of another revision",
         "test_train_starts_from_the_pinned_files",
@@ -578,6 +611,7 @@ LIES: tuple[Lie, ...] = (
         _evaluation(process=process_record(steps_seen=ROWS, exit_status=1)),
         number=2,
     ),
+    *_run_by("eval", _evaluation),
     _lie(
         "another model, evaluated",
         "test_eval_judges_the_model_that_was_trained",

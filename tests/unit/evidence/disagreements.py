@@ -188,9 +188,9 @@ LIES: dict[str, dict[str, Change]] = {
     "commands": {
         "another interpreter": put("train.process.json", "/usr/bin/python3", "command", 0),
         "another run's folder": put("eval.process.json", "/runs/other", "command", -1),
-        "another job": put("train.process.json", "serve", "command", 3),
+        "another job": put("train.process.json", "serve", "command", -2),
         "another base model": put("download.json", "/elsewhere/.base_model", "folder"),
-        "no download": put("download.process.json", "look", "command", 3),
+        "no download": put("download.process.json", "look", "command", -2),
     },
     "variables": {
         "a library put before all others": for_both("LD_PRELOAD"),

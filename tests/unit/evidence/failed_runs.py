@@ -260,6 +260,9 @@ FAILURES: Mapping[F, Failure] = {
         )
     ),
     F.PACKAGE_MISMATCH: at_venv(on_a_card.old_package),
+    F.OTHER_CODE: at_venv(
+        on_a_card.card(on_a_card.card_probe(), altered=("site-packages/flax/a.py",))
+    ),
     F.WRONG_DEVICE: at_venv(on_a_card.card(on_a_card.cardless_probe("none"))),
     F.DRIVER_TOO_OLD: at_venv(on_a_card.card(on_a_card.cardless_probe("535.104.05"))),
     F.CUDA_LIBRARIES: at_venv(

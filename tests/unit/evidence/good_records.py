@@ -7,6 +7,7 @@ import re
 import struct
 import tomllib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -15,11 +16,13 @@ from packaging.requirements import Requirement as Requested
 
 from m43 import typed_json
 from m43.evidence.contract import contract
+from m43.evidence.journal import ledger
 from m43.evidence.journal.journal import stamp
 from m43.evidence.verify import code
 from m43.evidence.verify.agreements.training import learning_rate
 from m43.files import file_sha256, weights_digest
 from m43.gemma_families import ARCHITECTURES
+from m43.harness.process import TRAINING
 from m43.records import profile_check
 from m43.records.evaluation_record import Decoding, EvaluationRecord, LintRecord, Prediction
 from m43.records.hub_record import (
@@ -37,6 +40,7 @@ from m43.records.run_records import (
     ClosingRecord,
     Device,
     Heartbeat,
+    ImportedRecord,
     OpeningRecord,
     Package,
     Phase,
@@ -180,10 +184,12 @@ def opening_record(kind: str, name: str, **changes: object) -> OpeningRecord:
         "tree_files": 123,
         "attempts_of_this_run": 1,
         "earlier_attempts": (),
+        "ledger_sha256": "",
         "unlisted_runs": (),
         "command": ("pytest", "acceptance", "-m", kind),
     }
-    return OpeningRecord(**{**values, **changes})
+    record = OpeningRecord(**{**values, **changes})
+    return replace(record, ledger_sha256=ledger.lines_of(record)[-1].sha256)
 
 
 REAL_WAY = HubWay(
@@ -325,6 +331,8 @@ def venv_record(probe: ProbeRecord | None = None, **changes: object) -> VenvReco
             for text in REQUIRED
         ),
         "packages_sha256": digest("packages"),
+        "altered": (),
+        "unrecorded": (),
         "duration_s": 2.5,
     }
     return VenvRecord(**{**values, **changes})
@@ -417,7 +425,7 @@ def lint_record(asked_rows: Path = EVAL_ROWS, **changes: object) -> LintRecord:
 def process_record(**changes: object) -> ProcessRecord:
     """Give how a child ends that ends well."""
     values: dict[str, object] = {
-        "command": ("/venv/bin/python", "-m", "m43.training", "train", "/runs/rehearsal-1"),
+        "command": child_command("train", "/runs/rehearsal-1"),
         "exit_status": 0,
         "duration_s": 40.0,
         "peak_bytes": 10**9,
@@ -425,10 +433,31 @@ def process_record(**changes: object) -> ProcessRecord:
         "oom_kills": 0,
         "last_phase": "read back",
         "steps_seen": STEPS,
-        "variables": ("HF_HUB_OFFLINE", "PYTHONPATH", "XLA_FLAGS"),
+        "variables": ("HF_HUB_OFFLINE", "JAX_PLATFORMS", "XLA_FLAGS"),
         "xla_flags": ("--xla_disable_hlo_passes=while-loop-invariant-code-motion",),
     }
     return ProcessRecord(**{**values, **changes})
+
+
+def child_command(*words: str) -> tuple[str, ...]:
+    """Return how a child of training is started: isolated, with m43's code from its parent."""
+    isolated = ("-I", "-S", "-u", "-B", "-c", "the first words", "/repository")
+    return ("/venv/bin/python", *isolated, TRAINING, *words)
+
+
+def imported_record(**changes: object) -> ImportedRecord:
+    """Return what the child of a good run ran: two modules of m43 and one of a package."""
+    own = [line for line in code_listing().splitlines() if line.endswith("/__init__.py")][:2]
+    values: dict[str, object] = {
+        "bytecode": "as found",
+        "files": (*own, f"{digest('jax')}  site-packages/jax/__init__.py"),
+        "altered": (),
+        "unrecorded": (),
+        "changed": (),
+        "startup": (),
+        "passed_over": ("site-packages/distutils-precedence.pth",),
+    }
+    return ImportedRecord(**{**values, **changes})
 
 
 def child_ended(
@@ -437,8 +466,8 @@ def child_ended(
     """Return how the child of a gate ended, in a phase and after so many steps, rows or bytes."""
     commands = {
         "download": ("python", "-m", "m43.harness.gates.hub_child", "fetch", "request.json"),
-        "train": ("/venv/bin/python", "-m", "m43.training", "train", f"/runs/{run}"),
-        "eval": ("/venv/bin/python", "-m", "m43.training", "evaluate", f"/runs/{run}"),
+        "train": child_command("train", f"/runs/{run}"),
+        "eval": child_command("evaluate", f"/runs/{run}"),
     }
     values = {"command": commands[name], "last_phase": phase, "steps_seen": count}
     return process_record(**{**values, **changes})

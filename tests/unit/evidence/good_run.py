@@ -43,6 +43,7 @@ from tests.unit.evidence.good_records import (
     download_record,
     evaluation_record,
     heartbeat,
+    imported_record,
     lint_record,
     opening_record,
     predictions,
@@ -102,10 +103,16 @@ def write_gate_files(run: RunDir, gate: str) -> None:
         write_record(run.results, scoring.tally(rows))
         write_record(run.evaluation, evaluation_record())
         write_record(run.process("eval"), child_ended("eval", "score", ROWS, run.path.name))
+        write_record(run.imported("eval"), imported_record(bytecode=_bytecode(run)))
         write_record(run.heartbeat("eval"), heartbeat("score", ROWS, ROWS))
         run.log("eval").write_text(phase_lines(evaluation_record().phases))
     elif gate == CLOSING:
         write_record(run.closing, closing_record())
+
+
+def _bytecode(run: RunDir) -> str:
+    production = run.read_profile().kind == "production"
+    return "compiled for this run" if production else "as found"
 
 
 def write_download(run: RunDir) -> None:
@@ -134,6 +141,7 @@ def _write_training(run: RunDir) -> None:
     write_record(run.heartbeat("train"), beat)
     write_record(run.train, record)
     write_record(run.process("train"), child_ended("train", "read back", STEPS, run.path.name))
+    write_record(run.imported("train"), imported_record(bytecode=_bytecode(run)))
 
 
 def phase_lines(phases: Sequence[Phase]) -> str:
@@ -189,7 +197,7 @@ def finish(run: RunDir, journal: Journal) -> None:
     seal_reports(run)
 
 
-def write_report(run: RunDir, tests: str = "<p>41 tests took 1 s.</p>") -> None:
+def write_report(run: RunDir, tests: str = f"<p>{len(PROMISES)} tests took 1 s.</p>") -> None:
     """Write the page as pytest-html has it written, after everything else."""
     kind = load_run(run).kind
     page = report_html(run, f"m43 {kind} {run.path.name}", tests)

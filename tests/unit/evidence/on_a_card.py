@@ -39,12 +39,14 @@ def production() -> Profile:
     return profile
 
 
-def card(probe: ProbeRecord | None = None, plan: TrainingPlan | None = None) -> Write:
+def card(
+    probe: ProbeRecord | None = None, plan: TrainingPlan | None = None, **changes: object
+) -> Write:
     """Leave the records of the venv gate: what the probe saw, and the plan if there can be one."""
 
     def write(run: RunDir) -> None:
         record = planned(run.read_profile(), plan or card_plan())
-        environment(run, card_venv(probe or card_probe()), record)
+        environment(run, replace(card_venv(probe or card_probe()), **changes), record)
 
     return write
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import sysconfig
 import time
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from m43.records.run_records import (
     ChildError,
     Device,
     Heartbeat,
+    Origins,
     Package,
     Phase,
     ProbeRecord,
@@ -46,16 +48,31 @@ from m43.rows.overlap import Answered, KnownPrompts, count_forms, count_repeats
 HOW = Path(__file__).with_name("misbehaviour")
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Do what the real child's command line does."""
     how = HOW.read_text() if HOW.exists() else ""
-    job, *rest = sys.argv[1:]
+    job, *rest = arguments
     if job == "probe":
         return probe(how)
     if job == "plan":
         return plan(read_record(Path(rest[0]), PlanRequest), how)
     run = RunDir(Path(rest[0]))
+    # A module that no wheel brought, as one that lies at the root of the checkout.
+    stray = (str(Path("conftest.py").absolute()),) if how == f"stray {job}" else ()
+    write_record(run.origins, origins(*stray))
     return train(run, how) if job == "train" else evaluate(run, how)
+
+
+def origins(*modules: str) -> Origins:
+    """Name the m43 that was handed over, and a module of Python's."""
+    own = getattr(sys.meta_path[0], "digests", {})
+    return Origins(
+        own=tuple(f"{digest}  {name}" for name, digest in sorted(own.items())),
+        modules=(json.__file__, *modules),
+        libraries=(),
+        standard=sysconfig.get_path("stdlib"),
+        startup=(),
+    )
 
 
 def probe(how: str) -> int:
@@ -66,6 +83,7 @@ def probe(how: str) -> int:
     if how == "package missing":
         del packages["optax"]
     sys.stdout.write("a line that is not the report\n")
+    sys.stdout.write(typed_json.dump_line(origins()))
     report = ProbeRecord(
         executable=sys.executable,
         prefix=sys.prefix,
@@ -328,4 +346,4 @@ def weights(folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,7 @@
 """A whole training and evaluation run, and what each broken thing does to it."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from m43.records.run_dir import RunDir, read_record, write_record
 from m43.records.run_records import ChildError, Heartbeat, TrainRecord
 from m43.rows import scoring
 from m43.training import child
+from m43.training.weights import read_write
 from m43.training.weights.config_json import read_model_config
 from m43.training.weights.read_write import weights_digest
 from tests.unit.evidence.good_records import download_record
@@ -173,6 +175,55 @@ def test_training_learns(finished: Finished) -> None:
     assert losses[-1] < losses[0]
 
 
+def exchanged_while_read(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """Have weights exchanged for the moment in which they are read, and put back with their time.
+
+    One value of the last tensor, a norm, has another sign of zero.
+    """
+
+    def read(folder: Path, *words: object, **more: object) -> object:
+        path = next(folder.glob("*.safetensors"))
+        data, status = path.read_bytes(), path.stat()
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 0x80]))
+        try:
+            return read_write.read_weights(folder, *words, **more)  # type: ignore[arg-type]
+        finally:
+            path.write_bytes(data)
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    monkeypatch.setattr(place, read)
+
+
+def test_base_weights_that_are_exchanged_while_they_are_read_have_another_digest(
+    prepared: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is digested is what is trained, whatever lies in the folder before and after."""
+    base = read_record(prepared.download, DownloadRecord).folder
+    exchanged_while_read(monkeypatch, "m43.training.trainer.read_weights")
+
+    assert child.run_job("train", prepared) == child.FINISHED
+
+    record = read_record(prepared.train, TrainRecord)
+    assert record.base_weights_sha256 != weights_digest(base)
+
+
+def test_weights_that_are_exchanged_while_they_answer_have_another_digest(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is digested is what answers, of both models."""
+    run = RunDir(Path(shutil.copytree(finished.run.path, tmp_path / "run")))
+    base = Path(shutil.copytree(finished.base, tmp_path / "base"))
+    download = replace(read_record(run.download, DownloadRecord), folder=base)
+    write_record(run.download, download)
+    exchanged_while_read(monkeypatch, "m43.training.evaluate.read_weights")
+
+    assert child.run_job("evaluate", run) == child.FINISHED
+
+    record = read_record(run.evaluation, EvaluationRecord)
+    assert record.model_sha256 != weights_digest(run.model)
+    assert record.base_weights_sha256 != weights_digest(base)
+
+
 def test_training_gives_the_same_again(finished: Finished, prepared: RunDir) -> None:
     """The same rows, model and profile give the same weights, bit for bit."""
     assert child.run_job("train", prepared) == child.FINISHED
@@ -181,8 +232,9 @@ def test_training_gives_the_same_again(finished: Finished, prepared: RunDir) -> 
 
 
 def test_nothing_but_evidence_is_left_in_the_run_folder(finished: Finished) -> None:
-    """No caches, no half-written files."""
+    """No caches, no half-written files; what is said to the parent it takes away."""
     assert sorted(path.name for path in finished.run.path.iterdir()) == [
+        ".origins.json",
         "contract.lock.json",
         "download.json",
         "eval.heartbeat.json",

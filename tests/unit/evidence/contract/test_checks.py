@@ -52,7 +52,7 @@ def test_a_good_gate_has_checks_and_all_hold() -> None:
     auth, venv = auth_checks(auth_record(PROFILE), PROFILE), venv_checks(venv_record(), PROFILE)
 
     assert len(auth) == 10
-    assert len(venv) == 6 + len(REQUIRED)
+    assert len(venv) == 7 + len(REQUIRED)
     assert failing((*auth, *venv)) == ()
     assert failing(venv_checks(on_card(), GPU)) == ()  # type: ignore[arg-type]
 

@@ -99,7 +99,7 @@ def test_an_accepted_run_shows_the_verdict_first_and_then_everything(good_page: 
         "section: core",
         "Wrong before and after (40)",
         "train.optimizer_steps",
-        "packages",
+        "No package was installed",
         "python -m m43 verify submission_runs/rehearsal-1",
         "34 tests took 1 s.",
     )

@@ -26,8 +26,11 @@ from tests.unit.evidence.good_records import (
     own_differences,
     step_metrics,
 )
-from tests.unit.evidence.good_run import stop_at, write_good_run, write_report
-from tests.unit.evidence.tampering import Change, edit, found, rechain, remove, reseal
+from tests.unit.evidence.good_run import PROMISES, stop_at, write_good_run, write_report
+from tests.unit.evidence.tampering import Change, edit, forge, found, rechain, remove, reseal
+
+ALL = f"{len(PROMISES)} of {len(PROMISES)}"
+ONE_MORE = f"{len(PROMISES) + 1} of {len(PROMISES)}"
 
 
 @pytest.fixture(scope="module")
@@ -270,6 +273,18 @@ LIES: dict[str, tuple[Change, str]] = {
         own_conftest,
         "code.sha256: found other code in 1 file: acceptance/data/conftest.py",
     ),
+    "a module of m43 that is in no list": (
+        forge("train.imported.json", "m43/__init__.py", "m43/helper.py"),
+        "train.imported.json: found m43/helper.py with SHA-256",
+    ),
+    "a package that was another in training than in evaluation": (
+        forge("eval.imported.json", digest("jax"), digest("another jax")),
+        "eval.imported.json: found site-packages/jax/__init__.py with SHA-256",
+    ),
+    "a rehearsal that compiled what only production compiles": (
+        forge("eval.imported.json", "as found", "compiled for this run"),
+        "eval.imported.json: found bytecode compiled for this run, expected as found",
+    ),
     "another list of code": (
         edit("code.sha256", "a", "b"),
         "code.sha256: found SHA-256",
@@ -279,11 +294,11 @@ LIES: dict[str, tuple[Change, str]] = {
         "code.sha256: found no file, expected the digest of every file that judged it",
     ),
     "a number in the HTML report": (
-        edit("report.html", "42 of 42", "43 of 42"),
+        edit("report.html", ALL, ONE_MORE),
         "reports.sha256: found a file",
     ),
     "a number in the HTML report, sealed again": (
-        in_report("42 of 42", "43 of 42"),
+        in_report(ALL, ONE_MORE),
         "report.html, character",
     ),
     "an answer in the HTML report, sealed again": (
@@ -319,6 +334,10 @@ LIES: dict[str, tuple[Change, str]] = {
     "no seal of the reports": (
         remove("reports.sha256"),
         "reports.sha256: found no file, expected the digests of report.html and junit.xml",
+    ),
+    "another ledger": (
+        record("opening.json", OpeningRecord, ledger_sha256=digest("another ledger")),
+        "opening.json, ledger_sha256: found",
     ),
     "an earlier attempt counted away": (
         record(

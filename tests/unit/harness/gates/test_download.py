@@ -3,7 +3,7 @@
 import errno
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +55,43 @@ def test_a_second_download_moves_nothing(
     hub_access, _ = start_world()
     download.fetch(run, hub_access, profile, granted)
     assert download.fetch(run, hub_access, profile, granted).bytes_moved == 0
+
+
+def exchange(path: Path) -> None:
+    """Put other bytes into a file, then the first ones, and their time."""
+    data, status = path.read_bytes(), path.stat()
+    path.write_bytes(bytes(len(data)))
+    path.write_bytes(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def turn(path: Path) -> None:
+    """Have a link lead elsewhere, then where it led."""
+    target = path.readlink()
+    for each in (Path(os.devnull), target):
+        path.unlink()
+        path.symlink_to(each)
+
+
+@pytest.mark.parametrize("change", [exchange, turn, Path.unlink])
+def test_a_file_that_is_exchanged_while_it_is_read_is_refused(
+    start_world: StartWorld,
+    profile: Profile,
+    granted: AuthRecord,
+    run: RunDir,
+    change: Callable[[Path], None],
+) -> None:
+    """Also when it is put back: the tokenizer that was read may have been another."""
+    hub_access, _ = start_world()
+    folder = download.fetch(run, hub_access, profile, granted).folder
+    before = download.linked_states(folder)
+    download.require_untouched(folder, before)
+
+    change(folder / "config.json")
+
+    with pytest.raises(GateStoppedError, match=r"config\.json") as raised:
+        download.require_untouched(folder, before)
+    assert raised.value.failure_class is FailureClass.DOWNLOAD_CORRUPT
 
 
 def test_training_sees_the_pinned_files_and_nothing_else(

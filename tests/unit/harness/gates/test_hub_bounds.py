@@ -224,7 +224,6 @@ def environment(**changes: Any) -> dict[str, str]:
         "token": TOKEN,
         "transport": "http",
         "outside": True,
-        "repository": Path("/m43"),
         "parent_pid": 7,
     }
     given = {"PATH": "/bin", "PYTHONWARNINGS": "error", "HF_DEBUG": "1", **FOR_OUTSIDE}

@@ -139,7 +139,7 @@ def test_two_places_on_one_disk_need_what_both_need(
 ) -> None:
     """Download, trained model, adapters, and room for the evidence."""
     record = measured(start_world, profile, tmp_path, venv_record())
-    needed = record.download_bytes + 14 + 6 + 2**26
+    needed = record.download_bytes + 14 + 6 + 2**27
     assert record.cache.needed_bytes == record.run.needed_bytes == needed
     assert record.cache.free_bytes > 0
     assert Path(record.run.folder).is_dir()
@@ -248,7 +248,9 @@ def test_a_child_without_a_plan_is_an_answer_too(
 def test_a_real_child_is_started_and_read(tmp_path: Path, profile: Profile) -> None:
     """Its command is the environment's interpreter on the request; its output is the answer."""
     interpreter = tmp_path / "python"
-    interpreter.write_text(f'#!/bin/sh\ntest -s "$4" && echo "$1 $2 $3" && cat <<E\n{GOOD}E\n')
+    interpreter.write_text(
+        f'#!/bin/sh\nfor file; do :; done\ntest -s "$file" && echo "$1 $2" && cat <<E\n{GOOD}E\n'
+    )
     interpreter.chmod(0o755)
     who = plan.PlanChild(
         interpreter=interpreter,

@@ -197,6 +197,8 @@ def record(probe: ProbeRecord) -> VenvRecord:
         probe=probe,
         requirements=(),
         packages_sha256="d" * 64,
+        altered=(),
+        unrecorded=(),
         duration_s=1.0,
     )
 

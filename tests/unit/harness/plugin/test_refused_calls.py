@@ -67,6 +67,49 @@ def test_a_module_that_only_has_the_name_of_a_known_plugin_is_refused(
     )
 
 
+# Calls itself a module of pytest's own, in every way in which a module can.
+PRETENDER = """
+import sys, _pytest.main
+sys.modules['_pytest.evil'] = sys.modules[__name__]
+__name__ = '_pytest.evil'
+{}
+def pytest_collection_modifyitems(items):
+    items.extend(list(items))
+"""
+
+
+@pytest.mark.parametrize(
+    "also",
+    ["", "del __file__", "__file__ = None", "__file__ = _pytest.main.__file__"],
+)
+def test_a_module_that_calls_itself_pytests_own_is_refused(
+    copied_tree: CopiedTree, also: str
+) -> None:
+    """What counts is the wheel that brought its file, and that its hooks are of that file."""
+    (copied_tree.root / "evil.py").write_text(PRETENDER.format(also))
+    told = "found the pytest plugin evil (_pytest.evil), expected those only that m43 knows"
+    path = {"PYTHONPATH": str(copied_tree.root)}
+    refused(copied_tree, told, PYTEST_ADDOPTS="-p evil", **path)
+
+
+def test_an_object_that_calls_itself_pytests_own_is_refused(copied_tree: CopiedTree) -> None:
+    """A class can name any module as its own; it is looked for there."""
+    conftest = copied_tree.root / "acceptance" / "conftest.py"
+    hook = "class Session:\n    def pytest_collection_modifyitems(self, items): items += items\n"
+    hook += "Session.__module__ = '_pytest.main'\n"
+    hook += "def pytest_configure(config): config.pluginmanager.register(Session(), 'mine')\n"
+    conftest.write_text(conftest.read_text() + hook)
+    refused(copied_tree, "found the pytest plugin mine (_pytest.main)")
+
+
+def test_a_module_at_the_root_of_the_checkout_is_refused(copied_tree: CopiedTree) -> None:
+    """Python finds it before the one that is meant, also where it does what that one does."""
+    real = "import pathlib, sysconfig\n"
+    real += "exec(pathlib.Path(sysconfig.get_path('stdlib'), 'argparse.py').read_text())\n"
+    (copied_tree.root / "argparse.py").write_text(real)
+    refused(copied_tree, "found argparse (from argparse.py)")
+
+
 def test_a_conftest_above_the_repository_is_refused(copied_tree: CopiedTree) -> None:
     """With --confcutdir pytest would load it."""
     above = copied_tree.root.parent

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from m43.files import weights_sha256
-from m43.harness.run import closing
+from m43.harness.run import closing, packages
 from m43.harness.run.closing import closing_record
 from m43.records.run_dir import RunDir
 
@@ -26,7 +26,7 @@ def test_nothing_changed_is_told_by_equal_digests(run: RunDir, tmp_path: Path) -
     """Before and after, environment and tree."""
     site = tmp_path / "site-packages"
     before = closing.measure_tree(tmp_path, run.path)
-    installed = closing.measure_packages([site])
+    installed = packages.measure_packages([site])
     record = closing_record(
         run,
         tmp_path,
@@ -46,7 +46,7 @@ def test_what_changed_is_named(run: RunDir, tmp_path: Path) -> None:
     """A file of M42, a package that came."""
     site = tmp_path / "site-packages"
     before = closing.measure_tree(tmp_path, run.path)
-    installed = closing.measure_packages([site])
+    installed = packages.measure_packages([site])
     (tmp_path / "m42.md").write_text("second")
     (site / "torch").mkdir()
     (site / "torch" / "a.py").write_text("")

@@ -126,6 +126,54 @@ def test_a_checkout_of_another_user_has_its_commit(
     assert checkout_of(tmp_path, head).place == f"commit {head[:12]}"
 
 
+HIDDEN: dict[str, tuple[tuple[str, ...], str]] = {
+    "a package that is told not to be shown": (
+        ("config", "status.showUntrackedFiles", "no"),
+        "jax/__init__.py",
+    ),
+    "a package that a list of one's own excludes": (
+        ("config", "core.excludesFile", "../excludes"),
+        "jax/__init__.py",
+    ),
+    "a module that is ignored": (("status",), "ignored.py"),
+    "a source of m43 that git is told to take for unchanged": (
+        ("update-index", "--assume-unchanged", "m43/errors.py"),
+        "m43/errors.py",
+    ),
+    "a source of m43 that git is told to leave alone": (
+        ("update-index", "--skip-worktree", "m43/errors.py"),
+        "m43/errors.py",
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "name"), HIDDEN.values(), ids=HIDDEN)
+def test_no_configuration_hides_what_python_could_import(
+    tmp_path: Path, words: tuple[str, ...], name: str
+) -> None:
+    """Git is asked so that it has to tell, and m43's own files are compared without it."""
+    checkout = tmp_path / "checkout"
+    (checkout / "m43").mkdir(parents=True)
+    (checkout / "m43" / "errors.py").write_text("")
+    (checkout / ".gitignore").write_text("ignored.py\nnotes/\n.venv/\n")
+    (tmp_path / "excludes").write_text("jax/\n")
+    author = ("-c", "user.name=m43", "-c", "user.email=m43@localhost")
+    for each in (("init", "-q"), ("add", "."), (*author, "commit", "-q", "-m", "first"), words):
+        subprocess.run(["git", "-C", str(checkout), *each], check=True, capture_output=True)
+    for harmless in ("notes/a.txt", ".venv/lib/jax.py", "m43/__pycache__/errors.pyc"):
+        (checkout / harmless).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / harmless).write_text("")
+    subprocess.run(["git", "-C", str(checkout), "config", "core.checkStat", "minimal"], check=True)
+    (checkout / ".git" / "info" / "exclude").write_text("__pycache__\njax/\n")
+    head = git_commit(checkout)
+    assert len(head) == 40
+
+    (checkout / name).parent.mkdir(exist_ok=True)
+    (checkout / name).write_text("evil = True\n")
+
+    assert git_commit(checkout) == f"{head}+changes"
+
+
 def test_asking_for_the_commit_runs_no_program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

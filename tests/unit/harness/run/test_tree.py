@@ -1,5 +1,6 @@
 """The working tree before and after a run."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -67,13 +68,43 @@ def test_what_the_run_and_the_tools_write_does_not_count(root: Path, name: str) 
     assert measure(root) == before
 
 
-def test_a_virtual_environment_does_not_count_whatever_its_name(root: Path) -> None:
+def test_a_virtual_environment_does_not_count_and_is_named(root: Path) -> None:
     """Environments have a digest of their own."""
     before = measure(root)
-    (root / "my-env" / "lib").mkdir(parents=True)
-    (root / "my-env" / "pyvenv.cfg").write_text("")
-    (root / "my-env" / "lib" / "x.py").write_text("")
-    assert measure(root) == before
+    _make_environment(root / "my-env")
+    after = measure(root)
+    assert after.environments == ("my-env",)
+    assert (after.files, after.sha256) == (before.files, before.sha256)
+
+
+@pytest.mark.parametrize("folder", [".", "m43", "acceptance", "submission_runs", "m43/deep"])
+def test_a_file_that_makes_an_environment_of_the_submission_hides_nothing(
+    root: Path, folder: str
+) -> None:
+    """The repository itself, and what a run is about, are watched with a pyvenv.cfg as without."""
+    _make_environment(root / folder)
+    before = measure(root)
+    (root / folder / "lib" / "x.py").write_text("other")
+    assert before.environments == ()
+    assert closing.tree_changes(before, measure(root)) == (
+        (Path(folder) / "lib" / "x.py").as_posix(),
+    )
+
+
+def test_an_environment_that_is_made_during_the_run_hides_nothing(root: Path) -> None:
+    """What was watched at the opening is watched at the closing."""
+    (root / "notes").mkdir()
+    (root / "notes" / "a.txt").write_text("first")
+    before = measure(root)
+    _make_environment(root / "notes")
+    after = closing.measure_tree(root, root / "submission_runs" / "run", before=before)
+    assert closing.tree_changes(before, after) == ("notes/lib/x.py", "notes/pyvenv.cfg")
+
+
+def _make_environment(folder: Path) -> None:
+    (folder / "lib").mkdir(parents=True)
+    (folder / "pyvenv.cfg").write_text("")
+    (folder / "lib" / "x.py").write_text("")
 
 
 def test_a_file_written_again_with_the_same_bytes_is_no_change(root: Path) -> None:
@@ -83,15 +114,24 @@ def test_a_file_written_again_with_the_same_bytes_is_no_change(root: Path) -> No
     assert measure(root) == before
 
 
-def test_a_large_file_counts_with_its_size_and_time(root: Path) -> None:
-    """The weights of an earlier run are not read twice."""
-    large = root / "submission_runs" / "m42" / "model.safetensors"
-    with large.open("wb") as file:
-        file.truncate(closing._READ_BYTES + 1)
+def test_an_edit_whose_time_is_put_back_is_named(root: Path) -> None:
+    """Weights of 17 MiB are read; larger files tell by a time that nobody can put back."""
+    for size, name in ((17 << 20, "model.safetensors"), (closing._READ_BYTES + 1, "large.bin")):
+        path = root / "submission_runs" / "m42" / name
+        with path.open("wb") as file:
+            file.truncate(size)
     before = measure(root)
-    with large.open("r+b") as file:
-        file.truncate(closing._READ_BYTES + 2)
-    assert closing.tree_changes(before, measure(root)) == ("submission_runs/m42/model.safetensors",)
+    for path in (root / "submission_runs" / "m42").glob("*.[sb]*"):
+        status = path.stat()
+        with path.open("r+b") as file:
+            file.write(b"other")
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert path.stat().st_mtime_ns == status.st_mtime_ns
+    after = closing.measure_tree(root, root / "submission_runs" / "run", before=before)
+    assert closing.tree_changes(before, after) == (
+        "submission_runs/m42/large.bin",
+        "submission_runs/m42/model.safetensors",
+    )
 
 
 def test_what_the_run_writes_by_configuration_is_left_out_and_named(root: Path) -> None:
@@ -101,11 +141,11 @@ def test_what_the_run_writes_by_configuration_is_left_out_and_named(root: Path) 
     (root / ".hf" / "hub" / "models--a").mkdir(parents=True)
     (root / ".hf" / "hub" / "models--a" / "blob").write_text("")
     (root / "run.log").write_text("")
-    after = closing.measure_tree(root, root / "submission_runs" / "run", before.left_out)
+    after = closing.measure_tree(root, root / "submission_runs" / "run", before=before)
     assert after == before
     for name in (".hf/token", ".hf/hub2", "run.log2", "m43/run.log"):
         (root / name).write_text("")
-    again = closing.measure_tree(root, root / "submission_runs" / "run", before.left_out)
+    again = closing.measure_tree(root, root / "submission_runs" / "run", before=before)
     assert closing.tree_changes(before, again) == (
         ".hf/hub2",
         ".hf/token",
