@@ -42,9 +42,10 @@ def took(folder: Path) -> dict[str, object]:
     environment = child_environment(
         os.environ, platform="cpu", system=sys.platform, parent_pid=os.getpid(), secrets=(),
     )  # fmt: skip
+    environment["PYTHONPATH"] = str(REPOSITORY)
     done = subprocess.run(
         [sys.executable, str(child), str(folder / "base"), str(folder)],
-        env={**environment, "PYTHONPATH": str(REPOSITORY)}, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True,
+        env=environment, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     found: dict[str, object] = json.loads(done.stdout)
     sys.stdout.write(json.dumps(found, indent=2) + "\n")
