@@ -2,6 +2,7 @@
 
 from m43.errors import FailureClass
 from m43.records.plan_record import (
+    EVIDENCE_BYTES,
     Alternative,
     Buffer,
     Disk,
@@ -94,7 +95,9 @@ def plan_record(**changes: object) -> PlanRecord:
         "download_bytes": FETCHED_BYTES,
         "cache": Disk(folder="/cache", needed_bytes=FETCHED_BYTES, free_bytes=50 * 10**9),
         "run": Disk(
-            folder="/runs", needed_bytes=(64 << 20) + 2 * PROMISED.parameters, free_bytes=50 * 10**9
+            folder="/runs",
+            needed_bytes=EVIDENCE_BYTES + 2 * PROMISED.parameters,
+            free_bytes=50 * 10**9,
         ),
         "duration_s": 4.5,
         "config_values": PROMISED.config,
@@ -114,7 +117,7 @@ def unplanned(profile: Profile) -> PlanRecord:
         config_values={},
         download_bytes=wanted,
         cache=Disk(folder="/cache", needed_bytes=wanted, free_bytes=50 * 10**9),
-        run=Disk(folder="/runs", needed_bytes=67_108_864, free_bytes=50 * 10**9),
+        run=Disk(folder="/runs", needed_bytes=EVIDENCE_BYTES, free_bytes=50 * 10**9),
         duration_s=0.0,
     )
 

@@ -112,7 +112,7 @@ def test_the_report_draws_power_and_use(folder: RunDir, run: LoadedRun, tmp_path
     assert "20.41 Wh" in page
     good = write_good_run(tmp_path)
     assert "curve-power" not in good.report.read_text(encoding="utf-8")
-    assert "The card" not in good.report.read_text(encoding="utf-8")
+    assert "The card in training" not in good.report.read_text(encoding="utf-8")
 
 
 def test_a_picture_of_the_card_says_what_it_shows() -> None:

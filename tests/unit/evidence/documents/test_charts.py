@@ -150,7 +150,7 @@ def test_four_curves_are_drawn_and_described() -> None:
         "L2 norm",
         "real tokens per second",
     ]
-    assert "30 steps, 0.001 at step 1, 0.001 at step 30" in drawn["Learning rate"].description
+    assert "30 steps, 0.0001 at step 1, 0.001995 at step 30" in drawn["Learning rate"].description
     assert "median 4000" in drawn["Throughput, over 15 steps"].description
     assert "<figcaption>Learning rate</figcaption><svg" in as_html(*map(Figure, drawn.values()))
 

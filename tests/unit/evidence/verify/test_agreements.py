@@ -68,12 +68,10 @@ def test_each_lie_is_named_by_its_agreement(
 @pytest.mark.parametrize("platform", ["cpu", "gpu"])
 def test_every_variable_that_m43_gives_is_known(platform: str) -> None:
     """The list of the verifier and that of the harness are one; LD_PRELOAD is on neither."""
-    own = child_environment(
-        {}, repository=REPOSITORY, platform=platform, system="linux", parent_pid=1, secrets=()
-    )
+    own = child_environment({}, platform=platform, system="linux", parent_pid=1, secrets=())
     asking = hub_environment(
         {"HTTPS_PROXY": "x", "ssl_cert_file": "y"}, endpoint="e", token="t", transport="http",
-        outside=True, repository=REPOSITORY, parent_pid=1,
+        outside=True, parent_pid=1,
     )  # fmt: skip
     assert [name for name in own if not is_given(name)] == []
     assert [name for name in asking if not is_given(name, "download")] == []
