@@ -6,9 +6,15 @@ decide nothing.
 """
 
 from m43.evidence.contract.check import Check, failing
-from m43.evidence.contract.checks import auth_checks, hub_answer_class, response_class, venv_checks
+from m43.evidence.contract.checks import auth_checks, venv_checks
 from m43.evidence.contract.contract import ContractText, Promise, read_contract, read_kept
-from m43.evidence.contract.hub_failure import CHILD_ENDED, DEADLINE, cause_names
+from m43.evidence.contract.hub_failure import (
+    CHILD_ENDED,
+    DEADLINE,
+    cause_names,
+    hub_answer_class,
+    response_class,
+)
 from m43.evidence.contract.measurement import Judged, measure
 from m43.evidence.contract.model_checks import (
     MODEL_DESCRIBED,

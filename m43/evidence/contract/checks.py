@@ -8,14 +8,13 @@ from collections.abc import Iterator, Sequence
 
 from m43.errors import FailureClass
 from m43.evidence.contract.check import Check, failing
-from m43.evidence.contract.hub_failure import class_of_causes
+from m43.evidence.contract.hub_failure import granting, response_class
 from m43.evidence.contract.model_checks import hub_model_checks
 from m43.evidence.failures import FAILURES, is_wsl, recognise
 from m43.gemma_families import ARCHITECTURES
 from m43.records import (
     AuthRecord,
     HubResponse,
-    HubStep,
     NumericsRecord,
     ProbeRecord,
     Profile,
@@ -118,7 +117,7 @@ def _response_check(
     return Check(
         name=f"{_STEPS[step]} ({step})",
         found=found,
-        expected=" or ".join(str(status) for status in _granting(step)),
+        expected=" or ".join(str(status) for status in granting(step)),
         holds=response is not None and response_class(response) is None,
         action=_action(cause, repo),
         failure_class=cause,
@@ -126,52 +125,8 @@ def _response_check(
     )
 
 
-def _granting(step: str) -> tuple[int, ...]:
-    # 302: large files lie in a storage, and the hub sends there whom it grants them.
-    return (200, 302) if step == "weights_head" else (200,)
-
-
 def _action(failure_class: FailureClass, repo: str) -> str:
     return FAILURES[failure_class].hint.format(repo=repo)
-
-
-def response_class(response: HubResponse) -> FailureClass | None:
-    """Name what an answer of the hub means; None when it is a yes.
-
-    Source: huggingface_hub.errors. `GatedRepoError` comes with 401 or 403 and is told by its name;
-    a fine-grained token without the permission gives a plain 403.
-    """
-    # A yes that could not be read is none: a hotel's page for guests comes with 200 as well.
-    if response.status in _granting(response.step) and not response.error:
-        return None
-    return hub_answer_class(response.step, response.status, response.causes)
-
-
-def hub_answer_class(step: HubStep, status: int, causes: Sequence[str]) -> FailureClass:
-    """Name what a refusal or a failure of the hub, of the way there or of its client means.
-
-    Args:
-        step: What was asked.
-        status: The HTTP status, 0 when no answer came.
-        causes: The exception of the client and those behind it, as `cause_names` lists them.
-    """
-    forbidden = (
-        FailureClass.TOKEN_REFUSED if step == "whoami" else FailureClass.TOKEN_WITHOUT_GATED_ACCESS
-    )
-    not_found = (
-        FailureClass.FILES_MISSING if step == "weights_head" else FailureClass.WRONG_REVISION
-    )
-    by_status = {
-        401: FailureClass.TOKEN_REFUSED,
-        403: forbidden,
-        404: not_found,
-        429: FailureClass.RATE_LIMITED,
-    }
-    # A redirect is an answer; what m43 makes of it is its own refusal to follow.
-    of_client = class_of_causes(causes) or by_status.get(status)
-    if of_client is not None:
-        return of_client
-    return FailureClass.HUB_ERROR if status else FailureClass.HUB_CLIENT_FAILED
 
 
 def venv_checks(record: VenvRecord, profile: Profile) -> tuple[Check, ...]:

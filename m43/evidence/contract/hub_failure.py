@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from m43.errors import FailureClass as F
 from m43.errors import causes
+from m43.records import HubResponse, HubStep
 
 # The error of a step that m43 itself ended.
 DEADLINE, CHILD_ENDED = "DeadlineError", "ChildEndedError"
@@ -73,3 +74,43 @@ def cause_names(error: BaseException) -> tuple[str, ...]:
         if isinstance(part, RuntimeError) and "home directory" in str(part):
             names.append("NoHomeError")
     return tuple(dict.fromkeys(names))
+
+
+def granting(step: str) -> tuple[int, ...]:
+    # 302: large files lie in a storage, and the hub sends there whom it grants them.
+    return (200, 302) if step == "weights_head" else (200,)
+
+
+def response_class(response: HubResponse) -> F | None:
+    """Name what an answer of the hub means; None when it is a yes.
+
+    Source: huggingface_hub.errors. `GatedRepoError` comes with 401 or 403 and is told by its name;
+    a fine-grained token without the permission gives a plain 403.
+    """
+    # A yes that could not be read is none: a hotel's page for guests comes with 200 as well.
+    if response.status in granting(response.step) and not response.error:
+        return None
+    return hub_answer_class(response.step, response.status, response.causes)
+
+
+def hub_answer_class(step: HubStep, status: int, causes: Sequence[str]) -> F:
+    """Name what a refusal or a failure of the hub, of the way there or of its client means.
+
+    Args:
+        step: What was asked.
+        status: The HTTP status, 0 when no answer came.
+        causes: The exception of the client and those behind it, as `cause_names` lists them.
+    """
+    forbidden = F.TOKEN_REFUSED if step == "whoami" else F.TOKEN_WITHOUT_GATED_ACCESS
+    not_found = F.FILES_MISSING if step == "weights_head" else F.WRONG_REVISION
+    by_status = {
+        401: F.TOKEN_REFUSED,
+        403: forbidden,
+        404: not_found,
+        429: F.RATE_LIMITED,
+    }
+    # A redirect is an answer; what m43 makes of it is its own refusal to follow.
+    of_client = class_of_causes(causes) or by_status.get(status)
+    if of_client is not None:
+        return of_client
+    return F.HUB_ERROR if status else F.HUB_CLIENT_FAILED

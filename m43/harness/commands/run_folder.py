@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -62,11 +63,11 @@ def verify(
     if problems:
         out.write(f"{run.path}: {counted(len(problems), 'claim')} not supported\n")
         return 1
+    out.write(f"{_signed(run, public_key)}\n")
     if not found.accepted:
         out.write(f"{run.path}: the records support this account of a run that was NOT ACCEPTED\n")
     else:
         out.write(f"{run.path}: every claim of this folder is supported by its records\n")
-    out.write(f"{run.path}: {_signed(run, public_key)}\n")
     return 0 if found.accepted else 3
 
 
@@ -78,7 +79,7 @@ def _verdict(found: "Findings", *, supported: bool) -> str:
     return words if supported else f"NOT VERIFIED, it calls itself {words}"
 
 
-_REPLAY_S = 3600.0
+_REPLAY_S, _WIDTH = 3600.0, 100
 
 
 def _replay(run: RunDir, repository: Path, count: int) -> tuple[str, tuple[Problem, ...]]:
@@ -128,7 +129,8 @@ def _signed(run: RunDir, public_key: Path | None) -> str:
     elif run.signature.exists():
         words = "its signature was not checked; give --public-key, from a source that you trust"
     lines = witness_lines(run, journal.read(run.journal))
-    return "\n".join((f"{words}; {not_excluded()}", *(f"witness  {line}" for line in lines)))
+    possible = textwrap.wrap(f"{words}; {not_excluded()}", _WIDTH, subsequent_indent="  ")
+    return "\n".join((*possible, *(f"witness  {line}" for line in lines)))
 
 
 def render(path: Path | None, runs: Path, out: TextIO) -> int:

@@ -145,7 +145,9 @@ def in_training(write: Write, problem: Problem | None = None) -> Failure:
 
 def on_the_card(write: Write) -> Failure:
     """Return a failure in which gate 3 of a production run stops, beside the promised card."""
-    return Failure(gate="train-300", how="stopped", write=write, profile=in_production)
+    return Failure(
+        gate="train-300", how="stopped", write=on_a_card.beside_it(write), profile=in_production
+    )
 
 
 def refusing(status: int, words: str) -> tuple[HubResponse, ...]:

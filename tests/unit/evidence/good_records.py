@@ -228,11 +228,13 @@ def hub_response(step: HubStep, status: int, error: str) -> HubResponse:
     return HubResponse(step=step, status=status, error=error, causes=(name,) if told else ())
 
 
-def download_record(revision: str, run: str = "rehearsal-1") -> DownloadRecord:
+def download_record(
+    revision: str, run: str = "rehearsal-1", repo: str = PROMISED.repo
+) -> DownloadRecord:
     """Give the download of a good run."""
     return DownloadRecord(
         folder=Path("/runs", run, ".base_model"),
-        cache=Path("/cache/models--m43--toy-gemma/snapshots", revision),
+        cache=Path(f"/cache/models--{repo.replace('/', '--')}/snapshots", revision),
         revision=revision,
         files=FILES,
         transport="http",

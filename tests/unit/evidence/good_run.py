@@ -119,7 +119,8 @@ def write_download(run: RunDir) -> None:
     """Write what a download leaves that brought every file."""
     largest = FILES[-1]
     phase = f"digest {largest.name}"
-    record = download_record(run.read_profile().contract.revision, run.path.name)
+    contract = run.read_profile().contract
+    record = download_record(contract.revision, run.path.name, contract.repo)
     write_record(run.download, record)
     ended = child_ended("download", phase, largest.size_bytes, duration_s=0.5)
     write_record(run.process("download"), ended)

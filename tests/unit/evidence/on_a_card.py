@@ -4,14 +4,24 @@ import tomllib
 from dataclasses import replace
 
 from m43 import typed_json
-from m43.records.plan_record import Alternative, CardMemory, Disk, PlanRecord, TrainingPlan
+from m43.evidence.run import load_run
+from m43.evidence.verify.agreements.training import learning_rate
+from m43.records.plan_record import (
+    EVIDENCE_BYTES,
+    Alternative,
+    CardMemory,
+    Disk,
+    PlanRecord,
+    TrainingPlan,
+)
 from m43.records.profile import Profile
-from m43.records.run_dir import RunDir, write_record
-from m43.records.run_records import Device, Package, ProbeRecord, VenvRecord
+from m43.records.run_dir import RunDir, read_record, write_record
+from m43.records.run_records import Device, Package, ProbeRecord, ProcessRecord, VenvRecord
 from tests.unit.evidence.good_plan import limits, plan_record, step_plan, training_plan, unplanned
 from tests.unit.evidence.good_records import (
     INSTALLED,
     REPOSITORY,
+    float32,
     pinned_files,
     probe_record,
     venv_record,
@@ -117,7 +127,7 @@ def planned(profile: Profile, training: TrainingPlan) -> PlanRecord:
     """Return the record of a plan: what has to come, and where it goes."""
     config, *others = pinned_files(profile)
     wanted = sum(file.size_bytes for file in others)
-    saved = training.model_bytes + 67_108_864
+    saved = training.model_bytes + EVIDENCE_BYTES
     return plan_record(
         training=training,
         config=config,
@@ -174,3 +184,22 @@ def old_package(run: RunDir) -> None:
         tested="0.2",
     )
     write_record(run.venv, replace(record, requirements=(*met, unmet)))
+
+
+def beside_it(write: Write) -> Write:
+    """Have what a training leaves be that of the locked profile, on the card's own Python."""
+
+    def written(run: RunDir) -> None:
+        write(run)
+        profile = run.read_profile()
+        process = read_record(run.process("train"), ProcessRecord)
+        command = (f"{VENV}/bin/python", *process.command[1:-1], f"/runs/{run.path.name}")
+        write_record(run.process("train"), replace(process, command=command))
+        steps = [
+            replace(step, learning_rate=float32(learning_rate(profile, step.step)))
+            for step in load_run(run).metrics
+        ]
+        if steps:
+            run.metrics.write_text("".join(map(typed_json.dump_line, steps)))
+
+    return written

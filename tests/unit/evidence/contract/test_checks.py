@@ -6,7 +6,8 @@ import pytest
 
 from m43.errors import FailureClass as F
 from m43.evidence.contract.check import failing
-from m43.evidence.contract.checks import auth_checks, response_class, venv_checks
+from m43.evidence.contract.checks import auth_checks, venv_checks
+from m43.evidence.contract.hub_failure import response_class
 from m43.records.hub_record import HubStep
 from m43.records.numerics_record import NOT_MEASURED, StepNumerics
 from m43.records.run_records import Device, Package, Requirement

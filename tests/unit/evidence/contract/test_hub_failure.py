@@ -12,8 +12,7 @@ import pytest
 from huggingface_hub import errors
 
 from m43.errors import FailureClass as F
-from m43.evidence.contract.checks import hub_answer_class
-from m43.evidence.contract.hub_failure import cause_names, class_of_causes
+from m43.evidence.contract.hub_failure import cause_names, class_of_causes, hub_answer_class
 from m43.harness.gates.hub_client import AnswerTooLargeError, CompressedAnswerError
 from m43.harness.gates.hub_questions import NotATableError, RedirectedError
 

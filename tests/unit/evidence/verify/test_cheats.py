@@ -503,5 +503,5 @@ def test_a_folder_made_by_hand_is_not_found_out(good: RunDir) -> None:
     """
     assert found(good) == ""
     text = good.summary.read_text(encoding="utf-8")
-    assert "made by hand from the documented" in text
+    assert "by hand from the documented" in text
     assert hashlib.sha256(WEIGHTS).hexdigest() in good.manifest.read_text()
