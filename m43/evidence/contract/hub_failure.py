@@ -77,6 +77,7 @@ def cause_names(error: BaseException) -> tuple[str, ...]:
 
 
 def granting(step: str) -> tuple[int, ...]:
+    """Return the statuses by which the hub says yes to a step."""
     # 302: large files lie in a storage, and the hub sends there whom it grants them.
     return (200, 302) if step == "weights_head" else (200,)
 
