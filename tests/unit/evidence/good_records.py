@@ -169,7 +169,7 @@ def opening_record(kind: str, name: str, **changes: object) -> OpeningRecord:
         "run": name,
         "kind": kind,
         "started_utc": stamp(START),
-        "m43_version": "0.2.0",
+        "m43_version": "0.3.0",
         "commit": "c0ffee" * 6 + "c0ff",
         "profile": f"acceptance/{kind}.toml",
         "profile_sha256": file_sha256(REPOSITORY / "acceptance" / f"{kind}.toml"),

@@ -259,7 +259,7 @@ def test_a_run_of_another_version_names_the_one_that_can_judge_it(
     run: RunDir, version: str, told: bool
 ) -> None:
     """In one sentence, whatever else has become different; a fix leaves records as they are."""
-    edit("opening.json", '"m43_version": "0.2.0"', f'"m43_version": "{version}"')(run)
+    edit("opening.json", '"m43_version": "0.3.0"', f'"m43_version": "{version}"')(run)
     edit("opening.json", '"kind":', '"sort":')(run)
     problems = verify(run.path, REPOSITORY)
     told_of = [each for each in problems if each.where == "opening.json, m43_version"]
