@@ -2,7 +2,7 @@
 
 A folder can be sealed again by whoever changed it, so its seals say nothing against that person.
 What does is that the same run is told in many places. A new rule is a line here; a lie for it, by
-the same name, is a line in `tests/lies/agreements.py`.
+the same name, is a line in `tests/unit/evidence/disagreements.py`.
 """
 
 from collections.abc import Callable, Iterator
