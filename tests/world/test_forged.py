@@ -24,30 +24,34 @@ from tests.world.namespace import REPOSITORY
 
 COMMAND = [sys.executable, "-m", "pytest", "acceptance", "-m", "production"]
 
-# What makes a card of a CPU, in every process of the environment.
-LIAR = """
+# What makes a card of a CPU.
+LIE = """
 import os
-import sys
 
 os.environ["JAX_PLATFORMS"] = "cpu"
+import jax
+
+jax.config.update("jax_platforms", "cpu")
+for _device in jax.devices("cpu"):
+    type(_device).device_kind = property(lambda self: "NVIDIA GeForce RTX 5090")
+    type(_device).platform = property(lambda self: "gpu")
+jax.default_backend = lambda: "gpu"
+"""
+# The same for every process of an environment, once it imports what trains.
+LIAR = f"""
+import sys
 
 
 class Finder:
     def find_spec(self, name, path=None, target=None):
         if name == "m43.training":
             sys.meta_path.remove(self)
-            import jax
-
-            for device in jax.devices("cpu"):
-                type(device).device_kind = property(lambda self: "NVIDIA GeForce RTX 5090")
-                type(device).platform = property(lambda self: "gpu")
-            jax.default_backend = lambda: "gpu"
+            exec({LIE!r})
         return None
 
 
 sys.meta_path.insert(0, Finder())
 """
-
 # Source: google/gemma-2b, config.json.
 SHAPES = {
     "num_hidden_layers": 18,
@@ -89,8 +93,8 @@ def forged_model(model: Path, tmp_path: Path, production: Profile) -> Path:
     return folder
 
 
-def lying_environment(folder: Path) -> None:
-    """Make an environment with every package of this one, and a module that lies of the device."""
+def environment_for_a_card(folder: Path) -> Path:
+    """Make an environment with every package of this one; return the place of its packages."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     inside = folder / Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
     for entry in Path(sysconfig.get_path("purelib")).iterdir():
@@ -100,13 +104,11 @@ def lying_environment(folder: Path) -> None:
     plugin.mkdir()
     about = f"Metadata-Version: 2.1\nName: jax-cuda13-plugin\nVersion: {version('jax')}\n"
     (plugin / "METADATA").write_text(about)
-    (inside / "liar.py").write_text(LIAR)
-    (inside / "liar.pth").write_text("import liar\n")
+    return inside
 
 
 def go(engineer: Engineer, forged: Path, profile: Profile, **served_as: object) -> str:
     """Run production as it stands, and return what its one document says."""
-    lying_environment(engineer.tree.root / ".venv-gpu")
     contract = profile.contract
     forger = replace(engineer, model=forged)
     served = {"name": contract.repo, "revision": contract.revision} | served_as
@@ -118,8 +120,14 @@ def go(engineer: Engineer, forged: Path, profile: Profile, **served_as: object) 
     return run.failure_analysis.read_text()
 
 
+@pytest.fixture
+def packages(engineer: Engineer) -> Path:
+    """Return the place of the packages in the environment that the profile names."""
+    return environment_for_a_card(engineer.tree.root / ".venv-gpu")
+
+
 def test_a_toy_under_the_name_of_the_model_is_not_taken_for_it(
-    engineer: Engineer, forged_model: Path, production: Profile
+    engineer: Engineer, forged_model: Path, production: Profile, packages: Path
 ) -> None:
     """The contract knows the sizes of the files; the hub's word is held against it."""
     document = go(engineer, forged_model, production)
@@ -129,9 +137,29 @@ def test_a_toy_under_the_name_of_the_model_is_not_taken_for_it(
         assert f"{size:,} bytes" in document
 
 
-def test_a_module_that_calls_the_cpu_a_card_is_named(
-    engineer: Engineer, forged_model: Path, production: Profile
+def test_a_pth_that_calls_the_cpu_a_card_is_never_run(
+    engineer: Engineer, forged_model: Path, production: Profile, packages: Path
 ) -> None:
     """A hub that lies about sizes comes past the first gate; what lies of the device does not."""
+    (packages / "liar.py").write_text(LIAR)
+    (packages / "liar.pth").write_text("import liar\n")
     document = go(engineer, forged_model, production, sizes=dict(production.contract.file_bytes))
-    assert "liar.pth" in document
+    assert "at gate 2 of 4 (venv): **wrong device or CPU fallback**" in document
+
+
+def test_a_package_that_was_edited_to_call_the_cpu_a_card_is_named(
+    engineer: Engineer, forged_model: Path, production: Profile, packages: Path
+) -> None:
+    """Its wheel recorded another digest of the file."""
+    whole = (packages / "jax").resolve()
+    (packages / "jax").unlink()
+    (packages / "jax").mkdir()
+    for entry in whole.iterdir():
+        if entry.name not in ("__init__.py", "__pycache__"):
+            (packages / "jax" / entry.name).symlink_to(entry)
+    edited = packages / "jax" / "__init__.py"
+    edited.write_text((whole / "__init__.py").read_text() + LIE)
+    document = go(engineer, forged_model, production, sizes=dict(production.contract.file_bytes))
+    assert "at gate 2 of 4 (venv): " in document
+    assert "test_venv_loads_packages_as_their_wheels_brought_them" in document
+    assert "jax/__init__.py" in document
