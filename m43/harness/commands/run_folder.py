@@ -88,6 +88,7 @@ def _replay(run: RunDir, repository: Path, count: int) -> tuple[str, tuple[Probl
     In bfloat16 another device rounds otherwise, so that an answer may honestly differ.
     """
     from m43.evidence.verify import rows_file
+    from m43.harness.process import TRAINING, own_code
 
     action = "look at what the child said; it needs the saved weights, and JAX"
     where, expected = "--replay", f"{count} rows answered again"
@@ -95,12 +96,12 @@ def _replay(run: RunDir, repository: Path, count: int) -> tuple[str, tuple[Probl
         rows = rows_file(run, repository)
     except M43Error as error:
         return "", error.problems
-    words = (sys.executable, "-m", "m43.training", "replay", str(run.path.absolute()), str(rows))
+    code, words = own_code(repository), ("replay", str(run.path.absolute()), str(rows), str(count))
     kept = {name: text for name, text in os.environ.items() if not name.startswith("HF_")}
     done = subprocess.run(
-        (*words, str(count)), cwd=repository, capture_output=True, text=True, errors="replace",
-        timeout=_REPLAY_S, check=False, stdin=subprocess.DEVNULL,
-        env=kept | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(repository)},
+        code.command(Path(sys.executable), TRAINING, *words), input=code.handed.decode(),
+        cwd=repository, capture_output=True, text=True, errors="replace", timeout=_REPLAY_S,
+        check=False, env=kept | {"HF_HUB_OFFLINE": "1"},
     )  # fmt: skip
     if done.returncode != 0:
         said = done.stderr.strip().rpartition("\n")[2] or f"status {done.returncode}"

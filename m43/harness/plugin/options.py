@@ -169,7 +169,6 @@ def read(config: pytest.Config, repository: Path) -> Asked:
             if not manager.hasplugin(name) and not manager.is_blocked(name)
         ),
         autoload=not os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"),
-        strange_plugins=strange_plugins(config, repository),
         passive=any(config.getoption(name, False) for name in _PASSIVE),
         optimized=sys.flags.optimize > 0,
         rewritten=config.getoption("assertmode", "rewrite") == "rewrite",

@@ -92,6 +92,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if not asked.passive:
         noted.let_warnings_pass(config)
         config.pluginmanager.register(noted, "m43-noted")
+    # Only now: it looks through the packages, and what warns there is noted.
+    asked = replace(asked, strange_plugins=options.strange_plugins(config, REPOSITORY))
     problems = own_problems(REPOSITORY / "pyproject.toml", metadata.version, sys.prefix)
     if problems:
         # The plugins that are missed come with the packages.

@@ -267,8 +267,7 @@ class Attempt:
         self.journal.append("sealed", detail=digest)
         # As it lies on disk now that nothing more is added: this is what is judged.
         self.verdict = write.write_documents(self.run, self.read_again())
-        accepted = self.verdict.accepted
-        self.journal.append("closed", detail=self.loaded.verdict_words(accepted))
+        self.journal.append("closed", detail=self.loaded.verdict_words(self.verdict.accepted))
         self.hold.release()
         return self.verdict
 
@@ -316,9 +315,8 @@ def begin(plan: Plan, environment: Mapping[str, str] = os.environ) -> Attempt:
     write_record(run.profile, plan.profile)
     contract.keep(run, contract_path(plan.repository))
     write_atomically(run.code, code.listing(plan.repository).encode())
-    code_sha256 = file_sha256(run.code)
     shell = shell_secrets(environment)
-    opening = opening_record(plan, before, code_sha256, git_commit, shell.unsearched)
+    opening = opening_record(plan, before, file_sha256(run.code), git_commit, shell.unsearched)
     write_record(run.opening, opening)
     journal.append("opened")
     loaded = load_run(run)

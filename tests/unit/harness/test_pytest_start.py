@@ -198,5 +198,5 @@ def test_an_environment_without_m43s_packages_is_told_in_a_sentence() -> None:
 def test_an_older_python_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is imported that it cannot read."""
     monkeypatch.setattr(sys, "version_info", (3, 10, 9))
-    with pytest.raises(pytest.UsageError, match=r"found Python 3\.10\.9 .*expected 3\.11 to 3\.13"):
+    with pytest.raises(pytest.UsageError, match=r"found Python 3\.10\.9 .*expected 3\.11 to 3\.14"):
         runpy.run_path(str(REPOSITORY / "conftest.py"))

@@ -13,7 +13,7 @@ import pytest
 from m43.files import is_disk_full
 from m43.harness.card import CardSeries
 from m43.harness.gates import job
-from m43.harness.process import Child, Sight, run_child
+from m43.harness.process import Child, Sight, isolation, run_child
 from m43.harness.run import HubAccess
 from m43.records import SELF_VENV, CardReading, ProcessRecord, Profile, RunDir
 from m43.records.run_dir import read_lines
@@ -237,11 +237,15 @@ def test_a_full_disk_ends_the_child_as_a_full_disk(
 def test_a_job_on_a_card_is_watched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Training and evaluation leave one series; the job itself knows nothing of it."""
     install(monkeypatch, FakeNvml())
-    training = tmp_path / "m43" / "training"
-    training.mkdir(parents=True)
-    for place in (training.parent, training):
-        (place / "__init__.py").touch()
-    (training / "__main__.py").write_text("import time\ntime.sleep(0.5)\n")
+    code = {
+        "m43/__init__.py": "",
+        "m43/training/__init__.py": "",
+        "m43/training/__main__.py": "import time\ndef main(_):\n    time.sleep(0.5)\n",
+        "m43/harness/process/isolation.py": Path(isolation.__file__).read_text(),
+    }
+    for path, source in code.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(source)
     run = RunDir.create(tmp_path / "run")
     profile = replace(production(), venv=replace(production().venv, path=SELF_VENV))
     access = HubAccess(environment={}, endpoint="http://127.0.0.1:1", cache_dir=tmp_path)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from m43.__main__ import main
+from m43.harness.process import TRAINING
 from m43.records.run_dir import RunDir
 from tests.unit.evidence.good_run import write_good_run
 
@@ -26,7 +27,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, *differing: str, status: int = 0)
     honest = subprocess.run
 
     def run(words: Sequence[str], **settings: Any) -> subprocess.CompletedProcess[Any]:
-        if words[0] != sys.executable:
+        if words[0] != sys.executable or "replay" not in words:
             return honest(words, **settings)
         called.extend(words)
         said = json.dumps({"asked": 3, "differing": differing}) + "\n"
@@ -43,8 +44,10 @@ def test_answers_that_come_out_as_recorded_are_counted(
     called = answering(monkeypatch)
     assert main(["verify", "--replay", "3", str(good.path)]) == 0
     assert "replay: 3 of 3 answers came out as recorded\n" in capsys.readouterr().out
-    assert called[2:5] == ["m43.training", "replay", str(good.path)]
-    assert (Path(called[5]).name, called[6]) == ("eval_v2.jsonl", "3")
+    module, job, folder, rows, count = called[-5:]
+    assert (module, job, folder) == (TRAINING, "replay", str(good.path))
+    assert (Path(rows).name, count) == ("eval_v2.jsonl", "3")
+    assert "-I" in called
 
 
 def test_another_answer_is_named_and_supports_nothing(

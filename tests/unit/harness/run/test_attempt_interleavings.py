@@ -57,10 +57,11 @@ LEFT = {
             "lint.json",
         ),
         *("train.heartbeat.json", "train.json", "train.process.json"),
+        "train.imported.json",
     ),
     "eval": (
         *("predictions.jsonl", "evaluation_results.json", "eval.json", "eval.process.json"),
-        "evaluation_log.txt",
+        *("evaluation_log.txt", "eval.imported.json"),
     ),
     CLOSING: ("closing.json",),
 }
