@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar, overload
@@ -283,6 +284,9 @@ def remove_unfinished(run: RunDir) -> tuple[str, ...]:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+    # Saving was cut off before its first file; a folder that holds something stays.
+    with suppress(OSError):
+        run.model.rmdir()
     return tuple(path.name for path in left)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from m43.evidence.documents.report import seal_reports
-from m43.evidence.run.loaded_run import read_loaded_run
+from m43.evidence.run.loaded_run import load_run
 from m43.evidence.verify.claims import verify
 from m43.evidence.verify.report import audit_reports
 from m43.records.run_dir import RunDir
@@ -81,7 +81,7 @@ def test_the_page_is_named_wherever_it_is_damaged_and_sealed_again(
 ) -> None:
     """Its digest says nothing then: every byte of it follows from the records."""
     run = RunDir(Path(shutil.copytree(good.path, tmp_path / good.path.name)))
-    loaded_run, page = read_loaded_run(run), run.report.read_bytes()
+    loaded_run, page = load_run(run), run.report.read_bytes()
     believed = page.index(b'<section id="tests"')
     unnamed = []
     for place in range(7, believed, believed // 40):

@@ -113,7 +113,7 @@ LIES: dict[str, dict[str, Change]] = {
         "another profile": put("opening.json", "0" * 64, "profile_sha256"),
         "a profile of one's own": put("opening.json", "mine.toml", "profile"),
         "another kind asked for": put("opening.json", "production", "command", 3),
-        "another version": put("opening.json", "0.2.99", "m43_version"),
+        "another version": put("opening.json", "0.3.99", "m43_version"),
         "no commit": put("opening.json", "the newest", "commit"),
     },
     "journal times": {
@@ -159,6 +159,9 @@ LIES: dict[str, dict[str, Change]] = {
         "an interpreter elsewhere": put("venv.json", "/usr/bin/python3", "probe", "executable"),
         "numbers without an import": put("venv.json", "no jax", "probe", "import_error"),
         "another Python": put("venv.json", "3.12.1", "probe", "python_version"),
+        "numbers that took longer than their gate": put(
+            "venv.json", 900.0, "probe", "numerics", "duration_s"
+        ),
     },
     "snapshots": {
         "another system": put("venv.json", "7.7.7", "probe", "release"),
@@ -195,6 +198,8 @@ LIES: dict[str, dict[str, Change]] = {
     "variables": {
         "a library put before all others": for_both("LD_PRELOAD"),
         "code at the start of Python": for_both("PYTHONSTARTUP"),
+        "a flag of XLA for one of both": put("eval.process.json", ["--xla_x"], "xla_flags"),
+        "a log of the kernel that nobody read": put("train.process.json", "", "kernel_log"),
         "other variables for the evaluation": put(
             "eval.process.json", ["HF_HUB_OFFLINE", "PYTHONPATH", "TZ"], "variables"
         ),

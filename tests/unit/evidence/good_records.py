@@ -471,7 +471,11 @@ def child_ended(
         "train": child_command("train", f"/runs/{run}"),
         "eval": child_command("evaluate", f"/runs/{run}"),
     }
-    values = {"command": commands[name], "last_phase": phase, "steps_seen": count}
+    values: dict[str, object] = {
+        "command": commands[name], "last_phase": phase, "steps_seen": count
+    }  # fmt: skip
+    if name == "download":
+        values |= {"variables": ("HF_ENDPOINT", "HF_TOKEN"), "xla_flags": ()}
     return process_record(**{**values, **changes})
 
 

@@ -138,11 +138,29 @@ def variables(loaded_run: LoadedRun) -> Iterator[Problem]:
         for other in others:
             expected = "variables that m43 gives"
             yield _problem(f"the variable {other}", expected, child_file(name, "process").name)
+    yield from _flags(loaded_run)
     train, evaluation = loaded_run.train_child.process, loaded_run.eval_child.process
     if train and evaluation and set(train.variables) != set(evaluation.variables):
         differing = sorted(set(train.variables) ^ set(evaluation.variables))
         where = f"{child_file('eval', 'process').name}, variables"
         yield _problem(f"{', '.join(differing)} for one of both", "those of training", where)
+
+
+def _flags(loaded_run: LoadedRun) -> Iterator[Problem]:
+    """Require the flags of the one training's XLA, and none where nothing is compiled."""
+    trained = loaded_run.train_child.process
+    for name in CHILDREN:
+        process, where = child_of(loaded_run, name).process, child_file(name, "process").name
+        if process is None:
+            continue
+        wanted = () if name == "download" else (trained or process).xla_flags
+        has_them = "XLA_FLAGS" in process.variables
+        if process.xla_flags != wanted or has_them != bool(process.xla_flags):
+            found = f"XLA_FLAGS {' '.join(process.xla_flags) or 'none'}"
+            yield _problem(found, f"{' '.join(wanted) or 'none'}, as it was started", where)
+        if process.exit_status == 0 and (process.card_lines or process.kernel_log != "not asked"):
+            found = f"the kernel's log: {process.kernel_log!r}"
+            yield _problem(found, "'not asked', of a child that ended well", where)
 
 
 # The peak of a process as its parent sees it begins with that of the parent itself.

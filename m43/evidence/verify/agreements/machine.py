@@ -171,6 +171,9 @@ def device(loaded_run: LoadedRun) -> Iterator[Problem]:
         if each.memory_bytes != whole or whole <= 0:
             found = f"{each.platform}:{each.kind} with {each.memory_bytes:,} bytes"
             yield _problem(found, f"{whole:,}, which the host has", where)
+    if not 0 <= probe.numerics.duration_s <= venv.duration_s:
+        found = f"a numerics check of {probe.numerics.duration_s} s"
+        yield _problem(found, f"{venv.duration_s} s at most, which the gate took", where)
     if probe.disk_free_bytes < 0:
         yield _problem(f"{probe.disk_free_bytes:,} bytes free", "none below 0", where)
     if profile is not None and profile.venv.path not in (SELF_VENV, venv.path):
