@@ -89,7 +89,7 @@ def test_a_clone_without_the_attributes_is_told_once(origin: Path, tmp_path: Pat
     git(bare, "rm", "--quiet", ".gitattributes")
     git(bare, "commit", "--quiet", "--message", "x")
     ended = verified(clone(bare, tmp_path / "clone"))
-    first, last = ended.stdout.splitlines()
+    _, first, last = ended.stdout.splitlines()
     assert "found line ends were changed (LF to CRLF) in " in first
     assert "of this checkout" in first
     assert last == f"{EXAMPLE}: 1 claim not supported"

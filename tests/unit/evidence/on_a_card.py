@@ -187,7 +187,9 @@ def old_package(run: RunDir) -> None:
 
 
 def beside_it(write: Write) -> Write:
-    """Have what a training leaves be that of the locked profile, on the card's own Python."""
+    """Have what a training leaves be that of the locked profile, watched, on the card's Python."""
+    # Here, because a watched run is made from a good one, and that with the help of this file.
+    from tests.unit.evidence.watched_run import STEP_S, STEPS_BEGIN_S, readings, write_series
 
     def written(run: RunDir) -> None:
         write(run)
@@ -201,5 +203,8 @@ def beside_it(write: Write) -> Write:
         ]
         if steps:
             run.metrics.write_text("".join(map(typed_json.dump_line, steps)))
+        # A training without a step was still reading its weights.
+        watched_s = 1 + int(STEPS_BEGIN_S + STEP_S * len(steps)) if steps else 10
+        write_series(run, tuple(readings(lasting_s=watched_s)))
 
     return written

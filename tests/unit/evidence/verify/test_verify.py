@@ -249,7 +249,7 @@ def test_another_contract_in_the_repository_names_the_commit(run: RunDir, tmp_pa
     [
         ("0.0.9", True),
         ("1.0.0", True),
-        ("0.2.7", False),
+        ("0.3.7", False),
         ("not installed", False),
         ("1", False),
         ("9.9.9; x", False),
