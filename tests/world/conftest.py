@@ -32,6 +32,7 @@ def pytest_terminal_summary(
             if not world.quick:
                 terminalreporter.write_line(f"  {world.name}")
         terminalreporter.write_line("  the run with the child that really trains")
+        terminalreporter.write_line("  the forged worlds, in which neither card nor model is there")
 
 
 @pytest.fixture(scope="session")
