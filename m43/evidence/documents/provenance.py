@@ -99,9 +99,9 @@ POSSIBLE: tuple[Possibility, ...] = (
     ),
     Possibility(
         short="values that nothing else constrains",
-        could="Change values that no other record constrains, such as free memory and disk, the "
-        "account's name or the command; tests/lies/unconstrained.txt lists them. No promise rests "
-        "on one of them.",
+        could="Change values that no other record constrains, such as the account's name or the "
+        "command, or, within what a promise allows, free memory and disk and the errors of the "
+        "numerics check; tests/lies/unconstrained.txt lists them.",
         reveals="A signature, against anybody but the signer.",
     ),
     Possibility(
