@@ -58,14 +58,20 @@ def stage(order: dict[str, Any], folder: Path) -> Report:
     order_path, report_path = folder / "order.json", folder / "report.json"
     order_path.write_text(json.dumps(order))
     answer = subprocess.run(
-        [*_UNSHARE, sys.executable, "-m", "tests.world.stage", str(order_path), str(report_path)],
+        [
+            *_UNSHARE,
+            *(sys.executable, "-X", "faulthandler", "-m", "tests.world.stage"),
+            *(str(order_path), str(report_path)),
+        ],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
         timeout=_PATIENCE_S,
         check=False,
     )
-    assert answer.returncode == 0, answer.stdout + answer.stderr
+    # A signal prints nothing: the status tells it, and whether the report had been written.
+    told_nothing = f"status {answer.returncode}, report written: {report_path.is_file()}"
+    assert answer.returncode == 0, f"{told_nothing}\n{answer.stdout}{answer.stderr}"
     told = json.loads(report_path.read_text())
     return Report(
         ended=tuple(Ended(status=each["status"], output=each["output"]) for each in told["ended"]),
