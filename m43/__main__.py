@@ -69,7 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=text, description=f"{_sentence(text)} {more}")
         # Asked for by `require_run`, which also says which runs there are.
-        command.add_argument("run", type=Path, nargs="?", metavar="RUN_DIR", help=_RUN_HELP)
+        more_help = "; or a bundle of one, a zip file" if name == "verify" else ""
+        command.add_argument(
+            "run", type=Path, nargs="?", metavar="RUN_DIR", help=f"{_RUN_HELP}{more_help}"
+        )
         command.set_defaults(call=call)
         if name == "verify":
             command.add_argument(
@@ -94,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
             )
     _add_compare(commands)
     _add_seal(commands)
+    _add_bundle(commands)
     return parser
 
 
@@ -108,6 +112,27 @@ def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--html", type=Path, metavar="FILE", help="write it as a page too, with the curves drawn"
     )
     command.set_defaults(call=_compare)
+
+
+def _add_bundle(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "one zip file of a finished run folder, to hand over"
+    command = commands.add_parser(
+        "bundle",
+        help=text,
+        description="Write one zip file of a finished run folder, whatever its verdict, without "
+        "its weights; the same folder gives the same bytes. It is searched for tokens first. Its "
+        "size and SHA-256 are printed, and stand in a statement beside it; `verify` takes it.",
+    )
+    command.add_argument("run", type=Path, metavar="RUN_DIR", help=_RUN_HELP)
+    command.add_argument(
+        "--out", type=Path, metavar="FILE", help="where to (default: NAME.zip, here)"
+    )
+    command.add_argument(
+        "--with-weights",
+        action="store_true",
+        help="with the weights of the model, gigabytes of them",
+    )
+    command.set_defaults(call=_bundle)
 
 
 _RUN_HELP = "a run folder, such as submission_runs/m43_v1"
@@ -246,6 +271,14 @@ def _seal(options: argparse.Namespace) -> int:
     from m43.harness.commands import run_folder
 
     return run_folder.seal(options.run, options.key, REPOSITORY, RUNS, sys.stdout)
+
+
+def _bundle(options: argparse.Namespace) -> int:
+    from m43.harness.commands import run_folder
+
+    return run_folder.bundle(
+        options.run, options.out, RUNS, sys.stdout, with_weights=options.with_weights
+    )
 
 
 def _render(options: argparse.Namespace) -> int:

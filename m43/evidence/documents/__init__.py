@@ -5,7 +5,7 @@ alone escape. Outsiders use `write_documents` and `render` (write), `report_html
 `comparison_markdown` (comparison) and `summary_template` (summary).
 """
 
-from m43.evidence.documents.attestation import audit_attestations
+from m43.evidence.documents.attestation import audit_attestations, resource, statement
 from m43.evidence.documents.comparison import comparison_html, comparison_markdown
 from m43.evidence.documents.failure import gate_checks
 from m43.evidence.documents.html import escaped
@@ -26,6 +26,6 @@ from m43.evidence.documents.write import expected_document, expected_loss_curve,
 __all__ = [
     "Tests", "audit_attestations", "comparison_html", "comparison_markdown", "escaped",
     "expected_document", "expected_loss_curve", "gate_checks", "is_drawn_to_the_end",
-    "not_excluded", "page_html", "read_tests", "render", "report_html", "seal_lines",
-    "seal_reports", "summary_template", "tells_the_end",
+    "not_excluded", "page_html", "read_tests", "render", "report_html", "resource",
+    "seal_lines", "seal_reports", "statement", "summary_template", "tells_the_end",
 ]  # fmt: skip

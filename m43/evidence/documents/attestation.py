@@ -38,14 +38,14 @@ def test_result(loaded_run: LoadedRun, sealed: Digests, manifest_sha256: str) ->
         sealed: The files of the manifest, by name, with their SHA-256.
         manifest_sha256: The digest of the manifest itself.
     """
-    subjects = [_file(RunDir.manifest.name, manifest_sha256), *_model_files(sealed)]
+    subjects = [resource(RunDir.manifest.name, manifest_sha256), *_model_files(sealed)]
     return statement(subjects, TEST_RESULT, test_predicate(loaded_run, sealed))
 
 
 def test_predicate(loaded_run: LoadedRun, sealed: Digests) -> dict[str, object]:
     """Give the predicate of the test result: the verdict, its configuration, and the promises."""
     names = (RunDir.contract_text.name, RunDir.profile.name, RunDir.code.name)
-    files = [_file(name, sealed[name]) for name in names if name in sealed]
+    files = [resource(name, sealed[name]) for name in names if name in sealed]
     return {
         "result": "PASSED" if loaded_run.verdict.accepted else "FAILED",
         "configuration": [*_ledger(loaded_run), *files],
@@ -58,7 +58,7 @@ def test_predicate(loaded_run: LoadedRun, sealed: Digests) -> dict[str, object]:
 def _ledger(loaded_run: LoadedRun) -> list[dict[str, object]]:
     """Name the seal of the ledger's last line: who keeps the statement keeps every attempt."""
     opening = loaded_run.opening
-    return [] if opening is None else [_file(f"{ledger.FILE}: last line", opening.ledger_sha256)]
+    return [] if opening is None else [resource(f"{ledger.FILE}: last line", opening.ledger_sha256)]
 
 
 def provenance(loaded_run: LoadedRun, sealed: Digests) -> str | None:
@@ -83,7 +83,7 @@ def provenance(loaded_run: LoadedRun, sealed: Digests) -> str | None:
                 "finishedOn": ended,
             },
             "byproducts": [
-                _file(name, sealed[name])
+                resource(name, sealed[name])
                 for name in (RunDir.metrics.name, RunDir.predictions.name)
                 if name in sealed
             ],
@@ -107,10 +107,11 @@ def statement(
 
 def resources(digests: Digests) -> list[dict[str, object]]:
     """Describe files as in-toto does, in order of their names."""
-    return [_file(name, digests[name]) for name in sorted(digests)]
+    return [resource(name, digests[name]) for name in sorted(digests)]
 
 
-def _file(name: str, sha256: str) -> dict[str, object]:
+def resource(name: str, sha256: str) -> dict[str, object]:
+    """Describe a file as in-toto does."""
     return {"name": name, "digest": {"sha256": sha256}}
 
 
@@ -130,13 +131,13 @@ def _dependencies(loaded_run: LoadedRun, sealed: Digests) -> list[dict[str, obje
         commit = opening.commit.partition("+")[0]
         if len(commit) == 40:
             found.append({"name": "m43", "digest": {"gitCommit": commit}})
-        found.append(_file("acceptance/data: training rows", opening.train_rows_sha256))
-        found.append(_file("acceptance/data: evaluation rows", opening.eval_rows_sha256))
+        found.append(resource("acceptance/data: training rows", opening.train_rows_sha256))
+        found.append(resource("acceptance/data: evaluation rows", opening.eval_rows_sha256))
     if download is not None and loaded_run.auth is not None:
         repo = f"{loaded_run.auth.repo}@{download.revision}"
         found += _pinned(repo, download.files)
     names = (RunDir.code.name, RunDir.env_snapshot.name)
-    return [*found, *(_file(name, sealed[name]) for name in names if name in sealed)]
+    return [*found, *(resource(name, sealed[name]) for name in names if name in sealed)]
 
 
 def _pinned(repo: str, files: Iterable[PinnedFile]) -> list[dict[str, object]]:

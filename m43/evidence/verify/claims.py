@@ -148,7 +148,7 @@ def _problems(
         lambda: audit_attestations(run, loaded_run),
         lambda: audit_reports(run, loaded_run),
         lambda: audit_signature(run, loaded_run, public_key),
-        lambda: _no_secrets(run),
+        lambda: secrets_in(run),
     )
     problems = list(loaded_run.problems)
     for check in checks:
@@ -278,8 +278,9 @@ def _loss_curve(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
         yield problem("another picture", "the curve of the steps", path.name, _RENDER)
 
 
-def _no_secrets(run: RunDir) -> Iterator[Problem]:
-    for path in secrets.search(run.path, ()):
+def secrets_in(run: RunDir, known: tuple[str, ...] = ()) -> Iterator[Problem]:
+    """Name the files that hold a secret that is known, or what is shaped like a hub token."""
+    for path in secrets.search(run.path, known):
         action = "revoke that token now; then take the folder out of circulation"
         where = path.relative_to(run.path).as_posix()
         yield problem("something shaped like a hub token", "no secrets", where, action)

@@ -18,9 +18,9 @@ from m43.records import FILES, RunDir, unfinished
 from m43.text import is_weight_file
 
 # A tokenizer of Gemma 3 takes 33 MB and a log of days less; weights of 27 billion take 54 GB.
-_MOST_BYTES, _MOST_WEIGHT_BYTES = 1 << 28, 1 << 37
+MOST_BYTES, MOST_WEIGHT_BYTES = 1 << 28, 1 << 37
 # The run folder holds model and adapter, and nothing below them.
-_MOST_DEPTH, _MOST_ENTRIES = 2, 10_000
+_MOST_DEPTH, MOST_ENTRIES = 2, 10_000
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -56,7 +56,7 @@ def _walk(run: RunDir) -> Iterator[_Found]:
                 # The links to the pinned files are there while a run goes on; it is told as that.
                 if stat.S_ISDIR(state.st_mode) and depth <= _MOST_DEPTH and path != run.base_model:
                     waiting.append((path, depth + 1))
-                if seen > _MOST_ENTRIES:
+                if seen > MOST_ENTRIES:
                     return
 
 
@@ -69,14 +69,14 @@ def unreadable(run: RunDir) -> tuple[Problem, ...]:
         found = list(_walk(run))
     except OSError as error:
         return (_unreadable(f"{type(error).__name__}: {error}", "a folder", run.path.name),)
-    if len(found) > _MOST_ENTRIES:
+    if len(found) > MOST_ENTRIES:
         return (_unreadable("more than 10,000 names", "those of a run", run.path.name),)
     return tuple(each for item in found for each in _unreadable_entry(run, item))
 
 
 def _unreadable_entry(run: RunDir, item: _Found) -> Iterator[Problem]:
     kind = stat.S_IFMT(item.state.st_mode)
-    most = _MOST_WEIGHT_BYTES if is_weight_file(item.name) else _MOST_BYTES
+    most = MOST_WEIGHT_BYTES if is_weight_file(item.name) else MOST_BYTES
     if kind in _KINDS:
         yield _unreadable(_KINDS[kind], "a file or a folder", item.name)
     elif kind == stat.S_IFDIR and item.depth > _MOST_DEPTH:

@@ -1,4 +1,4 @@
-"""The commands on a run folder that is there: verify, render, compare and seal.
+"""The commands on a run folder that is there: verify, render, compare, seal and bundle.
 
 Each imports what it needs when it is called: verify runs on the standard library alone.
 """
@@ -9,6 +9,8 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -17,7 +19,7 @@ from m43.records import RunDir, require_run, write_atomically
 from m43.text import counted
 
 if TYPE_CHECKING:
-    from m43.evidence.verify import Findings
+    from m43.evidence.verify import Findings, Unpacked
 
 
 class UnsupportedRunError(M43Error):
@@ -37,7 +39,7 @@ def verify(
     """Recompute every claim of a run folder, and say its verdict first.
 
     Args:
-        path: of the run folder.
+        path: of the run folder, or of a bundle of it.
         repository: of this code.
         runs: where runs lie.
         out: what is said goes there.
@@ -50,25 +52,46 @@ def verify(
     """
     from m43.evidence.verify import examine
 
-    run = require_run(path, runs)
-    found = examine(run.path, repository, without_weights=without_weights, public_key=public_key)
-    problems, replayed = found.problems, ""
-    if replay > 0 and not problems:
-        replayed, problems = _replay(run, repository, replay)
-    out.write(f"{run.path}: {_verdict(found, supported=not problems)}\n")
-    for each in problems:
-        out.write(f"NOT SUPPORTED  {each}\n")
-    if replayed:
-        out.write(f"{run.path}: {replayed}\n")
-    if problems:
-        out.write(f"{run.path}: {counted(len(problems), 'claim')} not supported\n")
-        return 1
-    out.write(f"{_signed(run, public_key)}\n")
+    with _opened(path, runs) as (run, shown, handed_on):
+        left_out = handed_on is not None and not handed_on.weights
+        without = without_weights or left_out
+        found = examine(run.path, repository, without_weights=without, public_key=public_key)
+        problems, replayed = (*(handed_on.problems if handed_on else ()), *found.problems), ""
+        if replay > 0 and not problems:
+            replayed, problems = _replay(run, repository, replay)
+        out.write(f"{shown}: {_verdict(found, supported=not problems)}\n")
+        if left_out:
+            out.write(
+                f"{shown}: handed on without its weights; what is said of them stands alone\n"
+            )
+        for each in problems:
+            # The folder that a bundle lies in for now is nobody's.
+            told = str(each).replace(str(run.path), str(shown))
+            out.write(f"NOT SUPPORTED  {told}\n")
+        if replayed:
+            out.write(f"{shown}: {replayed}\n")
+        if problems:
+            out.write(f"{shown}: {counted(len(problems), 'claim')} not supported\n")
+            return 1
+        out.write(f"{_signed(run, public_key)}\n")
     if not found.accepted:
-        out.write(f"{run.path}: the records support this account of a run that was NOT ACCEPTED\n")
+        out.write(f"{shown}: the records support this account of a run that was NOT ACCEPTED\n")
     else:
-        out.write(f"{run.path}: every claim of this folder is supported by its records\n")
+        out.write(f"{shown}: every claim of this folder is supported by its records\n")
     return 0 if found.accepted else 3
+
+
+@contextmanager
+def _opened(path: Path | None, runs: Path) -> Iterator[tuple[RunDir, Path, "Unpacked | None"]]:
+    """Open a run folder, or a bundle for as long as it is looked at; and say what it is called."""
+    from m43.evidence.verify import unpacked
+
+    if path is None or not path.is_file():
+        run = require_run(path, runs)
+        yield run, run.path, None
+        return
+    with unpacked(path) as handed_on:
+        yield require_run(handed_on.run.path, runs), path, handed_on
 
 
 def _verdict(found: "Findings", *, supported: bool) -> str:
@@ -200,3 +223,33 @@ def seal(path: Path, key: Path, repository: Path, runs: Path, out: TextIO) -> in
     for line in witness_lines(run, loaded_run.entries):
         out.write(f"witness  {line}\n")
     return 0
+
+
+def bundle(
+    path: Path, target: Path | None, runs: Path, out: TextIO, *, with_weights: bool = False
+) -> int:
+    """Write a finished run folder, whatever its verdict, as one zip file.
+
+    Raises: BundleError; also for a folder in which a token stands.
+    """
+    from m43.evidence.run import load_run
+    from m43.evidence.verify import BundleError, secrets_in, write_bundle
+
+    run = require_run(path, runs)
+    name = run.path.absolute().name
+    if problems := tuple(secrets_in(run, tuple(filter(None, map(os.environ.get, _TOKENS))))):
+        raise BundleError(problems)
+    made = write_bundle(
+        run, load_run(run), target or Path(f"{name}.zip"), with_weights=with_weights
+    )
+    weights = "with" if made.weights else "without"
+    out.write(f"{made.path}: {counted(made.files, 'file')}, {weights} weights\n")
+    out.write(f"  size      {made.size_bytes:,} bytes\n")
+    out.write(f"  SHA-256   {made.sha256}\n")
+    out.write(f"  stated in {made.statement}\n")
+    out.write(f"  check     python -m m43 verify {made.path}\n")
+    return 0
+
+
+# Source: huggingface_hub 2.4, constants.py and utils/_auth.py.
+_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")

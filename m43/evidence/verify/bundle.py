@@ -1,0 +1,265 @@
+"""The bundle: a run folder as one zip file, to be handed to whoever judges it.
+
+The same folder gives the same bytes: names are sorted, times are fixed, and nothing is compressed,
+because what zlib writes differs from zlib to zlib. The seals were made before there was a bundle,
+so its own digest stands in a statement beside it.
+
+A zip of somebody else's may hold anything: it is judged by its list of names before one byte is
+unpacked, into a folder of its own that is gone afterwards.
+"""
+
+import re
+import stat
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+
+from m43.errors import Problem, ProblemsError, problem
+from m43.evidence.documents import resource, statement
+from m43.evidence.run import LoadedRun
+from m43.evidence.verify.folder import (
+    MOST_BYTES,
+    MOST_ENTRIES,
+    MOST_WEIGHT_BYTES,
+    unreadable,
+)
+from m43.files import file_sha256, is_disk_full
+from m43.records import RunDir, write_atomically
+from m43.text import is_folder_name, is_weight_file
+
+BUNDLE = "m43:bundle/v1"
+READ_ME = "README.txt"
+STATEMENT_SUFFIX = ".intoto.json"
+_EARLIEST = (1980, 1, 1, 0, 0, 0)  # of a zip
+_ON_UNIX, _ENCRYPTED = 3, 1
+_PIECE_BYTES = 1 << 20
+# Plain names of files, as those of a run and of a model are.
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,200}(/[A-Za-z0-9._-]{1,200}){1,2}")
+
+
+class BundleError(ProblemsError):
+    """A file that is no bundle, or a folder that cannot be made one."""
+
+
+_unfit = partial(
+    problem,
+    action="nothing of it was unpacked; have it made again with `python -m m43 bundle RUN_DIR`",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A bundle that was written.
+
+    Attributes:
+        path, statement: where it and the statement about it lie.
+        size_bytes, sha256: of the zip.
+        files: how many of the run folder's are in it.
+        weights: whether those of the model are.
+    """
+
+    path: Path
+    statement: Path
+    size_bytes: int
+    sha256: str
+    files: int
+    weights: bool
+
+
+def write_bundle(
+    run: RunDir, loaded_run: LoadedRun, path: Path, *, with_weights: bool = False
+) -> Bundle:
+    """Write a run folder as one zip file, and beside it what states its digest.
+
+    Args:
+        run: a finished one, accepted or not; whoever calls has looked for secrets in it.
+        loaded_run: the same, read.
+        path: of the zip; nothing is overwritten.
+        with_weights: whether the weights are put in.
+
+    Raises: BundleError.
+    """
+    name = run.path.absolute().name
+    told = path.with_name(path.name + STATEMENT_SUFFIX)
+    if problems := (*_no_bundle(run, loaded_run, name), *_taken(path, told)):
+        raise BundleError(problems)
+    paths = sorted(each for each in run.path.rglob("*") if each.is_file())
+    kept = [each for each in paths if with_weights or not is_weight_file(each.name)]
+    weights = any(is_weight_file(each.name) for each in kept)
+    partial_path = path.with_name(f".{path.name}.partial")
+    try:
+        with zipfile.ZipFile(partial_path, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr(_entry(READ_ME), _for_a_judge(name, weights=weights))
+            for each in kept:
+                inside = _entry(f"{name}/{each.relative_to(run.path).as_posix()}")
+                inside.file_size = each.stat().st_size
+                with each.open("rb") as source, archive.open(inside, "w") as target:
+                    while piece := source.read(_PIECE_BYTES):
+                        target.write(piece)
+        partial_path.replace(path)
+    except OSError as error:
+        action = "make room, or name another place with --out; nothing is left of it there"
+        found = f"{type(error).__name__}: {error}"
+        raise BundleError((problem(found, "a bundle written", str(path), action),)) from error
+    finally:
+        partial_path.unlink(missing_ok=True)
+    size_bytes, sha256 = path.stat().st_size, file_sha256(path)
+    predicate = {
+        "run": name,
+        "verdict": loaded_run.verdict_words(loaded_run.verdict.accepted),
+        "sizeBytes": size_bytes,
+        "files": len(kept),
+        "weights": weights,
+        "manifest": resource(run.manifest.name, file_sha256(run.manifest)),
+    }
+    text = statement([resource(path.name, sha256)], BUNDLE, predicate)
+    write_atomically(told, text.encode())
+    return Bundle(
+        path=path,
+        statement=told,
+        size_bytes=size_bytes,
+        sha256=sha256,
+        files=len(kept),
+        weights=weights,
+    )
+
+
+def _no_bundle(run: RunDir, loaded_run: LoadedRun, name: str) -> Iterator[Problem]:
+    yield from unreadable(run)
+    if not is_folder_name(name):
+        action = "rename the folder to what it was called"
+        yield problem(f"a folder called {name!r}", "a plain name", str(run.path), action)
+    events = {entry.event for entry in loaded_run.entries}
+    if not {"sealed", "closed"} <= events:
+        action = "`python -m m43 render RUN_DIR` closes one that was cut off"
+        yield problem("a run that is not closed", "a finished one", str(run.path), action)
+
+
+def _taken(*paths: Path) -> Iterator[Problem]:
+    for path in paths:
+        if path.exists():
+            action = "nothing is overwritten: name another with --out"
+            yield problem("a file that is there already", "none", str(path), action)
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, date_time=_EARLIEST)
+    entry.create_system = _ON_UNIX
+    entry.external_attr = (stat.S_IFREG | 0o644) << 16
+    return entry
+
+
+def _for_a_judge(name: str, *, weights: bool) -> str:
+    left_out = "" if weights else " The weights are left out: what is said of them is not checked."
+    return (
+        f"This is the run folder {name}, as m43 left it.{left_out}\n\n"
+        f"To check it, without unpacking it: python -m m43 verify {name}.zip\n"
+        "m43 says the verdict first, then every claim that its records do not support. It needs\n"
+        "Python and the m43 that made the run (its version stands in opening.json), no JAX.\n\n"
+        f"To read it: {name}/{RunDir.summary.name} or {RunDir.failure_analysis.name}, and "
+        f"{RunDir.report.name} for the eye.\n"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unpacked:
+    """A bundle that lies in a folder for now.
+
+    Attributes:
+        run: the run folder.
+        weights: whether its weights are there.
+        problems: what the statement beside the zip says otherwise.
+    """
+
+    run: RunDir
+    weights: bool
+    problems: tuple[Problem, ...]
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Unpacked]:
+    """Unpack a bundle into a folder that is gone afterwards.
+
+    Raises: BundleError, for what is no zip, or holds what no run folder does.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, TemporaryDirectory(prefix="m43-bundle-") as folder:
+            entries = archive.infolist()
+            if problems := tuple(_unfit_entries(path, entries)):
+                raise BundleError(problems)
+            for entry in entries:
+                _unpack(archive, entry, Path(folder))
+            run = next(each for each in Path(folder).iterdir() if each.is_dir())
+            yield Unpacked(
+                run=RunDir(run),
+                weights=any(is_weight_file(entry.filename) for entry in entries),
+                problems=tuple(_other_digest(path)),
+            )
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise BundleError((_unfit(error, "a zip file", path.name),)) from error
+
+
+def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
+    target = folder / entry.filename
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        # Not more than the list said: the reader stops there, and compares the check sum.
+        with archive.open(entry) as source, target.open("xb") as written:
+            while piece := source.read(_PIECE_BYTES):
+                written.write(piece)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        found, expected = "a full disk", f"room for {entry.file_size:,} bytes"
+        action = "set TMPDIR to a folder with room"
+        raise BundleError((problem(found, expected, str(folder), action),)) from error
+
+
+def _unfit_entries(path: Path, entries: list[zipfile.ZipInfo]) -> Iterator[Problem]:
+    """Name what a bundle does not hold, by its list of names alone."""
+    if len(entries) > MOST_ENTRIES:
+        yield _unfit(f"{len(entries):,} names", f"{MOST_ENTRIES:,} at most", path.name)
+        return
+    seen: set[str] = set()
+    # In the order of names a folder stands before what is in it.
+    for entry in sorted(entries, key=lambda entry: entry.filename.lower()):
+        where, name = f"{path.name}: {entry.filename!r}", entry.filename
+        if name.lower() in seen:
+            yield _unfit("a name twice, or but for capital letters", "it once", where)
+        seen.add(name.lower())
+        if any(above.as_posix() in seen for above in PurePosixPath(name.lower()).parents):
+            yield _unfit("a file and a folder of one name", "one of them", where)
+        yield from _unfit_entry(entry, where)
+    text = sum(entry.file_size for entry in entries if not is_weight_file(entry.filename))
+    if text > MOST_BYTES:
+        yield _unfit(f"{text:,} bytes without weights", f"{MOST_BYTES:,} at most", path.name)
+    folders = {entry.filename.partition("/")[0] for entry in entries if "/" in entry.filename}
+    if len(folders) != 1 or not all(is_folder_name(folder) for folder in folders):
+        named = ", ".join(sorted(folders)[:3]) or "none"
+        yield _unfit(f"folders: {named}", "one, the run folder", path.name)
+
+
+def _unfit_entry(entry: zipfile.ZipInfo, where: str) -> Iterator[Problem]:
+    name, kind = entry.filename, stat.S_IFMT(entry.external_attr >> 16)
+    plain = _NAME.fullmatch(name) and not {".", ".."} & set(name.split("/"))
+    if not plain and name != READ_ME:
+        yield _unfit("this name", f"{READ_ME}, or files of one run folder", where)
+    if kind not in (0, stat.S_IFREG):
+        yield _unfit("a link or something else that is no file", "a file", where)
+    if entry.flag_bits & _ENCRYPTED:
+        yield _unfit("an encrypted file", "files that may be read", where)
+    most = MOST_WEIGHT_BYTES if is_weight_file(name) else MOST_BYTES
+    if entry.file_size > most:
+        yield _unfit(f"{entry.file_size:,} bytes", f"{most:,} at most", where)
+
+
+def _other_digest(path: Path) -> Iterator[Problem]:
+    """Hold the zip against the statement beside it, where there is one."""
+    told = path.with_name(path.name + STATEMENT_SUFFIX)
+    if told.is_file() and file_sha256(path) not in told.read_text(errors="replace"):
+        action = "do not rely on it: the zip was changed after it was made, or the statement"
+        yield problem(f"SHA-256 {file_sha256(path)}", "that of its statement", path.name, action)

@@ -1,0 +1,215 @@
+"""A run folder as one file: the same bytes each time, and a zip of somebody else's is refused."""
+
+import shutil
+import stat
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from m43 import __main__ as command_line
+from m43.__main__ import main
+from m43.evidence.run import load_run
+from m43.evidence.verify import BundleError, unpacked, write_bundle
+from m43.evidence.verify.bundle import Bundle
+from m43.records.run_dir import RunDir
+from tests.unit.evidence.good_run import stop_at, write_good_run
+
+Harm = Callable[[zipfile.ZipFile, str], None]
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    """A run folder that nobody changes."""
+    return write_good_run(tmp_path_factory.mktemp("bundle"))
+
+
+def bundled(run: RunDir, path: Path, *, with_weights: bool = False) -> Bundle:
+    """Write a bundle of a run."""
+    return write_bundle(run, load_run(run), path, with_weights=with_weights)
+
+
+def test_the_same_folder_gives_the_same_bytes(good: RunDir, tmp_path: Path) -> None:
+    """Whoever made it, where and when: a copy with other times and modes is the same file."""
+    copy = RunDir(tmp_path / "later" / good.path.name)
+    shutil.copytree(good.path, copy.path, copy_function=shutil.copyfile)
+    copy.auth.chmod(0o600)
+
+    one = bundled(good, tmp_path / "one.zip")
+    other = bundled(copy, tmp_path / "other.zip")
+
+    assert one.path.read_bytes() == other.path.read_bytes()
+    assert one.sha256 in one.statement.read_text()
+
+
+@pytest.mark.parametrize("with_weights", [False, True])
+def test_a_bundle_verifies_as_its_folder_does(
+    good: RunDir,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    with_weights: bool,
+) -> None:
+    """By the same command, with the verdict first; that weights are left out is said."""
+    made = bundled(good, tmp_path / "run.zip", with_weights=with_weights)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+
+    assert main(["verify", str(made.path)]) == 0
+
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"{made.path}: ACCEPTED")
+    assert ("handed on without its weights" in shown) is not with_weights
+    assert not list(tmp_path.glob("m43-bundle-*"))
+
+
+def test_a_run_that_was_not_accepted_is_handed_on_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With its verdict in the statement, and the exit status of its folder."""
+    run = stop_at(tmp_path, "venv", lambda run: None, failure_class="no venv")
+    made = bundled(run, tmp_path / "run.zip")
+
+    assert main(["verify", str(made.path)]) == 3
+    assert "NOT ACCEPTED" in capsys.readouterr().out
+    assert "NOT ACCEPTED" in made.statement.read_text()
+
+
+def test_a_lie_in_a_bundle_is_named_by_the_bundle(
+    good: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not by the folder that it lay in for a moment."""
+    copy = RunDir(Path(shutil.copytree(good.path, tmp_path / good.path.name)))
+    copy.train.write_text(copy.train.read_text().replace("0", "1", 1))
+    made = bundled(copy, tmp_path / "run.zip")
+
+    assert main(["verify", str(made.path)]) == 1
+
+    shown = capsys.readouterr().out
+    assert "NOT SUPPORTED" in shown
+    assert "m43-bundle-" not in shown
+
+
+def test_a_bundle_that_was_changed_is_not_its_statement_s(
+    good: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One byte of it, after it was made."""
+    made = bundled(good, tmp_path / "run.zip")
+    with zipfile.ZipFile(made.path, "a") as archive:
+        archive.comment = b"later"
+
+    assert main(["verify", str(made.path)]) == 1
+    assert "expected that of its statement" in capsys.readouterr().out
+
+
+def _twice(archive: zipfile.ZipFile, name: str) -> None:
+    archive.writestr(f"{name}/JOURNAL.jsonl", "")
+
+
+def _link(archive: zipfile.ZipFile, name: str) -> None:
+    entry = zipfile.ZipInfo(f"{name}/link")
+    entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+    archive.writestr(entry, "/etc/passwd")
+
+
+def _bomb(archive: zipfile.ZipFile, name: str) -> None:
+    with archive.open(zipfile.ZipInfo(f"{name}/training_log.txt"), "w", force_zip64=True) as file:
+        for _ in range(257):
+            file.write(bytes(1 << 20))
+
+
+def _many(archive: zipfile.ZipFile, name: str) -> None:
+    for number in range(10_001):
+        archive.writestr(f"{name}/{number}", "")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda archive, name: archive.writestr("../out", ""), "'../out': found this name"),
+        (lambda archive, name: archive.writestr("/out", ""), "'/out': found this name"),
+        (lambda archive, name: archive.writestr(f"{name}/../../x", ""), "found this name"),
+        (lambda archive, name: archive.writestr(f"{name}\\x", ""), "found this name"),
+        (lambda archive, name: archive.writestr(f"{name}/a/b/c", ""), "found this name"),
+        (lambda archive, name: archive.writestr("other/x", ""), "expected one, the run folder"),
+        (lambda archive, name: archive.writestr(f"{name}/auth.json/x", ""), "file and a folder"),
+        (_twice, "a name twice"),
+        (_link, "a link or something else"),
+        (_bomb, "found 269,484,032 bytes"),
+        (_many, "names, expected 10,000 at most"),
+    ],
+)
+def test_what_no_run_folder_holds_is_refused_unread(
+    good: RunDir, tmp_path: Path, harm: Harm, words: str
+) -> None:
+    """By the list of names alone, in one sentence, with nothing unpacked."""
+    made = bundled(good, tmp_path / "run.zip")
+    with zipfile.ZipFile(made.path, "a") as archive:
+        harm(archive, good.path.name)
+
+    with pytest.raises(BundleError) as error, unpacked(made.path):
+        pass
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize("cut", [0, 100, -50])
+def test_half_a_file_is_no_zip(good: RunDir, tmp_path: Path, cut: int) -> None:
+    """As a download that broke off leaves it."""
+    made = bundled(good, tmp_path / "run.zip")
+    made.path.write_bytes(made.path.read_bytes()[:cut])
+
+    with pytest.raises(BundleError, match="expected a zip file"), unpacked(made.path):
+        pass
+
+
+def test_a_byte_that_changed_on_the_way_is_noticed(good: RunDir, tmp_path: Path) -> None:
+    """By the check sum of its entry."""
+    made = bundled(good, tmp_path / "run.zip")
+    data = bytearray(made.path.read_bytes())
+    data[data.index(b'"kind"')] ^= 1
+    made.path.write_bytes(data)
+
+    with pytest.raises(BundleError, match="Bad CRC-32"), unpacked(made.path):
+        pass
+
+
+def test_an_encrypted_entry_is_refused(good: RunDir, tmp_path: Path) -> None:
+    """Its flag is set in both headers, as packers do."""
+    made = bundled(good, tmp_path / "run.zip")
+    data = bytearray(made.path.read_bytes())
+    data[6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    made.path.write_bytes(data)
+
+    with pytest.raises(BundleError, match="an encrypted file"), unpacked(made.path):
+        pass
+
+
+def test_what_cannot_be_handed_over_is_not(
+    good: RunDir,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A run that goes on, a token in the folder, a file that is there already."""
+    monkeypatch.setattr(command_line, "RUNS", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    copy = RunDir(Path(shutil.copytree(good.path, tmp_path / good.path.name)))
+    lines = copy.journal.read_text().splitlines(keepends=True)
+    copy.journal.write_text("".join(lines[:-1]))
+    assert main(["bundle", str(copy.path)]) == 1
+    assert "a run that is not closed" in capsys.readouterr().err
+
+    copy.journal.write_text("".join(lines))
+    monkeypatch.setenv("HF_TOKEN", "a-word-Nobody7guesses")
+    copy.train_log.write_text("it said: a-word-Nobody7guesses")
+    assert main(["bundle", str(copy.path)]) == 1
+    assert "revoke that token" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.zip*"))
+
+    monkeypatch.delenv("HF_TOKEN")
+    assert main(["bundle", str(copy.path)]) == 0
+    assert main(["bundle", str(copy.path)]) == 1
+    assert "nothing is overwritten" in capsys.readouterr().err
