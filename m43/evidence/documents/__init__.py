@@ -21,11 +21,11 @@ from m43.evidence.documents.report import (
     tells_the_end,
 )
 from m43.evidence.documents.summary import summary_template
-from m43.evidence.documents.write import expected_document, expected_loss_curve, render
+from m43.evidence.documents.write import expected_document, expected_loss_curve, job_summary, render
 
 __all__ = [
     "Tests", "audit_attestations", "comparison_html", "comparison_markdown", "escaped",
     "expected_document", "expected_loss_curve", "gate_checks", "is_drawn_to_the_end",
-    "not_excluded", "page_html", "read_tests", "render", "report_html", "resource",
+    "job_summary", "not_excluded", "page_html", "read_tests", "render", "report_html", "resource",
     "seal_lines", "seal_reports", "statement", "summary_template", "tells_the_end",
 ]  # fmt: skip

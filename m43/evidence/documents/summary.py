@@ -71,7 +71,7 @@ def _document(run: Fields, profile: Profile, contract: ContractText | None) -> S
         promises.banner(watermark),
         Text(_verdict(told, profile, contract)),
         *([promises.other_contract(told), *_differences(told)] if told else []),
-        Section("In short", (Bullets(_in_short(run, profile)),)),
+        Section("In short", (Bullets(in_short(run, profile)),)),
         Section("Gates", (promises.gate_table(_gates(told, contract)),)),
         Section("Loss", _loss(run)),
         Section("Evaluation", scores.evaluation(run.part("evaluation"))),
@@ -136,7 +136,8 @@ def _differences(told: LoadedRun) -> list[Node]:
     return [Text(title), Bullets([code(line) for line in differences])]
 
 
-def _in_short(run: Fields, profile: Profile) -> list[Words]:
+def in_short(run: Fields, profile: Profile) -> list[Words]:
+    """List the main numbers of an accepted run."""
     train, results, auth = run.part("train"), run.part("evaluation.results"), run.part("auth")
     told = run.record.loaded_run if run.record else None
     known = f"{len(profile.contract.file_sha256)} of {len(profile.hub.files)} files"

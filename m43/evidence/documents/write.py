@@ -3,12 +3,15 @@
 from pathlib import Path
 
 from m43.evidence.contract import Verdict
+from m43.evidence.documents import failure, promises, summary
 from m43.evidence.documents.attestation import write_attestations
 from m43.evidence.documents.charts import loss_curve_svg
 from m43.evidence.documents.failure import render_failure
+from m43.evidence.documents.markdown import markdown
+from m43.evidence.documents.nodes import Bullets, Fields, Node, Section, Text, code
 from m43.evidence.documents.summary import render_summary
 from m43.evidence.journal import redact
-from m43.evidence.run import LoadedRun, load_run, watermark
+from m43.evidence.run import LoadedRun, gate_states, load_run, watermark
 from m43.records import RunDir, write_atomically
 
 
@@ -69,6 +72,31 @@ def expected_document(loaded_run: LoadedRun) -> tuple[str, str]:
     if verdict.accepted and facts is not None:
         return RunDir.summary.name, _clean(render_summary(facts))
     return RunDir.failure_analysis.name, _clean(render_failure(loaded_run, verdict))
+
+
+def job_summary(loaded_run: LoadedRun) -> str:
+    """Say a run in short, as Markdown for the page of a CI job: nothing that is not in its folder.
+
+    The verdict, the gates, and the numbers of a run that was accepted, or what happened in another
+    and what a person can do.
+    """
+    verdict, facts = loaded_run.verdict, loaded_run.whole
+    told = (
+        (Bullets(summary.in_short(Fields(facts), facts.profile)),)
+        if verdict.accepted and facts is not None
+        else failure.analysis(loaded_run, verdict)[:2]
+    )
+    where = f"Read {expected_document(loaded_run)[0]} in the run folder; "
+    check = code(f"python -m m43 verify submission_runs/{loaded_run.name}")
+    parts: tuple[Node, ...] = (
+        promises.banner(watermark(loaded_run)),
+        promises.other_contract(loaded_run),
+        promises.gate_table(gate_states(loaded_run)),
+        *told,
+        Text((where, check, " recomputes every claim of it.")),
+    )
+    words = loaded_run.verdict_words(verdict.accepted)
+    return _clean(markdown(Section(f"m43 {loaded_run.name}: {words}", parts)))
 
 
 def expected_loss_curve(loaded_run: LoadedRun) -> str:

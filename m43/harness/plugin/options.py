@@ -199,7 +199,8 @@ def _given(config: pytest.Config) -> Iterator[str]:
 
 # Options that name what pytest writes, or in the last case empties.
 _WRITTEN = (("htmlpath", "--html"), ("xmlpath", "--junitxml"), ("log_file", "--log-file"),
-            ("debug", "--debug"), ("basetemp", "--basetemp"))  # fmt: skip
+            ("debug", "--debug"), ("basetemp", "--basetemp"),
+            ("m43_job_summary", "--m43-job-summary"))  # fmt: skip
 
 
 def _written(config: pytest.Config, repository: Path) -> Iterator[tuple[str, Path]]:
@@ -237,4 +238,27 @@ def overwriting(
         "checkout: pytest would use up the name of a run, or write over what is to be read"
         for words, path in _written(config, repository)
         if any(map(path.is_relative_to, own)) or tracked(str(path))
+    )
+
+
+def job_summary_file(config: pytest.Config, environment: Mapping[str, str]) -> Path | None:
+    """Return the file to which a run in short is appended; None where nobody asks for it.
+
+    Source: GitHub names its own by a variable, and shows what is appended there.
+    """
+    given = config.getoption("m43_job_summary", None) or environment.get("GITHUB_STEP_SUMMARY")
+    if not given:
+        return None
+    return Path(config.invocation_params.dir) / os.path.expanduser(given)  # noqa: PTH111
+
+
+def unwritable_summary(path: Path | None) -> tuple[str, ...]:
+    """Refuse a file that nothing can be appended to, before a run is begun for it."""
+    if path is None or (path.is_file() and os.access(path, os.W_OK)):
+        return ()
+    if not path.exists() and os.access(path.parent, os.W_OK):
+        return ()
+    return (
+        f"found {path}, where nothing can be written, expected a file for the job summary in a "
+        "folder that is there: name another with --m43-job-summary, or unset GITHUB_STEP_SUMMARY",
     )

@@ -75,6 +75,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="the name of the run folder below submission_runs/ (default: the profile's)",
     )
     group.addoption(
+        "--m43-job-summary",
+        metavar="FILE",
+        help="append the run in short, as Markdown, for the page of a CI job "
+        "(default: $GITHUB_STEP_SUMMARY where that is set)",
+    )
+    group.addoption(
         LOOK, dest="m43_look", action="store_true", help="say what m43 refuses, and begin nothing"
     )
 
@@ -102,6 +108,7 @@ def pytest_configure(config: pytest.Config) -> None:
         changed = checkout_problem(REPOSITORY)
         problems += (str(changed),) if changed is not None else ()
         problems += invocation.option_problems(asked, REPOSITORY)
+        problems += options.unwritable_summary(options.job_summary_file(config, os.environ))
     if problems:
         raise pytest.UsageError(invocation.refusal(problems))
     # Here and not above: unit tests need none of this, and other environments have not all of it.

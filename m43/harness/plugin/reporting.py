@@ -12,7 +12,7 @@ import pytest
 
 import m43
 from m43.errors import FailureClass, M43Error
-from m43.evidence.documents import seal_reports
+from m43.evidence.documents import job_summary, seal_reports
 from m43.evidence.journal import BEFORE_TRAINING, redact, witness_line
 from m43.files import is_disk_full
 from m43.harness.gates import gates
@@ -214,12 +214,13 @@ class Reporting:
             attempt.interrupt(f"a pytest plugin that came during the run: {', '.join(strangers)}")
 
     @pytest.hookimpl(trylast=True)
-    def pytest_unconfigure(self) -> None:
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
         """Seal the reports, which are finished by now, and leave the signals as they were found."""
         if self.attempt is not None:
             # Where the disk is full that was told already; verify then misses the seal.
             with suppress(OSError):
                 seal_reports(self.attempt.run)
+            _append_job_summary(self.attempt, options.job_summary_file(config, os.environ))
         self.interruption.restore()
 
     # --- the HTML report -----------------------------------------------------------------------
@@ -250,6 +251,18 @@ class Reporting:
         """Leave out that a test said nothing, and what its outcome says already."""
         if terminal.is_not_run(report) or not report.longreprtext:
             data.clear()
+
+
+def _append_job_summary(attempt: Attempt, path: Path | None) -> None:
+    """Append the run in short to a file that others append to; it is no part of the evidence."""
+    if path is None:
+        return
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"\n{redact(job_summary(attempt.now), attempt.secrets)}")
+    except OSError as error:
+        # The run is closed, and its documents say what this file would have said.
+        sys.stderr.write(f"m43: {path}: found {error}, expected the job summary written\n")
 
 
 class Metadata:

@@ -110,6 +110,7 @@ def test_a_page_of_ones_own_in_the_checkout_is_refused(
         ("--junitxml", "${PWD}/a-link/test_production.py"),
         ("--log-file", "m43/text.py"),
         ("--basetemp", "acceptance"),
+        ("--m43-job-summary", "submission_runs/m43_v1/m43_summary.md"),
     ],
 )
 def test_no_call_of_pytest_writes_over_a_run_or_the_checkout(
@@ -159,3 +160,39 @@ def test_the_cache_in_the_checkout_is_no_change_of_it(
     assert (copied_tree.root / ".hf" / "hub").is_dir(), result.stdout
     assert closing["changed_paths"] == []
     assert ".hf/hub" in closing["left_out"]
+
+
+def test_a_job_summary_is_appended_whatever_becomes_of_the_run(
+    copied_tree: CopiedTree, tmp_path: Path
+) -> None:
+    """To the file that is named, or to the one that GitHub names; what stood there stays."""
+    page = tmp_path / "summary.md"
+    page.write_text("before\n")
+    named = ("--m43-job-summary", str(page))
+    assert copied_tree.pytest("acceptance", "-m", "production", *named).returncode == 1
+    failed = page.read_text()
+    assert failed.startswith("before\n\n# m43 m43_v1: NOT ACCEPTED\n")
+    assert "| 1 of 4: auth |" in failed
+    assert "## Next actions for a person" in failed
+
+    done = copied_tree.pytest("acceptance", "-m", "rehearsal", GITHUB_STEP_SUMMARY=str(page))
+    assert done.returncode == 0
+    added = page.read_text().removeprefix(failed)
+    assert added.startswith("\n# m43 rehearsal-")
+    assert ": ACCEPTED (rehearsal)\n" in added
+    assert "100 evaluation rows" in added
+
+
+@pytest.mark.parametrize("way", ["option", "variable"])
+def test_a_job_summary_that_cannot_be_written_begins_no_run(
+    copied_tree: CopiedTree, tmp_path: Path, way: str
+) -> None:
+    """Said before anything is used up."""
+    call, path = ("acceptance", "-m", "production"), str(tmp_path / "nowhere" / "summary.md")
+    if way == "option":
+        result = copied_tree.pytest(*call, "--m43-job-summary", path)
+    else:
+        result = copied_tree.pytest(*call, GITHUB_STEP_SUMMARY=path)
+    assert result.returncode == 4
+    assert f"found {path}, where nothing can be written" in result.stderr
+    assert not copied_tree.runs.exists()
