@@ -36,13 +36,15 @@ def _loader(module: ModuleType) -> object:
 def _files(module: ModuleType) -> Iterator[str]:
     """Name a module's file, by what it says itself and by what the import system says of it.
 
-    Modules that are made in memory say nothing; what made them came from a file.
+    Modules that are made in memory say nothing, or name a file that nobody can find, as torch.ops
+    does ("_ops.py"); what made them came from a file.
     """
-    spec = getattr(module, "__spec__", None)
-    named = [getattr(module, "__file__", None)]
-    if getattr(spec, "has_location", False):
-        named.append(getattr(spec, "origin", None))
-    yield from (str(Path.cwd() / name) for name in named if isinstance(name, str))
+    spec, named = getattr(module, "__spec__", None), getattr(module, "__file__", None)
+    located = getattr(spec, "has_location", False)
+    names = (named, getattr(spec, "origin", None) if located else None)
+    for path in (Path.cwd() / name for name in names if isinstance(name, str)):
+        if located or path.is_file():
+            yield str(path)
 
 
 def _mapped(maps: Path) -> Iterator[str]:

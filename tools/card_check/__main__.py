@@ -1,6 +1,7 @@
 """python -m tools.card_check --out FOLDER: all parts in their order, within nine minutes.
 
-Writes card_check.json and card_check.md into the folder, anew after each part.
+Writes card_check.json and card_check.md into the folder, anew whenever a part has found something:
+whatever ends it leaves what was measured by then, and by name what was not.
 """
 
 import argparse
@@ -15,16 +16,18 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from m43.records import write_record
-from tools.card_check import comparisons, damage, production
+from m43.records import Device, write_record
+from tools.card_check import children, comparisons, damage, production
 from tools.card_check.report import (
     MARKDOWN_NAME,
     Budget,
     Header,
+    Keep,
     Part,
     Report,
     header,
     not_begun,
+    put,
     write,
 )
 from tools.card_check.scale import BUDGET_S, LIMITS_S, RESERVE_S, Place
@@ -32,8 +35,10 @@ from tools.card_check.scale import BUDGET_S, LIMITS_S, RESERVE_S, Place
 REPOSITORY = Path(__file__).parents[2]
 # Less than an import and a compilation: nothing would come of it.
 LEAST_S = 12.0
+# For JAX to say what it computes on, where the driver does not: an import and a context of CUDA.
+_DEVICE_S = 60.0
 
-PARTS: Mapping[str, Callable[[Place, float], Part]] = MappingProxyType(
+PARTS: Mapping[str, Callable[[Place, float, Keep], Part]] = MappingProxyType(
     {
         production.STAGE: production.stage,
         production.NAME: production.run,
@@ -51,62 +56,86 @@ def main(arguments: Sequence[str] | None = None) -> int:
     begun = time.monotonic()
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     told = header(REPOSITORY, started_utc=started, dry=options.dry_run)
-    if told.card is None and not options.dry_run:
-        sys.stderr.write(f"found no card ({told.no_card}), expected one; without one: --dry-run\n")
-        return 2
     # What is ended from outside ends its children and its scratch folder.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     root = Path(tempfile.mkdtemp(prefix="m43-card-check-", dir=options.scratch))
     try:
         place = _place(root, options, told)
         write_record(place.file, place)
+        if not place.device_kind:
+            asked = children.run(place, "m43_child", "device", limit_s=_DEVICE_S)
+            device = asked.get("device", Device)
+            if device is None:
+                sys.stderr.write(
+                    f"found no card ({told.no_card}; JAX: {asked.reason}), expected one; without "
+                    "one: --dry-run\n"
+                )
+                return 2
+            place = replace(place, device_kind=device.kind)
+            write_record(place.file, place)
+        told = replace(told, device=place.device_kind)
         budget = Budget(
             total_s=options.budget_s, reserve_s=RESERVE_S, limits_s=LIMITS_S, begun=begun
         )
-        report = check(place, told, budget, options.out, options.only or tuple(PARTS))
+        report = check(place, told, budget, options.only or tuple(PARTS))
     finally:
         shutil.rmtree(root, ignore_errors=True)
     sys.stdout.write((options.out / MARKDOWN_NAME).read_text(encoding="utf-8"))
     return 1 if report.missed else 0
 
 
-def check(place: Place, told: Header, budget: Budget, out: Path, names: Sequence[str]) -> Report:
-    """Do the parts, and write the report before the first and after each."""
-    report = Report(header=told, budget_s=budget.total_s, parts=())
-    write(report, out)
-    for name in PARTS:
-        if name not in (production.STAGE, *names):
-            continue
-        began = time.monotonic()
-        limit_s = budget.limit_of(name, began)
-        sys.stderr.write(f"{began - budget.begun:5.0f} s  {name}, at most {limit_s:.0f} s\n")
-        if limit_s < LEAST_S:
-            part = not_begun(name, limit_s, LEAST_S)
-        else:
-            part = _done(name, place, limit_s)
-        took_s = time.monotonic() - began
-        part = replace(part, limit_s=limit_s, took_s=took_s)
-        report = replace(report, parts=(*report.parts, part))
-        write(report, out)
+def check(place: Place, told: Header, budget: Budget, names: Sequence[str]) -> Report:
+    """Do the parts, and write the report before the first and whenever one has found something."""
+    chosen = [name for name in PARTS if name in (production.STAGE, *names)]
+    parts = tuple(Part(name=name, ended="not begun") for name in chosen)
+    report = Report(header=told, budget_s=budget.total_s, parts=parts)
+    for name in chosen:
+        now = time.monotonic()
+        limit_s = budget.limit_of(name, now)
+        sys.stderr.write(f"{now - budget.begun:5.0f} s  {name}, at most {limit_s:.0f} s\n")
+        report = _done(name, place, report, limit_s)
     return report
 
 
-def _done(name: str, place: Place, limit_s: float) -> Part:
-    # One part that breaks must not take the others with it.
+def _done(name: str, place: Place, report: Report, limit_s: float) -> Report:
+    began = time.monotonic()
+    last = Part(name=name, ended="under way", reason="nothing was found yet")
+
+    def keep(part: Part) -> None:
+        nonlocal report, last
+        took_s = time.monotonic() - began
+        last = replace(part, limit_s=limit_s, took_s=took_s)
+        report = put(report, last)
+        write(report, place.out)
+
+    keep(last)
+    if limit_s < LEAST_S:
+        keep(not_begun(name, limit_s, LEAST_S))
+        return report
     try:
-        return PARTS[name](place, limit_s)
+        keep(PARTS[name](place, limit_s, keep))
+    # One part that breaks must not take the others with it, nor what it had found itself.
     except Exception as error:  # noqa: BLE001
-        return Part(name=name, ended="failed", reason=f"{type(error).__name__}: {error}")
+        keep(replace(last, ended="failed", reason=f"{type(error).__name__}: {error}"))
+    except BaseException as error:
+        reason = f"the check was ended from outside ({type(error).__name__})"
+        keep(replace(last, ended="cut off", reason=reason))
+        raise
+    return report
 
 
 def _place(root: Path, options: argparse.Namespace, told: Header) -> Place:
+    card = told.card.name if told.card is not None else None
     return Place(
         root=root,
         repository=REPOSITORY,
+        out=options.out.absolute(),
         judge=options.judge,
+        rival=options.rival,
         port=_free_port(),
         platform="cpu" if options.dry_run else "gpu",
-        device_kind="cpu" if told.card is None or options.dry_run else told.card.name or "",
+        # The driver's name for it is JAX's as well, and is had without starting JAX.
+        device_kind=card if card and not options.dry_run else "",
         scale_name="dry" if options.dry_run else "card",
     )
 
@@ -125,6 +154,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--judge", type=Path, default=Path(sys.executable),
         help="the interpreter that runs pytest; without it the one that runs this",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rival", type=Path, default=Path(sys.executable),
+        help="the interpreter that has torch; without it the one that runs this",
     )  # fmt: skip
     parser.add_argument("--only", nargs="+", choices=list(PARTS), help="these parts, not all")
     parser.add_argument("--budget-s", type=float, default=BUDGET_S, help="for all of it")

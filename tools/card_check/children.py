@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal, TypeVar
@@ -21,6 +21,7 @@ T = TypeVar("T")
 Home = Literal["m43", "torch", "cpu"]
 Ended = Literal["well", "cut off", "badly"]
 _SHOWN = 1500
+_LOOK_S = 1.0
 
 
 def place_of(argument: str) -> Place:
@@ -63,18 +64,35 @@ class Started:
     errors: IO[bytes] = field(repr=False)
     began: float
 
-    def finish(self, limit_s: float) -> Told:
-        """Wait for its end, at most so long; then end it and all that it started."""
+    def finish(self, limit_s: float, so_far: Callable[["Told"], None] | None = None) -> Told:
+        """Wait for its end, at most so long; then end it and all that it started.
+
+        `so_far` is given what it told by then, whenever that is more than before.
+        """
+        seen = 0
+
+        def look() -> None:
+            nonlocal seen
+            told = self._told("cut off")
+            if so_far is not None and len(told.records) > seen:
+                seen = len(told.records)
+                so_far(told)
+
         try:
-            status = self.process.wait(max(0.0, limit_s))
-            ended: Ended = "well" if status == 0 else "badly"
-        except subprocess.TimeoutExpired:
-            status, ended = 0, "cut off"
+            status = wait_for(self.process, limit_s, look, every_s=_LOOK_S)
         finally:
             end_group(self.process)
+        ended: Ended = "cut off" if status is None else "badly" if status else "well"
+        told = self._told(ended, status)
+        for file in (self.out, self.errors):
+            file.close()
+        return told
+
+    def _told(self, ended: Ended, status: int | None = None) -> Told:
         took_s = time.monotonic() - self.began
         out, errors = (_whole(file) for file in (self.out, self.errors))
-        records = dict(line.split("\t", 1) for line in out.splitlines() if "\t" in line)
+        lines = (line for line in out.splitlines(keepends=True) if line.endswith("\n"))
+        records = dict(line.rstrip("\n").split("\t", 1) for line in lines if "\t" in line)
         reason = ""
         if ended == "badly":
             reason = f"exit status {status}: {errors.strip()[-_SHOWN:]}"
@@ -83,17 +101,32 @@ class Started:
         return Told(records=records, ended=ended, reason=reason, took_s=took_s)
 
 
-def end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a child and whatever it started in its session."""
+def wait_for(
+    process: subprocess.Popen[bytes], limit_s: float, look: Callable[[], None], *, every_s: float
+) -> int | None:
+    """Wait for the end of a child, with a look at times; None where it came to the limit."""
+    until = time.monotonic() + limit_s
+    while (left_s := until - time.monotonic()) > 0:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(min(left_s, every_s))
+        look()
+    return process.poll()
+
+
+def end_group(process: subprocess.Popen[bytes], grace_s: float = 0.0) -> None:
+    """End a child and whatever it started in its session; politely first, where it has a while."""
+    if grace_s and process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(grace_s)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def _whole(file: IO[bytes]) -> str:
-    file.seek(0)
-    with file:
-        return file.read().decode(errors="replace")
+    # By its place: the child writes on at the end meanwhile, through the same open file.
+    return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode(errors="replace")
 
 
 def start(
@@ -111,11 +144,9 @@ def start(
     name = f"{module}-{time.monotonic_ns()}"
     out = (place.root / f"{name}.out").open("w+b")
     errors = (place.root / f"{name}.err").open("w+b")
+    python = str(place.rival) if home == "torch" else sys.executable
     process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", f"tools.card_check.{module}"),
-            *(str(place.file), *map(str, arguments)),
-        ],
+        [python, "-m", f"tools.card_check.{module}", str(place.file), *map(str, arguments)],
         cwd=place.repository,
         env=environment(place, home, shared=shared),
         stdin=subprocess.DEVNULL,
@@ -142,9 +173,16 @@ def environment(place: Place, home: Home, *, shared: bool = False) -> dict[str, 
     return {**made, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"} if shared else made
 
 
-def run(place: Place, module: str, *arguments: object, limit_s: float, home: Home = "m43") -> Told:
+def run(
+    place: Place,
+    module: str,
+    *arguments: object,
+    limit_s: float,
+    home: Home = "m43",
+    so_far: Callable[[Told], None] | None = None,
+) -> Told:
     """Start a module and wait for its end."""
-    return start(place, module, *arguments, home=home).finish(limit_s)
+    return start(place, module, *arguments, home=home).finish(limit_s, so_far)
 
 
 def end_of(path: Path) -> str:

@@ -12,8 +12,8 @@ from tests.benchmarks.bars import Line
 from tests.benchmarks.measured import Answers, Steps
 from tools.card_check import children
 from tools.card_check.children import Told
-from tools.card_check.report import Part, PartEnded
-from tools.card_check.scale import Place, Setting, Tried
+from tools.card_check.report import Keep, Part, PartEnded
+from tools.card_check.scale import Libraries, Place, Setting, Tried
 
 # Three times and 1.2 times are what a person would change tools for.
 _TRAINING_BAR, _DECODING_BAR = 1.2, 3.0
@@ -24,21 +24,41 @@ _LOSS_BAR = 0.005
 # Attention without its mask moved the toy's first loss by 0.5 %, cuDNN's way of rounding should not
 # by a fifth of it: XLA's own fused form moved it by 0.003 %.
 _SAME_BAR = 0.001
+# Of a child that was not started yet.
+_NOTHING = Told(records={}, ended="well", reason="", took_s=0.0)
 
 
-def rivals(place: Place, limit_s: float) -> Part:
+def rivals(place: Place, limit_s: float, keep: Keep) -> Part:
     """Have m43 and then a lean torch loop and generate do the same work on the same card."""
     began = time.monotonic()
-    ours = children.run(place, "m43_child", "rivals", limit_s=limit_s)
-    left_s = limit_s - (time.monotonic() - began)
-    theirs = children.run(place, "torch_child", "rivals", limit_s=left_s, home="torch")
-    lines = (*_training_lines(ours, theirs), *_decoding_lines(ours, theirs))
-    found = {
-        f"{side} {what}": told.get(what, cls)
-        for side, told in (("m43", ours), ("torch", theirs))
-        for what, cls in (("full", Steps), ("lora", Steps), ("answers", Answers))
-    }
-    return _part("rivals", {"m43": ours, "torch": theirs}, lines, found)
+
+    def part(ours: Told, theirs: Told = _NOTHING) -> Part:
+        lines = (*_training_lines(ours, theirs), *_decoding_lines(ours, theirs))
+        found = {
+            f"{side} {what}": told.get(what, cls)
+            for side, told in (("m43", ours), ("torch", theirs))
+            for what, cls in (("full", Steps), ("lora", Steps), ("answers", Answers))
+        }
+        part = _part("rivals", {"m43": ours, "torch": theirs}, lines, found)
+        held = theirs.get("libraries", Libraries)
+        versions = held.versions.items() if held is not None else ()
+        words = (f"the rivals are {', '.join(f'{name} {version}' for name, version in versions)}",)
+        return replace(part, words=(*part.words, *words)) if versions else part
+
+    ours = children.run(
+        place, "m43_child", "rivals", limit_s=limit_s, so_far=lambda told: keep(_so_far(part(told)))
+    )
+    theirs = children.run(
+        *(place, "torch_child", "rivals"),
+        limit_s=limit_s - (time.monotonic() - began),
+        home="torch",
+        so_far=lambda told: keep(_so_far(part(ours, told))),
+    )
+    return part(ours, theirs)
+
+
+def _so_far(part: Part) -> Part:
+    return replace(part, ended="under way", reason="")
 
 
 def _part(
@@ -50,7 +70,9 @@ def _part(
     elif any(each.ended == "cut off" for each in told.values()):
         ended = "cut off"
     reasons = [f"{side}: {each.reason}" for side, each in told.items() if each.reason]
-    words = tuple(f"{side} took {duration_words(each.took_s)}" for side, each in told.items())
+    words = tuple(
+        f"{side} took {duration_words(each.took_s)}" for side, each in told.items() if each.took_s
+    )
     return Part(
         name=name, ended=ended, reason="; ".join(reasons), lines=lines, words=words, found=found
     )
@@ -86,7 +108,7 @@ def _decoding_lines(ours: Told, theirs: Told) -> Iterator[Line]:
     )  # fmt: skip
 
 
-def parity(place: Place, limit_s: float) -> Part:
+def parity(place: Place, limit_s: float, keep: Keep) -> Part:
     """Compare logits with transformers' and the losses of a small model with the CPU's.
 
     The four children run at once: nothing here is timed.
@@ -98,9 +120,16 @@ def parity(place: Place, limit_s: float) -> Part:
         "losses": children.start(place, "m43_child", "losses", shared=True),
         "losses on the CPU": children.start(place, "m43_child", "losses", home="cpu"),
     }
-    told = {
-        name: child.finish(limit_s - (time.monotonic() - began)) for name, child in started.items()
-    }
+    told: dict[str, Told] = dict.fromkeys(started, _NOTHING)
+    part = _parity(place, told)
+    for name, child in started.items():
+        told[name] = child.finish(limit_s - (time.monotonic() - began))
+        part = _parity(place, told)
+        keep(_so_far(part))
+    return part
+
+
+def _parity(place: Place, told: dict[str, Told]) -> Part:
     lines = (
         *_logits_lines(place, told),
         *_loss_lines(told["losses"], told["losses on the CPU"]),
@@ -150,9 +179,17 @@ def _loss_lines(card: Told, cpu: Told) -> Iterator[Line]:
     )  # fmt: skip
 
 
-def settings(place: Place, limit_s: float) -> Part:
+def settings(place: Place, limit_s: float, keep: Keep) -> Part:
     """Try settings until the time is over."""
-    told = children.run(place, "settings_child", limit_s=limit_s)
+    told = children.run(
+        *(place, "settings_child"),
+        limit_s=limit_s,
+        so_far=lambda told: keep(_so_far(_settings(told))),
+    )
+    return _settings(told)
+
+
+def _settings(told: Told) -> Part:
     tried = [each for each in (told.get(what, Tried) for what in told.records) if each is not None]
     taken = [each for each in tried if each.step_s]
     lines = (*_peak_lines(taken), *_same_lines(taken))

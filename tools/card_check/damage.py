@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from m43.errors import FailureClass
-from m43.harness.card import read_card
+from m43.harness.card import look_at_card
 from m43.harness.gates.job import ChildFailedError, run_job
-from m43.harness.process import TRAINING, Sight
+from m43.harness.process import Sight
 from m43.harness.run import HubAccess
 from m43.records import (
     CardSample,
@@ -25,7 +25,7 @@ from m43.records import (
     write_record,
 )
 from tests.benchmarks.bars import Line
-from tools.card_check.report import Part
+from tools.card_check.report import Keep, Part
 from tools.card_check.scale import Place
 
 NAME = "damage"
@@ -47,6 +47,8 @@ _NO_PLAN = PlanRecord(
 )
 # What a driver may keep of a context for a moment.
 _KEPT_GIB, _SETTLE_S = 0.25, 2.0
+# A child that is ended is asked for its stacks, and then to end. Source: m43/harness/process.
+_ENDING_S = 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,36 +87,61 @@ def cases(place: Place) -> tuple[Case, ...]:
     )  # fmt: skip
 
 
-def run(place: Place, limit_s: float) -> Part:
+def run(place: Place, limit_s: float, keep: Keep) -> Part:
     """Do all of it, one after the other, and look each time at the class and at the card."""
     began = time.monotonic()
     profile = profile_check.load(place.profile)
     found: list[Line] = []
+    silence_s = place.scale.silence_s
     for case in cases(place):
-        left_s = limit_s - (time.monotonic() - began)
+        left_s = limit_s - (time.monotonic() - began) - _ENDING_S
         if left_s <= 0:
-            reason = f"no time was left for {case.name}"
-            return Part(name=NAME, ended="cut off", reason=reason, lines=tuple(found))
+            break
         before = _memory_used()
-        found += lines(case, suffer(place, profile, case, left_s), before)
-    return Part(name=NAME, ended="done", lines=tuple(found))
+        suffered = suffer(place, profile, case, left_s, silence_s)
+        # The part's limit is the child's deadline: nothing was recognised, rightly or wrongly.
+        if suffered.found is FailureClass.TIMED_OUT:
+            break
+        if case.signal:
+            # As long as a child was silent that was well, and half of that again.
+            silence_s = max(silence_s, 1.5 * suffered.silence_s)
+        found += lines(case, suffered, before)
+        keep(Part(name=NAME, ended="under way", lines=tuple(found)))
+    else:
+        return Part(name=NAME, ended="done", lines=tuple(found))
+    reason = f"too little time was left for {case.name}"
+    return Part(name=NAME, ended="cut off", reason=reason, lines=tuple(found))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suffered:
-    """What a failure was called, if it was the one that was caused."""
+    """What a failure was called, if it was the one that was caused.
+
+    Attributes:
+        silence_s: the longest that the child gave no sign of life, until it was harmed.
+    """
 
     found: FailureClass | None
     words: str
     took_s: float
+    silence_s: float
 
 
-def suffer(place: Place, profile: Profile, case: Case, limit_s: float) -> Suffered:
-    """Train under the damage, as the training gate does."""
+def suffer(
+    place: Place, profile: Profile, case: Case, limit_s: float, silence_s: float
+) -> Suffered:
+    """Train under the damage, as the training gate does.
+
+    A child that is to be stopped counts as hung after `silence_s` without a sign of life.
+    """
     run = RunDir(place.root / f"run-{case.expected[0].name.lower()}")
     run.path.mkdir()
+    # Each child of a production run compiles every module anew; once for all of them will do here.
+    compiled = place.root / "bytecode"
+    compiled.mkdir(exist_ok=True)
+    run.bytecode.symlink_to(compiled, target_is_directory=True)
     stopped = case.signal == signal.SIGSTOP
-    silence_s = place.scale.silence_s if stopped else limit_s
+    silence_s = silence_s if stopped else limit_s
     deadlines = replace(profile.deadlines, train_s=limit_s, silence_s=silence_s)
     training = replace(profile.training, remat=case.remat)
     profile = replace(profile, deadlines=deadlines, training=training)
@@ -122,7 +149,7 @@ def suffer(place: Place, profile: Profile, case: Case, limit_s: float) -> Suffer
     write_record(run.plan, _NO_PLAN)
     write_record(run.download, _downloaded(case.model, profile))
     hub_access = HubAccess(environment=os.environ, endpoint="", cache_dir=None)
-    began, harm = time.monotonic(), Harm(case, run)
+    began, harm = time.monotonic(), Harm(case)
     found, words = None, "no failure"
     try:
         run_job("train", run, hub_access, profile, place.repository, harm.see)
@@ -131,10 +158,11 @@ def suffer(place: Place, profile: Profile, case: Case, limit_s: float) -> Suffer
         sys.stderr.write(f"{case.name}: {error}\n")
     finally:
         shutil.rmtree(run.path)
-    if case.signal and not harm.sent:
+    if case.signal and not harm.sent and found is not FailureClass.TIMED_OUT:
         # A failure of another cause is not the one that was to be recognised.
         found, words = None, f"{words}, before the signal could be sent"
-    return Suffered(found=found, words=words, took_s=time.monotonic() - began)
+    took_s = time.monotonic() - began
+    return Suffered(found=found, words=words, took_s=took_s, silence_s=harm.silence_s)
 
 
 def _downloaded(folder: Path, profile: Profile) -> DownloadRecord:
@@ -153,32 +181,27 @@ def _downloaded(folder: Path, profile: Profile) -> DownloadRecord:
 class Harm:
     """Sends the signal of a case once, when the child takes steps."""
 
-    def __init__(self, case: Case, run: RunDir) -> None:
-        self._case, self._run = case, run
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._beat: int | None = None
+        self._beat_s = 0.0
         self.sent = False
+        self.silence_s = 0.0
 
     def see(self, sight: Sight) -> None:
         """Look at the child, as its parent does ten times a second."""
-        steps = sight.beat is not None and sight.beat.phase == _STEPS
-        if self._case.signal and steps and not self.sent:
-            for pid in _children(self._run):
-                os.kill(pid, self._case.signal)
-                self.sent = True
-
-
-def _children(run: RunDir) -> Iterator[int]:
-    """Find the process that trains on this run folder."""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if TRAINING.encode() in words and os.fsencode(run.path) in words:
-            yield int(path.parent.name)
+        if self.sent or sight.beat is None:
+            return
+        if sight.beat.beat != self._beat:
+            self.silence_s = max(self.silence_s, sight.elapsed_s - self._beat_s)
+            self._beat, self._beat_s = sight.beat.beat, sight.elapsed_s
+        if self._case.signal and sight.beat.phase == _STEPS:
+            os.kill(sight.pid, self._case.signal)
+            self.sent = True
 
 
 def _memory_used() -> int | None:
-    card = read_card(os.environ)
+    card = look_at_card(os.environ)
     return card.memory_used_bytes if isinstance(card, CardSample) else None
 
 

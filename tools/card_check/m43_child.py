@@ -1,6 +1,6 @@
 """m43's side of what is compared, each part of it told at once.
 
-python -m tools.card_check.m43_child PLACE rivals|logits|losses
+python -m tools.card_check.m43_child PLACE device|rivals|logits|losses
 """
 
 import gc
@@ -15,8 +15,9 @@ import numpy as np
 from flax import nnx
 
 from m43.core import Gemma
-from m43.records import LoraTable, profile_check, write_record
+from m43.records import Device, LoraTable, profile_check, write_record
 from m43.training.data import prepare_training_data
+from m43.training.device import memory_bytes
 from m43.training.weights import read_model_config, read_weights, stored_dtype
 from tests.benchmarks.contenders import m43_answers, m43_steps, write_work
 from tests.benchmarks.contenders.training_rows import Assignment
@@ -26,6 +27,13 @@ from tools.card_check.children import place_of, tell
 from tools.card_check.scale import Place, random_tokens
 
 _LORA = LoraTable(rank=16, alpha=32.0)
+
+
+def device(place: Place) -> None:
+    """Tell what JAX computes on."""
+    found = jax.devices()[0]
+    kind, memory = found.device_kind, memory_bytes(found)
+    tell("device", Device(platform=found.platform, kind=kind, memory_bytes=memory))
 
 
 def rivals(place: Place) -> None:
@@ -90,5 +98,5 @@ def _score(model: Gemma, tokens: jax.Array) -> jax.Array:
 
 
 if __name__ == "__main__":
-    JOBS = {"rivals": rivals, "logits": logits, "losses": losses}
+    JOBS = {"device": device, "rivals": rivals, "logits": logits, "losses": losses}
     JOBS[sys.argv[2]](place_of(sys.argv[1]))

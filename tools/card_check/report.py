@@ -1,16 +1,16 @@
-"""What the check found: of the machine, and of each part; written anew after every part."""
+"""What the check found: of the machine, and of each part; written anew whenever that changes."""
 
 import os
 import platform
-import subprocess
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
 from m43 import typed_json
-from m43.harness.card import read_card
+from m43.evidence.verify import git
+from m43.harness.card import look_at_card
 from m43.records import CardSample, write_atomically
 from m43.text import duration_words, size_words
 from tests.benchmarks.bars import Line
@@ -21,11 +21,13 @@ from tools.card_check.wheels import COMMIT
 JSON_NAME, MARKDOWN_NAME = "card_check.json", "card_check.md"
 NOT_TOLD = "not told"
 _PACKAGES = (
-    "jax", "jaxlib", "jax-cuda13-plugin", "flax", "optax", "torch", "transformers", "peft",
+    "jax", "jaxlib", "jax-cuda13-plugin", "flax", "optax", "transformers",
     "nvidia-cudnn-cu13", "nvidia-cublas", "huggingface_hub", "datasets",
 )  # fmt: skip
 
-PartEnded = Literal["done", "cut off", "failed", "not begun"]
+PartEnded = Literal["done", "cut off", "failed", "under way", "not begun"]
+Keep = Callable[["Part"], None]
+"""What a part is given to tell what it found so far, which is written down at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,8 @@ class Header:
 
     Attributes:
         commit: of the checkout; "not told" where it came without its history.
-        card: None where there is none, and `no_card` says why.
+        card: None where NVML tells of none, and `no_card` says why.
+        device: as JAX names what it computes on.
     """
 
     started_utc: str
@@ -71,18 +74,19 @@ class Header:
     machine: Machine
     card: CardSample | None
     no_card: str
+    device: str = NOT_TOLD
 
 
 def header(repository: Path, *, started_utc: str, dry: bool) -> Header:
     """Read it off this machine."""
-    seen = read_card(os.environ)
+    seen = look_at_card(os.environ)
     card = seen if isinstance(seen, CardSample) else None
     return Header(
         started_utc=started_utc,
         dry=dry,
         commit=_commit(repository),
         python=platform.python_version(),
-        versions={name: _version(name) for name in _PACKAGES},
+        versions={name: version_of(name) for name in _PACKAGES},
         machine=machine(),
         card=card,
         no_card="" if isinstance(seen, CardSample) else seen.reason,
@@ -90,15 +94,15 @@ def header(repository: Path, *, started_utc: str, dry: bool) -> Header:
 
 
 def _commit(repository: Path) -> str:
-    asked = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=repository, capture_output=True, text=True, check=False
-    )
-    # On a lent machine there is no history.
-    written = COMMIT.read_text(encoding="utf-8") if COMMIT.exists() else ""
-    return (asked.stdout if asked.returncode == 0 else written).strip() or NOT_TOLD
+    told = git(repository, "rev-parse", "HEAD")
+    # On a lent machine there is no history, and perhaps no git.
+    if told is None:
+        told = COMMIT.read_bytes() if COMMIT.exists() else b""
+    return told.decode().strip() or NOT_TOLD
 
 
-def _version(name: str) -> str:
+def version_of(name: str) -> str:
+    """Return the installed version of a distribution, or "none"."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -107,7 +111,7 @@ def _version(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The whole of it."""
+    """The whole of it: every part that was asked for, also those that it has not come to."""
 
     header: Header
     budget_s: float
@@ -130,14 +134,20 @@ def write(report: Report, folder: Path) -> None:
     write_atomically(folder / MARKDOWN_NAME, markdown(report).encode())
 
 
+def put(report: Report, part: Part) -> Report:
+    """Return the report with what is now known of one of its parts."""
+    parts = (part if each.name == part.name else each for each in report.parts)
+    return replace(report, parts=tuple(parts))
+
+
 def markdown(report: Report) -> str:
     """Write the report as a person reads it."""
     told = report.header
     title = "A dry run: no card, a toy model" if told.dry else "Nine minutes on a card"
     paragraphs = [f"# {title}", "\n".join(f"- {each}" for each in _machine(told))]
     for part in report.parts:
-        took = f"{part.took_s:.0f} of at most {part.limit_s:.0f} s"
-        paragraphs.append(f"## {part.name}: {part.ended}, {took}")
+        took = f", {part.took_s:.0f} of at most {part.limit_s:.0f} s" if part.limit_s else ""
+        paragraphs.append(f"## {part.name}: {part.ended}{took}")
         paragraphs += [part.reason] if part.reason else []
         paragraphs += [render(part.lines).rstrip()] if part.lines else []
         paragraphs += ["\n".join(f"- {each}" for each in part.words)] if part.words else []
@@ -152,7 +162,7 @@ def markdown(report: Report) -> str:
 def _machine(told: Header) -> Iterable[str]:
     card = told.card
     if card is None:
-        yield f"card: none ({told.no_card})"
+        yield f"computed on: {told.device}; no card by NVML ({told.no_card})"
     else:
         size = size_words(card.memory_total_bytes) if card.memory_total_bytes else NOT_TOLD
         yield f"card: {card.name or NOT_TOLD}, {size}, driver {card.driver_version or NOT_TOLD}"

@@ -23,8 +23,8 @@ RESERVE_S = 10.0
 # disk and digests move 1 GB/s). A slower run is cut off, and its steps are told as far as it came.
 LIMITS_S: Mapping[str, float] = MappingProxyType(
     {
-        **{"stage": 40.0, "production": 250.0, "rivals": 110.0},
-        **{"parity": 35.0, "damage": 65.0, "settings": 30.0},
+        **{"stage": 50.0, "production": 270.0, "rivals": 110.0},
+        **{"parity": 30.0, "damage": 45.0, "settings": 25.0},
     }
 )
 
@@ -40,7 +40,7 @@ class Scale:
         rival_steps: of every training beside another; the first does not count.
         asked: evaluation rows that everybody answers with `new_tokens` tokens.
         compared: rows and tokens of each whose logits are compared.
-        silence_s: after which a child counts as hung; longer than an import or a compilation takes.
+        silence_s: after which a child counts as hung, at least; longer than it takes to its steps.
         losses: steps whose losses are compared with the CPU's, with a small model.
         tried_rows: rows of a batch, of the settings that are tried.
         tried_steps: of each setting; the first does not count.
@@ -57,7 +57,7 @@ class Scale:
     asked: int
     compared: tuple[int, int]
     silence_s: float
-    losses: int = 20
+    losses: int
     tried_rows: tuple[int, ...]
     tried_steps: int
 
@@ -77,7 +77,7 @@ SWOLLEN: Mapping[str, object] = MappingProxyType(
     {**SMALL, "num_hidden_layers": 96, "hidden_size": 8, "intermediate_size": 1 << 17}
 )
 """Without remat a layer keeps 4096 x 131072 values three times: 96 layers some 300 GiB, more than
-any card has, beside weights of 1.2 GB; of the shorter rows of a dry run still 93 GiB."""
+any card has, beside weights of 1.2 GB; of the shorter rows of a dry run still 75 GiB."""
 
 CARD = Scale(
     name="card",
@@ -90,6 +90,7 @@ CARD = Scale(
     asked=100,
     compared=(2, 64),
     silence_s=12.0,
+    losses=20,
     tried_rows=(8, 16, 32, 64),
     tried_steps=6,
 )
@@ -97,14 +98,14 @@ DRY = Scale(
     name="dry",
     shapes=SMALL,
     steps=200,
-    row_tokens=160,
-    prompt_tokens=160,
+    row_tokens=128,
+    prompt_tokens=128,
     new_tokens=8,
     rival_steps=4,
     asked=10,
     compared=(2, 32),
-    # Where cores are shared with much else.
-    silence_s=45.0,
+    silence_s=12.0,
+    losses=8,
     tried_rows=(8, 16),
     tried_steps=2,
 )
@@ -118,15 +119,19 @@ class Place:
     Attributes:
         root: a folder of its own, gone afterwards.
         repository: the checkout that is checked.
+        out: where the report is written, and what is kept of the production run.
         judge: the interpreter that runs pytest; the one that runs this is what trains.
+        rival: the interpreter that has torch, which what trains in production has not.
         port: of the loopback interface, at which the hub will listen.
         platform: where JAX computes.
-        device_kind: the card as JAX names it, or "cpu".
+        device_kind: the card as JAX names it, or "cpu"; empty until somebody told.
     """
 
     root: Path
     repository: Path
+    out: Path
     judge: Path
+    rival: Path
     port: int
     platform: Literal["cpu", "gpu"]
     device_kind: str
@@ -218,6 +223,13 @@ class Tried:
     step_s: float = 0.0
     loss_nats: float = 0.0
     reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Libraries:
+    """What the rivals compute with, by name."""
+
+    versions: Mapping[str, str]
 
 
 def random_tokens(shape: tuple[int, int], vocab_size: int) -> np.ndarray:

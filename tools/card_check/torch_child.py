@@ -17,10 +17,12 @@ from m43.records import read_record
 from tests.benchmarks.contenders import torch_generate, torch_lean
 from tests.benchmarks.work import TokenRow, Work
 from tools.card_check.children import place_of, tell
-from tools.card_check.scale import Place, random_tokens
+from tools.card_check.report import version_of
+from tools.card_check.scale import Libraries, Place, random_tokens
 
 # One for each layer and method, should the compiler not take them for the same code.
 _RECOMPILATIONS = 64
+_LIBRARIES = ("torch", "triton", "transformers", "peft")
 
 
 def rivals(place: Place) -> None:
@@ -30,6 +32,7 @@ def rivals(place: Place) -> None:
     by one (which takes a tenth of compiling them together, for the same kernels), fused causal
     attention, logits on supervised positions only.
     """
+    tell("libraries", Libraries(versions={name: version_of(name) for name in _LIBRARIES}))
     began = time.monotonic()
     work = read_record(place.work, Work)
     model = _model(place, "sdpa").eval()

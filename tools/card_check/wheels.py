@@ -4,8 +4,8 @@
     python3 -m tools.card_check.wheels install FOLDER  there; makes FOLDER/judge and FOLDER/training
 
 Two environments, as a run has them. The judge's holds m43's own requirements and nothing else,
-since a run refuses foreign plugins of pytest. The one that trains is the machine's own, with its
-JAX and its torch, and what that lacks in front of it.
+since a run refuses foreign plugins of pytest. The one that trains is the machine's own packages but
+for torch, which no run's environment has, and what the machine lacks beside them.
 """
 
 import re
@@ -132,29 +132,39 @@ def install(folder: Path) -> int:
             return 2
         # Without pip: the machine's own installs into it.
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
-        if kind == "training":
-            put_behind(home)
         python = home / "bin" / "python"
         options = ("--quiet", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir")
         pip = (sys.executable, "-m", "pip", "--python", str(python), "install")
         subprocess.run([*pip, *options, *wheels], check=True)
+        if kind == "training":
+            link_machines(home)
     sys.stdout.write(
-        f"{folder}/training/bin/python -m tools.card_check --judge {folder}/judge/bin/python\n"
+        f"{folder}/training/bin/python -m tools.card_check --judge {folder}/judge/bin/python "
+        f"--rival {sys.executable}\n"
     )
     return 0
 
 
-def put_behind(home: Path) -> None:
-    """Have an environment find the packages of the one that this runs in, behind its own.
+def link_machines(home: Path) -> None:
+    """Link into an environment what it lacks of the packages of the one that this runs in.
 
-    `--system-site-packages` would not: this interpreter's own packages lie in an environment, and
-    a new one would only see those of the interpreter that both were made from.
+    Neither a .pth file nor `--system-site-packages` would do: a run's children execute no .pth, and
+    this interpreter's own packages lie in an environment themselves.
     """
     (site,) = home.glob("lib/python*/site-packages")
     paths = sysconfig.get_paths()
-    folders = dict.fromkeys((paths["purelib"], paths["platlib"]))
-    lines = (f"import site; site.addsitedir({path!r})\n" for path in folders)
-    (site / "machine.pth").write_text("".join(lines), encoding="utf-8")
+    taken = {_whose(path.name) for path in site.iterdir()}
+    for folder in dict.fromkeys((paths["purelib"], paths["platlib"])):
+        for path in sorted(Path(folder).iterdir()):
+            whose = _whose(path.name)
+            # transformers would import it in each of a run's children, wherever it finds it.
+            if path.suffix != ".pth" and whose not in taken and not whose.startswith("torch"):
+                (site / path.name).symlink_to(path)
+
+
+def _whose(entry: str) -> str:
+    """Return by what name an entry of a site-packages folder is taken, whatever its version is."""
+    return entry.partition("-")[0] + ".dist-info" if entry.endswith(".dist-info") else entry
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,0 +1,42 @@
+"""The origins: every file that was imported is named, also one that is gone; no other is."""
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from m43.training.origins import origins
+
+
+def test_a_module_without_a_file_of_its_own_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch makes two such while it is imported; they would count as code that has changed."""
+    made = ModuleType("made_in_memory")
+    made.__file__ = "_of_no_folder.py"
+    monkeypatch.setitem(sys.modules, made.__name__, made)
+    assert not [path for path in origins().modules if "_of_no_folder" in path]
+
+
+def test_what_was_put_there_without_an_import_is_named_where_it_has_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever executes a file by hand is told by it."""
+    made = ModuleType("by_hand")
+    made.__file__ = str(tmp_path / "by_hand.py")
+    (tmp_path / "by_hand.py").touch()
+    monkeypatch.setitem(sys.modules, made.__name__, made)
+    assert made.__file__ in origins().modules
+
+
+def test_a_module_whose_file_is_gone_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was run; that it cannot be read any more is for the parent to say."""
+    file = tmp_path / "module_that_goes.py"
+    file.touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = importlib.import_module(file.stem)
+    monkeypatch.setitem(sys.modules, file.stem, module)
+    file.unlink()
+    assert str(file) in origins().modules
