@@ -84,6 +84,11 @@ def test_venv_computes_on_the_promised_device(venv, contract):
     assert venv.device == f"{contract.platform}:{contract.device_kind}"
 
 
+def test_venv_finds_the_card_by_its_driver_as_well(plan, contract):
+    """Where a card is promised its driver knows it by that name, whatever the packages call it."""
+    assert plan.card_by_driver == contract.card
+
+
 def test_venv_device_computes_right_numbers(venv):
     """A bfloat16 product, a softmax and operations compiled one by one agree with float64."""
     assert 0 <= venv.probe.numerics.product_relative_error < 0.01
@@ -290,3 +295,10 @@ def test_closing_finds_exactly_one_document(closing):
 def test_closing_finds_the_code_of_m43_in_its_place(closing):
     """What measured and judged is the code of m43's own files; nobody put other code there."""
     assert closing.foreign_code == ()
+
+
+def test_closing_judges_with_packages_as_their_wheels_brought_them(closing):
+    """What pytest and m43 load to judge has the digests that its wheels recorded; none is added."""
+    assert closing.altered == ()
+    assert closing.unrecorded == ()
+    assert closing.judging_files > 0

@@ -40,6 +40,7 @@ class FailureClass(StrEnum):
     PACKAGE_MISMATCH = "package missing or mismatched"
     OTHER_CODE = "other code than was digested"
     WRONG_DEVICE = "wrong device or CPU fallback"
+    CARD_UNKNOWN = "card that its driver does not know"
     DRIVER_TOO_OLD = "driver too old"
     CUDA_LIBRARIES = "CUDA libraries of another version"
     WSL_LIBRARIES = "WSL2 without the driver's library"

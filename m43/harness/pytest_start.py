@@ -4,6 +4,7 @@ A plugin that pytest refuses ends it with a traceback before m43 is asked anythi
 needs the standard library alone, and is run before pytest: by `m43 checklist`, and by make.
 """
 
+import errno
 import os
 import re
 import subprocess
@@ -23,6 +24,12 @@ _STEERING = (
     "PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD", "PYTHONPATH",
     "PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONHOME", "PYTHONUSERBASE",
 )  # fmt: skip
+_FEW = (
+    "found no further process or thread allowed, expected a handful of processes and some dozens "
+    "of threads: allow more (ulimit -u, pids.max of the container)"
+)
+# Source: OpenBLAS 0.3, blas_server.c, which then interrupts its process; CPython, _threadmodule.c.
+_NO_THREAD = ("blas_thread_init: pthread_create failed", "can't start new thread")
 # The first line of what ended pytest: its own word, or the last line of a traceback.
 _END = re.compile(r"(?:ERROR|[\w.]+(?:Error|Warning|Exception|Exit)): ?")
 
@@ -51,9 +58,13 @@ def start_problems(repository: Path, kind: str, environment: Mapping[str, str]) 
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
+        if isinstance(error, OSError) and error.errno == errno.EAGAIN:
+            return (_FEW,)
         return (f"found a pytest that does not start ({error}), expected one that does",)
     if ended.returncode == 0:
         return ()
+    if any(word in ended.stderr for word in _NO_THREAD):
+        return (_FEW,)
     return tuple(_problems(ended.stderr + ended.stdout, environment))
 
 

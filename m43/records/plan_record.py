@@ -199,6 +199,7 @@ class CardMemory:
     free_bytes: int
     not_told: str  # why it did not; empty where it did
     compute_mode: str = "not told"  # "default" lets several programs use the card at once
+    name: str = ""  # of the card; of a part of one (MIG), the whole's; empty: not told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +218,11 @@ class PlanRecord:
     # What config.json says under the keys that the contract names; one that it lacks is left out.
     config_values: Mapping[str, ConfigValue] = field(default_factory=dict, repr=False)
     card_memory: CardMemory | None = None  # None on a CPU
+
+    @property
+    def card_by_driver(self) -> str:
+        """The card's name by its driver; empty on a CPU, and where the driver tells none."""
+        return self.card_memory.name if self.card_memory else ""
 
     @property
     def architecture(self) -> str:

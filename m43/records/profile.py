@@ -50,6 +50,11 @@ class Contract:
     eval_rows: int
 
     @property
+    def card(self) -> str:
+        """The promised card's name, without that of a part of it (MIG); empty for a CPU."""
+        return self.device_kind.partition(" MIG ")[0] if self.platform == "gpu" else ""
+
+    @property
     def known_sha256(self) -> tuple[tuple[str, str], ...]:
         """Each file of which the digest is promised, with the digest."""
         return tuple(self.file_sha256.items())

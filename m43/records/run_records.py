@@ -1,6 +1,7 @@
 """The records: what each gate measured, as it stands on disk. Measurements only, no verdicts."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -171,6 +172,8 @@ class ImportedRecord:
 
     bytecode: Literal["compiled for this run", "as found"]
     files: tuple[str, ...] = field(repr=False)  # "SHA-256  path"; m43's from the repository on
+    # How many of the files each distribution brought, by its name and version.
+    distributions: Mapping[str, int] = field(repr=False)
     altered: tuple[str, ...]  # other than the RECORD of their distribution says
     unrecorded: tuple[str, ...]  # in no RECORD, and none of Python's or of the system's
     changed: tuple[str, ...]  # other than code.sha256 or the venv gate has them
@@ -331,6 +334,9 @@ class ClosingRecord:
     changed_packages: tuple[str, ...]
     model_sha256: str
     foreign_code: tuple[str, ...]  # of the harness's process: plugins and functions not m43's own
+    judging_files: int  # of packages and of Python, that the harness's process had loaded
+    altered: tuple[str, ...]  # of them: other than the RECORD of their distribution says
+    unrecorded: tuple[str, ...]  # of them: in no RECORD, and none of Python's
     documents: tuple[str, ...]  # closing documents that lie in the run folder at that moment
     left_out: tuple[str, ...] = ()  # paths that were not watched, as opening.json names them
 

@@ -3,6 +3,7 @@
 import compileall
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ class Starter:
         self.tree = tree
         self.started: list[Rehearsal] = []
 
-    def __call__(self, name: str = "a-run", **options: str) -> Rehearsal:
+    def __call__(self, name: str = "a-run", **options: Any) -> Rehearsal:
         """Start a run."""
         self.started.append(start(self.tree, name=name, **options))
         return self.started[-1]

@@ -183,10 +183,23 @@ CHILD: tuple[Case, ...] = (
     ),
 )
 
+# Allowed to the user of the run. With one the libraries of pytest's plugins do not load.
+PROCESSES: tuple[Case, ...] = tuple(
+    Case(
+        fault=f"{number} processes allowed",
+        gate="auth",
+        failure_class=F.PROCESS_LIMIT,
+        status=1,
+        words=("ulimit -u",),
+    )
+    for number in (2, 3)
+)
+
 DISK: tuple[Case, ...] = (
     Case(fault="disk full before the run", gate="", failure_class=F.DISK_FULL, status=4),
     Case(fault="read-only before the run", gate="", failure_class=F.NOT_WRITABLE, status=4),
     Case(fault="disk full at the records", gate="venv", failure_class=F.DISK_FULL, status=1),
+    Case(fault="no inode left at the records", gate="venv", failure_class=F.DISK_FULL, status=1),
     Case(fault="disk full at the metrics", gate="train-300", failure_class=F.DISK_FULL, status=1),
     Case(fault="disk full at the model", gate="train-300", failure_class=F.DISK_FULL, status=1),
     # The journal alone cannot tell why it ends; the terminal did.

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,13 +121,14 @@ def start(
     name: str = "a-run",
     marker: str = "rehearsal",
     output: str = "output.txt",
+    before: Sequence[str] = (),
     **variables: str,
 ) -> Rehearsal:
-    """Start a run in a tree."""
+    """Start a run in a tree; `before` are words before its command."""
     printed = tree.root.parent / output
     with printed.open("wb") as file:
         process = subprocess.Popen(
-            command(tree, name, marker),
+            [*before, *command(tree, name, marker)],
             cwd=tree.root,
             env=environment(**variables),
             stdin=subprocess.DEVNULL,

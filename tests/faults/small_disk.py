@@ -69,6 +69,15 @@ class SmallDisk:
                 _call("mount", "-o", f"remount,size={usage.used}", str(self.folder))
                 return
 
+    def take_inodes(self) -> None:
+        """Leave no room for a further file, though there is room for bytes."""
+        while True:
+            state = os.statvfs(self.folder)
+            used = state.f_files - state.f_ffree
+            with contextlib.suppress(subprocess.CalledProcessError):
+                _call("mount", "-o", f"remount,nr_inodes={used}", str(self.folder))
+                return
+
     def grow(self) -> None:
         """Make room again."""
         _call("mount", "-o", f"remount,size={self._size_bytes}", str(self.folder))

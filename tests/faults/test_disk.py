@@ -85,6 +85,12 @@ def fill_at_the_records(rehearsal: Rehearsal, disk: SmallDisk) -> None:
     disk.fill()
 
 
+def take_inodes_at_the_records(rehearsal: Rehearsal, disk: SmallDisk) -> None:
+    """Leave bytes, and no name for what the venv gate measures."""
+    rehearsal.wait_for_gate("venv")
+    disk.take_inodes()
+
+
 def fill_at_the_metrics(rehearsal: Rehearsal, disk: SmallDisk) -> None:
     """Leave no room for the next steps."""
     rehearsal.wait_for_gate("train-300")
@@ -101,6 +107,7 @@ def fill_at_the_model(rehearsal: Rehearsal, disk: SmallDisk) -> None:
     ("fault", "fill"),
     [
         ("disk full at the records", fill_at_the_records),
+        ("no inode left at the records", take_inodes_at_the_records),
         ("disk full at the metrics", fill_at_the_metrics),
         ("disk full at the model", fill_at_the_model),
     ],

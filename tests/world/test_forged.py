@@ -160,6 +160,7 @@ def test_a_package_that_was_edited_to_call_the_cpu_a_card_is_named(
     edited = packages / "jax" / "__init__.py"
     edited.write_text((whole / "__init__.py").read_text() + LIE)
     document = go(engineer, forged_model, production, sizes=dict(production.contract.file_bytes))
-    assert "at gate 2 of 4 (venv): " in document
+    assert "at gate 2 of 4 (venv): **other code than was digested**" in document
+    assert "test_venv_finds_the_card_by_its_driver_as_well" in document
     assert "test_venv_loads_packages_as_their_wheels_brought_them" in document
     assert "jax/__init__.py" in document

@@ -150,10 +150,12 @@ def venv_checks(record: VenvRecord, profile: Profile) -> tuple[Check, ...]:
             failure_class=(
                 FailureClass.NATIVE_WINDOWS
                 if probe.system == "Windows"
-                else FailureClass.WRONG_DEVICE
+                else FailureClass.PROMISE_BROKEN
             ),
         ),
         *_requirement_checks(record),
+        # Before all that packages tell: they tell anything, once they were edited.
+        _wheels_check(record),
         *_driver_checks(probe, profile),
         Check(
             name="JAX can be imported and started",
@@ -164,7 +166,6 @@ def venv_checks(record: VenvRecord, profile: Profile) -> tuple[Check, ...]:
             failure_class=recognise((probe.import_error,), release=probe.release)
             or FailureClass.BROKEN_VENV,
         ),
-        _wheels_check(record),
         *_device_checks(probe, profile),
     )
 
@@ -222,6 +223,7 @@ def _driver_checks(probe: ProbeRecord, profile: Profile) -> Iterator[Check]:
     if not plugins:
         return
     major = probe.driver_version.split(".")[0]
+    promised = f"{profile.contract.platform}:{profile.contract.device_kind}"
     floor = min(DRIVER_FLOORS[name] for name in plugins)
     yield Check(
         name="the NVIDIA driver serves the installed CUDA wheels",
@@ -234,6 +236,8 @@ def _driver_checks(probe: ProbeRecord, profile: Profile) -> Iterator[Check]:
             if major.isdigit()
             else FailureClass.WSL_LIBRARIES
             if is_wsl(probe.release)
+            else FailureClass.CARD_UNKNOWN
+            if probe.default_device == promised
             else FailureClass.WRONG_DEVICE
         ),
     )

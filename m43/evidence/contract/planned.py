@@ -6,7 +6,16 @@ from m43.errors import FailureClass
 from m43.evidence.contract.check import Check
 from m43.evidence.contract.checks import venv_checks
 from m43.evidence.contract.model_checks import plan_model_check
-from m43.records import MARGIN, CardMemory, Disk, PlanRecord, Profile, TrainingPlan, VenvRecord
+from m43.records import (
+    MARGIN,
+    CardMemory,
+    Contract,
+    Disk,
+    PlanRecord,
+    Profile,
+    TrainingPlan,
+    VenvRecord,
+)
 from m43.text import size_words
 
 # Of NVML's compute modes, those in which a card may be refused to a program that asks for it.
@@ -46,6 +55,7 @@ def plan_checks(record: PlanRecord, profile: Profile) -> tuple[Check, ...]:
             action="read the reason; what is wrong with the environment stands above",
             failure_class=record.failure_class or FailureClass.HARNESS_ERROR,
         ),
+        *((_card_check(record, profile.contract),) if profile.contract.card else ()),
         *(
             (plan_model_check(record, profile.contract), _memory_check(record, record.training))
             if record.training is not None
@@ -61,6 +71,19 @@ def _planned(plan: TrainingPlan | None) -> str:
         return "nothing"
     step = plan.step
     return f"{plan.steps} steps of {step.rows} x {step.length} tokens at most"
+
+
+def _card_check(record: PlanRecord, contract: Contract) -> Check:
+    silence = record.card_memory.not_told if record.card_memory is not None else ""
+    return Check(
+        name="the card's driver knows it",
+        found=record.card_by_driver or f"no name of a card{f' ({silence})' if silence else ''}",
+        expected=f"{contract.card}, by the driver's own library (NVML)",
+        holds=record.card_by_driver == contract.card,
+        action="see that `nvidia-smi -L` names the card where pytest runs; a container needs the "
+        "driver's utilities as well",
+        failure_class=FailureClass.CARD_UNKNOWN,
+    )
 
 
 def _memory_check(record: PlanRecord, plan: TrainingPlan) -> Check:

@@ -31,7 +31,7 @@ def words(loaded_run: LoadedRun, stop: Stop) -> Mapping[str, str]:
         "promised_device": (
             f"{contract.platform}:{contract.device_kind}" if contract else "the contract's device"
         ),
-        "device": (venv.device if venv else "") or "nothing",
+        "device": _device(loaded_run, stop),
         "driver": venv.probe.driver_version if venv else "(not measured)",
         "requirements": _requirements(loaded_run),
         "ending": ending(child.process) if child.process else "not recorded",
@@ -59,6 +59,17 @@ def progress(loaded_run: LoadedRun, stop: Stop, child: Child) -> str:
         beat = child.heartbeat
         return f"{beat.done} of {beat.total} evaluation rows" if beat else "no evaluation row"
     return f"the beginning of gate {stop.gate}" if stop.gate else "the opening of the run"
+
+
+def _device(loaded_run: LoadedRun, stop: Stop) -> str:
+    """Return where the gate computed: what an earlier gate saw is not what broke this one."""
+    records = {"train-300": loaded_run.train, "eval": loaded_run.evaluation}
+    found = records.get(stop.gate, loaded_run.venv)
+    profile = loaded_run.profile
+    promised = f"{profile.contract.platform}:{profile.contract.device_kind}" if profile else ""
+    if found is None or found.device == promised:
+        return "another device, which is named below"
+    return found.device or "nothing"
 
 
 def _asked(loaded_run: LoadedRun, stop: Stop) -> str:

@@ -281,6 +281,8 @@ def _closing_findings(loaded_run: LoadedRun) -> tuple[Finding, ...]:
         return ()
     changed = [f"The file {path} changed during the run." for path in closing.changed_paths]
     changed += [f"The package {name} changed during the run." for name in closing.changed_packages]
+    strange = (*closing.altered, *closing.unrecorded)
+    changed += [f"The file {name}, which judged, is not as a wheel brought it." for name in strange]
     established = tuple(finding(text, "established", RunDir.closing.name) for text in changed)
     unknown = "Who or what changed it is not recorded; m43 writes only into the run folder."
     return (*established, finding(unknown, "unknown"))

@@ -48,6 +48,7 @@ ON_THE_MACHINE: Mapping[F, Failure] = {
             "test_eval_runs_the_code_that_was_digested",
             "test_eval_loads_packages_as_their_wheels_brought_them",
             "test_closing_finds_the_code_of_m43_in_its_place",
+            "test_closing_judges_with_packages_as_their_wheels_brought_them",
         ),
         actions=(
             "Look at the files that are named, and make {venv} again from its wheels: pip and uv "
@@ -70,6 +71,23 @@ ON_THE_MACHINE: Mapping[F, Failure] = {
             "{promised_device}.",
             "Look at CUDA_VISIBLE_DEVICES and JAX_PLATFORMS in your shell, and whether the plugin "
             "`jax-cuda13-plugin` is installed in the same version as `jax`.",
+        ),
+    ),
+    F.CARD_UNKNOWN: Failure(
+        sentence="JAX says that it computes on {promised_device}; the card's driver, asked by its "
+        "own library (NVML), does not know such a card.",
+        cause="The driver's library is hidden, as in a container that was given CUDA alone.",
+        confidence="hypothesis",
+        others=(
+            "What JAX calls by that name is another device: its packages, or a plugin among them, "
+            "say so.",
+            "The driver has stopped answering.",
+        ),
+        promises=("test_venv_finds_the_card_by_its_driver_as_well",),
+        actions=(
+            "`nvidia-smi -L` must name {promised_device} where pytest runs. In a container "
+            "NVIDIA_DRIVER_CAPABILITIES has to hold `utility` beside `compute`.",
+            "If there is no such card in this machine, make {venv} again from its wheels.",
         ),
     ),
     F.DRIVER_TOO_OLD: Failure(

@@ -53,8 +53,9 @@ def _walk(run: RunDir) -> Iterator[_Found]:
                 path, seen = Path(entry.path), seen + 1
                 state = entry.stat(follow_symlinks=False)
                 yield _Found(name=path.relative_to(run.path).as_posix(), depth=depth, state=state)
-                # The links to the pinned files are there while a run goes on; it is told as that.
-                if stat.S_ISDIR(state.st_mode) and depth <= _MOST_DEPTH and path != run.base_model:
+                # What is there only while a run goes on is told as that, not looked into.
+                passing = path in (run.base_model, run.bytecode)
+                if stat.S_ISDIR(state.st_mode) and depth <= _MOST_DEPTH and not passing:
                     waiting.append((path, depth + 1))
                 if seen > MOST_ENTRIES:
                     return

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Mapping
 
 from m43.harness.card.nvml import read_card
-from m43.records import CardMemory, CardSample, NoCard
+from m43.records import CardMemory, CardSample, Contract, NoCard
 
 CONTEXT_BYTES = 1 << 30
 """What CUDA takes beside JAX's own memory: the context (half a GiB on Hopper and Blackwell), the
@@ -21,14 +21,16 @@ _PATIENCE_S = 10.0
 _NOT_TOLD = "not told"
 
 
-def card_memory(environment: Mapping[str, str], platform: str) -> CardMemory | None:
+def card_memory(environment: Mapping[str, str], contract: Contract) -> CardMemory | None:
     """Ask the driver what is free now, and decide which share of the card JAX takes at once.
 
     Args:
         environment: Of the child that will compute: it says which card.
-        platform: Where it will compute; a CPU has no such share, and gives None.
+        contract: Where it will compute; a CPU has no such share, and gives None.
     """
-    return share_of(look_at_card(environment)) if platform == "gpu" else None
+    if contract.platform != "gpu":
+        return None
+    return share_of(look_at_card(environment, contract.device_kind))
 
 
 def share_of(card: CardSample | NoCard) -> CardMemory:
@@ -42,9 +44,11 @@ def share_of(card: CardSample | NoCard) -> CardMemory:
     if isinstance(card, NoCard):
         return _untold(card.reason)
     total, free = card.memory_total_bytes, card.memory_free_bytes
+    # What JAX calls a part of a card ends so, and NVML names the part or the whole.
+    name = (card.name or "").partition(" MIG ")[0]
     if not total or free is None:
         reason = card.not_told.get("memory_free_bytes", "a card without memory")
-        return _untold(reason, card.compute_mode)
+        return _untold(reason, card.compute_mode, name)
     share = (free - CONTEXT_BYTES - GROWTH_BYTES) / total
     # Down, to what the variable will say in four digits.
     share = max(LEAST_SHARE, math.floor(share * 1e4) / 1e4)
@@ -54,23 +58,28 @@ def share_of(card: CardSample | NoCard) -> CardMemory:
         free_bytes=free,
         not_told="",
         compute_mode=card.compute_mode or _NOT_TOLD,
+        name=name,
     )
 
 
-def _untold(reason: str, compute_mode: str | None = None) -> CardMemory:
+def _untold(reason: str, compute_mode: str | None = None, name: str = "") -> CardMemory:
     return CardMemory(
         share=UNTOLD_SHARE,
         total_bytes=0,
         free_bytes=0,
         not_told=reason,
         compute_mode=compute_mode or _NOT_TOLD,
+        name=name,
     )
 
 
-def look_at_card(environment: Mapping[str, str]) -> CardSample | NoCard:
-    """Look at the card once; a driver that hangs is not waited for, as a child would be ended."""
+def look_at_card(environment: Mapping[str, str], kind: str = "") -> CardSample | NoCard:
+    """Look at the card once; a driver that hangs is not waited for, as a child would be ended.
+
+    `kind` is as of `Card.open`.
+    """
     found: list[CardSample | NoCard] = []
-    thread = threading.Thread(target=lambda: found.append(read_card(environment)), daemon=True)
-    thread.start()
-    thread.join(_PATIENCE_S)
+    look = threading.Thread(target=lambda: found.append(read_card(environment, kind)), daemon=True)
+    look.start()
+    look.join(_PATIENCE_S)
     return found[0] if found else NoCard(reason=f"no answer within {_PATIENCE_S:.0f} s")

@@ -37,7 +37,7 @@ def card_items(
     """
     if profile.contract.platform != "gpu":
         return ()
-    found = look_at_card(environment)
+    found = look_at_card(environment, profile.contract.device_kind)
     in_wsl = is_wsl(release or platform.release())
     return (
         _memory(found),

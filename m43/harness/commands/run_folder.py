@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from m43.errors import M43Error, Problem, problem
+from m43.errors import M43Error, Problem, ProblemsError, problem
 from m43.records import RunDir, require_run, write_atomically
 from m43.text import counted
 
@@ -157,12 +157,25 @@ def _signed(run: RunDir, public_key: Path | None) -> str:
     return "\n".join((*possible, *(f"witness  {line}" for line in lines)))
 
 
+def _readable_run(path: Path | None, runs: Path) -> RunDir:
+    """Find a run folder in which nothing lies that would be read for ever.
+
+    Raises: ProblemsError, and what `require_run` raises.
+    """
+    from m43.evidence.verify import unreadable
+
+    run = require_run(path, runs)
+    if problems := unreadable(run):
+        raise ProblemsError(problems)
+    return run
+
+
 def render(path: Path | None, runs: Path, out: TextIO) -> int:
     """Write a run folder's documents again; a run that was cut off is closed first."""
     from m43.evidence.documents import render as write_documents
     from m43.harness.run import recovery
 
-    run = require_run(path, runs)
+    run = _readable_run(path, runs)
     sealed = run.reports_seal.exists()
     if recovery.is_closed(run):
         # The report is pytest's, and sealed; only one that nobody could seal is drawn again.
@@ -187,7 +200,7 @@ def compare(
     from m43.evidence.run import compare as compared
     from m43.evidence.run import load_run
 
-    first, second = (require_run(path, runs) for path in (one, other))
+    first, second = (_readable_run(path, runs) for path in (one, other))
     found = compared(load_run(first), load_run(second))
     if page:
         write_atomically(page, comparison_html(found).encode(errors="replace"))

@@ -21,7 +21,7 @@ from m43.evidence.verify import code, helper_environment
 from m43.harness.gates import auth, download, job, venv
 from m43.harness.gates import plan as plan_gate
 from m43.harness.process import Sight
-from m43.harness.run import Attempt, HubAccess, audit, closing, code_integrity
+from m43.harness.run import Attempt, HubAccess, audit, audit_judge, closing, code_integrity
 from m43.harness.terminal import RunView
 from m43.records import (
     CLOSING,
@@ -172,6 +172,7 @@ def measure_closing(attempt: Attempt) -> None:
         packages_before=attempt.packages_before,
         site_packages=[Path(folder) for folder in attempt.site_packages],
         foreign_code=code_integrity.foreign_code(sys.modules, Path(m43.__file__).parent),
+        judge=audit_judge(sys.modules.copy(), attempt.plan.repository, sys.path),
     )
     write_record(attempt.run.closing, record)
 

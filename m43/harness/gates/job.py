@@ -65,7 +65,7 @@ def run_job(
     """
     own = profile.venv.path == SELF_VENV
     # Asked again: between plan and training lies the download, and a desktop goes on meanwhile.
-    memory = card_memory(hub_access.environment, profile.contract.platform)
+    memory = card_memory(hub_access.environment, profile.contract)
     interpreter = find_interpreter(venv_folder(profile), own=own)
     deadlines = profile.deadlines
     code = own_code(repository)

@@ -105,7 +105,7 @@ def measure(
     """
     begun = time.monotonic()
     answer, config = _unable(venv), None
-    memory = card_memory(hub_access.environment, profile.contract.platform)
+    memory = card_memory(hub_access.environment, profile.contract)
     if answer is None:
         # A look without a run leaves no folder of one.
         compiled = compiled_python(RunDir(run_folder), profile) if config_cache is None else None

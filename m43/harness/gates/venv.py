@@ -229,7 +229,7 @@ def _probe(
     compiled: Path | None,
 ) -> Outcome:
     contract, deadlines = profile.contract, profile.deadlines
-    memory = card_memory(hub_access.environment, contract.platform)
+    memory = card_memory(hub_access.environment, contract)
     environment = child_environment(
         hub_access.environment,
         platform=contract.platform,

@@ -43,7 +43,7 @@ from m43.harness.run.opening import (
     shown,
     version,
 )
-from m43.harness.run.packages import Packages, audit, measure_packages, recorded_files
+from m43.harness.run.packages import Packages, audit, audit_judge, measure_packages, recorded_files
 from m43.harness.run.recovery import Recovered
 from m43.harness.run.unforeseen import gone, trouble_words
 
@@ -60,6 +60,7 @@ __all__ = [
     "State",
     "StoppedError",
     "audit",
+    "audit_judge",
     "begin",
     "checked",
     "connection_refused",

@@ -14,7 +14,7 @@ from pathlib import Path
 from m43.evidence.journal import ledger
 from m43.files import Digests, file_state, weights_sha256
 from m43.harness.run.packages import Packages, measure_packages, package_changes
-from m43.records import ClosingRecord, RunDir
+from m43.records import ClosingRecord, ImportedRecord, RunDir
 
 # What tools write while they work; none of it is anybody's submission.
 _CACHES = frozenset(
@@ -132,6 +132,7 @@ def closing_record(
     packages_before: Packages | None,
     site_packages: Iterable[Path],
     foreign_code: tuple[str, ...],
+    judge: ImportedRecord,
 ) -> ClosingRecord:
     """Measure the environment, the tree and the model again.
 
@@ -142,6 +143,7 @@ def closing_record(
         packages_before: As they were at the venv gate; None when the run did not get there.
         site_packages: The folders that the venv gate's probe named.
         foreign_code: What in this process is not as m43's files have it.
+        judge: What this process imported beside m43.
     """
     tree_after = measure_tree(repository, run.path, before=tree_before)
     packages_after = measure_packages(site_packages, packages_before)
@@ -157,6 +159,9 @@ def closing_record(
         ),
         model_sha256=weights_sha256(run.model),
         foreign_code=foreign_code,
+        judging_files=len(judge.files),
+        altered=(*judge.altered, *judge.changed),
+        unrecorded=judge.unrecorded,
         documents=tuple(
             sorted(path.name for path in (run.summary, run.failure_analysis) if path.exists())
         ),

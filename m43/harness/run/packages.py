@@ -11,6 +11,10 @@ import csv
 import functools
 import hashlib
 import os
+import re
+import sysconfig
+import types
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +34,7 @@ class Packages:
         entries: By the number of its folder and its name in it.
         states: Of every file, what stands still as long as nobody writes to it.
         recorded: The SHA-256 of every file that a RECORD names; empty where it names none.
+        owners: The distribution of every file that a RECORD names, with its version.
         digests: Of files that were read.
     """
 
@@ -37,6 +42,7 @@ class Packages:
     sha256: str
     states: Mapping[str, tuple[int, ...]] = field(repr=False, compare=False)
     recorded: Mapping[str, str] = field(repr=False, compare=False)
+    owners: Mapping[str, str] = field(repr=False, compare=False)
     digests: Digests = field(repr=False, compare=False)
 
 
@@ -52,6 +58,7 @@ def measure_packages(site_packages: Iterable[Path], before: Packages | None = No
     entries: dict[str, str] = {}
     states: dict[str, tuple[int, ...]] = {}
     recorded: dict[str, str] = {}
+    owners: dict[str, str] = {}
     digests = before.digests if before is not None else Digests()
     for index, folder in enumerate(folders):
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
@@ -60,15 +67,27 @@ def measure_packages(site_packages: Iterable[Path], before: Packages | None = No
             # Two folders may hold the same name (lib and lib64): both must count.
             key = f"{index}/{entry.name}"
             entries[key] = _package_digest(entry, states, before)
-            recorded.update(_recorded(Path(entry.path, "RECORD"), folder))
+            brought = dict(_recorded(Path(entry.path, "RECORD"), folder))
+            recorded |= brought
+            owners |= dict.fromkeys(brought, _distribution(entry.name))
     whole = "".join(f"{digest}  {name}\n" for name, digest in sorted(entries.items()))
     return Packages(
         entries=entries,
         sha256=hashlib.sha256(whole.encode()).hexdigest(),
         states=states,
         recorded=recorded,
+        owners=owners,
         digests=digests,
     )
+
+
+def _distribution(folder: str) -> str:
+    """Return the name and the version that a .dist-info has, the name as indexes compare it.
+
+    Source: packaging.python.org, "Names and normalization", "Recording installed projects".
+    """
+    name, _, version = folder.removesuffix(".dist-info").partition("-")
+    return f"{re.sub('[-_.]+', '-', name).lower()} {version}"
 
 
 def package_changes(before: Packages, after: Packages) -> tuple[str, ...]:
@@ -161,6 +180,7 @@ class _Audit:
         self._packages = packages
         self._folders = tuple(folders)
         self.lines: list[str] = []
+        self.distributions: Counter[str] = Counter()
         self.altered: list[str] = []
         self.unrecorded: list[str] = []
         self.changed: list[str] = []
@@ -176,6 +196,7 @@ class _Audit:
             self.changed.append(f"{name} ({error.strerror or type(error).__name__})")
             return
         self.lines.append(f"{digest}  {name}")
+        self.distributions.update(filter(None, [self._packages.owners.get(place)]))
         if recorded:
             if recorded != digest:
                 self.altered.append(name)
@@ -236,6 +257,7 @@ def audit(
     return ImportedRecord(
         bytecode="compiled for this run" if compiled else "as found",
         files=tuple(found.lines),
+        distributions=dict(sorted(found.distributions.items())),
         altered=tuple(found.altered),
         unrecorded=tuple(found.unrecorded),
         changed=tuple(found.changed),
@@ -244,9 +266,53 @@ def audit(
     )
 
 
+def audit_judge(
+    modules: Mapping[str, types.ModuleType], repository: Path, path: Iterable[str]
+) -> ImportedRecord:
+    """Digest what this process imported of packages, as of a child: they judge.
+
+    Its own modules of m43 are `code_integrity`'s.
+
+    Args:
+        modules: The loaded modules, by name: `sys.modules`.
+        repository: The checkout; an environment may lie in it.
+        path: Where modules are found: `sys.path`.
+    """
+    folders = [folder for folder in path if Path(folder).name in _PACKAGES]
+    own = (repository / "m43", repository / "acceptance", repository / "tests")
+    files = {
+        place
+        for module in modules.values()
+        for place in (getattr(module, "__file__", None), _origin(module))
+        if isinstance(place, str) and not any(Path(place).is_relative_to(part) for part in own)
+    }
+    origins = Origins(
+        own=(),
+        modules=tuple(sorted(files - {str(repository / "conftest.py")})),
+        libraries=(),
+        standard=sysconfig.get_path("stdlib"),
+        startup=(),
+    )
+    recorded = {
+        name: digest
+        for folder in folders
+        if Path(folder).is_dir()
+        for name, digest in recorded_files(Path(folder)).items()
+    }
+    installed = Packages(
+        entries={}, sha256="", states={}, recorded=recorded, owners={}, digests=Digests()
+    )
+    return audit(origins, installed, folders, {}, compiled=False)
+
+
+def _origin(module: types.ModuleType) -> object:
+    spec = getattr(module, "__spec__", None)
+    return getattr(spec, "origin", None) if getattr(spec, "has_location", False) else None
+
+
 def _start_files(folders: Iterable[str]) -> Iterator[str]:
     """Name what Python would have run at its start, had it not been told to leave it out."""
-    for folder in folders:
+    for folder in filter(os.path.isdir, folders):
         for name in sorted(path.name for path in Path(folder).iterdir()):
             stem, _, suffix = name.partition(".")
             if name.endswith(".pth") or (stem in _STARTUP and suffix in ("", "py", "so")):

@@ -44,6 +44,7 @@ from tests.unit.evidence.good_records import (
     train_record,
     venv_record,
 )
+from tests.unit.evidence.on_a_card import card_memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -438,6 +439,11 @@ LIES: tuple[Lie, ...] = (
         number=4,
     ),
     _lie(
+        "a card of the driver's where none was promised",
+        "test_venv_finds_the_card_by_its_driver_as_well",
+        _plan(card_memory=card_memory()),
+    ),
+    _lie(
         "a package that was patched in place",
         "test_venv_loads_packages_as_their_wheels_brought_them",
         _venv(altered=("site-packages/flax/nnx/__init__.py",)),
@@ -690,5 +696,22 @@ LIES: tuple[Lie, ...] = (
         _closing(
             foreign_code=("m43.harness.gates.gates.pass_train (other code, from conftest.py)",)
         ),
+    ),
+    _lie(
+        "a pytest that was edited in place",
+        "test_closing_judges_with_packages_as_their_wheels_brought_them",
+        _closing(altered=("site-packages/_pytest/runner.py",)),
+    ),
+    _lie(
+        "a module beside pytest that no wheel brought",
+        "test_closing_judges_with_packages_as_their_wheels_brought_them",
+        _closing(unrecorded=("site-packages/helper.py",)),
+        number=2,
+    ),
+    _lie(
+        "a judge of which nothing was looked at",
+        "test_closing_judges_with_packages_as_their_wheels_brought_them",
+        _closing(judging_files=0),
+        number=3,
     ),
 )

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from m43 import typed_json
 from m43.evidence.journal.journal import stamp
 from m43.evidence.run.loaded_run import moment
 from m43.records.run_dir import RunDir
+from tests.unit.evidence.good_records import INSTALLED
 from tests.unit.evidence.tampering import Change, rechain
 from tests.unit.evidence.watched_run import series, write_series
 
@@ -65,6 +67,13 @@ def at_times(shift_s: Callable[[int], float]) -> Change:
         rechain(run, entries)
 
     return change
+
+
+def twice(path: Path) -> None:
+    """List the last file a second time."""
+    data = json.loads(path.read_text())
+    data["files"].append(data["files"][-1])
+    path.write_text(typed_json.dump(data))
 
 
 def stand_still(run: RunDir) -> None:
@@ -150,6 +159,30 @@ LIES: dict[str, dict[str, Change]] = {
         "a package that is not there": put("venv.json", "0.9.9", "probe", "packages", 0, "version"),
         "a requirement left out": replaced("venv.json", "flax>=", "jax>="),
         "met, though it is not": put("venv.json", False, "requirements", 0, "satisfied"),
+    },
+    "imported": {
+        "a package that is not installed": put(
+            "train.imported.json", {"torch 2.9": 9}, "distributions"
+        ),
+        "a file more": put("eval.imported.json", 2, "distributions", f"jax {INSTALLED['jax']}"),
+        "no digest": put("train.imported.json", "jax", "files", -1),
+        "a digest too short": replaced(
+            "eval.imported.json", "  site-packages/flax", " site-packages/flax"
+        ),
+        "a file twice": lambda run: twice(run.imported("eval")),
+        "other start-up files": put("eval.imported.json", [], "passed_over"),
+        "an altered file that was not digested": put("train.imported.json", ["a.py"], "altered"),
+    },
+    "numerics": {
+        "another reference": put(
+            "venv.json", 7.5, "probe", "numerics", "steps", 0, "reference_losses_nats", 0
+        ),
+        "a weight that no Gemma has": put(
+            "venv.json", "layers.mixer", "probe", "numerics", "steps", 1, "gradient_worst"
+        ),
+        "a family of another house": put(
+            "venv.json", "llama", "probe", "numerics", "steps", 2, "family"
+        ),
     },
     "device": {
         "a device that is none of its own": put(

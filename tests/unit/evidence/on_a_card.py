@@ -136,13 +136,36 @@ def planned(profile: Profile, training: TrainingPlan) -> PlanRecord:
         download_bytes=wanted,
         cache=Disk(folder="/cache", needed_bytes=wanted, free_bytes=500 * 10**9),
         run=Disk(folder="/runs", needed_bytes=saved, free_bytes=500 * 10**9),
+        card_memory=card_memory(),
     )
+
+
+def card_memory(**changes: object) -> CardMemory:
+    """Return what the driver told of the card when a child was started."""
+    values: dict[str, object] = {
+        "share": 0.9053,
+        "total_bytes": 34_190_917_632,
+        "free_bytes": 34_190_917_632 - _GIB,
+        "not_told": "",
+        "compute_mode": "default",
+        "name": CARD,
+    }
+    return CardMemory(**{**values, **changes})
 
 
 def taken_card(run: RunDir) -> None:
     """Leave the plan of a card on which another program holds half of the memory."""
     way = Alternative(settings=("training.accumulate = 8",), peak_bytes=132 * _GIB // 10)
     card(plan=card_plan(15.6, alternatives=(way,)))(run)
+
+
+def unknown_card(run: RunDir) -> None:
+    """Leave an environment that says it computes on the card, of which no driver knows."""
+    card()(run)
+    reason = "NVML Shared Library Not Found"
+    memory = card_memory(name="", not_told=reason, share=0.9, total_bytes=0, free_bytes=0)
+    record = read_record(run.plan, PlanRecord)
+    write_record(run.plan, replace(record, card_memory=replace(memory, compute_mode="not told")))
 
 
 def busy_card(mode: str) -> Write:
@@ -155,13 +178,7 @@ def busy_card(mode: str) -> Write:
 
     def write(run: RunDir) -> None:
         card(cardless_probe(DRIVER, words))(run)
-        memory = CardMemory(
-            share=0.6094,
-            total_bytes=32 * _GIB,
-            free_bytes=215 * _GIB // 10,
-            not_told="",
-            compute_mode=mode,
-        )
+        memory = card_memory(compute_mode=mode)
         write_record(run.plan, replace(unplanned(run.read_profile()), card_memory=memory))
 
     return write

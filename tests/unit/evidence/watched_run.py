@@ -9,12 +9,13 @@ from typing import Literal
 from m43 import typed_json
 from m43.evidence.run.loaded_run import LoadedRun, load_run
 from m43.records.card_record import CardProcess, CardReading, CardSample
+from m43.records.plan_record import PlanRecord
 from m43.records.profile import Profile
 from m43.records.run_dir import RunDir, read_record, write_record
 from m43.records.run_records import ProcessRecord, TrainRecord
 from tests.unit.evidence.good_records import STEPS, step_metrics
 from tests.unit.evidence.good_run import write_good_run, write_steps
-from tests.unit.evidence.on_a_card import CARD, DRIVER
+from tests.unit.evidence.on_a_card import CARD, DRIVER, card_memory
 
 PARAMETERS = 2_506_172_416
 STEP_S, STEPS_BEGIN_S, STEPS_END_S, PROCESS_S = 0.5, 40.0, 190.0, 200.0
@@ -141,6 +142,8 @@ def write_watched_run(folder: Path) -> RunDir:
     for child, lasted_s in (("train", PROCESS_S), ("eval", 30.0)):
         path = run.process(child)
         write_record(path, replace(read_record(path, ProcessRecord), duration_s=lasted_s))
+    plan = replace(read_record(run.plan, PlanRecord), card_memory=card_memory())
+    write_record(run.plan, plan)
     write_series(run, series())
     assert isinstance(run.read_profile(), Profile)
     return run

@@ -1,7 +1,7 @@
 """What must agree with what: the same run is told in many places, and a forger has to know all.
 
-The table of rules stands in table; training, card, model, planned, rows, children, times and
-machine hold the records of their subject against each other. Outsiders use `Folder`,
+The table of rules stands in table; training, card, model, planned, rows, children, times,
+machine and software hold the records of their subject against each other. Outsiders use `Folder`,
 `audit_agreements` and the `TABLE` (table), `is_given` (children) and `rows_file` (rows).
 """
 

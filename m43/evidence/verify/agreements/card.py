@@ -25,7 +25,7 @@ from m43.evidence.verify.agreements.training import (
     least_flops,
     most_flops_per_s,
 )
-from m43.records import CardReading, CardSample, ProcessRecord, RunDir
+from m43.records import CardReading, CardSample, PlanRecord, ProcessRecord, RunDir
 
 _FILE = RunDir.gpu_metrics.name
 _series_problem = partial(
@@ -84,6 +84,7 @@ def audit_card(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
         children["eval"] = evaluation.process
     yield from _looked_at(loaded_run.card, children)
     yield from _one_card(loaded_run.card, train.device)
+    yield from _planned_on(loaded_run.plan, loaded_run.card)
     for number, reading in enumerate(loaded_run.card, start=1):
         if reading.card is not None:
             yield from _possible(reading.card, f"{_FILE}:{number}")
@@ -143,6 +144,29 @@ def _one_card(readings: Sequence[CardReading], device: str) -> Iterator[Problem]
         if after < before:
             found = f"an energy counter of {after} mJ after {before} mJ"
             yield _series_problem(found, "a counter that only rises", f"{_FILE}:{number}")
+
+
+def _planned_on(plan: PlanRecord | None, readings: Sequence[CardReading]) -> Iterator[Problem]:
+    """It is the card that the plan was made for, by what the driver told at that time."""
+    if plan is None:
+        return
+    told = plan.card_memory
+    where = f"{RunDir.plan.name}, card_memory"
+    if told is None:
+        yield _series_problem("no look at the card", "one, before a training on a card", where)
+        return
+    if not 0 <= told.free_bytes <= told.total_bytes:
+        found = f"{told.free_bytes:,} bytes free of {told.total_bytes:,}"
+        yield _series_problem(found, "a part of the whole", where)
+    pairs = {
+        (each.card.name, each.card.memory_total_bytes)
+        for each in readings
+        if each.card is not None and each.card.name and "MIG" not in each.card.under
+    }
+    for name, total in sorted(pairs, key=str):
+        if told.name != name or (told.total_bytes and total and told.total_bytes != total):
+            found = f"{told.name or 'no name'}, {told.total_bytes:,} bytes"
+            yield _series_problem(found, f"{name}, {total} bytes, as in {_FILE}", where)
 
 
 def _possible(card: CardSample, where: str) -> Iterator[Problem]:

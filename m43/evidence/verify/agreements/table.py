@@ -18,6 +18,7 @@ from m43.evidence.verify.agreements import (
     model,
     planned,
     rows,
+    software,
     times,
     training,
 )
@@ -105,6 +106,18 @@ TABLE: tuple[Agreement, ...] = (
         says="requirements are met by the listed packages, and training named their versions",
         between=(_R.venv.name, _R.train.name, "pyproject.toml"),
         find=_of_code(machine.packages),
+    ),
+    Agreement(
+        name="imported",
+        says="what was imported is of the installed packages, each file once, counted by package",
+        between=(_R.train_imported.name, _R.eval_imported.name, _R.venv.name),
+        find=_of_run(software.imported),
+    ),
+    Agreement(
+        name="numerics",
+        says="the numerics check was held against the float64 reference of m43, weight by weight",
+        between=(_R.venv.name, "m43/training/numerics/float64.json"),
+        find=_of_code(software.numerics),
     ),
     Agreement(
         name="device",

@@ -144,12 +144,13 @@ def test_each_auth_check_can_fail(changes: dict[str, object], expected: F) -> No
     [
         ({"prefix": "/other"}, F.BROKEN_VENV),
         ({"system": "Windows"}, F.NATIVE_WINDOWS),
-        ({"system": "Darwin"}, F.WRONG_DEVICE),
+        ({"system": "Darwin"}, F.PROMISE_BROKEN),
         ({"import_error": "ImportError: jaxlib"}, F.BROKEN_VENV),
         ({"default_device": "cpu:cpu", "devices": ()}, F.WRONG_DEVICE),
         ({"default_device": ""}, F.WRONG_DEVICE),
         ({"driver_version": "575.10"}, F.DRIVER_TOO_OLD),
-        ({"driver_version": "none"}, F.WRONG_DEVICE),
+        ({"driver_version": "none"}, F.CARD_UNKNOWN),
+        ({"driver_version": "none", "default_device": "cpu:cpu"}, F.WRONG_DEVICE),
         ({"packages": ()}, F.PACKAGE_MISMATCH),
         ({"numerics": numerics_record(product_relative_error=0.02)}, F.NUMERIC_CANARY),
         ({"numerics": NOT_MEASURED}, F.NUMERIC_CANARY),
@@ -222,10 +223,13 @@ def test_what_is_newer_than_tested_holds_and_is_named(
         ({"operation_relative_error": 0.5}, "one by one 0.5 (normal numbers)"),
         (
             {"steps": (step_numerics("gemma"),)},
-            "gemma: loss 0.00014, gradient 0.012, update 0.001 at most",
+            "gemma: loss 0.0001, gradient 0.012, update 0.001 at most",
         ),
         ({"steps": ()}, "none were taken"),
-        ({"steps": _steps(losses_nats=(7.0, 5.4))}, "gemma2 loss 0.019, "),
+        (
+            {"steps": _steps(losses_nats=(7.0, 5.4), reference_losses_nats=(7.0, 5.3))},
+            "gemma2 loss 0.019, ",
+        ),
         ({"steps": _steps(losses_nats=(7.0,))}, "gemma2 loss -1, "),
         ({"steps": _steps(reference_losses_nats=(7.0, 0.0))}, "gemma2 loss -1, "),
         (

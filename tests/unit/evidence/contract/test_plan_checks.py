@@ -18,6 +18,7 @@ from tests.unit.evidence.good_plan import (
 )
 from tests.unit.evidence.good_records import CONTRACT, PROMISED, profile_of, venv_record
 from tests.unit.evidence.good_run import break_gate
+from tests.unit.evidence.on_a_card import card_memory, card_plan, planned, production
 
 FULL = Disk(folder="/full", needed_bytes=10, free_bytes=9)
 NO_PLAN = plan_record(training=None, reason="no head", failure_class=F.MODEL_INVALID)
@@ -96,6 +97,26 @@ def test_what_the_driver_told_that_day_stands_beside_the_memory(
 ) -> None:
     """Or that it told nothing; a CPU has no driver to ask."""
     assert plan_checks(plan_record(card_memory=memory), profile_of())[2].expected.endswith(told)
+
+
+@pytest.mark.parametrize(
+    ("memory", "found"),
+    [
+        (None, "no name of a card"),
+        (card_memory(name="", not_told="Driver Not Loaded"), "no name of a card (Driver Not"),
+        (card_memory(name="NVIDIA H200"), "NVIDIA H200"),
+    ],
+)
+def test_a_card_that_its_driver_does_not_know_is_named(
+    memory: CardMemory | None, found: str
+) -> None:
+    """What JAX calls the device is not asked here."""
+    profile = production()
+    record = replace(planned(profile, card_plan()), card_memory=memory)
+    (check,) = failing(plan_checks(record, profile))
+    assert check.found.startswith(found)
+    assert check.failure_class is F.CARD_UNKNOWN
+    assert not failing(plan_checks(replace(record, card_memory=card_memory()), profile))
 
 
 def test_what_would_fit_is_named_with_its_peak() -> None:

@@ -14,6 +14,7 @@ from m43.records.hub_record import HubResponse
 from m43.records.run_dir import RunDir, write_record
 from m43.records.run_records import ChildError
 from m43.text import size_words
+from tests.unit.evidence import on_a_card
 from tests.unit.evidence.failed_runs import another_model
 from tests.unit.evidence.good_plan import plan_record, training_plan
 from tests.unit.evidence.good_records import (
@@ -23,7 +24,13 @@ from tests.unit.evidence.good_records import (
     numerics_record,
     process_record,
 )
-from tests.unit.evidence.good_run import break_gate, stop_at, write_gate_files, write_opening
+from tests.unit.evidence.good_run import (
+    break_gate,
+    fail_gate,
+    stop_at,
+    write_gate_files,
+    write_opening,
+)
 from tests.unit.evidence.left_behind import (
     GONE,
     Write,
@@ -161,6 +168,32 @@ def test_every_class_that_a_gate_stops_with_has_words_and_actions(
     assert "here: found a hole, expected none." in diagnosis.findings[0].text
     assert "1. " in text.split("## Next actions for a person")[1]
     assert "{" not in text.split("## Timeline")[0].split("## What happened")[1]
+
+
+@pytest.mark.parametrize("altered", [(), ("jax/__init__.py",)])
+def test_a_device_that_is_called_as_promised_is_not_called_another(
+    tmp_path: Path, altered: tuple[str, ...]
+) -> None:
+    """Neither the class nor the sentence says of two equal names that they differ."""
+    probe = on_a_card.card_probe(driver_version="none")
+
+    def write(run: RunDir) -> None:
+        on_a_card.unknown_card(run)
+        environment = replace(on_a_card.card_venv(probe), altered=altered)
+        write_record(run.venv, environment)
+
+    run = fail_gate(tmp_path, "venv", write, on_a_card.production())
+    assert diagnose(run).failure_class is (F.OTHER_CODE if altered else F.CARD_UNKNOWN)
+
+
+@pytest.mark.parametrize("gate", ["venv", "train-300", "eval"])
+def test_no_sentence_promises_what_it_says_was_found(tmp_path: Path, gate: str) -> None:
+    """A later gate is not answered with the device that an earlier one saw."""
+    run = stop_at(tmp_path, gate, lambda run: None, failure_class=F.WRONG_DEVICE)
+    sentence = diagnose(run).sentence
+    contract = run.read_profile().contract
+    assert sentence.count(f"{contract.platform}:{contract.device_kind}") == 1
+    assert "what computes here is another device" in sentence
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,11 @@ from m43.evidence.run.loaded_run import load_run
 from m43.evidence.verify.agreements import card
 from m43.evidence.verify.agreements.card import audit_card
 from m43.records.card_record import CardReading
+from m43.records.plan_record import CardMemory, PlanRecord
 from m43.records.run_dir import RunDir, read_record, write_record
 from m43.records.run_records import TrainRecord
 from tests.unit.evidence.good_run import write_good_run
+from tests.unit.evidence.on_a_card import card_memory
 from tests.unit.evidence.tampering import found as verified
 from tests.unit.evidence.tampering import reseal
 from tests.unit.evidence.watched_run import (
@@ -297,3 +299,21 @@ def test_a_run_on_a_cpu_has_no_card(tmp_path: Path) -> None:
     write_series(run, series())
     reseal(run)
     assert "found looks at a card, expected none beside cpu:cpu" in verified(run)
+
+
+@pytest.mark.parametrize(
+    ("told", "word"),
+    [
+        (None, "no look at the card"),
+        (card_memory(name="NVIDIA H200"), "NVIDIA H200, 34,190,917,632 bytes"),
+        (card_memory(name=""), "no name, 34"),
+        (card_memory(total_bytes=32 << 30), "34,359,738,368 bytes"),
+        (card_memory(free_bytes=1 << 40), "1,099,511,627,776 bytes free"),
+    ],
+)
+def test_the_plan_was_made_for_the_card_that_trained(
+    run: RunDir, told: CardMemory | None, word: str
+) -> None:
+    """What the driver told before is what it tells beside the training."""
+    write_record(run.plan, replace(read_record(run.plan, PlanRecord), card_memory=told))
+    assert any(word in problem for problem in found(run)), found(run)

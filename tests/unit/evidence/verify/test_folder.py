@@ -101,6 +101,33 @@ def test_what_cannot_be_read_is_named_and_nothing_else_is_looked_at(
     assert "nothing of this folder was read" in lines[1]
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("what", UNREADABLE)
+def test_every_command_refuses_in_a_sentence_what_cannot_be_read(
+    good: RunDir, run: RunDir, what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """None waits, none ends in a traceback, and nothing is written."""
+    change, named = UNREADABLE[what]
+    change(run)
+    before = {path.name: path.lstat().st_ctime_ns for path in run.path.iterdir()}
+    key = tmp_path / "key"
+    key.touch()
+
+    calls = (["render"], ["compare", str(good.path)], ["seal", "--key", str(key)])
+    for words in calls:
+        status = main([*words, str(run.path)])
+        told = capsys.readouterr()
+        assert status in (1, 2)
+        assert named in told.out + told.err
+    assert {path.name: path.lstat().st_ctime_ns for path in run.path.iterdir()} == before
+
+
+def test_what_python_compiled_for_a_run_that_goes_on_keeps_no_command_away(run: RunDir) -> None:
+    """A run that was cut off leaves it, folders deep, and is closed all the same."""
+    (run.bytecode / "usr" / "lib" / "python3.11").mkdir(parents=True)
+    assert folder.unreadable(run) == ()
+
+
 def unfinished(run: RunDir) -> None:
     """Leave a file under a name as those have that are being written."""
     (run.path / ".report.html.abcd1234").write_text("ACCEPTED")

@@ -8,9 +8,17 @@ import pytest
 
 from m43.harness.card import card_memory, memory, share_of
 from m43.records import CardSample, NoCard
-from tests.unit.harness.card.fake_nvml import FakeCard, FakeNvml, install
+from tests.unit.evidence.on_a_card import production
+from tests.unit.harness.card.fake_nvml import (
+    GPU_IS_LOST,
+    NOT_SUPPORTED,
+    FakeCard,
+    FakeNvml,
+    install,
+)
 
 GIB = 1 << 30
+GPU = production().contract
 _TOLD = {"chosen_by": "the only card", "under": "", "not_told": {}}
 NOTHING_TOLD = CardSample(**{**dict.fromkeys(get_type_hints(CardSample)), **_TOLD})
 
@@ -61,18 +69,39 @@ def test_the_driver_is_asked_for_a_card_and_not_for_a_cpu(monkeypatch: pytest.Mo
     """Through the real bindings: total 32, used 14, so 16 of 32 GiB can be taken."""
     card = FakeCard(total=32 * GIB, used=14 * GIB)
     install(monkeypatch, FakeNvml(cards=[card]))
-    found = card_memory({}, "gpu")
+    found = card_memory({}, GPU)
     assert found is not None
-    assert (found.share, found.free_bytes) == (0.5, 18 * GIB)
-    assert card_memory({}, "cpu") is None
+    assert (found.share, found.free_bytes, found.name) == (0.5, 18 * GIB, card.name)
+    assert card_memory({}, replace(GPU, platform="cpu")) is None
+
+
+@pytest.mark.parametrize(
+    ("cards", "name"),
+    [
+        ([], ""),
+        ([FakeCard(name="NVIDIA GeForce GT 710"), FakeCard()], "NVIDIA GeForce RTX 5090"),
+        ([FakeCard(name="NVIDIA GeForce GT 710")], "NVIDIA GeForce GT 710"),
+        ([FakeCard(fails={"nvmlDeviceGetName": GPU_IS_LOST})], ""),
+        ([FakeCard(fails={"nvmlDeviceGetMemoryInfo_v2": NOT_SUPPORTED})], GPU.card),
+        ([FakeCard(name=f"{GPU.card} MIG 1g.16gb", is_instance=True)], GPU.card),
+    ],
+)
+def test_the_driver_names_the_card(
+    monkeypatch: pytest.MonkeyPatch, cards: list[FakeCard], name: str
+) -> None:
+    """The promised one among several; another by its own name; none where it tells none."""
+    install(monkeypatch, FakeNvml(cards=cards))
+    found = card_memory({}, GPU)
+    assert found is not None
+    assert found.name == name
 
 
 def test_a_driver_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is free is then not told, and the child meets its own deadline."""
     monkeypatch.setattr(memory, "_PATIENCE_S", 0.05)
-    monkeypatch.setattr(memory, "read_card", lambda environment: time.sleep(5))
+    monkeypatch.setattr(memory, "read_card", lambda *_: time.sleep(5))
     begun = time.monotonic()
-    found = card_memory({}, "gpu")
+    found = card_memory({}, GPU)
     assert time.monotonic() - begun < 2
     assert found is not None
     assert found.not_told.startswith("no answer within ")

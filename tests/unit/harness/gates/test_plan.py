@@ -130,6 +130,7 @@ def test_a_card_is_planned_with_the_memory_of_that_day(
         free_bytes=18 << 30,
         not_told="",
         compute_mode="default",
+        name="NVIDIA GeForce RTX 5090",
     )
     assert asked[0].environment["XLA_CLIENT_MEM_FRACTION"] == "0.5000"
 

@@ -10,6 +10,7 @@ from m43.files import weights_sha256
 from m43.harness.run import closing, packages
 from m43.harness.run.closing import closing_record
 from m43.records.run_dir import RunDir
+from tests.unit.evidence.good_records import imported_record
 
 
 @pytest.fixture
@@ -34,12 +35,15 @@ def test_nothing_changed_is_told_by_equal_digests(run: RunDir, tmp_path: Path) -
         packages_before=installed,
         site_packages=[site],
         foreign_code=(),
+        judge=imported_record(altered=("site-packages/pluggy/a.py",), changed=("b.py",)),
     )
     assert record.packages_sha256 == installed.sha256
     assert record.tree_sha256 == before.sha256
     assert record.changed_paths == record.changed_packages == ()
     assert record.documents == ("failure_analysis.md",)
     assert record.model_sha256 == ""
+    assert record.altered == ("site-packages/pluggy/a.py", "b.py")
+    assert (record.judging_files, record.unrecorded) == (len(imported_record().files), ())
 
 
 def test_what_changed_is_named(run: RunDir, tmp_path: Path) -> None:
@@ -57,6 +61,7 @@ def test_what_changed_is_named(run: RunDir, tmp_path: Path) -> None:
         packages_before=installed,
         site_packages=[site],
         foreign_code=(),
+        judge=imported_record(altered=("site-packages/pluggy/a.py",), changed=("b.py",)),
     )
     assert record.changed_paths == ("m42.md", "site-packages/torch/a.py")
     assert record.changed_packages == ("torch (added)",)
@@ -74,6 +79,7 @@ def test_what_was_left_out_before_is_left_out_after(run: RunDir, tmp_path: Path)
         packages_before=None,
         site_packages=(),
         foreign_code=(),
+        judge=imported_record(altered=("site-packages/pluggy/a.py",), changed=("b.py",)),
     )
     assert record.left_out == ("run.log",)
     assert record.changed_paths == ("other.log",)
@@ -91,6 +97,7 @@ def test_a_run_that_never_reached_its_environment_says_nothing_of_it(
         packages_before=None,
         site_packages=(),
         foreign_code=(),
+        judge=imported_record(altered=("site-packages/pluggy/a.py",), changed=("b.py",)),
     )
     assert record.packages_sha256 == ""
 

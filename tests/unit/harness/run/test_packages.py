@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -218,6 +219,48 @@ def test_a_module_of_nowhere_and_other_code_of_m43_are_named(tmp_path: Path) -> 
     gone = f"{tmp_path / 'gone.py'} (No such file or directory)"
     assert record.changed == ("m43/errors.py", gone)
     assert (record.startup, record.bytecode) == (("sitecustomize",), "as found")
+
+
+@pytest.fixture
+def judging(site: Path) -> Callable[[], ImportedRecord]:
+    """Look at a process that has a package and a module of Python, and m43 of a checkout."""
+    digest = base64.urlsafe_b64encode(hashlib.sha256(b"one = 1\n").digest()).decode().rstrip("=")
+    record = site / "optax-1.0.dist-info" / "RECORD"
+    record.write_text(f"optax/__init__.py,sha256={digest},8\n")
+    repository = site.parent / "checkout"
+
+    def module(path: str) -> ModuleType:
+        made = ModuleType(Path(path).stem)
+        made.__file__ = path
+        return made
+
+    loaded = [hashlib.__file__, str(site / "optax" / "__init__.py"), f"{repository}/m43/a.py"]
+    loaded += [str(path) for path in (site / "helper.py", repository / "helper.py")]
+
+    def look() -> ImportedRecord:
+        there = {
+            name: module(name) for name in loaded if "helper" not in name or Path(name).is_file()
+        }
+        return packages.audit_judge(there, repository, [str(repository), str(site)])
+
+    return look
+
+
+def test_what_judges_is_held_against_its_wheels_too(
+    judging: Callable[[], ImportedRecord], site: Path
+) -> None:
+    """As the packages of a child, by the same names; m43's own modules are looked at elsewhere."""
+    record = judging()
+    assert len(record.files) == 2
+    assert (record.altered, record.unrecorded, record.changed) == ((), (), ())
+    (site / "optax" / "__init__.py").write_text("one = 2\n")
+    put_beside(site)
+    stray = site.parent / "checkout" / "helper.py"
+    stray.parent.mkdir()
+    stray.write_text("")
+    record = judging()
+    assert record.altered == ("site-packages/optax/__init__.py",)
+    assert sorted(record.unrecorded) == sorted([str(stray), "site-packages/helper.py"])
 
 
 def test_an_edit_whose_time_is_put_back_is_a_change_of_the_environment(site: Path) -> None:
