@@ -151,7 +151,9 @@ def test_what_no_run_folder_holds_is_refused_unread(
     assert words in str(error.value)
 
 
-@pytest.mark.parametrize(("largest", "words"), [(1000, "bytes, expected"), (250_000, "weights, exp")])
+@pytest.mark.parametrize(
+    ("largest", "words"), [(1000, "bytes, expected"), (250_000, "weights, exp")]
+)
 def test_more_than_a_run_can_hold_is_refused_unread(
     good: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: int, words: str
 ) -> None:
