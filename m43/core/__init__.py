@@ -11,11 +11,11 @@ from m43.core.gemma import Gemma, abstract_gemma
 from m43.core.linear import AdapterWeight, Projection
 from m43.core.lora import LoraSettings, add_adapters, projections
 from m43.core.optimizer import OptimizerSettings, make_optimizer, make_schedule, optimizer_steps
-from m43.core.step import StepMetrics, TrainState, make_step
+from m43.core.step import Step, StepMetrics, TrainState, make_step
 
 __all__ = [
     "AdapterWeight", "Batch", "Gemma", "GemmaConfig", "LoraSettings", "OptimizerSettings",
-    "Projection", "StepMetrics", "TrainState", "abstract_gemma", "add_adapters", "check_batch",
-    "greedy_decode", "make_optimizer", "make_schedule", "make_step", "optimizer_steps",
-    "projections",
+    "Projection", "Step", "StepMetrics", "TrainState", "abstract_gemma", "add_adapters",
+    "check_batch", "greedy_decode", "make_optimizer", "make_schedule", "make_step",
+    "optimizer_steps", "projections",
 ]  # fmt: skip

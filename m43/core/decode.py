@@ -17,6 +17,10 @@ from m43.core.numerics import bitcast_bf16, bitcast_like
 FEWEST_ROWS = 8
 """Below this a batch is not halved any more: each halving is one more loop to compile."""
 
+LEAST_PRODUCTS = 10**10
+"""Multiplications of all rounds below which a batch is not halved at all: they take a processor a
+second at most, and each smaller loop takes it as long to compile."""
+
 
 class Decoded(NamedTuple):
     """The decoded tokens, and the rounds that it took. Shapes: B rows, T new tokens at most."""
@@ -141,7 +145,9 @@ class _Loop:
 
     def shrinking(self, state: _Decoding) -> Decoded:
         """Whenever half of the rows have stopped, compact the batch to the other half."""
-        while (half := len(state.rows) // 2) >= FEWEST_ROWS:
+        weights = sum(leaf.size for leaf in jax.tree.leaves(self._bits))
+        worth = len(state.rows) * weights * self._most >= LEAST_PRODUCTS
+        while worth and (half := len(state.rows) // 2) >= FEWEST_ROWS:
             state = _keep_running(self._run(state, until=half), half)
         return self.whole(state)
 

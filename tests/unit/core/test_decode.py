@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -127,6 +128,7 @@ def test_rows_that_have_stopped_are_left_out_and_nobody_notices(
 ) -> None:
     """Eight rows, halved thrice as they stop: each says what it says alone, in its own place."""
     monkeypatch.setattr(core_decode, "FEWEST_ROWS", 1)
+    monkeypatch.setattr(core_decode, "LEAST_PRODUCTS", 0)
     prompts, lengths = prompts_of(golden)
     order = [2, 0, 1, 0, 2, 1, 0, 2]
     new = NEW - 2  # no other test compiles this one
@@ -146,6 +148,32 @@ def test_rows_that_have_stopped_are_left_out_and_nobody_notices(
         count = expected[row]
         assert counts[place] == count
         assert tokens[place].tolist() == [*free[row, :count], *[0] * (new - count)]
+
+
+def test_a_batch_is_halved_only_where_that_is_worth_its_compilation(
+    golden: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A toy is one loop; with as many products as it makes for a limit, eight rows are four."""
+    monkeypatch.setattr(core_decode, "FEWEST_ROWS", 1)
+    prompts, lengths = prompts_of(golden)
+    graphdef, weights = nnx.split(golden.float32)
+    products = 8 * sum(leaf.size for leaf in jax.tree.leaves(weights))
+    loops = {}
+    # Another number of tokens each time, or the trace of before would be taken.
+    for limit, new in (("default", 2), ("just met", 3), ("just missed", 4)):
+        if limit != "default":
+            least = products * new + (limit == "just missed")
+            monkeypatch.setattr(core_decode, "LEAST_PRODUCTS", least)
+        lowered = _decode.lower(
+            graphdef,
+            weights,
+            jnp.asarray(prompts[[0] * 8]),
+            jnp.asarray(lengths[[0] * 8]),
+            jnp.asarray([1]),
+            max_new_tokens=new,
+        )
+        loops[limit] = lowered.as_text().count("stablehlo.while")
+    assert loops["default"] == loops["just missed"] < loops["just met"]
 
 
 @pytest.mark.parametrize("softcap", [None, 0.5])

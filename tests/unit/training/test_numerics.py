@@ -34,8 +34,9 @@ def is_right(step: StepNumerics) -> bool:
 
 def taken(small: SmallStep, compute_dtype: type = jnp.bfloat16) -> Taken:
     """Take the steps of one model here."""
-    lowered = small_steps.lower(small, compute_dtype)
-    return small_steps.take(lowered, small_steps.compile_small(lowered))
+    lowered = small_steps.lower((small,), compute_dtype)
+    (steps,) = small_steps.take(lowered, small_steps.compile_small(lowered))
+    return steps
 
 
 def compared(small: SmallStep, steps: Taken) -> StepNumerics:
@@ -45,8 +46,10 @@ def compared(small: SmallStep, steps: Taken) -> StepNumerics:
 
 @pytest.fixture(scope="module")
 def steps() -> Mapping[str, Taken]:
-    """The steps of every family, as this device takes them."""
-    return {small.config.family: taken(small) for small in SMALL_STEPS}
+    """The steps of every family, as this device takes them: all of one program."""
+    lowered = small_steps.lower(SMALL_STEPS)
+    of_all = small_steps.take(lowered, small_steps.compile_small(lowered))
+    return {small.config.family: each for small, each in zip(SMALL_STEPS, of_all, strict=True)}
 
 
 def test_this_device_passes(monkeypatch: pytest.MonkeyPatch, steps: Mapping[str, Taken]) -> None:
@@ -67,6 +70,24 @@ def test_this_device_passes(monkeypatch: pytest.MonkeyPatch, steps: Mapping[str,
     assert 0 < record.update_relative_error < 0.02 / 4
     assert all(map(is_right, record.steps))
     assert record.duration_s > 0
+
+
+@pytest.mark.parametrize(("backend", "sizes"), [("cpu", [3]), ("gpu", [1, 1, 1])])
+def test_for_a_card_each_step_is_a_program_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, steps: Mapping[str, Taken], backend: str, sizes: list[int]
+) -> None:
+    """As a run compiles it; for a CPU they are one, whose families come back in their order."""
+    programs: list[tuple[SmallStep, ...]] = []
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    monkeypatch.setattr(small_steps, "lower", lambda group: programs.append(group) or group)
+    monkeypatch.setattr(small_steps, "compile_small", lambda group: group)
+    monkeypatch.setattr(
+        small_steps, "take", lambda group, _: tuple(steps[each.config.family] for each in group)
+    )
+    assert small_steps.take_small_steps() == tuple(
+        compared(small, steps[small.config.family]) for small in SMALL_STEPS
+    )
+    assert [len(group) for group in programs] == sizes
 
 
 def test_the_stored_reference_is_what_numpy_gives() -> None:
@@ -222,7 +243,13 @@ def test_a_transposed_product_in_the_backward_pass_is_found(
     assert step.gradient_worst in SQUARE
 
 
-SQUARE = ("layers.attention.query.weight", "layers.attention.output.weight")
+SQUARE = (
+    "layers.attention.query.weight",
+    "layers.attention.output.weight",
+    "layers.feed_forward.gate.weight",
+    "layers.feed_forward.up.weight",
+    "layers.feed_forward.down.weight",
+)
 
 
 @pytest.mark.parametrize("small", [GEMMA, GEMMA2], ids=["adafactor", "adamw"])
