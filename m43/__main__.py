@@ -98,6 +98,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_compare(commands)
     _add_seal(commands)
     _add_bundle(commands)
+    text = "write a contract of your own beside acceptance/, to be changed"
+    command = commands.add_parser("new", help=text, description=_sentence(text))
+    command.add_argument("name", metavar="NAME", help="its folder, and what its documents go by")
+    command.set_defaults(call=_new)
     return parser
 
 
@@ -186,7 +190,7 @@ def _add_checklist(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     form.add_argument(
         "--template",
         action="store_true",
-        help="look at nothing; show what m43_summary.md will look like, each field by its name",
+        help="look at nothing; show what the summary will look like, each field by its name",
     )
     command.set_defaults(call=_checklist)
 
@@ -285,6 +289,12 @@ def _render(options: argparse.Namespace) -> int:
     from m43.harness.commands import run_folder
 
     return run_folder.render(options.run, RUNS, sys.stdout)
+
+
+def _new(options: argparse.Namespace) -> int:
+    from m43.harness.commands import new
+
+    return new.new(options.name, REPOSITORY, sys.stdout)
 
 
 def _compare(options: argparse.Namespace) -> int:

@@ -34,15 +34,18 @@ _NO_THREAD = ("blas_thread_init: pthread_create failed", "can't start new thread
 _END = re.compile(r"(?:ERROR|[\w.]+(?:Error|Warning|Exception|Exit)): ?")
 
 
-def start_problems(repository: Path, kind: str, environment: Mapping[str, str]) -> tuple[str, ...]:
+def start_problems(
+    repository: Path, kind: str, environment: Mapping[str, str], folder: str = "acceptance"
+) -> tuple[str, ...]:
     """Start pytest as a run would be started, without beginning one; say what ends it.
 
     Args:
         repository: The checkout.
         kind: The marker of the run.
         environment: The variables of the shell in which the run would be started.
+        folder: The contract's.
     """
-    words = ("acceptance", "-m", kind, LOOK, "--collect-only", "-q")
+    words = (folder, "-m", kind, LOOK, "--collect-only", "-q")
     try:
         ended = subprocess.run(
             [sys.executable, "-m", "pytest", *words],

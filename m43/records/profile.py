@@ -27,6 +27,7 @@ class Contract:
     """The thresholds that the promises refer to; nothing else reads them to decide.
 
     Attributes:
+        name: of the contract; documents go by it.
         architecture: the family, as `architectures` in config.json names it.
         parameters: of the model; the embedding is tied to the head and counts once.
         file_bytes: the size of each file of weights, by its name.
@@ -35,6 +36,7 @@ class Contract:
             shapes among them, what a run takes is planned before anything is fetched.
     """
 
+    name: str
     repo: str
     revision: str
     architecture: str

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +25,10 @@ from m43.typed_json import read_table, read_toml, to_plain
 
 # Far above what is done, far below what would be allocated or waited for in vain.
 _MOST_POSITIONS, _MOST_RANK, _MOST_SEED = 2**24, 2**13, 2**31 - 1
+_MOST_STEPS = 10**6
 _MOST_AMOUNT, _WEEK_S = 1e30, 7 * 86400.0
 _HEX = frozenset("0123456789abcdef")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 
 
 def problems_of(profile: Profile, source: str) -> list[Problem]:
@@ -65,9 +68,11 @@ def _rules(profile: Profile) -> Iterator[_Rule]:
 def _contract_rules(contract: Contract) -> Iterator[_Rule]:
     steps, revision, epochs = contract.optimizer_steps, contract.revision, contract.epochs_at_most
     hexadecimal = len(revision) == 40 and set(revision) <= _HEX
-    # Source: DESIGN, locked decisions (the contract admits 200 to 500 steps, one epoch).
-    yield "contract.optimizer_steps", steps, 200 <= steps <= 500, "200 to 500"
-    yield "contract.epochs_at_most", epochs, 0 < epochs <= 1, "above 0, and 1 at most"
+    name = contract.name
+    expected = "a name of small letters, digits and underscores that begins with a letter"
+    yield "contract.name", name, _NAME.fullmatch(name) is not None, expected
+    yield "contract.optimizer_steps", steps, 0 < steps <= _MOST_STEPS, "1 to 1,000,000"
+    yield "contract.epochs_at_most", epochs, 0 < epochs <= 1000, "above 0, and 1000 at most"
     yield "contract.revision", revision, hexadecimal, "a commit of 40 lower-case hex digits"
     yield "contract.repo", contract.repo, is_repository(contract.repo), "owner/name"
 
@@ -206,7 +211,7 @@ def load(path: Path) -> Profile:
 
     Raises: ProfileError, with all problems at once.
     """
-    data, problems = read_toml(path)
+    data, problems = _read(path)
     if problems:
         raise ProfileError(problems)
     profile, problems = read_table(Profile, data, str(path))
@@ -216,6 +221,29 @@ def load(path: Path) -> Profile:
     if problems:
         raise ProfileError(problems)
     return _absolute(profile, Path(os.path.realpath(path)).parent)
+
+
+def _read(path: Path) -> tuple[object, tuple[Problem, ...]]:
+    """Read a profile's tables over those of the one that it names as its base.
+
+    A value takes the place of a value, a table below a table that of the whole table; a base has
+    none itself.
+    """
+    data, problems = read_toml(path)
+    if problems or not isinstance(data, dict) or not isinstance(data.get("base"), str):
+        return data, problems
+    base_path = path.resolve().parent / data.pop("base")
+    base, problems = read_toml(base_path)
+    if problems or not isinstance(base, dict):
+        return base, problems
+    for table, keys in (("data", ("train", "evaluation")), ("venv", ("path",))):
+        for key in keys:
+            value = base.get(table, {}).get(key)
+            # Written from the base on; from here on it would lead elsewhere.
+            if isinstance(value, str) and value != SELF_VENV:
+                base[table][key] = os.path.normpath(base_path.parent / value)
+    both = [name for name in data if isinstance(data[name], dict) and name in base]
+    return base | data | {name: base[name] | data[name] for name in both}, ()
 
 
 def digest(path: Path) -> str:

@@ -3,6 +3,7 @@
 One file: the table, and what reads and writes by it.
 """
 
+import json
 import os
 import re
 import shutil
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 from m43 import typed_json
 from m43.errors import FailureClass, M43Error, Problem
@@ -20,6 +21,7 @@ from m43.records import run_records
 from m43.records.evaluation_record import Prediction
 from m43.records.profile import Profile
 from m43.records.run_records import MalformedRecordError
+from m43.text import is_folder_name
 
 T = TypeVar("T")
 
@@ -65,6 +67,23 @@ def file(name: str, what: str, *, gate: str = "", sealed: bool = True) -> RunFil
     return RunFile(name=name, what=what, gate=gate, sealed=sealed)
 
 
+class Summary(RunFile):
+    """The row of the summary, which is called after the contract of its run."""
+
+    def __get__(self, run: "RunDir | None", owner: type["RunDir"]) -> Any:
+        """Return where it lies, by the name of the contract that the run was opened under."""
+        return self if run is None else run.path / self.name.format(contract=_contract_name(run))
+
+
+def _contract_name(run: "RunDir") -> str:
+    """Read what a run's contract is called; what is no plain name, or is not told, is "no"."""
+    with suppress(OSError, ValueError, AttributeError, RecursionError):
+        name = json.loads(run.opening.read_text(encoding="utf-8")).get("contract_name")
+        if isinstance(name, str) and is_folder_name(name):
+            return name
+    return "no"
+
+
 @dataclass(eq=False)
 class RunDir:
     """A run folder. Everything after its creation takes this one argument.
@@ -79,7 +98,9 @@ class RunDir:
 
     path: Path
 
-    summary = file("m43_summary.md", "the whole account of an accepted run", sealed=False)
+    summary = Summary(
+        name="{contract}_summary.md", what="the whole account of an accepted run", sealed=False
+    )
     failure_analysis = file(
         "failure_analysis.md", "the whole account of a run that was not accepted", sealed=False
     )
@@ -166,7 +187,7 @@ class RunDir:
                 found="an earlier attempt",
                 expected="no folder of this name: one attempt per run folder, never a second",
                 where=str(path),
-                action=f"read its {cls.failure_analysis.name} or {cls.summary.name}; "
+                action=f"read its {cls.failure_analysis.name} or {cls(path).summary.name}; "
                 "to try again, name a new run with --m43-run NAME",
             ) from None
         return cls(path)

@@ -40,6 +40,10 @@ class OpeningRecord:
     profile_sha256: str
     # How the profile differs from the bundled one of its kind; empty means the locked decisions.
     profile_differences: tuple[str, ...]
+    contract: str  # its folder in the working tree
+    contract_name: str  # what the documents call it; "own" where it is the M43 contract no more
+    # How the promises differ from those of the M43 contract.
+    promise_differences: tuple[str, ...]
     contract_sha256: str
     promises: tuple[str, ...] = field(repr=False)
     train_rows_sha256: str

@@ -217,7 +217,7 @@ DISK: tuple[Case, ...] = (
         failure_class=F.HARNESS_ERROR,
         status=1,
         closed_by=RENDER,
-        document="m43_summary.md",
+        document="fault_summary.md",
     ),
     Case(
         fault="folder takes no names from training on",
@@ -312,7 +312,7 @@ def enter(case: Case, remains: Remains) -> None:
 
 def row(name: str, remains: Remains) -> Row:
     """Make the line of a case from what it left."""
-    accepted = remains.documents == ("m43_summary.md",)
+    accepted = remains.documents == ("fault_summary.md",)
     return Row(
         case=name,
         exit=str(remains.status),

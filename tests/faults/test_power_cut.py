@@ -73,7 +73,7 @@ def cut(case: str, verdicts: list[bool], writes: int) -> Row:
         case=case,
         exit="none: the power went",
         failure_class="interrupted, or cut off behind the seal",
-        document=f"failure_analysis.md {len(verdicts) - accepted} times, m43_summary.md {accepted}",
+        document=f"failure_analysis.md {len(verdicts) - accepted} times, a summary {accepted}",
         journal=f"whole and closed after each of {len(verdicts)} prefixes of {writes} writes",
         closed_by="the next command",
         orphans="0",

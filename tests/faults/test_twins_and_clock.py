@@ -52,7 +52,7 @@ def test_without_a_fault_a_run_is_accepted(tree: FaultTree, begin: Starter) -> N
     status = rehearsal.end()
     assert status == 0, rehearsal.text()
     remains = examine(rehearsal, status)
-    assert remains.documents == ("m43_summary.md",)
+    assert remains.documents == ("fault_summary.md",)
     record.add(matrix.row(matrix.NO_FAULT, remains))
 
 
@@ -68,8 +68,8 @@ def test_a_clock_that_is_set_back_spoils_no_duration(tree: FaultTree, begin: Sta
     status = rehearsal.end()
     assert status == 0, rehearsal.text()
     remains = examine(rehearsal, status)
-    summary = (rehearsal.folder / "m43_summary.md").read_text()
-    assert remains.documents == ("m43_summary.md",)
+    summary = (rehearsal.folder / "fault_summary.md").read_text()
+    assert remains.documents == ("fault_summary.md",)
     assert "The clock was set back" not in summary
     assert not re.search(r"-\d+\.\d s", summary)
     record.add(matrix.row(matrix.CLOCK, remains))

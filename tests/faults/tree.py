@@ -30,6 +30,7 @@ os.environ.update(
 
 # The shortest run that the contract admits: a fault need not wait for more.
 SHORT: Mapping[str, object] = {
+    "contract.name": "fault",
     "contract.optimizer_steps": 200,
     "training.batch_rows": 2,
     "training.warmup_steps": 10,

@@ -1,6 +1,7 @@
 """What a run promises and whether it kept it: the contract, the measurements, the verdict.
 
-Outsiders use `read_contract` and `Promise` (contract), `measure` (measurement), `judge` and
+Outsiders use `read_contract` and `Promise` (contract), where contracts lie and in
+what one is not the M43 contract (folder), `measure` (measurement), `judge` and
 `Verdict` (verdict), and `auth_checks` and `venv_checks` (checks), which explain a promise and
 decide nothing.
 """
@@ -8,6 +9,19 @@ decide nothing.
 from m43.evidence.contract.check import Check, failing
 from m43.evidence.contract.checks import auth_checks, venv_checks
 from m43.evidence.contract.contract import ContractText, Promise, read_contract, read_kept
+from m43.evidence.contract.folder import (
+    CONFTEST,
+    LIES,
+    M43,
+    PROMISES,
+    called,
+    contract_folders,
+    contract_path,
+    folder_of,
+    profile_path,
+    promise_differences,
+    unkeepable,
+)
 from m43.evidence.contract.hub_failure import (
     CHILD_ENDED,
     DEADLINE,
@@ -32,10 +46,41 @@ from m43.evidence.contract.planned import (
 from m43.evidence.contract.verdict import Verdict, judge, verdict_words
 
 __all__ = [
-    "CHILD_ENDED", "DEADLINE", "EXCLUSIVE", "MODEL_DESCRIBED", "Check", "ContractText", "Judged",
+    "CHILD_ENDED",
+    "CONFTEST",
+    "DEADLINE",
+    "EXCLUSIVE",
+    "LIES",
+    "M43",
+    "MODEL_DESCRIBED",
+    "PROMISES",
+    "Check",
+    "ContractText",
+    "Judged",
     "Promise",
-    "Verdict", "alternatives_words", "auth_checks", "card_memory_words", "cause_names", "failing",
-    "hub_answer_class", "hub_model_checks", "judge", "measure", "model_words", "plan_checks",
-    "promised_words", "read_contract", "read_kept", "response_class", "venv_checks",
-    "venv_gate_checks", "verdict_words",
+    "Verdict",
+    "alternatives_words",
+    "auth_checks",
+    "called",
+    "card_memory_words",
+    "cause_names",
+    "contract_folders",
+    "contract_path",
+    "failing",
+    "folder_of",
+    "hub_answer_class",
+    "hub_model_checks",
+    "judge",
+    "measure",
+    "model_words",
+    "plan_checks",
+    "profile_path",
+    "promise_differences",
+    "promised_words",
+    "read_contract",
+    "read_kept",
+    "response_class", "unkeepable",
+    "venv_checks",
+    "venv_gate_checks",
+    "verdict_words",
 ]  # fmt: skip

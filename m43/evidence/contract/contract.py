@@ -15,10 +15,6 @@ class ContractError(ProblemsError):
     """A contract that does not read as one, with everything that is wrong with it."""
 
 
-# Where the contract lies in a checkout.
-PATH = Path("acceptance", "test_production.py")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Promise:
     """One promise: its name, its gate, its clause in plain words and what it asserts."""

@@ -63,12 +63,19 @@ def measure(promise: Promise, records: Mapping[str, object]) -> Judged:
     needed = {name for asserted in promise.asserts for name in names(asserted.tree)}
     if not needed <= set(records):
         return Judged(promise=promise, expected=expected, measurements=(), holds=None)
-    measurements = [item for asserted in promise.asserts for item in _sides(asserted, records)]
+    try:
+        measurements = [item for asserted in promise.asserts for item in _sides(asserted, records)]
+        kept = all(item.holds(records) for item in promise.asserts)
+    except (AttributeError, TypeError, ValueError, ArithmeticError) as error:
+        # A promise of somebody's own may ask for a field that no record has: it cannot be kept.
+        file = ", ".join(FILES.get(name, name) for name in sorted(needed))
+        found = Measurement(expression=type(error).__name__, value=str(error), file=file)
+        return Judged(promise=promise, expected=expected, measurements=(found,), holds=False)
     return Judged(
         promise=promise,
         expected=expected,
         measurements=tuple(dict.fromkeys(measurements)),
-        holds=bool(promise.asserts) and all(item.holds(records) for item in promise.asserts),
+        holds=bool(promise.asserts) and kept,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from m43.errors import FailureClass as F
-from m43.evidence.contract import alternatives_words, failing, venv_checks
+from m43.evidence.contract import M43, alternatives_words, failing, venv_checks
 from m43.evidence.diagnosis.by_child import ending
 from m43.evidence.failures import FAILURES
 from m43.evidence.run import Child, LoadedRun, Stop
@@ -45,6 +45,7 @@ def words(loaded_run: LoadedRun, stop: Stop) -> Mapping[str, str]:
         "profile": loaded_run.opening.profile if loaded_run.opening else "the profile",
         "commit": loaded_run.opening.commit if loaded_run.opening else "(not known)",
         "next_run": next_name(loaded_run.name),
+        "contract": loaded_run.opening.contract if loaded_run.opening else M43,
     }
     # In these texts backticks mean code; a value from outside must not open or close it.
     return {name: " ".join(value.replace("`", "'").split()) for name, value in facts.items()}
@@ -127,7 +128,7 @@ def next_actions(loaded_run: LoadedRun, stop: Stop, failure_class: F) -> tuple[s
     if loaded_run.kind == "production":
         again = (
             "Then: `python -m m43 checklist`, and a new run under a new name: "
-            "`pytest acceptance -m production --m43-run {next_run}`. This folder stays as it is; "
+            "`pytest {contract} -m production --m43-run {next_run}`. This folder stays as it is; "
             "later reports will disclose it."
         )
     else:

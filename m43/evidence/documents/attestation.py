@@ -43,9 +43,16 @@ def test_result(loaded_run: LoadedRun, sealed: Digests, manifest_sha256: str) ->
 
 
 def test_predicate(loaded_run: LoadedRun, sealed: Digests) -> dict[str, object]:
-    """Give the predicate of the test result: the verdict, its configuration, and the promises."""
+    """Give the predicate of the test result: the verdict, its configuration, and the promises.
+
+    The contract is annotated with its name, and with what in it is not the M43 contract.
+    """
     names = (RunDir.contract_text.name, RunDir.profile.name, RunDir.code.name)
     files = [resource(name, sealed[name]) for name in names if name in sealed]
+    for file in files:
+        if file["name"] == RunDir.contract_text.name:
+            differences = [*loaded_run.contract_differences]
+            file["annotations"] = {"contract": loaded_run.contract_name, "differences": differences}
     return {
         "result": "PASSED" if loaded_run.verdict.accepted else "FAILED",
         "configuration": [*_ledger(loaded_run), *files],
@@ -131,8 +138,8 @@ def _dependencies(loaded_run: LoadedRun, sealed: Digests) -> list[dict[str, obje
         commit = opening.commit.partition("+")[0]
         if len(commit) == 40:
             found.append({"name": "m43", "digest": {"gitCommit": commit}})
-        found.append(resource("acceptance/data: training rows", opening.train_rows_sha256))
-        found.append(resource("acceptance/data: evaluation rows", opening.eval_rows_sha256))
+        found.append(resource("data: training rows", opening.train_rows_sha256))
+        found.append(resource("data: evaluation rows", opening.eval_rows_sha256))
     if download is not None and loaded_run.auth is not None:
         repo = f"{loaded_run.auth.repo}@{download.revision}"
         found += _pinned(repo, download.files)

@@ -49,13 +49,14 @@ def render_failure(loaded_run: LoadedRun, verdict: Verdict) -> str:
     stop = find_stop(loaded_run.entries)
     diagnosis = diagnose_loaded(loaded_run)
     watermark = history.watermark(loaded_run)
+    name = f"{loaded_run.contract_name.capitalize()} f" if loaded_run.contract_name else "F"
     unreadable = Bullets([str(problem) for problem in loaded_run.problems])
     document = Section(
-        "M43 failure analysis" + (f": {watermark}" if watermark else ""),
+        f"{name}ailure analysis" + (f": {watermark}" if watermark else ""),
         (
-            promises.banner(watermark),
+            promises.banner(watermark, another=bool(loaded_run.contract_differences)),
             _verdict_line(loaded_run, stop, diagnosis),
-            promises.other_contract(loaded_run),
+            *promises.other_contract(loaded_run),
             _facts(loaded_run, stop, diagnosis),
             *analysis(loaded_run, verdict),
             Section("Timeline", promises.timeline(loaded_run)),

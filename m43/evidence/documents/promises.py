@@ -51,19 +51,20 @@ UNHARMED = (
 _GOOD: Mapping[str, bool | None] = {"kept": True, "BROKEN": False}
 
 
-def banner(watermark: str) -> Node:
+def banner(watermark: str, *, another: bool = False) -> Node:
     """Say of a rehearsal, before anything else, that it is one."""
-    text = (
-        " The same contract and the same code, on a small model; "
-        "nothing here says anything about Gemma 2B."
-    )
+    what = "The same code" if another else "The same contract and the same code"
+    text = f" {what}, on a small model; nothing here says anything about Gemma 2B."
     return Text((strong(f"{watermark}."), text) if watermark else "", "banner")
 
 
-def other_contract(loaded_run: LoadedRun) -> Node:
-    """Name, below the verdict, the model of a run that is not the one of the locked decisions."""
-    words = loaded_run.other_contract.removeprefix("another contract: ")
-    return Text((strong("Another contract"), ": ", code(words), ".") if words else "")
+def other_contract(loaded_run: LoadedRun) -> list[Node]:
+    """List, below the verdict, in what a run's contract is not the M43 contract."""
+    lines = loaded_run.contract_differences
+    if not lines:
+        return []
+    head = (strong("Another contract"), f": {loaded_run.other_contract}:")
+    return [Text(head), Bullets([code(line) for line in lines])]
 
 
 def gate_table(gates: Sequence[GateState]) -> Table:

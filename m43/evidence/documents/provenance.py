@@ -28,7 +28,7 @@ from m43.evidence.documents.promises import (
     unasked_words,
 )
 from m43.evidence.run import LoadedRun
-from m43.records import FILES, AuthRecord
+from m43.records import FILES, AuthRecord, RunDir
 from m43.text import is_folder_name, is_weight_file, size_words
 
 UNSIGNED = (
@@ -226,8 +226,13 @@ def _model_facts(loaded_run: LoadedRun) -> Iterator[tuple[str, Words]]:
 
 def files(names: Set[str]) -> Node:
     """Link the files that are there."""
-    items = [(Link(it.name, it.name), " ", note(it.what)) for it in FILES if it.name in names]
-    return Bullets(items)
+    # The summary is called after the contract.
+    summary = next((name for name in names if name.endswith(_SUMMARY)), "")
+    rows = ((summary if it is RunDir.summary else it.name, it.what) for it in FILES)
+    return Bullets([(Link(name, name), " ", note(what)) for name, what in rows if name in names])
+
+
+_SUMMARY = RunDir.summary.name.partition("}")[2]
 
 
 def commands(name: str, commit: str) -> Sequence[str]:

@@ -31,7 +31,13 @@ from m43.evidence.documents.nodes import (
     strong,
 )
 from m43.evidence.documents.performance import card, memory, speed
-from m43.evidence.documents.promises import banner, gate_table, promises_by_gate, time_spent
+from m43.evidence.documents.promises import (
+    banner,
+    gate_table,
+    other_contract,
+    promises_by_gate,
+    time_spent,
+)
 from m43.evidence.documents.provenance import (
     files,
     how_to_check,
@@ -107,11 +113,9 @@ def _drawn_to(loaded_run: LoadedRun) -> Text:
 def _header(loaded_run: LoadedRun, accepted: bool) -> list[Node]:
     watermark = history.watermark(loaded_run)
     words, good, sentence = _accepted(loaded_run) if accepted else _refused(loaded_run)
-    reasons = [Text(sentence)]
-    if loaded_run.other_contract:
-        reasons.append(Text(strong(loaded_run.other_contract)))
+    reasons = [Text(sentence), *other_contract(loaded_run)]
     return [
-        *([banner(watermark)] if watermark else []),
+        *([banner(watermark, another=bool(loaded_run.contract_differences))] if watermark else []),
         Section(mark(words, good), reasons, "verdict"),
         *_differences(loaded_run),
         Section("", (Pairs(tuple(_figures(loaded_run))),), "figures"),

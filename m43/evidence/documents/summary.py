@@ -1,4 +1,4 @@
-"""`m43_summary.md`: what an accepted run did, every number with its file; and its template.
+"""The summary: what an accepted run did, every number with its file; and its template.
 
 The summary is said over the fields of a run's records. Without records it says the fields' names,
 so that `--template` shows the real document before there is a run.
@@ -68,9 +68,9 @@ def _document(run: Fields, profile: Profile, contract: ContractText | None) -> S
     name = told.name if told else profile.run.name
     commit = run.record.opening.commit if run.record else ""
     parts: list[Node] = [
-        promises.banner(watermark),
+        promises.banner(watermark, another=bool(told and told.contract_differences)),
         Text(_verdict(told, profile, contract)),
-        *([promises.other_contract(told), *_differences(told)] if told else []),
+        *([*promises.other_contract(told), *_differences(told)] if told else []),
         Section("In short", (Bullets(in_short(run, profile)),)),
         Section("Gates", (promises.gate_table(_gates(told, contract)),)),
         Section("Loss", _loss(run)),
@@ -100,7 +100,9 @@ def _document(run: Fields, profile: Profile, contract: ContractText | None) -> S
         Section("Impact on M42", _told(told, promises.impact_on_m42, Text(promises.UNHARMED))),
         Section("Evidence index", promises.evidence_index(_evidence(told))),
     ]
-    return Section("M43 summary" + (f": {watermark}" if watermark else ""), parts)
+    title = told.contract_name if told else profile.contract.name
+    head = f"{title.capitalize()} summary"
+    return Section(head + (f": {watermark}" if watermark else ""), parts)
 
 
 def _told(

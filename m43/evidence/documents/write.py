@@ -32,7 +32,7 @@ def write_opening_analysis(run: RunDir, loaded: LoadedRun | None = None) -> None
 def write_documents(run: RunDir, loaded: LoadedRun | None = None) -> Verdict:
     """Judge the journal as it lies on disk and leave the one document that the verdict allows.
 
-    This is the only function that writes `m43_summary.md`.
+    This is the only function that writes a summary.
 
     Args:
         run: The run folder.
@@ -70,7 +70,9 @@ def expected_document(loaded_run: LoadedRun) -> tuple[str, str]:
     verdict = loaded_run.verdict
     facts = loaded_run.whole
     if verdict.accepted and facts is not None:
-        return RunDir.summary.name, _clean(render_summary(facts))
+        return RunDir.summary.name.format(contract=facts.opening.contract_name), _clean(
+            render_summary(facts)
+        )
     return RunDir.failure_analysis.name, _clean(render_failure(loaded_run, verdict))
 
 
@@ -89,8 +91,8 @@ def job_summary(loaded_run: LoadedRun) -> str:
     where = f"Read {expected_document(loaded_run)[0]} in the run folder; "
     check = code(f"python -m m43 verify submission_runs/{loaded_run.name}")
     parts: tuple[Node, ...] = (
-        promises.banner(watermark(loaded_run)),
-        promises.other_contract(loaded_run),
+        promises.banner(watermark(loaded_run), another=bool(loaded_run.contract_differences)),
+        *promises.other_contract(loaded_run),
         promises.gate_table(gate_states(loaded_run)),
         *told,
         Text((where, check, " recomputes every claim of it.")),

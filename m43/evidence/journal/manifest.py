@@ -85,6 +85,8 @@ def sealed_names(run: RunDir) -> tuple[str, ...]:
     manifest's digest), the documents and reports; and what was being written when its writer died.
     """
     later = {run.path / file.name for file in FILES if not file.sealed}
+    # Called after its contract, of which this need not know.
+    later |= set(run.path.glob(RunDir.summary.name.format(contract="*")))
     # A report is written after the seal: killed in the middle of it, it leaves such a file.
     later |= set(unfinished(run.path))
     paths = (path for path in run.path.rglob("*") if path.is_symlink() or not path.is_dir())

@@ -5,6 +5,7 @@ acceptance), `promise_states` (history), `find_stop` (run_end), `performance` (s
 `card_use` (card).
 """
 
+from m43.evidence.run.acceptance import contract_differences
 from m43.evidence.run.card import (
     CardUse,
     Look,
@@ -26,6 +27,7 @@ from m43.evidence.run.history import (
     total_s,
     watermark,
 )
+from m43.evidence.run.lies import broken_by, records_of, untold
 from m43.evidence.run.loaded_run import (
     Child,
     Complete,
@@ -46,11 +48,47 @@ from m43.evidence.run.speed import (
 )
 
 __all__ = [
-    "NOT_JUDGED", "NOT_MEASURED", "PURPOSES", "SMOOTHED_STEPS", "Answers", "CardUse",
-    "Child", "Comparison", "Complete", "CurvePoint", "EvaluationFacts", "GateState",
-    "LoadedRun", "Look", "Pair", "RowChange", "Stop", "TrainFacts", "card_use", "compare",
-    "devices_snapshot", "energy_by_power_j", "env_snapshot", "find_stop", "gate_states",
-    "load_run", "looks", "moment", "performance", "promise_states", "running_mean",
-    "seconds_between", "steps_back", "stretches", "time_by_phase", "tokens_per_s",
-    "told_entries", "total_s", "watermark", "work_energy_j",
+    "NOT_JUDGED",
+    "NOT_MEASURED",
+    "PURPOSES",
+    "SMOOTHED_STEPS",
+    "Answers",
+    "CardUse",
+    "Child",
+    "Comparison",
+    "Complete",
+    "CurvePoint",
+    "EvaluationFacts",
+    "GateState",
+    "LoadedRun",
+    "Look",
+    "Pair",
+    "RowChange",
+    "Stop",
+    "TrainFacts",
+    "broken_by",
+    "card_use",
+    "compare", "contract_differences",
+    "devices_snapshot",
+    "energy_by_power_j",
+    "env_snapshot",
+    "find_stop",
+    "gate_states",
+    "load_run",
+    "looks",
+    "moment",
+    "performance",
+    "promise_states",
+    "records_of",
+    "running_mean",
+    "seconds_between",
+    "steps_back",
+    "stretches",
+    "time_by_phase",
+    "tokens_per_s",
+    "told_entries",
+    "total_s",
+    "untold",
+    "watermark",
+    "work_energy_j",
 ]  # fmt: skip

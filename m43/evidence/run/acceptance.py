@@ -6,7 +6,7 @@ from m43.errors import Problem
 from m43.evidence.contract import ContractText, Judged, Verdict, judge
 from m43.evidence.journal import Entry
 from m43.records import OpeningRecord
-from m43.text import clipped
+from m43.text import clipped, counted
 
 
 def accept(
@@ -56,35 +56,28 @@ def _contract_reasons(contract: ContractText | None, opening: OpeningRecord) -> 
     return reasons
 
 
-_OF_THE_MODEL = (
-    "contract.repo:",
-    "contract.revision:",
-    "contract.architecture:",
-    "contract.parameters:",
-    "contract.file_bytes.",
-    "contract.file_sha256.",
-    "contract.config.",
-    "hub.files:",
-)
+_LONGEST = 300
+# What [contract] holds, and what a hub has to serve for it; a digest, or a key of config.json, that
+# the M43 contract does not know asks more of the same model.
+_OF_CONTRACT = ("contract.", "hub.files:")
 _ASK_MORE = ("contract.file_sha256.", "contract.config.")
-_LONGEST = 200
 
 
-def model_differences(differences: Sequence[str]) -> tuple[str, ...]:
-    """Return the differences from the locked decisions by which the model is another one.
-
-    A digest, or a key of config.json, that the locked decisions do not know asks more of the same
-    model.
-    """
-    return tuple(
-        line
-        for line in differences
-        if line.startswith(_OF_THE_MODEL)
-        and not (line.startswith(_ASK_MORE) and line.endswith(" instead of None"))
-    )
+def contract_differences(opening: OpeningRecord | None) -> tuple[str, ...]:
+    """List in what a run's contract is not the M43 contract: promises, values of [contract]."""
+    if opening is None:
+        return ()
+    values = (line for line in opening.profile_differences if _is_of_contract(line))
+    return (*opening.promise_differences, *(clipped(line, _LONGEST) for line in values))
 
 
-def other_contract_words(differences: Sequence[str]) -> str:
-    """Name the other model in one line; empty when it is the one of the locked decisions."""
-    lines = [clipped(line, _LONGEST) for line in model_differences(differences)]
-    return f"another contract: {'; '.join(lines)}" if lines else ""
+def _is_of_contract(line: str) -> bool:
+    more = line.startswith(_ASK_MORE) and line.endswith(" instead of None")
+    return line.startswith(_OF_CONTRACT) and not more
+
+
+def contract_words(opening: OpeningRecord | None) -> str:
+    """Say what a run's contract is called, and in how much it is another one; empty where not."""
+    count = len(contract_differences(opening))
+    name = opening.contract_name if opening else ""
+    return f"{name}, in {counted(count, 'point')} not the M43 contract" if count else ""

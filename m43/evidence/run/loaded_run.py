@@ -18,7 +18,7 @@ from m43 import typed_json
 from m43.errors import M43Error, Problem
 from m43.evidence.contract import ContractText, Judged, Verdict, measure, read_kept, verdict_words
 from m43.evidence.journal import Entry, chain, journal, redact, sealed_names
-from m43.evidence.run.acceptance import accept, other_contract_words
+from m43.evidence.run.acceptance import accept, contract_differences, contract_words
 from m43.files import file_sha256
 from m43.records import (
     AuthRecord,
@@ -195,13 +195,23 @@ class LoadedRun:
     def verdict_words(self, accepted: bool) -> str:
         """Give a verdict about this run in the words that are used everywhere."""
         own_profile = bool(self.opening and self.opening.profile_differences)
-        other = bool(self.other_contract)
+        other = bool(self.contract_differences)
         return verdict_words(accepted, self.kind, own_profile=own_profile, other_contract=other)
 
     @property
     def other_contract(self) -> str:
-        """In what its model is not the one of the locked decisions; empty where it is."""
-        return other_contract_words(self.opening.profile_differences) if self.opening else ""
+        """What its contract is called, and in how much it is another one; empty where it is not."""
+        return contract_words(self.opening)
+
+    @property
+    def contract_differences(self) -> tuple[str, ...]:
+        """In what its contract is not the M43 contract, promises first."""
+        return contract_differences(self.opening)
+
+    @property
+    def contract_name(self) -> str:
+        """What its contract is called; empty where the run was cut off before it told."""
+        return self.opening.contract_name if self.opening else ""
 
     @property
     def records(self) -> Mapping[str, object]:

@@ -93,7 +93,7 @@ def write_bundle(
     partial_path = path.with_name(f".{path.name}.partial")
     try:
         with zipfile.ZipFile(partial_path, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr(_entry(READ_ME), _for_a_judge(name, weights=weights))
+            archive.writestr(_entry(READ_ME), _for_a_judge(run, name, weights=weights))
             for each in kept:
                 inside = _entry(f"{name}/{each.relative_to(run.path).as_posix()}")
                 inside.file_size = each.stat().st_size
@@ -153,15 +153,15 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return entry
 
 
-def _for_a_judge(name: str, *, weights: bool) -> str:
+def _for_a_judge(run: RunDir, name: str, *, weights: bool) -> str:
     left_out = "" if weights else " The weights are left out: what is said of them is not checked."
     return (
         f"This is the run folder {name}, as m43 left it.{left_out}\n\n"
         f"To check it, without unpacking it: python -m m43 verify {name}.zip\n"
         "m43 says the verdict first, then every claim that its records do not support. It needs\n"
         "Python and the m43 that made the run (its version stands in opening.json), no JAX.\n\n"
-        f"To read it: {name}/{RunDir.summary.name} or {RunDir.failure_analysis.name}, and "
-        f"{RunDir.report.name} for the eye.\n"
+        f"To read it: {name}/{run.summary.name} or {run.failure_analysis.name}, and "
+        f"{run.report.name} for the eye.\n"
     )
 
 

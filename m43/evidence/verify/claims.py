@@ -34,6 +34,7 @@ class Findings:
         verdict: the run's, worked out from its records; empty where it could not be.
         why: the reason of that verdict, in a sentence.
         accepted: whether it is the verdict of an accepted run.
+        contract: in what its contract is not the M43 contract, line by line; the first names it.
         problems: every claim of the folder that does not hold.
     """
 
@@ -41,6 +42,7 @@ class Findings:
     why: str
     accepted: bool
     problems: tuple[Problem, ...] = field(repr=False)
+    contract: tuple[str, ...] = ()
 
 
 def verify(
@@ -102,6 +104,7 @@ def _findings(
         verdict=loaded_run.verdict_words(accepted),
         why=_why(loaded_run),
         accepted=accepted,
+        contract=_contract(loaded_run),
         problems=_problems(
             run,
             loaded_run,
@@ -111,6 +114,11 @@ def _findings(
             public_key=public_key,
         ),
     )
+
+
+def _contract(loaded_run: LoadedRun) -> tuple[str, ...]:
+    lines = loaded_run.contract_differences
+    return (loaded_run.other_contract, *lines) if lines else ()
 
 
 def _why(loaded_run: LoadedRun) -> str:

@@ -11,38 +11,39 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from m43.errors import Problem, problem
+from m43.evidence.contract import CONFTEST, M43, PROMISES
 from m43.evidence.run import LoadedRun
 from m43.files import file_sha256
 from m43.records import RunDir
-from m43.text import counted
+from m43.text import counted, is_folder_name
 
 # What decides: m43 itself, the contract with its profiles and rows, and what pytest reads first.
 # pyproject.toml holds the list of what training needs.
-PARTS = ("m43", "acceptance", "conftest.py", "pytest.ini", "pyproject.toml")
+PARTS = ("m43", M43, "conftest.py", "pytest.ini", "pyproject.toml")
 
 
-def paths(repository: Path) -> tuple[Path, ...]:
-    """List the files of a checkout that a run depends on."""
+def paths(repository: Path, contract: str = M43) -> tuple[Path, ...]:
+    """List the files of a checkout that a run under a contract depends on."""
     found = [
         path
-        for part in PARTS
+        for part in dict.fromkeys((*PARTS, contract))
         for path in ((repository / part).rglob("*") if "." not in part else [repository / part])
         if path.is_file() and "__pycache__" not in path.parts
     ]
     return tuple(sorted(found))
 
 
-def digests(repository: Path) -> Mapping[str, str]:
+def digests(repository: Path, contract: str = M43) -> Mapping[str, str]:
     """Digest the files of a checkout that a run depends on, by path from its folder on."""
     return {
         path.relative_to(repository).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in paths(repository)
+        for path in paths(repository, contract)
     }
 
 
-def listing(repository: Path) -> str:
+def listing(repository: Path, contract: str = M43) -> str:
     """Write them as sha256sum does, so that anybody can check a checkout against a run."""
-    return "".join(f"{digest}  {name}\n" for name, digest in digests(repository).items())
+    return "".join(f"{digest}  {name}\n" for name, digest in digests(repository, contract).items())
 
 
 def parse(text: str) -> Mapping[str, str]:
@@ -98,19 +99,20 @@ class Checkout:
     digests: Mapping[str, str] = field(repr=False)
 
 
-def checkout_of(repository: Path, commit: str) -> Checkout:
+def checkout_of(repository: Path, commit: str, contract: str = M43) -> Checkout:
     """Return the code of a commit, or that of the working tree if git does not know it.
 
     A commit "with changes" names no code: only the working tree can be what it was.
     """
-    committed = _committed(repository, commit) if len(commit) == 40 else None
+    committed = _committed(repository, commit, contract) if len(commit) == 40 else None
     if committed is not None:
         return Checkout(place=f"commit {commit[:12]}", digests=committed)
-    return Checkout(place="this working tree", digests=digests(repository))
+    return Checkout(place="this working tree", digests=digests(repository, contract))
 
 
-def _committed(repository: Path, commit: str) -> Mapping[str, str] | None:
-    listed = git(repository, "ls-tree", "-r", "-z", "--name-only", commit, "--", *PARTS)
+def _committed(repository: Path, commit: str, contract: str) -> Mapping[str, str] | None:
+    named = ("ls-tree", "-r", "-z", "--name-only", commit, "--", *dict.fromkeys((*PARTS, contract)))
+    listed = git(repository, *named)
     if listed is None:
         return None
     names = [name for name in listed.decode(errors="surrogateescape").split("\0") if name]
@@ -213,8 +215,16 @@ def audit_code(run: RunDir, loaded_run: LoadedRun, repository: Path) -> Iterator
         action = "do not rely on this folder: it was changed after the run"
         yield problem(f"SHA-256 {digest}", expected, where, action)
     listed = parse(run.code.read_text(encoding="utf-8", errors="replace"))
-    known = checkout_of(repository, loaded_run.opening.commit)
+    contract = loaded_run.opening.contract
+    if not is_folder_name(contract):
+        yield problem(repr(contract), "a folder's name", "opening.json, contract", _OTHER_CODE)
+        return
+    yield from _audit_contract_files(loaded_run, contract, listed)
+    known = checkout_of(repository, loaded_run.opening.commit, contract)
     names = sorted(listed.keys() | known.digests.keys())
+    if not any(name.startswith(f"{contract}/") for name in known.digests):
+        # A contract of somebody else's: the folder keeps its text, and nothing of it is run.
+        names = [name for name in names if not name.startswith(f"{contract}/")]
     other = [name for name in names if listed.get(name) != known.digests.get(name)]
     if other:
         more = f" and {len(other) - _SHOWN} more" if len(other) > _SHOWN else ""
@@ -225,3 +235,18 @@ def audit_code(run: RunDir, loaded_run: LoadedRun, repository: Path) -> Iterator
             f"verify with a clone that has the run's commit ({loaded_run.opening.commit}); where "
             "even that differs, the run was judged by code that was changed for it",
         )
+
+
+def _audit_contract_files(
+    loaded_run: LoadedRun, contract: str, listed: Mapping[str, str]
+) -> Iterator[Problem]:
+    """Hold the promises and the conftest of a contract against what the folder keeps of them."""
+    kept = loaded_run.contract.text_sha256 if loaded_run.contract is not None else "none"
+    pairs = {PROMISES: (kept, RunDir.contract_text.name)}
+    # It could put another function in the place of a gate, so there is one for every contract.
+    pairs[CONFTEST] = (listed.get(f"{M43}/{CONFTEST}", "none"), f"{M43}/{CONFTEST}")
+    for name, (expected, of) in pairs.items():
+        found = listed.get(f"{contract}/{name}", "none")
+        if found != expected:
+            where = f"{RunDir.code.name}, {contract}/{name}"
+            yield problem(f"{found[:12]}…", f"{expected[:12]}…, as {of}", where, _OTHER_CODE)

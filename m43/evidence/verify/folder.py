@@ -97,7 +97,7 @@ _OF_ADAPTER = frozenset({"adapter_config.json", "adapter_model.safetensors"})
 
 def unknown_names(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
     """Name what is in no table: a file of another name, or of one that looks unfinished."""
-    known = set(_KNOWN)
+    known = {*_KNOWN, run.summary.name}
     if loaded_run.profile is not None:
         known |= {f"{RunDir.model.name}/{name}" for name in loaded_run.profile.hub.files}
     known |= {f"{RunDir.adapter.name}/{name}" for name in _OF_ADAPTER}

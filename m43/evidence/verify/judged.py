@@ -2,11 +2,17 @@
 
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from m43.errors import M43Error, Problem, problem
-from m43.evidence.contract import contract, read_contract
+from m43.evidence.contract import (
+    called,
+    contract_path,
+    profile_path,
+    promise_differences,
+    read_contract,
+)
 from m43.evidence.run import LoadedRun
 from m43.records import RunDir, profile_check
 from m43.rows import scoring
@@ -16,47 +22,69 @@ _ALTERED = "do not rely on this folder: it was changed after the run"
 
 
 def audit_contract(loaded_run: LoadedRun, repository: Path) -> Iterator[Problem]:
-    """Judge every promise again with the repository's own contract."""
-    path = repository / contract.PATH
+    """Judge every promise again, and work out again in what this is not the M43 contract.
+
+    The M43 contract is run as the repository has it. Another one is never run: its text is read.
+    """
+    path, opening, kept = contract_path(repository), loaded_run.opening, loaded_run.contract
+    if opening is None or kept is None:
+        if kept is None:
+            yield problem("no contract", "what was promised", RunDir.contract_text.name, _ALTERED)
+        return
     try:
-        digest = read_contract(path).text_sha256
+        m43 = read_contract(path)
+        name = profile_check.load(profile_path(repository, opening.kind)).contract.name
     except M43Error as error:
         yield from error.problems
         return
-    kept = loaded_run.contract.text_sha256 if loaded_run.contract else "none"
-    for where, wanted in _contract_digests(loaded_run, kept):
-        if wanted != digest:
-            commit = loaded_run.opening.commit if loaded_run.opening else "the run's commit"
-            yield problem(
-                f"contract {digest[:12]}… in {path}",
-                f"{wanted[:12]}…, as in {where}",
-                contract.PATH.as_posix(),
-                f"check out commit {commit}, which this run was made with, and verify again",
-            )
-            return
+    if kept.text_sha256 != opening.contract_sha256:
+        found, expected = f"contract {kept.text_sha256[:12]}…", f"{opening.contract_sha256[:12]}…"
+        where = RunDir.contract_text.name
+        yield problem(found, f"{expected}, as in {RunDir.opening.name}", where, _ALTERED)
+        return
+    told, differences = opening.promise_differences, promise_differences(kept, m43)
+    if told != differences:
+        yield problem(
+            f"promises that differ from the M43 contract: {_listed(told)}",
+            f"{_listed(differences)}, by {RunDir.contract_text.name} and {path}",
+            f"{RunDir.opening.name}, promise_differences",
+            f"check out commit {opening.commit}, which this run was made with, and verify again",
+        )
+    if (profile := loaded_run.profile) is not None:
+        right = called(profile.contract.name, name, loaded_run.contract_differences)
+        if right != opening.contract_name:
+            where = f"{RunDir.opening.name}, contract_name"
+            yield problem(repr(opening.contract_name), repr(right), where, _ALTERED)
     if sys.flags.optimize:
         yield problem("python -O", "asserts that run", "the interpreter", "verify without -O")
         return
-    yield from _judged_again(loaded_run, path)
+    yield from _judged_again(loaded_run, path if kept.text_sha256 == m43.text_sha256 else None)
 
 
-def _contract_digests(loaded_run: LoadedRun, kept: str) -> Iterator[tuple[str, str]]:
-    if loaded_run.opening:
-        yield RunDir.opening.name, loaded_run.opening.contract_sha256
-    yield RunDir.contract_text.name, kept
+def _listed(lines: Sequence[str]) -> str:
+    return "; ".join(lines) or "none"
 
 
-def _judged_again(loaded_run: LoadedRun, path: Path) -> Iterator[Problem]:
-    promises = load_promises(path)
+def _broken(loaded_run: LoadedRun, path: Path | None) -> Mapping[str, str]:
+    """Say of each promise why the records do not keep it; nothing where they do."""
+    if path is not None:
+        promises = load_promises(path).items()
+        return {name: hold(promise, loaded_run.records) for name, promise in promises}
+    words = {True: "", False: "the assertion fails", None: "it cannot be measured"}
+    return {each.promise.name: words[each.holds] for each in loaded_run.judged}
+
+
+def _judged_again(loaded_run: LoadedRun, path: Path | None) -> Iterator[Problem]:
+    told = _broken(loaded_run, path)
     stopped = {entry.gate for entry in loaded_run.entries if entry.event == "gate_stopped"}
     for entry in loaded_run.entries:
         if entry.event not in ("promise_kept", "promise_broken") or entry.gate in stopped:
             continue
         where = f"journal.jsonl, entry {entry.seq} ({entry.name})"
-        if entry.name not in promises:
+        if entry.name not in told:
             yield problem("an unknown promise", "a promise of the contract", where, _ALTERED)
             continue
-        broken = hold(promises[entry.name], loaded_run.records)
+        broken = told[entry.name]
         if entry.event == "promise_kept" and broken:
             found = f"kept, but the records do not keep it: {broken}"
             yield problem(found, "records that keep it", where, _ALTERED)
@@ -104,16 +132,20 @@ def audit_profile(loaded_run: LoadedRun, repository: Path) -> Iterator[Problem]:
     if opening is None or profile is None:
         return
     try:
-        locked = profile_check.load(repository / "acceptance" / f"{opening.kind}.toml")
+        locked = profile_check.load(profile_path(repository, opening.kind))
     except M43Error as error:
         yield from error.problems
         return
-    disclosed = {line.split(":", 1)[0] for line in opening.profile_differences}
-    for line in profile_check.differences(profile, locked):
-        key = line.split(":", 1)[0]
-        if not key.startswith(("data.", "venv.", "run.")) and key not in disclosed:
+    told, found = opening.profile_differences, profile_check.differences(profile, locked)
+    elsewhere = ("data.", "venv.", "run.")
+    for line in found:
+        if not line.startswith(elsewhere) and line not in told:
             action = "the run did not keep to the locked decisions and does not say so"
             yield problem(line, "a difference that is disclosed", RunDir.opening.name, action)
+    for line in told:
+        if not line.startswith(elsewhere) and line not in found:
+            expected = f"a difference of {RunDir.profile.name}"
+            yield problem(line, expected, RunDir.opening.name, _ALTERED)
 
 
 def audit_scores(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree
 
 from m43.errors import Problem
+from m43.evidence.contract import M43, PROMISES
 from m43.evidence.documents import (
     Tests,
     escaped,
@@ -97,7 +98,6 @@ def _audit_tests(loaded_run: LoadedRun, tests: Tests) -> Iterator[Problem]:
 
 
 _JUNIT_BYTES = 1 << 23
-_CLASS = "acceptance.test_production"
 _CHILDREN = {"failure": "failed", "error": "failed", "skipped": "not run"}
 # Between the clock of the tests and that of the journal lies what pytest itself does.
 _TICK_S, _APART_S = 0.05, 1800.0
@@ -152,13 +152,15 @@ def _audit_cases(
     names = [case.get("name", "") for case in cases]
     events = {entry.event for entry in loaded_run.entries}
     wanted = [name for name in promised if name in names]
+    folder = loaded_run.opening.contract if loaded_run.opening else M43
+    own = f"{folder}.{PROMISES.removesuffix('.py')}"
     if names != wanted or (len(names) < len(promised) and "interrupted" not in events):
         yield _problem(f"{len(names)} tests", f"the {len(promised)} of the contract, once", where)
     for case, name in zip(cases, names, strict=True):
         outcome, expected = _outcome(case), told.get(name, "no such test")
-        if outcome != expected or case.get("classname") != _CLASS:
+        if outcome != expected or case.get("classname") != own:
             found = f"{case.get('classname')}, {name} {outcome}"
-            yield _problem(found, f"{_CLASS}, {expected}, as in journal.jsonl", where)
+            yield _problem(found, f"{own}, {expected}, as in journal.jsonl", where)
 
 
 def _audit_times(

@@ -14,7 +14,15 @@ from typing import TextIO
 
 from m43 import typed_json
 from m43.errors import FailureClass, GateStoppedError
-from m43.evidence.contract import Check, auth_checks, read_contract, venv_checks
+from m43.evidence.contract import (
+    M43,
+    Check,
+    auth_checks,
+    contract_path,
+    folder_of,
+    read_contract,
+    venv_checks,
+)
 from m43.evidence.documents import summary_template
 from m43.harness.commands import data_checks
 from m43.harness.commands.card_checks import card_items
@@ -27,7 +35,6 @@ from m43.harness.run import (
     HubAccess,
     Item,
     connection_refused,
-    contract_path,
     ground_items,
     is_ready,
     item_of,
@@ -52,11 +59,13 @@ from m43.records import (
 )
 
 
-def start_items(repository: Path, kind: str, environment: Mapping[str, str]) -> Iterator[Item]:
+def start_items(
+    repository: Path, kind: str, environment: Mapping[str, str], folder: str = M43
+) -> Iterator[Item]:
     """Start pytest as the run would, in a process of its own that begins nothing."""
     yield _start_item(
         "pytest can start here",
-        start_problems(repository, kind, without_secrets(environment)),
+        start_problems(repository, kind, without_secrets(environment), folder),
         "yes",
         "it starts, and m43 refuses nothing of the call",
         "do what each says, in the shell in which the run will be started",
@@ -102,7 +111,7 @@ def look(
         asking = None if own_hub else pool.submit(measure, hub_access, profile)
         probing = pool.submit(_probe, hub_access, profile, repository)
         # A run that has begun knows the first by itself; the others it looks at again.
-        start = start_items(repository, profile.kind, environment)
+        start = start_items(repository, profile.kind, environment, folder_of(path, repository))
         ground = (*start, *ground_items(profile, path, repository, environment))
         training = data_checks.training_items(profile)
         evaluation = data_checks.evaluation_items(profile)
@@ -240,7 +249,7 @@ def template(path: Path, run: str, repository: Path, stream: TextIO) -> int:
 
     Raises: ProfileError, ContractError.
     """
-    contract = read_contract(contract_path(repository))
+    contract = read_contract(contract_path(repository, folder_of(path, repository)))
     stream.write(summary_template(_profile(path, run), contract))
     return 0
 

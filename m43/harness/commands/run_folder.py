@@ -64,6 +64,8 @@ def verify(
             out.write(
                 f"{shown}: handed on without its weights; what is said of them stands alone\n"
             )
+        for line in found.contract:
+            out.write(f"ANOTHER CONTRACT  {line}\n")
         for each in problems:
             # The folder that a bundle lies in for now is nobody's.
             told = str(each).replace(str(run.path), str(shown))

@@ -5,13 +5,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from m43.evidence.contract import contract
+from m43.evidence.contract import LIES, M43, PROMISES, contract_folders
 
 KINDS = ("production", "rehearsal")
-COMMANDS = (
-    "pytest acceptance -m rehearsal     all four gates on a toy Gemma, on this machine's CPU",
-    "pytest acceptance -m production    the run itself, once",
-)
 # Without one of these a run would leave no report, or wait for ever.
 REQUIRED_PLUGINS = ("html", "timeout", "junitxml", "terminal", "python", "assertion", "metadata")
 # What m43 itself registers when a run begins; `-p no:NAME` would switch it off just as well.
@@ -58,14 +54,29 @@ class Asked:
 
 
 def concerns_acceptance(asked: Asked, repository: Path) -> bool:
-    """Tell whether the contract would be collected, or was meant to be."""
-    acceptance = repository / "acceptance"
+    """Tell whether a contract would be collected, or was meant to be."""
+    folders = [repository / name for name in contract_folders(repository)]
     paths = [_path(argument, asked.folder, repository) for argument in asked.arguments]
     meant = any(
-        path == acceptance or acceptance in path.parents or path in acceptance.parents
+        path == folder or folder in path.parents or path in folder.parents
         for path in paths
+        for folder in folders
+        # The lies of a contract are tests like others.
+        if path != folder / LIES
     )
     return meant or asked.marker in KINDS
+
+
+def asked_folder(asked: Asked, repository: Path) -> str:
+    """Name the folder of the contract that is asked for; without one the M43 contract's."""
+    known = contract_folders(repository)
+    for argument in asked.arguments:
+        path = _path(argument, asked.folder, repository)
+        if path.is_relative_to(repository):
+            top = path.relative_to(repository).parts[:1]
+            if top and top[0] in known:
+                return top[0]
+    return M43
 
 
 def inside(path: Path, repository: Path) -> Path:
@@ -90,7 +101,11 @@ def option_problems(asked: Asked, repository: Path) -> tuple[str, ...]:
 def _option_problems(asked: Asked, repository: Path) -> Iterator[str]:
     if asked.marker not in KINDS:
         found = f"-m {asked.marker!r}" if asked.marker else "no -m"
-        commands = "".join(f"\n      {command}" for command in COMMANDS)
+        command = f"\n      pytest {asked_folder(asked, repository)} -m"
+        commands = (
+            f"{command} rehearsal     all four gates on a toy Gemma, on this machine's CPU"
+            f"{command} production    the run itself, once"
+        )
         yield f"found {found}, expected one of the two commands:{commands}"
     yield from _argument_problems(asked, repository)
     for switch in asked.switches:
@@ -160,11 +175,12 @@ def _stranger_problem(name: str) -> str:
 
 
 def _argument_problems(asked: Asked, repository: Path) -> Iterator[str]:
-    acceptance = repository / "acceptance"
-    whole = (acceptance, repository / contract.PATH)
+    name = asked_folder(asked, repository)
+    folder = repository / name
+    whole = (folder, folder / PROMISES)
     known = asked.marker in KINDS
     # Without a marker both commands are told already.
-    command = f": pytest acceptance -m {asked.marker}" if known else ""
+    command = f": pytest {name} -m {asked.marker}" if known else ""
     for argument in asked.arguments:
         path = _path(argument, asked.folder, repository)
         if "::" in argument:
@@ -173,11 +189,11 @@ def _argument_problems(asked: Asked, repository: Path) -> Iterator[str]:
             continue
         elif not asked.named:
             if known:
-                yield f"found no folder, expected acceptance{command}"
-        elif argument.rstrip("/") in ("acceptance", "acceptance/test_production.py"):
-            yield f"found {path}, expected {acceptance}: call pytest from the checkout"
+                yield f"found no folder, expected {name}{command}"
+        elif argument.rstrip("/") in (name, f"{name}/{PROMISES}"):
+            yield f"found {path}, expected {folder}: call pytest from the checkout"
         else:
-            yield f"found {argument}, expected acceptance alone{command}"
+            yield f"found {argument}, expected {name} alone{command}"
 
 
 def _path(argument: str, folder: Path, repository: Path) -> Path:

@@ -15,6 +15,7 @@ from pathlib import Path
 import _pytest
 import pytest
 
+from m43.evidence.contract import CONFTEST, M43, contract_folders
 from m43.evidence.journal import ledger
 from m43.files import file_sha256
 from m43.harness.plugin.invocation import OWN_PLUGINS, REQUIRED_PLUGINS, Asked, inside
@@ -85,10 +86,14 @@ def strangers(
 
     Args:
         plugins: What is loaded.
-        repository: The folder of m43's checkout, whose two conftest files belong to it.
+        repository: The folder of m43's checkout, whose two conftest files belong to it; so does
+            the conftest of another contract, as long as it is the same.
         recorded: The files that wheels brought to where pytest itself is installed, with digests.
     """
-    own = {repository / "conftest.py", repository / "acceptance" / "conftest.py"}
+    places = [repository / name / CONFTEST for name in contract_folders(repository)]
+    ours = file_sha256(repository / M43 / CONFTEST)
+    same = {path for path in places if path.is_file() and file_sha256(path) == ours}
+    own = {repository / CONFTEST, *same}
     return tuple(each for each in plugins if not _is_known(each, repository, recorded, own))
 
 
@@ -232,7 +237,8 @@ def overwriting(
         tracked: Lists what git knows at a path.
     """
     # Also where git does not answer.
-    own = [repository / name for name in (ledger.RUNS, "acceptance", "m43")]
+    names = (ledger.RUNS, "m43", *contract_folders(repository))
+    own = [repository / name for name in names]
     return tuple(
         f"found {words} at {path}, expected a place outside {ledger.RUNS}/ and no file of the "
         "checkout: pytest would use up the name of a run, or write over what is to be read"

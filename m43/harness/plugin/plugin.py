@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from m43.errors import M43Error
-from m43.evidence.contract import read_contract
+from m43.evidence.contract import contract_path, profile_path, read_contract, unkeepable
 from m43.evidence.verify import checkout_problem
 from m43.harness.gates import own_problems
 from m43.harness.plugin import invocation, options
@@ -22,7 +22,6 @@ from m43.harness.plugin.noted import Noted
 from m43.harness.pytest_start import LOOK
 from m43.harness.run import (
     Plan,
-    contract_path,
     free_name,
     git_files,
     named,
@@ -46,7 +45,8 @@ def earlier_attempt(plan: Plan, state: str) -> str:
     repository, run = plan.repository, RunDir(plan.folder)
     document = run.summary if run.summary.exists() else run.failure_analysis
     name = free_name(plan.folder)
-    again = run_command(plan.profile, plan.profile_path, repository, name)
+    folder = plan.contract_folder
+    again = run_command(plan.profile, plan.profile_path, repository, name, folder)
     lines = (
         f"{shown(plan.folder, repository)}: found an earlier attempt{state}, expected none: "
         "one attempt per run folder",
@@ -67,7 +67,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--m43-profile",
         metavar="FILE",
         help="a profile of your own; its kind must agree with -m "
-        "(default: acceptance/production.toml or acceptance/rehearsal.toml)",
+        "(default: the production.toml or rehearsal.toml of the contract's folder)",
     )
     group.addoption(
         "--m43-run",
@@ -115,7 +115,7 @@ def pytest_configure(config: pytest.Config) -> None:
     from m43.harness.plugin import fixtures, reporting
 
     config.pluginmanager.register(fixtures, "m43-stages")
-    config.pluginmanager.register(_Marker(asked.marker), "m43-marker")
+    config.pluginmanager.register(_Marker(asked, REPOSITORY), "m43-marker")
     if asked.passive:
         return
     plan = _plan(config, asked)
@@ -128,13 +128,13 @@ def pytest_configure(config: pytest.Config) -> None:
 class _Marker:
     """Puts the asked marker on the contract's tests, which themselves have none."""
 
-    def __init__(self, marker: str) -> None:
-        self._marker = marker
+    def __init__(self, asked: Asked, repository: Path) -> None:
+        self._marker = asked.marker
+        self._contract = contract_path(repository, invocation.asked_folder(asked, repository))
 
-    @staticmethod
-    def _is_contract(path: Path) -> bool:
+    def _is_contract(self, path: Path) -> bool:
         # Through a link it has another name.
-        return invocation.inside(path, REPOSITORY) == contract_path(REPOSITORY)
+        return invocation.inside(path, REPOSITORY) == self._contract
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Mark a test of the contract."""
@@ -149,15 +149,21 @@ def _plan(config: pytest.Config, asked: Asked) -> Plan:
     """
     now = datetime.now(UTC)
     chosen = config.getoption("m43_profile")
-    bundled = REPOSITORY / "acceptance" / f"{asked.marker}.toml"
+    folder = invocation.asked_folder(asked, REPOSITORY)
+    bundled = profile_path(REPOSITORY, asked.marker, folder)
     # Not Path.expanduser, which raises where "~name" is nobody's home.
     path = asked.folder / os.path.expanduser(chosen) if chosen else bundled  # noqa: PTH111
     try:
         profile = named(profiles.load(path), config.getoption("m43_run") or "", now)
-        contract = read_contract(contract_path(REPOSITORY))
+        contract = read_contract(contract_path(REPOSITORY, folder))
     except M43Error as error:
         raise pytest.UsageError(invocation.refusal(error.lines)) from None
     problems = profile_problems(profile, path, asked.marker)
+    problems += tuple(
+        f"{path}: found a promise that [contract] breaks from the beginning ({words}), expected "
+        "values that can be kept: change one of the two"
+        for words in unkeepable(contract, profile.contract)
+    )
     plan = Plan(
         repository=REPOSITORY,
         profile_path=path.resolve(),
@@ -166,6 +172,7 @@ def _plan(config: pytest.Config, asked: Asked) -> Plan:
         command=own_command(),
         started=now,
         plugins=options.shown(options.plugins(config)),
+        contract_folder=folder,
     )
     # A name that is refused may be none that can be looked for.
     if not problems and plan.folder.exists():

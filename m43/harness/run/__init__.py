@@ -35,7 +35,6 @@ from m43.harness.run.local_checks import ground_items
 from m43.harness.run.next_command import free_name, look_again, run_command, verify_command
 from m43.harness.run.opening import (
     Plan,
-    contract_path,
     git_files,
     named,
     own_command,
@@ -64,7 +63,6 @@ __all__ = [
     "begin",
     "checked",
     "connection_refused",
-    "contract_path",
     "flaw",
     "free_name",
     "git_files",

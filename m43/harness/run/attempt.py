@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from m43 import typed_json
 from m43.errors import FailureClass, M43Error, Problem
-from m43.evidence.contract import Promise, Verdict, contract
+from m43.evidence.contract import Promise, Verdict, contract, contract_path
 from m43.evidence.documents import write
 from m43.evidence.journal import (
     Journal,
@@ -37,7 +37,6 @@ from m43.harness.run.hub_access import shell_secrets
 from m43.harness.run.local_checks import require_ground
 from m43.harness.run.opening import (
     Plan,
-    contract_path,
     git_commit,
     opening_record,
     require_whole_ledger,
@@ -313,8 +312,8 @@ def begin(plan: Plan, environment: Mapping[str, str] = os.environ) -> Attempt:
     journal = Journal.open(run.journal, steady_clock())
     write_record(run.vitals, vitals())
     write_record(run.profile, plan.profile)
-    contract.keep(run, contract_path(plan.repository))
-    write_atomically(run.code, code.listing(plan.repository).encode())
+    contract.keep(run, contract_path(plan.repository, plan.contract_folder))
+    write_atomically(run.code, code.listing(plan.repository, plan.contract_folder).encode())
     shell = shell_secrets(environment)
     opening = opening_record(plan, before, file_sha256(run.code), git_commit, shell.unsearched)
     write_record(run.opening, opening)

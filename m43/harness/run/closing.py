@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from m43.evidence.contract import contract_folders
 from m43.evidence.journal import ledger
 from m43.files import Digests, file_state, weights_sha256
 from m43.harness.run.packages import Packages, measure_packages, package_changes
@@ -30,8 +31,6 @@ _LEDGER = (ledger.RUNS, ledger.FILE)
 # Beyond this a file (the weights of an earlier run) counts with its size, inode and times, the one
 # that nobody can put back (ctime) included. To read it costs some seconds for each gigabyte.
 _READ_BYTES = 1 << 28
-# What a run is about is watched whatever lies there.
-_WATCHED = frozenset({"m43", "acceptance", ledger.RUNS})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +75,12 @@ def _environments(repository: Path) -> tuple[str, ...]:
     Only straight in the repository, never it itself, and none of the folders that a run is about:
     a file called pyvenv.cfg is quickly made, and would hide what lies beside it.
     """
+    # What a run is about is watched whatever lies there.
+    watched = {"m43", *contract_folders(repository), ledger.RUNS}
     return tuple(
         path.name
         for path in sorted(repository.iterdir())
-        if path.name not in _WATCHED and not path.is_symlink() and (path / "pyvenv.cfg").is_file()
+        if path.name not in watched and not path.is_symlink() and (path / "pyvenv.cfg").is_file()
     )
 
 

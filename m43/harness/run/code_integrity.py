@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from m43.errors import M43Error
+from m43.evidence.contract import CONFTEST, M43, PROMISES, contract_folders
 
 _PACKAGE = "m43"
 # What of a checkout may be imported; none of it but the first stands where other modules are found.
-_OWN_PARTS = ("m43", "acceptance", "tests", "conftest.py")
+_OWN_PARTS = ("m43", M43, "tests", "conftest.py")
 # dataclasses make their methods from text, typing and enum from functions of the standard library.
 _MADE = ("<string>", sysconfig.get_path("stdlib"))
 
@@ -49,7 +50,9 @@ def foreign_code(modules: Mapping[str, types.ModuleType], package: Path) -> tupl
 
 
 def _strays(modules: Mapping[str, types.ModuleType], repository: Path) -> Iterator[str]:
-    own = tuple(repository / part for part in _OWN_PARTS)
+    own = [repository / part for part in _OWN_PARTS]
+    folders = (repository / name for name in contract_folders(repository))
+    own += [folder / name for folder in folders for name in (PROMISES, CONFTEST)]
     for name, module in sorted(modules.items()):
         path = Path(getattr(module, "__file__", None) or "no file")
         # The environment may lie in the checkout.

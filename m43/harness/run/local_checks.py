@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from m43.errors import M43Error, Problem, ProblemsError
-from m43.evidence.contract import read_contract
+from m43.evidence.contract import contract_path, folder_of, read_contract
 from m43.evidence.journal import CutChainError, ledger
 from m43.files import is_held
 from m43.harness.run.hub_access import ACCEPTED_SOURCE, flaw, outside_world, shell_secrets
 from m43.harness.run.items import Item, checked, listed, note
 from m43.harness.run.next_command import free_name
 from m43.harness.run.opening import (
-    contract_path,
     profile_differences,
     require_whole_ledger,
     runs_folder,
@@ -50,7 +49,7 @@ def ground_items(
     return (
         _kind(profile),
         *_differences(profile, path, repository),
-        _contract(repository),
+        _contract(repository, folder_of(path, repository)),
         _free(profile, repository),
         writable("the runs can be written", runs_folder(repository), repository),
         temporary(repository),
@@ -126,8 +125,8 @@ def _differences(profile: Profile, path: Path, repository: Path) -> Iterator[Ite
     )
 
 
-def _contract(repository: Path) -> Item:
-    path = contract_path(repository)
+def _contract(repository: Path, folder: str) -> Item:
+    path = contract_path(repository, folder)
     name, expected = "the contract can be read", "promises for every gate"
     try:
         promises = read_contract(path).promises

@@ -7,24 +7,28 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from m43.evidence.contract import folder_of, profile_path
 from m43.evidence.diagnosis import next_name
 from m43.records import Profile, RunTable, profile_check
 from m43.text import ascii_text
 
 
-def run_command(profile: Profile, path: Path, repository: Path, name: str = "") -> str:
+def run_command(
+    profile: Profile, path: Path, repository: Path, name: str = "", contract: str = ""
+) -> str:
     """Write the command of the run, under its own name or another."""
+    folder = contract or folder_of(path, repository)
     profile = replace(profile, run=RunTable(name=name)) if name else profile
     program = _program("pytest", "-m pytest", repository)
-    options = _options(profile, path, repository, profile.kind)
-    return _from(repository, f"{program} acceptance -m {profile.kind}{options}")
+    options = _options(profile, path, profile_path(repository, profile.kind, folder), repository)
+    return _from(repository, f"{program} {folder} -m {profile.kind}{options}")
 
 
 def look_again(profile: Profile, path: Path, repository: Path) -> str:
     """Write the command of this checklist."""
     program = _program("python", "", repository)
     # Not told otherwise, it looks at the production run.
-    options = _options(profile, path, repository, "production")
+    options = _options(profile, path, profile_path(repository, "production"), repository)
     return _from(repository, f"{program} -m m43 checklist{options}")
 
 
@@ -42,10 +46,9 @@ def verify_command(run: Path, repository: Path) -> str:
     return _from(repository, f"{program} -m m43 verify {_typed(run, repository)}")
 
 
-def _options(profile: Profile, path: Path, repository: Path, kind: str) -> str:
+def _options(profile: Profile, path: Path, usual: Path, repository: Path) -> str:
     """Name the profile and the run where they are not what the command takes by itself."""
-    bundled = path.resolve() == repository / "acceptance" / f"{kind}.toml"
-    option = "" if bundled else f" --m43-profile {_typed(path, repository)}"
+    option = "" if path.resolve() == usual else f" --m43-profile {_typed(path, repository)}"
     name = profile.run.name
     return option if name == profile_check.load(path).run.name else f"{option} --m43-run {name}"
 

@@ -8,8 +8,17 @@ from importlib import metadata
 from pathlib import Path
 
 from m43.errors import M43Error, Problem, ProblemsError
-from m43.evidence.contract import ContractText, contract
+from m43.evidence.contract import (
+    M43,
+    ContractText,
+    called,
+    contract_path,
+    profile_path,
+    promise_differences,
+    read_contract,
+)
 from m43.evidence.journal import ledger, stamp
+from m43.evidence.run import contract_differences
 from m43.evidence.verify import code, git, missing_lines
 from m43.files import file_sha256
 from m43.harness.run.closing import Tree
@@ -71,6 +80,7 @@ class Plan:
     command: tuple[str, ...] = field(repr=False)
     started: datetime
     plugins: tuple[str, ...] = field(default=(), repr=False)  # of pytest, beside its own
+    contract_folder: str = M43
 
     @property
     def folder(self) -> Path:
@@ -86,11 +96,6 @@ class Plan:
 def runs_folder(repository: Path) -> Path:
     """Say where the runs lie."""
     return repository / ledger.RUNS
-
-
-def contract_path(repository: Path) -> Path:
-    """Say where the contract lies."""
-    return repository / contract.PATH
 
 
 def named(profile: Profile, name: str, now: datetime) -> Profile:
@@ -110,7 +115,7 @@ def opening_record(
     profile, repository = plan.profile, plan.repository
     attempts = ledger.read(plan.ledger)
     mine = [attempt for attempt in attempts if attempt.run == profile.run.name]
-    return OpeningRecord(
+    record = OpeningRecord(
         run=profile.run.name,
         kind=profile.kind,
         started_utc=stamp(plan.started),
@@ -119,6 +124,11 @@ def opening_record(
         profile=shown(plan.profile_path, repository),
         profile_sha256=profile_check.digest(plan.profile_path),
         profile_differences=profile_differences(plan.profile_path, profile.kind, repository),
+        contract=plan.contract_folder,
+        contract_name="",
+        promise_differences=promise_differences(
+            plan.contract, read_contract(contract_path(repository))
+        ),
         contract_sha256=plan.contract.text_sha256,
         promises=plan.contract.names,
         train_rows_sha256=_rows_sha256(profile.data.train),
@@ -136,11 +146,14 @@ def opening_record(
         environments=tree.environments,
         unsearched=unsearched,
     )
+    m43_name = profile_check.load(profile_path(repository, profile.kind)).contract.name
+    name = called(profile.contract.name, m43_name, contract_differences(record))
+    return replace(record, contract_name=name)
 
 
 def profile_differences(path: Path, kind: str, repository: Path) -> tuple[str, ...]:
     """List where a profile leaves the locked decisions: the bundled profile of its kind."""
-    bundled = repository / "acceptance" / f"{kind}.toml"
+    bundled = profile_path(repository, kind)
     mine, theirs = (_relative(profile_check.load(each), repository) for each in (path, bundled))
     return profile_check.differences(mine, theirs)
 

@@ -6,11 +6,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from m43.evidence.contract import contract_path, folder_of
 from m43.evidence.journal import holds_secret, is_searchable, lines_with_secret
 from m43.harness.run.connection import connection_problems
 from m43.harness.run.hub_access import HubAccess
 from m43.harness.run.items import Item, checked, listed, note
-from m43.harness.run.opening import contract_path, git_files, shown
+from m43.harness.run.opening import git_files, shown
 from m43.harness.run.traces import meets, own_traces
 from m43.records import DEFAULT_ENDPOINT, Profile
 from m43.text import is_address
@@ -110,9 +111,10 @@ def _cache(hub_access: HubAccess, profile: Profile, repository: Path) -> Item:
 
 def innocent(hub_access: HubAccess, profile: Profile, path: Path, repository: Path) -> Item:
     """Look for secrets in what the run copies, or quotes, and would then be refused for."""
+    promised = contract_path(repository, folder_of(path, repository))
     found = [
         f"{shown(file, repository)}{f':{line}' if line else ''}: {what}"
-        for file in (path, contract_path(repository), profile.data.train, profile.data.evaluation)
+        for file in (path, promised, profile.data.train, profile.data.evaluation)
         for line, what in _secrets_in(file, hub_access)
     ]
     texts = {"the path of the checkout": str(repository), "the name of the run": profile.run.name}

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from m43.evidence.contract import contract_folders
 from m43.evidence.journal import ledger
 from m43.harness.run.hub_access import hub_cache, hub_home
 from m43.records import LOOPBACK_ENDPOINT, Profile
 
 # What a run is about; whatever lies there is watched.
-_WATCHED = ("m43", "acceptance", ledger.RUNS)
+_WATCHED = ("m43", ledger.RUNS)
 _LEDGER = Path(ledger.RUNS, ledger.FILE)
 _PROCESSES = Path("/proc")
 
@@ -66,7 +67,8 @@ def meets(trace: Trace, repository: Path, data: Sequence[Path], tracked: Sequenc
     """
     if trace.within(repository) == ".":
         return "the whole checkout"
-    for path in (*(repository / name for name in _WATCHED), *data):
+    folders = (*_WATCHED, *contract_folders(repository))
+    for path in (*(repository / name for name in folders), *data):
         watched = Path(os.path.realpath(path))
         # A log straight in the folder of runs is no run.
         log = watched.name == ledger.RUNS and trace.path.parent == watched

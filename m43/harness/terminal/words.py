@@ -26,7 +26,8 @@ def _header_lines(attempt: Attempt) -> Iterator[Line]:
     yield EMPTY
     yield Line(tone="title", head=f"m43 {plan.profile.kind} {attempt.run.path.name}")
     if plan.profile.kind == "rehearsal":
-        text = "the same contract and the same code on a small model; it can never be production"
+        what = "" if attempt.loaded.contract_differences else "the same contract and "
+        text = f"{what}the same code on a small model; it can never be production"
         yield labelled("rehearsal", text)
     count = len(plan.contract.promises)
     yield labelled(
@@ -38,9 +39,15 @@ def _header_lines(attempt: Attempt) -> Iterator[Line]:
     if changed := opening.profile_differences:
         profile += f", in {counted(len(changed), 'value')} not the locked decisions"
     yield labelled("profile", profile)
-    if other := attempt.loaded.other_contract:
-        yield labelled("contract", other)
+    yield from _other_contract(attempt.loaded)
     yield labelled("folder", shown(attempt.run.path, plan.repository))
+
+
+def _other_contract(loaded_run: LoadedRun) -> Iterator[Line]:
+    """List in what the contract of a run is not the M43 contract."""
+    if lines := loaded_run.contract_differences:
+        yield labelled("contract", f"another one: {loaded_run.other_contract}")
+        yield from (labelled("", ascii_text(line)) for line in lines)
 
 
 def _attempts(earlier: int) -> str:
@@ -155,8 +162,7 @@ def _summary_lines(attempt: Attempt, trouble: str) -> Iterator[Line]:
         yield labelled("why", f"{FailureClass.NOT_WRITABLE}: {missing.found} ({missing.where})")
         yield labelled("to do", missing.action)
         return
-    if loaded_run.other_contract:
-        yield labelled("contract", loaded_run.other_contract)
+    yield from _other_contract(loaded_run)
     yield from _why(loaded_run, accepted)
     if trouble:
         yield labelled("trouble", f"the run could not be closed: {trouble}")

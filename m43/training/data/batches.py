@@ -57,7 +57,7 @@ MOST_LENGTHS = 3
 
 
 class OutOfExamplesError(M43Error):
-    """Fewer rows than the steps need; no row is ever used twice."""
+    """Fewer rows than the steps need; none is used more often than the contract allows."""
 
     failure_class = FailureClass.DATA_INVALID
 
@@ -93,11 +93,12 @@ def plan_batches(
     longest: int,
     packing: bool,
     seed: int,
+    epochs: int = 1,
 ) -> tuple[PlannedBatch, ...]:
-    """Sample the batches of all steps without replacement.
+    """Sample the batches of all steps, in each epoch without replacement.
 
-    The order is a permutation of the file's rows, fixed by the seed. Each batch is as long as
-    its longest row needs, rounded up to one of few lengths.
+    The order of an epoch is a permutation of the file's rows, fixed by the seed. Each batch is as
+    long as its longest row needs, rounded up to one of few lengths.
 
     Args:
         lengths: tokens of each example of the file.
@@ -105,18 +106,26 @@ def plan_batches(
         batch_rows: rows of a step.
         longest: the length that no batch exceeds.
         packing: whether a row holds as many examples as fit, or one.
-        seed: of the permutation.
+        seed: of the permutations.
+        epochs: how often a row may be used.
 
     Raises:
         OutOfExamplesError: if the steps need more rows than there are.
     """
-    order = [int(index) for index in np.random.default_rng(seed).permutation(len(lengths))]
-    rows: list[tuple[int, ...]] = [(index,) for index in order]
-    if packing:
-        packed = first_fit([lengths[index] for index in order], longest)
-        rows = [tuple(order[place] for place in row) for row in packed]
+    generator, rows = np.random.default_rng(seed), list[tuple[int, ...]]()
+    for _ in range(epochs):
+        order = [int(index) for index in generator.permutation(len(lengths))]
+        if packing:
+            packed = first_fit([lengths[index] for index in order], longest)
+            rows += [tuple(order[place] for place in row) for row in packed]
+        else:
+            rows += [(index,) for index in order]
+        if len(rows) >= steps * batch_rows:
+            break
     if len(rows) < steps * batch_rows:
-        raise _out_of_examples(len(lengths), len(rows), steps, batch_rows, packing=packing)
+        often = "none used twice" if epochs == 1 else f"in {epochs} epochs"
+        found = len(lengths), len(rows)
+        raise _out_of_examples(*found, steps, batch_rows, often, packing=packing)
     starts = range(0, steps * batch_rows, batch_rows)
     groups = [tuple(rows[start : start + batch_rows]) for start in starts]
     wanted = [max(sum(lengths[index] for index in row) for row in group) for group in groups]
@@ -126,7 +135,7 @@ def plan_batches(
 
 
 def _out_of_examples(
-    examples: int, rows: int, steps: int, batch_rows: int, *, packing: bool
+    examples: int, rows: int, steps: int, batch_rows: int, often: str, *, packing: bool
 ) -> OutOfExamplesError:
     packed = f" packed into {rows}" if packing else ""
     fitting = rows // steps
@@ -134,7 +143,7 @@ def _out_of_examples(
     return OutOfExamplesError(
         found=f"{examples} rows{packed}, which give {rows // batch_rows} steps",
         expected=f"at least {steps * batch_rows} rows{' when packed' * packing} "
-        f"({steps} steps of {batch_rows}, none used twice)",
+        f"({steps} steps of {batch_rows}, {often})",
         where="data.train",
         action=f"{lower}add rows; the number of steps is fixed by the contract",
     )

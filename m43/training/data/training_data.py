@@ -1,5 +1,6 @@
 """Training data: tokenised examples and the batch schedule, validated before step 1."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,6 +111,7 @@ def prepare_training_data(profile: Profile, folder: Path, config: GemmaConfig) -
         longest=training.sequence_tokens,
         packing=training.packing,
         seed=training.seed,
+        epochs=math.ceil(profile.contract.epochs_at_most),
     )
     data = TrainingData(
         file=file,

@@ -15,9 +15,10 @@ from pathlib import Path
 from packaging.requirements import Requirement as Requested
 
 from m43 import typed_json
-from m43.evidence.contract import contract
+from m43.evidence.contract import M43, called, contract
 from m43.evidence.journal import ledger
 from m43.evidence.journal.journal import stamp
+from m43.evidence.run import contract_differences
 from m43.evidence.verify import code
 from m43.evidence.verify.agreements.training import learning_rate
 from m43.files import file_sha256, weights_digest
@@ -174,6 +175,9 @@ def opening_record(kind: str, name: str, **changes: object) -> OpeningRecord:
         "profile": f"acceptance/{kind}.toml",
         "profile_sha256": file_sha256(REPOSITORY / "acceptance" / f"{kind}.toml"),
         "profile_differences": (),
+        "contract": M43,
+        "contract_name": "m43",
+        "promise_differences": (),
         "contract_sha256": text.text_sha256,
         "promises": text.names,
         "train_rows_sha256": file_sha256(TRAIN_ROWS),
@@ -189,6 +193,8 @@ def opening_record(kind: str, name: str, **changes: object) -> OpeningRecord:
         "command": ("pytest", "acceptance", "-m", kind),
     }
     record = OpeningRecord(**{**values, **changes})
+    name = called(PROMISED.name, PROMISED.name, contract_differences(record))
+    record = replace(record, contract_name=name)
     return replace(record, ledger_sha256=ledger.lines_of(record)[-1].sha256)
 
 

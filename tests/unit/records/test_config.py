@@ -33,6 +33,7 @@ def test_production_holds_the_locked_decisions() -> None:
     contract = profile_check.load(PRODUCTION).contract
     # Its keys of config.json are held against the model itself where the plan is made from them.
     assert replace(contract, config={}) == Contract(
+        name="m43",
         repo="google/gemma-2b",
         revision="9cf48e52b224239de00d483ec8eb84fb8d0f3a3a",
         architecture="GemmaForCausalLM",
@@ -98,9 +99,9 @@ def test_all_problems_of_form_are_told_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "key"),
     [
-        ("optimizer_steps = 300", "optimizer_steps = 199", "contract.optimizer_steps"),
-        ("optimizer_steps = 300", "optimizer_steps = 501", "contract.optimizer_steps"),
-        ("epochs_at_most = 1.0", "epochs_at_most = 1.1", "contract.epochs_at_most"),
+        ("optimizer_steps = 300", "optimizer_steps = 1_000_001", "contract.optimizer_steps"),
+        ("epochs_at_most = 1.0", "epochs_at_most = 1001.0", "contract.epochs_at_most"),
+        ('name = "m43"', 'name = "M 43"', "contract.name"),
         ("epochs_at_most = 1.0", "epochs_at_most = 0.0", "contract.epochs_at_most"),
         ('"9cf48e52b224239de00d483ec8eb84fb8d0f3a3a"', '"main"', "contract.revision"),
         ('"google/gemma-2b"', '"gemma-2b"', "contract.repo"),

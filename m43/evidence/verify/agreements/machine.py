@@ -316,7 +316,7 @@ def opening_words(run: RunDir, loaded_run: LoadedRun, repository: Path) -> Itera
     if own is not None and own != opening.profile_sha256:
         expected = f"{own}, as in {run.code.name}"
         yield _problem(opening.profile_sha256, expected, f"{where}, profile_sha256")
-    words, bundled = opening.command, f"acceptance/{opening.kind}.toml"
+    words, bundled = opening.command, f"{opening.contract}/{opening.kind}.toml"
     own_profile = any(word.startswith("--m43-profile") for word in words)
     if opening.profile != bundled and not own_profile and not opening.profile_differences:
         yield _problem(opening.profile, f"{bundled}, as none was named", f"{where}, profile")

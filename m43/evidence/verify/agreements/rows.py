@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from m43.errors import Problem, differences, problem
+from m43.evidence.contract import M43
 from m43.evidence.run import EvaluationFacts, LoadedRun, TrainFacts
 from m43.files import file_sha256
 from m43.records import EvaluationRecord, LintRecord, Prediction, RunDir, read_record
@@ -55,7 +56,7 @@ def rows_of(
     if path is None:
         found = f"no file {named.name} with SHA-256 {digest[:12]}…"
         action = f"check out the commit of the run, or put its {kind} file there"
-        where = repository / "acceptance" / "data" / named.name
+        where = repository / M43 / "data" / named.name
         return problem(found, f"the {kind} file of this run", where, action)
     # Only \n ends a row: a text may hold the other separators that str.splitlines knows.
     lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
@@ -72,7 +73,7 @@ def rows_file(run: RunDir, repository: Path) -> Path | None:
 
 
 def _place(named: Path, digest: str, repository: Path) -> Path | None:
-    places = (repository / "acceptance" / "data" / named.name, named)
+    places = (repository / M43 / "data" / named.name, named)
     return next((each for each in places if _is_rows(each) and file_sha256(each) == digest), None)
 
 

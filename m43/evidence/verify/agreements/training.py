@@ -56,7 +56,7 @@ def audit_metrics(loaded_run: LoadedRun) -> Iterator[Problem]:
     most = train.optimizer_steps * profile.training.batch_rows
     if profile.training.packing:
         # Of a packed batch only the file limits the examples.
-        most = train.rows_in_file
+        most = train.rows_in_file * math.ceil(profile.contract.epochs_at_most)
     if not 0 < train.rows_used <= most:
         expected = f"1 to {most}: what the steps can read"
         yield _problem(f"{train.rows_used} rows used", expected, RunDir.train.name)

@@ -176,6 +176,7 @@ def test_a_profile_of_its_own_is_named_in_the_verdict(tmp_path: Path) -> None:
     assert "contract.repo: 'm43/toy-gemma' instead of 'google/gemma-2b'" in head
     assert "contract.parameters: 639616 instead of 2506172416" in head
     assert "training.optimizer" not in head
+    assert (run.summary.name, text[:13]) == ("own_summary.md", "# Own summary")
     assert all(verdict < text.index(line) < listed for line in own_differences())
     assert "| `m43_v0` | production |" in text
 

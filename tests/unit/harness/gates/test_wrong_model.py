@@ -156,8 +156,10 @@ def test_another_contract_is_named_in_the_first_lines_everywhere(copied_tree: Co
     end = result.stdout[result.stdout.rindex("m43 rehearsal") :]
     assert "ACCEPTED (rehearsal) under another contract" in end.splitlines()[0]
     assert words in " ".join("".join(end.splitlines()[1:4]).split())
-    summary = (run / "m43_summary.md").read_text().split("## In short")[0]
+    assert not (run / "m43_summary.md").exists()
+    summary = (run / "own_summary.md").read_text().split("## In short")[0]
     assert "under another contract**" in summary
-    assert f"**Another contract**: `{words}`." in summary
+    assert "**Another contract**: own, in 1 point not the M43 contract:" in summary
+    assert f"- `{words}`" in summary
     page = (run / "report.html").read_text()
-    assert "<strong>another contract: contract.repo" in page[: page.index('class="figures"')]
+    assert "contract.repo: &#x27;m43/toy-gemma" in page[: page.index('class="figures"')]

@@ -49,6 +49,22 @@ def test_no_row_is_used_twice_and_every_batch_holds_its_rows(
     assert len({each.length for each in plan}) <= MOST_LENGTHS
 
 
+@given(lengths_of_rows, st.integers(0, 2**31))
+def test_in_several_epochs_every_row_is_used_once_before_any_again(
+    lengths: list[int], seed: int
+) -> None:
+    """Each epoch is a permutation of its own, and the first is that of a single one."""
+    count = len(lengths)
+    once = planned(lengths, steps=count, seed=seed)
+    plan = planned(lengths, steps=2 * count, seed=seed, epochs=2)
+
+    used = [index for each in plan for index in each.examples]
+    assert sorted(used[:count]) == sorted(used[count:]) == list(range(count))
+    assert used[:count] == [index for each in once for index in each.examples]
+    with pytest.raises(OutOfExamplesError, match=r"rows \(\d+ steps of 1, in 2 epochs\)"):
+        planned(lengths, steps=2 * count + 1, seed=seed, epochs=2)
+
+
 @given(st.lists(st.integers(3, 50), min_size=6, max_size=60), st.integers(0, 2**31))
 def test_packed_rows_hold_every_example_once_and_fit(lengths: list[int], seed: int) -> None:
     """All rows of the file are packed, none twice, and no sequence is longer than it may be."""
