@@ -165,6 +165,7 @@ def pass_closing(attempt: Attempt) -> ClosingRecord:
 
 def measure_closing(attempt: Attempt) -> None:
     """Write the closing record, also for a run that ended early."""
+    own = code.paths(attempt.plan.repository, attempt.plan.contract_folder)
     record = closing.closing_record(
         attempt.run,
         attempt.plan.repository,
@@ -172,7 +173,7 @@ def measure_closing(attempt: Attempt) -> None:
         packages_before=attempt.packages_before,
         site_packages=[Path(folder) for folder in attempt.site_packages],
         foreign_code=code_integrity.foreign_code(sys.modules, Path(m43.__file__).parent),
-        judge=audit_judge(sys.modules.copy(), attempt.plan.repository, sys.path),
+        judge=audit_judge(sys.modules.copy(), own, sys.path),
     )
     write_record(attempt.run.closing, record)
 

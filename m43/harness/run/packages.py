@@ -267,28 +267,26 @@ def audit(
 
 
 def audit_judge(
-    modules: Mapping[str, types.ModuleType], repository: Path, path: Iterable[str]
+    modules: Mapping[str, types.ModuleType], own: Iterable[Path], path: Iterable[str]
 ) -> ImportedRecord:
     """Digest what this process imported of packages, as of a child: they judge.
 
-    Its own modules of m43 are `code_integrity`'s.
-
     Args:
         modules: The loaded modules, by name: `sys.modules`.
-        repository: The checkout; an environment may lie in it.
+        own: The files of m43 and of the contract, which `code_integrity` looks at.
         path: Where modules are found: `sys.path`.
     """
     folders = [folder for folder in path if Path(folder).name in _PACKAGES]
-    own = (repository / "m43", repository / "acceptance", repository / "tests")
+    known = set(map(str, own))
     files = {
         place
         for module in modules.values()
         for place in (getattr(module, "__file__", None), _origin(module))
-        if isinstance(place, str) and not any(Path(place).is_relative_to(part) for part in own)
+        if isinstance(place, str) and place not in known
     }
     origins = Origins(
         own=(),
-        modules=tuple(sorted(files - {str(repository / "conftest.py")})),
+        modules=tuple(sorted(files)),
         libraries=(),
         standard=sysconfig.get_path("stdlib"),
         startup=(),

@@ -241,7 +241,9 @@ def judging(site: Path) -> Callable[[], ImportedRecord]:
         there = {
             name: module(name) for name in loaded if "helper" not in name or Path(name).is_file()
         }
-        return packages.audit_judge(there, repository, [str(repository), str(site)])
+        return packages.audit_judge(
+            there, [repository / "m43" / "a.py"], [str(repository), str(site)]
+        )
 
     return look
 
