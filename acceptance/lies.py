@@ -32,6 +32,7 @@ LIES = {
         "train.device": "cpu:another",
         "evaluation.device": "cpu:another",
     },
+    "test_venv_finds_the_card_by_its_driver_as_well": {"plan.card_by_driver": "another card"},
     "test_venv_device_computes_right_numbers": {"venv.probe.numerics.product_relative_error": 0.5},
     "test_venv_device_takes_right_steps": {"venv.probe.numerics.loss_relative_error": 0.5},
     "test_venv_loads_packages_as_their_wheels_brought_them": {"venv.altered": ("jax/__init__.py",)},
@@ -78,6 +79,9 @@ LIES = {
     "test_closing_finds_the_trained_model_unchanged": {"closing.model_sha256": ANOTHER},
     "test_closing_finds_exactly_one_document": {"closing.documents": ()},
     "test_closing_finds_the_code_of_m43_in_its_place": {"closing.foreign_code": ("m43.gate",)},
+    "test_closing_judges_with_packages_as_their_wheels_brought_them": {
+        "closing.altered": ("_pytest/runner.py",)
+    },
 }
 
 

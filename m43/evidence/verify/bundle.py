@@ -5,9 +5,12 @@ because what zlib writes differs from zlib to zlib. The seals were made before t
 so its own digest stands in a statement beside it.
 
 A zip of somebody else's may hold anything: it is judged by its list of names before one byte is
-unpacked, into a folder of its own that is gone afterwards.
+unpacked, into a folder of its own that is gone afterwards. As nothing in it is compressed, no more
+can come out of it than was handed over.
 """
 
+import json
+import os
 import re
 import stat
 import zipfile
@@ -27,7 +30,7 @@ from m43.evidence.verify.folder import (
     MOST_WEIGHT_BYTES,
     unreadable,
 )
-from m43.files import file_sha256, is_disk_full
+from m43.files import file_sha256, is_disk_full, read_whole
 from m43.records import RunDir, write_atomically
 from m43.text import is_folder_name, is_weight_file
 
@@ -36,7 +39,7 @@ READ_ME = "README.txt"
 STATEMENT_SUFFIX = ".intoto.json"
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # of a zip
 _ON_UNIX, _ENCRYPTED = 3, 1
-_PIECE_BYTES = 1 << 20
+_PIECE_BYTES, _LONGEST_STATEMENT, _END_BYTES = 1 << 20, 1 << 20, 22
 # Plain names of files, as those of a run and of a model are.
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,200}(/[A-Za-z0-9._-]{1,200}){1,2}")
 
@@ -189,7 +192,9 @@ def unpacked(path: Path) -> Iterator[Unpacked]:
     try:
         with zipfile.ZipFile(path) as archive, TemporaryDirectory(prefix="m43-bundle-") as folder:
             entries = archive.infolist()
-            if problems := tuple(_unfit_entries(path, entries)):
+            if not entries:
+                raise BundleError((_unfit("an empty zip", "a run folder in it", path.name),))
+            if problems := (*_unfit_entries(path, entries), *_around(path, archive)):
                 raise BundleError(problems)
             for entry in entries:
                 _unpack(archive, entry, Path(folder))
@@ -237,6 +242,11 @@ def _unfit_entries(path: Path, entries: list[zipfile.ZipInfo]) -> Iterator[Probl
     text = sum(entry.file_size for entry in entries if not is_weight_file(entry.filename))
     if text > MOST_BYTES:
         yield _unfit(f"{text:,} bytes without weights", f"{MOST_BYTES:,} at most", path.name)
+    size, every = path.stat().st_size, sum(entry.file_size for entry in entries)
+    if every > size:
+        yield _unfit(
+            f"files of {every:,} bytes", f"no more than the {size:,} of the zip", path.name
+        )
     folders = {entry.filename.partition("/")[0] for entry in entries if "/" in entry.filename}
     if len(folders) != 1 or not all(is_folder_name(folder) for folder in folders):
         named = ", ".join(sorted(folders)[:3]) or "none"
@@ -250,6 +260,8 @@ def _unfit_entry(entry: zipfile.ZipInfo, where: str) -> Iterator[Problem]:
         yield _unfit("this name", f"{READ_ME}, or files of one run folder", where)
     if kind not in (0, stat.S_IFREG):
         yield _unfit("a link or something else that is no file", "a file", where)
+    if entry.compress_type != zipfile.ZIP_STORED:
+        yield _unfit("a compressed file", "files as they are", where)
     if entry.flag_bits & _ENCRYPTED:
         yield _unfit("an encrypted file", "files that may be read", where)
     most = MOST_WEIGHT_BYTES if is_weight_file(name) else MOST_BYTES
@@ -260,6 +272,28 @@ def _unfit_entry(entry: zipfile.ZipInfo, where: str) -> Iterator[Problem]:
 def _other_digest(path: Path) -> Iterator[Problem]:
     """Hold the zip against the statement beside it, where there is one."""
     told = path.with_name(path.name + STATEMENT_SUFFIX)
-    if told.is_file() and file_sha256(path) not in told.read_text(errors="replace"):
+    if not told.is_file():
+        return
+    try:
+        (subject,) = json.loads(read_whole(told, _LONGEST_STATEMENT))["subject"]
+        stated = subject["digest"]["sha256"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        stated = f"none that can be read ({type(error).__name__})"
+    if stated != file_sha256(path):
         action = "do not rely on it: the zip was changed after it was made, or the statement"
-        yield problem(f"SHA-256 {file_sha256(path)}", "that of its statement", path.name, action)
+        found, expected = f"SHA-256 {file_sha256(path)}", f"{stated}, as in {told.name}"
+        yield problem(found, expected, path.name, action)
+
+
+def _around(path: Path, archive: zipfile.ZipFile) -> Iterator[Problem]:
+    """Name what lies before the first entry or behind the list: a bundle is a zip and nothing else.
+
+    Source: PKWARE's APPNOTE.TXT, 4.3.16: the end of the list is 22 bytes and a comment.
+    """
+    entries = archive.infolist()
+    with path.open("rb") as file:
+        starts = file.read(4) == b"PK\x03\x04"
+        file.seek(-_END_BYTES - len(archive.comment), os.SEEK_END)
+        ends = file.read(4) == b"PK\x05\x06"
+    if not (starts and ends and min(entry.header_offset for entry in entries) == 0):
+        yield _unfit("bytes before the zip or behind it", "a zip and nothing else", path.name)

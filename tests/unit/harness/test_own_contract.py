@@ -164,7 +164,7 @@ def test_the_lies_of_a_contract_are_told_over_its_rehearsal(own: Own) -> None:
     assert f"FAILED sums/lies.py::test_a_lie_breaks_its_promise_and_no_other[{DROPPED}]" in (
         untold.stdout
     )
-    assert "2 failed, 46 passed" in untold.stdout
+    assert f"2 failed, {len(M43_LIES) - 1} passed" in untold.stdout
     table = own.tree.root / "sums" / "lies.py"
     old = f'"{DROPPED}": {{"train.parameters_moved": 0}}'
     words = (

@@ -1,5 +1,6 @@
 """A run folder as one file: the same bytes each time, and a zip of somebody else's is refused."""
 
+import copy
 import shutil
 import stat
 import zipfile
@@ -13,6 +14,7 @@ from m43.__main__ import main
 from m43.evidence.run import load_run
 from m43.evidence.verify import BundleError, unpacked, write_bundle
 from m43.evidence.verify.bundle import Bundle
+from m43.files import file_sha256
 from m43.records.run_dir import RunDir
 from tests.unit.evidence.good_run import stop_at, write_good_run
 
@@ -32,12 +34,12 @@ def bundled(run: RunDir, path: Path, *, with_weights: bool = False) -> Bundle:
 
 def test_the_same_folder_gives_the_same_bytes(good: RunDir, tmp_path: Path) -> None:
     """Whoever made it, where and when: a copy with other times and modes is the same file."""
-    copy = RunDir(tmp_path / "later" / good.path.name)
-    shutil.copytree(good.path, copy.path, copy_function=shutil.copyfile)
-    copy.auth.chmod(0o600)
+    twin = RunDir(tmp_path / "later" / good.path.name)
+    shutil.copytree(good.path, twin.path, copy_function=shutil.copyfile)
+    twin.auth.chmod(0o600)
 
     one = bundled(good, tmp_path / "one.zip")
-    other = bundled(copy, tmp_path / "other.zip")
+    other = bundled(twin, tmp_path / "other.zip")
 
     assert one.path.read_bytes() == other.path.read_bytes()
     assert one.sha256 in one.statement.read_text()
@@ -84,9 +86,9 @@ def test_a_lie_in_a_bundle_is_named_by_the_bundle(
     good: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Not by the folder that it lay in for a moment."""
-    copy = RunDir(Path(shutil.copytree(good.path, tmp_path / good.path.name)))
-    copy.train.write_text(copy.train.read_text().replace("0", "1", 1))
-    made = bundled(copy, tmp_path / "run.zip")
+    twin = RunDir(Path(shutil.copytree(good.path, tmp_path / good.path.name)))
+    twin.train.write_text(twin.train.read_text().replace("0", "1", 1))
+    made = bundled(twin, tmp_path / "run.zip")
 
     assert main(["verify", str(made.path)]) == 1
 
@@ -104,7 +106,10 @@ def test_a_bundle_that_was_changed_is_not_its_statement_s(
         archive.comment = b"later"
 
     assert main(["verify", str(made.path)]) == 1
-    assert "expected that of its statement" in capsys.readouterr().out
+    assert f"as in {made.statement.name}" in capsys.readouterr().out
+    made.statement.write_text(f'{{"subject": [], "note": "{file_sha256(made.path)}"}}')
+    assert main(["verify", str(made.path)]) == 1
+    assert "none that can be read" in capsys.readouterr().out
 
 
 def _twice(archive: zipfile.ZipFile, name: str) -> None:
@@ -115,6 +120,10 @@ def _link(archive: zipfile.ZipFile, name: str) -> None:
     entry = zipfile.ZipInfo(f"{name}/link")
     entry.external_attr = (stat.S_IFLNK | 0o777) << 16
     archive.writestr(entry, "/etc/passwd")
+
+
+def _compressed(archive: zipfile.ZipFile, name: str) -> None:
+    archive.writestr(f"{name}/training_log.txt", "", compress_type=zipfile.ZIP_DEFLATED)
 
 
 def _many(archive: zipfile.ZipFile, name: str) -> None:
@@ -135,6 +144,7 @@ def _many(archive: zipfile.ZipFile, name: str) -> None:
         (lambda archive, name: archive.writestr(f"{name}/auth.json/x", ""), "file and a folder"),
         (_twice, "a name twice"),
         (_link, "a link or something else"),
+        (_compressed, "found a compressed file"),
         (_many, "names, expected 10,000 at most"),
     ],
 )
@@ -167,6 +177,34 @@ def test_more_than_a_run_can_hold_is_refused_unread(
     with pytest.raises(BundleError) as error, unpacked(made.path):
         pass
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("where", ["before", "behind"])
+def test_a_zip_with_something_around_it_is_refused(
+    good: RunDir, tmp_path: Path, where: str
+) -> None:
+    """As a program that unpacks itself has it, or what somebody hid."""
+    made = bundled(good, tmp_path / "run.zip")
+    data = made.path.read_bytes()
+    made.path.write_bytes(b"#!/bin/sh\n" + data if where == "before" else data + b"more")
+
+    with pytest.raises(BundleError, match="bytes before the zip or behind"), unpacked(made.path):
+        pass
+
+
+def test_entries_that_share_their_bytes_are_refused(good: RunDir, tmp_path: Path) -> None:
+    """A list may name the same megabyte a thousand times."""
+    made = bundled(good, tmp_path / "run.zip")
+    with zipfile.ZipFile(made.path, "a") as archive:
+        archive.writestr(f"{good.path.name}/model/a.safetensors", bytes(1 << 20))
+        (entry,) = (each for each in archive.infolist() if each.filename.endswith("a.safetensors"))
+        for number in range(3):
+            copied = copy.copy(entry)
+            copied.filename = f"{good.path.name}/model/{number}.safetensors"
+            archive.filelist.append(copied)
+
+    with pytest.raises(BundleError, match="no more than the"), unpacked(made.path):
+        pass
 
 
 @pytest.mark.parametrize("cut", [0, 100, -50])
@@ -211,20 +249,20 @@ def test_what_cannot_be_handed_over_is_not(
     """A run that goes on, a token in the folder, a file that is there already."""
     monkeypatch.setattr(command_line, "RUNS", tmp_path)
     monkeypatch.chdir(tmp_path)
-    copy = RunDir(Path(shutil.copytree(good.path, tmp_path / good.path.name)))
-    lines = copy.journal.read_text().splitlines(keepends=True)
-    copy.journal.write_text("".join(lines[:-1]))
-    assert main(["bundle", str(copy.path)]) == 1
+    twin = RunDir(Path(shutil.copytree(good.path, tmp_path / good.path.name)))
+    lines = twin.journal.read_text().splitlines(keepends=True)
+    twin.journal.write_text("".join(lines[:-1]))
+    assert main(["bundle", str(twin.path)]) == 1
     assert "a run that is not closed" in capsys.readouterr().err
 
-    copy.journal.write_text("".join(lines))
+    twin.journal.write_text("".join(lines))
     monkeypatch.setenv("HF_TOKEN", "a-word-Nobody7guesses")
-    copy.train_log.write_text("it said: a-word-Nobody7guesses")
-    assert main(["bundle", str(copy.path)]) == 1
+    twin.train_log.write_text("it said: a-word-Nobody7guesses")
+    assert main(["bundle", str(twin.path)]) == 1
     assert "revoke that token" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.zip*"))
 
     monkeypatch.delenv("HF_TOKEN")
-    assert main(["bundle", str(copy.path)]) == 0
-    assert main(["bundle", str(copy.path)]) == 1
+    assert main(["bundle", str(twin.path)]) == 0
+    assert main(["bundle", str(twin.path)]) == 1
     assert "nothing is overwritten" in capsys.readouterr().err
