@@ -143,6 +143,11 @@ def test_train_uses_jax_on_the_device_of_the_environment(train, venv):
     assert train.device == venv.device
 
 
+def test_train_runs_on_as_many_devices_as_promised(train, contract):
+    """Training runs on as many devices as were promised, no more and no fewer."""
+    assert train.devices == contract.devices
+
+
 def test_train_runs_the_code_that_was_digested(train):
     """Training runs m43 and packages as they were digested before, and no start-up code beside."""
     assert train.imported.changed == ()
@@ -246,8 +251,9 @@ def test_eval_judges_the_model_that_was_trained(evaluation, train):
 
 
 def test_eval_runs_where_training_ran(evaluation, train):
-    """Evaluation runs on the same device as training."""
+    """Evaluation runs on the same devices as training."""
     assert evaluation.device == train.device
+    assert evaluation.devices == train.devices
 
 
 def test_eval_reads_the_evaluation_file_that_was_given(evaluation, opening):

@@ -228,6 +228,12 @@ def _add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         help="cpu, rtx5090, h100 or a file like those in m43/training/plan/targets "
         "(default: the contract's device); a card needs the extra cuda13, not the card",
     )
+    command.add_argument(
+        "--mesh",
+        default="",
+        metavar="AXES",
+        help="fsdp=4, or fsdp=2,tensor=2: as many devices, arranged so (default: the profile's)",
+    )
     command.add_argument("--json", action="store_true", help="for machines, as JSON")
     command.set_defaults(call=_plan)
 
@@ -254,6 +260,7 @@ def _plan(options: argparse.Namespace) -> int:
         REPOSITORY,
         sys.stdout,
         as_json=options.json,
+        mesh=options.mesh,
     )
 
 

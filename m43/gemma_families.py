@@ -1,6 +1,6 @@
 """The three Gemma families as config.json names them, and how many weights a model of each has."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 GemmaFamily = Literal["gemma", "gemma2", "gemma3_text"]
@@ -65,3 +65,29 @@ def count_parameters(
     qk_norms = 2 * head_dim if has_qk_norm(family) else 0
     layer = attention + feed_forward + norms + qk_norms
     return vocab_size * d_model + layers * layer + d_model
+
+
+def uneven_sizes(sizes: Mapping[str, int], fsdp: int, tensor: int) -> Iterator[tuple[str, int]]:
+    """Yield each size of a model that a mesh cannot share evenly, with what has to divide it.
+
+    Each matrix is cut by its rows [out, in]; query heads, feed-forward and vocabulary by `tensor`
+    as well. Sizes that are not known are not looked at.
+
+    Args:
+        sizes: by the names of `SHAPES`.
+        fsdp: of the mesh.
+        tensor: of the mesh.
+
+    Example:
+        >>> list(uneven_sizes({"d_model": 2048, "vocab_size": 257}, 2, 1))
+        [('vocab_size', 2)]
+    """
+    every = fsdp * tensor
+    known = dict(sizes)
+    if "head_dim" in known:
+        # Rows of the projections: a head itself may be cut by fsdp, and never by tensor.
+        for heads in ("q_heads", "kv_heads"):
+            if heads in known and known[heads] * known["head_dim"] % fsdp:
+                yield heads, fsdp
+    rules = (("d_model", fsdp), ("d_ff", every), ("vocab_size", every), ("q_heads", tensor))
+    yield from ((name, parts) for name, parts in rules if known.get(name, 0) % parts)

@@ -15,6 +15,8 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float
 
+from m43.core.sharding import under_mesh
+
 LARGEST_BLOCK = 1 << 22
 """Numbers that are squared at a time on a CPU: 16 MB."""
 
@@ -124,10 +126,12 @@ def _scale(gradient: Array, moments: _Moments, rate: _Rate) -> _Scaled:
         size = jnp.sqrt(jnp.mean(update * update))
         update = update / jnp.maximum(1.0, size / _CLIPPED_AT)
         return _Scaled(update=update, moments=moments._replace(whole=whole))
+    # On a mesh in one go: a block of the embedding's rows would lie on one device only.
+    rows = gradient.shape[0] if under_mesh() else block_rows(gradient.shape)
     over_second, over_largest = lax.platform_dependent(
         gradient,
         rate.clip,
-        cpu=functools.partial(_squares, axes=axes, rows=block_rows(gradient.shape)),
+        cpu=functools.partial(_squares, axes=axes, rows=rows),
         default=functools.partial(_squares, axes=axes, rows=gradient.shape[0]),
     )
     row = _mixed(moments.row, over_largest / gradient.shape[axes.largest] + rate.eps, rate)
@@ -142,7 +146,7 @@ def _scale(gradient: Array, moments: _Moments, rate: _Rate) -> _Scaled:
     )
     total = lax.platform_dependent(
         *factors,
-        cpu=functools.partial(_product_squares, rows=block_rows(gradient.shape)),
+        cpu=functools.partial(_product_squares, rows=rows),
         default=functools.partial(_product_squares, rows=gradient.shape[0]),
     )
     # float: from 2 ** 31 numbers on the size is no int32, which is what JAX would make of it.

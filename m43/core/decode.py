@@ -7,12 +7,14 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from m43.core.gemma import Gemma, head_logits
 from m43.core.kv_cache import Cache, advance, prefill, take_rows
 from m43.core.loss import cpu_block
 from m43.core.numerics import bitcast_bf16, bitcast_like
+from m43.core.sharding import EVERY, P
 
 FEWEST_ROWS = 8
 """Below this a batch is not halved any more: each halving is one more loop to compile."""
@@ -54,6 +56,7 @@ def greedy_decode(
     *,
     max_new_tokens: int,
     stop_ids: tuple[int, ...],
+    mesh: Mesh | None = None,
 ) -> tuple[Int[Array, "B T"], Int[Array, " B"]]:
     """Continue every prompt with the likeliest token until a stop id or the limit.
 
@@ -63,6 +66,8 @@ def greedy_decode(
         lengths: of each prompt, at least 1.
         max_new_tokens: T; the width of the result.
         stop_ids: ids that end a row.
+        mesh: whose devices each have all weights; they share the rows, which are a multiple of
+            them, and say nothing to one another: each ends when its own rows have stopped.
 
     Returns:
         The new tokens, padded with the model's pad id, and how many of them are real. The stop
@@ -75,12 +80,35 @@ def greedy_decode(
     """
     graphdef, weights = nnx.split(model)
     stops = jnp.asarray(stop_ids, jnp.int32)
-    end = _decode(graphdef, weights, prompts, lengths, stops, max_new_tokens=max_new_tokens)
-    return end.tokens, end.counts
+    if mesh is None:
+        end = _decode(graphdef, weights, prompts, lengths, stops, max_new_tokens=max_new_tokens)
+        return end.tokens, end.counts
+    return _decode_on(mesh, graphdef, weights, prompts, lengths, stops, most=max_new_tokens)
 
 
-@functools.partial(jax.jit, static_argnames=("graphdef", "max_new_tokens"))
-def _decode(
+@functools.partial(jax.jit, static_argnames=("mesh", "graphdef", "most"))
+def _decode_on(
+    mesh: Mesh,
+    graphdef: nnx.GraphDef,
+    weights: PyTree,
+    prompts: Array,
+    lengths: Array,
+    stops: Int[Array, " S"],
+    *,
+    most: int,
+) -> tuple[Array, Array]:
+    def own(weights: PyTree, stops: Array, prompts: Array, lengths: Array) -> tuple[Array, Array]:
+        end = _decoded(graphdef, weights, prompts, lengths, stops, max_new_tokens=most)
+        return end.tokens, end.counts
+
+    rows = P(EVERY)
+    given = (P(), P(), rows, rows)
+    return jax.shard_map(own, mesh=mesh, in_specs=given, out_specs=(rows, rows), check_vma=False)(
+        weights, stops, prompts, lengths
+    )
+
+
+def _decoded(
     graphdef: nnx.GraphDef,
     weights: PyTree,
     prompts: Array,
@@ -111,6 +139,9 @@ def _decode(
     # Rows that have stopped still cost a CPU their share of every round; a GPU hardly notices them.
     begun = loop.record(start, likeliest_token(model, hidden), cache)
     return lax.platform_dependent(begun, cpu=loop.shrinking, default=loop.whole)
+
+
+_decode = jax.jit(_decoded, static_argnames=("graphdef", "max_new_tokens"))
 
 
 class _Loop:

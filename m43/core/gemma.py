@@ -1,7 +1,7 @@
-"""The Gemma decoder: one scanned stack of layers for Gemma 1, Gemma 2 and Gemma 3 text."""
+"""The Gemma decoder: one scanned stack of layers for Gemma 1, 2 and 3 text; LoRA beside it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,7 +14,15 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from m43.core.attention import UNLIMITED, Rotation, may_attend, rms_norm, rotation, soft_cap
 from m43.core.config import GemmaConfig
 from m43.core.layer import Layer
-from m43.core.linear import AdapterWeight, NewWeights, linear, normal, zeros
+from m43.core.linear import (
+    Adapter,
+    AdapterWeight,
+    NewWeights,
+    Projection,
+    linear,
+    normal,
+    zeros,
+)
 from m43.core.numerics import (
     bitcast_bf16,
     bitcast_like,
@@ -23,6 +31,7 @@ from m43.core.numerics import (
     look_up,
     register_pytree,
 )
+from m43.core.sharding import FSDP, gathered, pin
 
 Carry = TypeVar("Carry")
 Output = TypeVar("Output")
@@ -123,7 +132,7 @@ class Gemma(nnx.Module):
         """
         rows, accumulator = look_up(self.embedding[...], tokens)
         scale = jnp.asarray(math.sqrt(self.config.d_model), self.compute_dtype)
-        return rows.astype(self.compute_dtype) * scale, accumulator
+        return pin(rows.astype(self.compute_dtype) * scale, FSDP), accumulator
 
     def scan_layers(
         self,
@@ -149,14 +158,18 @@ class Gemma(nnx.Module):
         graphdef, weights = nnx.split(self.layers)
 
         leaves, treedef = jax.tree.flatten(weights)
+        paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(weights)]
         totals = self._accumulators(leaves) if differentiable else [None] * len(leaves)
 
         def step(carry: Carry, scanned: tuple[PyTree, PyTree, LayerView]) -> tuple[Carry, Output]:
             parts, of_totals, view = scanned
             layer = [
                 part if total is None else float32_gradient(part, total)
-                for part, total in zip(bitcast_like(parts, leaves), of_totals, strict=True)
+                for part, total in zip(
+                    gathered(paths, bitcast_like(parts, leaves)), of_totals, strict=True
+                )
             ]
+            carry = jax.tree.map(lambda part: pin(part, FSDP), carry)
             return body(nnx.merge(graphdef, jax.tree.unflatten(treedef, layer)), view, carry)
 
         if self.remat and differentiable:
@@ -192,7 +205,7 @@ class Gemma(nnx.Module):
         """Score every token of the vocabulary, in float32, soft cap included.
 
         The whole [B, L, V] array exists: for a loss over a large vocabulary use
-        `m43.core.loss.completion_loss`, which never makes it.
+        `m43.core.step.completion_loss`, which never makes it.
         """
         return head_logits(
             hidden, self.embedding[...], self.config.final_softcap, self.compute_dtype
@@ -252,3 +265,48 @@ def abstract_gemma(
             remat=remat,
         )
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraSettings:
+    """What adapters there are; the ranges stand in `profile_check`.
+
+    Attributes:
+        rank: R, the width of every adapter.
+        alpha: the change is scaled by alpha / rank.
+        targets: names of projections of a layer, such as query and gate.
+    """
+
+    rank: int
+    alpha: float
+    targets: tuple[str, ...]
+
+    @property
+    def scale(self) -> float:
+        """What the product of the two matrices is multiplied by."""
+        return self.alpha / self.rank
+
+
+def projections(model: Gemma) -> Mapping[str, Projection]:
+    """Return the projections of a layer by name; each holds the stack of all layers.
+
+    Example:
+        query, key, value, output, gate, up and down in a Gemma.
+    """
+    parts = (model.layers.attention, model.layers.feed_forward)
+    return {
+        name: value
+        for part in parts
+        for name, value in vars(part).items()
+        if isinstance(value, Projection)
+    }
+
+
+def add_adapters(model: Gemma, settings: LoraSettings, *, seed: int) -> None:
+    """Add an adapter to every targeted projection of a model; its outputs stay the same."""
+    found = projections(model)
+    rngs = nnx.Rngs(params=seed)
+    # Sorted, so that neither the order of the targets nor of the model changes an adapter.
+    for name in sorted(settings.targets):
+        shape = found[name].weight.shape
+        found[name].adapter = Adapter(shape, rank=settings.rank, scale=settings.scale, rngs=rngs)

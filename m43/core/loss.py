@@ -9,19 +9,17 @@ chunk are cut into blocks of the vocabulary; CPU and card differ in the size of 
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from m43.core.attention import soft_cap
-from m43.core.batch import Batch
-from m43.core.gemma import Gemma
 from m43.core.linear import linear, product
+from m43.core.sharding import EVERY, P, on_every_device, under_mesh
 
 Carry = TypeVar("Carry")
 Part = TypeVar("Part")
@@ -40,11 +38,13 @@ class HeadSettings:
 
     Attributes:
         chunk: rows of logits that exist at once.
+        shared_over: the axes of the mesh over which the vocabulary is cut, inside a `shard_map`.
     """
 
     final_softcap: float | None
     compute_dtype: jnp.dtype
     chunk: int
+    shared_over: tuple[str, ...] = ()
 
     def chunks(self, count: Int[Array, ""]) -> Int[Array, ""]:
         """Return how many chunks hold so many rows."""
@@ -181,6 +181,18 @@ weighted_loss.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
 def _sums(settings: HeadSettings, inputs: HeadInputs, *, trained: bool) -> HeadSums:
+    if not under_mesh():
+        return _own_sums(settings, inputs, trained=trained)
+    # Each device scores all rows against its own share of the vocabulary, which never moves.
+    shared = replace(settings, shared_over=EVERY)
+    return on_every_device(
+        functools.partial(_own_sums, shared, trained=trained),
+        (HeadInputs._make((P(), P(EVERY, None), P(), P(), P())),),
+        HeadSums._make((P(), P(), P(EVERY, None) if trained else None)),
+    )(inputs)
+
+
+def _own_sums(settings: HeadSettings, inputs: HeadInputs, *, trained: bool) -> HeadSums:
     size, chunk = inputs.embedding.shape[0], settings.chunk
     work = functools.partial(fused_sums, settings, trained=trained)
     return lax.platform_dependent(
@@ -201,7 +213,10 @@ def fused_sums(
         trained: whether the gradient of the embedding is wanted.
         blocking: how the products are cut; the result is the same but for the order of sums.
     """
-    head = _Head(settings, inputs.embedding, blocking)
+    head, shared_over = _Head(settings, inputs.embedding, blocking), settings.shared_over
+    if shared_over:
+        first = lax.axis_index(shared_over) * inputs.embedding.shape[0]
+        inputs = inputs._replace(targets=inputs.targets - first.astype(inputs.targets.dtype))
 
     def add(index: Array, sums: HeadSums) -> HeadSums:
         start = index * settings.chunk
@@ -213,10 +228,14 @@ def fused_sums(
 
     nothing = HeadSums(
         loss=jnp.float32(0.0),
-        d_rows=jnp.zeros_like(inputs.rows),
+        # Of a share of the vocabulary it is a part of a sum, which is rounded once, at the end.
+        d_rows=jnp.zeros(inputs.rows.shape, jnp.float32 if shared_over else inputs.rows.dtype),
         d_embedding=jnp.zeros(inputs.embedding.shape, jnp.float32) if trained else None,
     )
-    return lax.fori_loop(0, settings.chunks(inputs.counted), add, nothing)
+    sums = lax.fori_loop(0, settings.chunks(inputs.counted), add, nothing)
+    if not shared_over:
+        return sums
+    return sums._replace(d_rows=lax.psum(sums.d_rows, shared_over).astype(inputs.rows.dtype))
 
 
 class _Chunk(NamedTuple):
@@ -314,7 +333,15 @@ class _Head:
             total=zero,
             of_target=zero,
         )
-        return self._over_blocks(add, start)
+        return self._joined(self._over_blocks(add, start))
+
+    def _joined(self, own: _Scores) -> _Scores:
+        """Join the log-sum-exps of all shares of the vocabulary: three sums of a number a row."""
+        if not (axes := self._settings.shared_over):
+            return own
+        most = lax.pmax(own.most, axes)
+        total, of_target = lax.psum((own.total * jnp.exp(own.most - most), own.of_target), axes)
+        return own._replace(most=most, total=total, of_target=of_target)
 
     def differentiate(self, chunk: _Chunk, d_embedding: Array | None) -> HeadSums:
         """Return the chunk's loss and its rows' gradient; add to that of the embedding."""
@@ -384,67 +411,3 @@ class _Head:
     def _block(self, number: Array) -> Float[Array, "b D"]:
         ids = self._blocking.ids
         return lax.dynamic_slice_in_dim(self._embedding, number * ids, ids)
-
-
-DEFAULT_CHUNK = 512
-"""Rows of logits that exist at once; 512 of 256 000 in float32 are 0.5 GB."""
-
-
-def next_token_loss(
-    logits: Float[Array, "B L V"], targets: Int[Array, "B L"], counted: Bool[Array, "B L"]
-) -> tuple[Float[Array, ""], Int[Array, ""]]:
-    """Sum the cross-entropy over the counted targets, and count them.
-
-    Sum and count are returned apart: the mean of batch means is not the mean
-    over tokens when batches count different numbers of targets.
-
-    Shapes: B batch, L length, V vocabulary.  Units: nats, tokens.
-    Source: optax 0.2.8, softmax_cross_entropy_with_integer_labels.
-    """
-    # float32: in bfloat16 a log-sum-exp over 256 000 logits keeps under 3 digits.
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), targets)
-    return jnp.sum(losses, where=counted), jnp.sum(counted)
-
-
-def completion_loss(
-    model: Gemma,
-    batch: Batch,
-    *,
-    chunk: int = DEFAULT_CHUNK,
-    weight: Float[Array, ""] | float = 1.0,
-) -> tuple[Float[Array, ""], Int[Array, ""]]:
-    """Sum the loss of every supervised token of a batch, and count them.
-
-    Equal to `next_token_loss` of the whole logits, the targets one place to the left. The hidden
-    states that predict a supervised token are gathered to the front, and only as many chunks of
-    them as there are get logits: the cost follows the completions, not the padding.
-
-    Args:
-        model: as trained, or with any part of it frozen.
-        batch: rows of examples.
-        chunk: how many rows of logits exist at once.
-        weight: what the sum is multiplied by. To differentiate a mean, give 1 / count here
-            rather than divide by it: that spares a pass over the gradient of the embedding.
-
-    Units: nats, tokens.
-    """
-    arrays = jax.tree.map(jnp.asarray, batch)
-    hidden, accumulator = model.hidden_and_accumulator(
-        arrays.tokens, arrays.positions, arrays.segments
-    )
-    targets = arrays.tokens[:, 1:].reshape(-1)
-    counted = arrays.supervised[:, 1:].reshape(-1)
-    count = jnp.sum(counted)
-    # Rounded up to whole chunks; places past the end gather zeros and scatter nowhere.
-    size = -(-targets.size // chunk) * chunk
-    (places,) = jnp.nonzero(counted, size=size, fill_value=targets.size)
-    rows = hidden[:, :-1].reshape(targets.size, -1).at[places].get(mode="fill", fill_value=0)
-    chosen = targets.at[places].get(mode="fill", fill_value=0)
-    head = HeadSettings(
-        final_softcap=model.config.final_softcap, compute_dtype=model.compute_dtype, chunk=chunk
-    )
-    table = jax.lax.stop_gradient(model.embedding[...])
-    total = weighted_loss(
-        head, rows, table, accumulator, chosen, count, jnp.asarray(weight, jnp.float32)
-    )
-    return total, count

@@ -1,4 +1,4 @@
-"""One optimizer step: loss, gradient, update, compiled once and with its state donated."""
+"""One optimizer step: the loss of a batch, its gradient, the update; the state is donated."""
 
 import functools
 from collections.abc import Callable
@@ -8,12 +8,62 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from m43.core.batch import Batch
-from m43.core.loss import DEFAULT_CHUNK, completion_loss
+from m43.core.gemma import Gemma
+from m43.core.loss import HeadSettings, weighted_loss
 from m43.core.numerics import register_pytree
 from m43.core.optimizer import step_count
+from m43.core.sharding import FSDP, pin
+
+DEFAULT_CHUNK = 512
+"""Rows of logits that exist at once; 512 of 256 000 in float32 are 0.5 GB."""
+
+
+def completion_loss(
+    model: Gemma,
+    batch: Batch,
+    *,
+    chunk: int = DEFAULT_CHUNK,
+    weight: Float[Array, ""] | float = 1.0,
+) -> tuple[Float[Array, ""], Int[Array, ""]]:
+    """Sum the loss of every supervised token of a batch, and count them.
+
+    Equal to the cross-entropy of the whole logits, the targets one place to the left. The hidden
+    states that predict a supervised token are gathered to the front, and only as many chunks of
+    them as there are get logits: the cost follows the completions, not the padding.
+
+    Args:
+        model: as trained, or with any part of it frozen.
+        batch: rows of examples.
+        chunk: how many rows of logits exist at once.
+        weight: what the sum is multiplied by. To differentiate a mean, give 1 / count here
+            rather than divide by it: that spares a pass over the gradient of the embedding.
+
+    Units: nats, tokens.
+    """
+    arrays = jax.tree.map(jnp.asarray, batch)
+    hidden, accumulator = model.hidden_and_accumulator(
+        arrays.tokens, arrays.positions, arrays.segments
+    )
+    targets = arrays.tokens[:, 1:].reshape(-1)
+    counted = arrays.supervised[:, 1:].reshape(-1)
+    count = jnp.sum(counted)
+    # Rounded up to whole chunks; places past the end gather zeros and scatter nowhere.
+    size = -(-targets.size // chunk) * chunk
+    (places,) = jnp.nonzero(counted, size=size, fill_value=targets.size)
+    rows = hidden[:, :-1].reshape(targets.size, -1).at[places].get(mode="fill", fill_value=0)
+    chosen = targets.at[places].get(mode="fill", fill_value=0)
+    head = HeadSettings(
+        final_softcap=model.config.final_softcap, compute_dtype=model.compute_dtype, chunk=chunk
+    )
+    table = jax.lax.stop_gradient(model.embedding[...])
+    total = weighted_loss(
+        head, rows, table, accumulator, chosen, count, jnp.asarray(weight, jnp.float32)
+    )
+    return total, count
 
 
 @register_pytree
@@ -64,6 +114,7 @@ def make_step(
     *,
     chunk: int = DEFAULT_CHUNK,
     accumulate: int = 1,
+    placed: TrainState | None = None,
 ) -> Step:
     """Compile a step that takes the gradient of the mean loss over supervised tokens.
 
@@ -78,6 +129,7 @@ def make_step(
         chunk: rows of logits that exist at once.
         accumulate: cut the rows of the batch into so many parts and add up their gradients;
             the result is the same, the activations of one part exist at a time.
+        placed: on a mesh, the sharding of each array of the state, which stays where it is.
     """
 
     def mean_part(params: PyTree, frozen: PyTree, batch: Batch, weight: Array) -> Array:
@@ -106,7 +158,10 @@ def make_step(
         params = optax.apply_updates(state.params, updates)
         return TrainState(params=params, opt_state=opt_state), metrics
 
-    return jax.jit(step, donate_argnames="state")
+    if placed is None:
+        return jax.jit(step, donate_argnames="state")
+    everywhere = NamedSharding(jax.tree.leaves(placed)[0].mesh, PartitionSpec())
+    return jax.jit(step, donate_argnames="state", out_shardings=(placed, everywhere))
 
 
 def _accumulated(
@@ -116,7 +171,9 @@ def _accumulated(
     parts: int,
 ) -> tuple[Array, PyTree]:
     """Accumulate loss and gradient over the parts of a batch, the gradients in float32."""
-    cut = jax.tree.map(lambda rows: rows.reshape(parts, -1, *rows.shape[1:]), batch)
+    cut = jax.tree.map(
+        lambda rows: pin(rows.reshape(parts, -1, *rows.shape[1:]), None, FSDP), batch
+    )
     zeros = jax.tree.map(lambda weight: jnp.zeros(weight.shape, jnp.float32), params)
 
     def add(total: tuple[Array, PyTree], part: Batch) -> tuple[tuple[Array, PyTree], None]:

@@ -101,6 +101,7 @@ class EvaluationRecord:
     """What the evaluation child did. `eval.json`, written by the child at its end."""
 
     device: str
+    devices: int  # how many of that kind answered, each its share of the rows
     base_weights_sha256: str  # of the base model that was decoded
     model_sha256: str  # of the tuned model that was decoded
     eval_rows_sha256: str

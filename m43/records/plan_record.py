@@ -6,7 +6,7 @@ from pathlib import Path
 
 from m43.errors import FailureClass
 from m43.records.hub_record import PinnedFile
-from m43.records.profile import ConfigValue, Profile
+from m43.records.profile import ONE_DEVICE, ConfigValue, MeshTable, Profile
 
 # The same margin as in the contract's promise, which is what decides.
 MARGIN = 1.15
@@ -36,6 +36,36 @@ class Buffer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Collectives:
+    """What devices say to one another in a step: all collectives of one kind among as many.
+
+    Attributes:
+        kind: as XLA calls it: all-gather, all-reduce, reduce-scatter, all-to-all, ...
+        among: how many devices take part in each.
+        count: how often a device takes part, in a step or for each chunk of supervised tokens.
+        size_bytes: of the whole arrays that are gathered or summed, all of them together.
+        per_chunk: whether it is for each chunk; how many chunks a batch has, only its rows say.
+    """
+
+    kind: str
+    among: int
+    count: int
+    size_bytes: int
+    per_chunk: bool
+
+    @property
+    def sent_bytes(self) -> int:
+        """What each device sends at least, and receives.
+
+        Source: Patarasuk and Yuan 2009, Bandwidth optimal all-reduce algorithms.
+        """
+        if self.kind == "collective-permute":
+            return self.size_bytes
+        passes = 2 if self.kind == "all-reduce" else 1
+        return passes * self.size_bytes * (self.among - 1) // self.among
+
+
+@dataclass(frozen=True, kw_only=True)
 class PartFlops:
     """The model FLOPs of one part of the model."""
 
@@ -53,6 +83,7 @@ class Limits:
     bytes_per_s: float  # to and from memory
     sustained_share: float  # of flops_per_s, that a good run reaches
     source: str  # of the figures above
+    link_bytes_per_s: float = 0.0  # from one device to others, each way; 0 where nobody knows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +105,9 @@ class StepPlan:
     # Of the host, measured while the plan was made. A plan of before they were measured has none.
     compiling_bytes: int = 0  # that the compiler holds at most, beside everything else
     compiled_bytes: int = 0  # that stay when it is done: code, and what JAX keeps of the tracing
+    # Of the devices that share the step. FLOPs and rows are those of all, sizes those of each.
+    mesh: MeshTable = ONE_DEVICE
+    collectives: tuple[Collectives, ...] = field(default=(), repr=False)
 
     @property
     def step_bytes(self) -> int:
@@ -83,8 +117,18 @@ class StepPlan:
 
     @property
     def bytes_moved(self) -> int:
-        """The least that a step moves: what is kept for a while is written and read."""
+        """The least that a device moves: what is kept for a while is written and read."""
         return self.state_bytes_moved + 2 * self.temporaries_bytes
+
+    @property
+    def devices(self) -> int:
+        """How many devices share the step."""
+        return self.mesh.devices
+
+    @property
+    def sent_bytes(self) -> int:
+        """What a device sends to others in a step, at least; what chunks exchange is left out."""
+        return sum(each.sent_bytes for each in self.collectives if not each.per_chunk)
 
     @property
     def positions(self) -> int:
@@ -142,14 +186,15 @@ class TrainingPlan:
         # On a card the compiler and what it leaves lie in the host's memory, not in the card's.
         on_host = self.limits.device.startswith("cpu:")
         compiling, compiled = (step.compiling_bytes, step.compiled_bytes) if on_host else (0, 0)
-        code, kept = process + self.compilations * compiled, step.arguments_bytes
+        # A card's memory is its own; what are several devices of a CPU share that of the host.
+        here = step.devices if on_host else 1
+        code, kept = process + self.compilations * compiled, here * step.arguments_bytes
+        weights = here * self.weights_bytes + self.reading_bytes
         return (
-            PhasePeak(
-                phase="read weights", peak_bytes=process + self.weights_bytes + self.reading_bytes
-            ),
+            PhasePeak(phase="read weights", peak_bytes=process + weights),
             PhasePeak(phase="compile", peak_bytes=code - compiled + kept + compiling),
-            PhasePeak(phase="steps", peak_bytes=code + step.step_bytes),
-            PhasePeak(phase="read back", peak_bytes=code + self.read_back_bytes),
+            PhasePeak(phase="steps", peak_bytes=code + here * step.step_bytes),
+            PhasePeak(phase="read back", peak_bytes=code + here * self.read_back_bytes),
         )
 
     @property
@@ -164,16 +209,42 @@ class TrainingPlan:
 
     @property
     def roofline_s(self) -> float:
-        """The least time of a step: that of its FLOPs or that of its bytes, whichever is more."""
-        step, limits = self.step, self.limits
-        return max(step.total_flops / limits.flops_per_s, step.bytes_moved / limits.bytes_per_s)
+        """The least time of a step: of its FLOPs, of its bytes, or of what devices exchange.
+
+        Whichever is more; the third only where the speed of the link is known.
+        """
+        return max(self.flops_s(self.step.total_flops), self.bytes_s(), self.exchange_s)
 
     @property
     def sustained_s(self) -> float:
         """The time of a step at the share of the peak that a good run reaches."""
-        step, limits = self.step, self.limits
-        rate = limits.flops_per_s * limits.sustained_share
-        return max(step.total_flops / rate, step.bytes_moved / limits.bytes_per_s)
+        sustained = self.flops_s(self.step.total_flops) / self.limits.sustained_share
+        return max(sustained, self.bytes_s(), self.exchange_s)
+
+    def flops_s(self, flops: float) -> float:
+        """Return the least time of the FLOPs of all devices; those of one CPU share its cores."""
+        return flops / (self.limits.flops_per_s * self.apart)
+
+    def bytes_s(self, part: float = 1.0) -> float:
+        """Return the least time of a step's traffic to and from memory.
+
+        Args:
+            part: of the longest batch; what is kept for the backward pass is so much less.
+        """
+        step = self.step
+        moved = step.state_bytes_moved + 2 * step.temporaries_bytes * part
+        return moved * (step.devices // self.apart) / self.limits.bytes_per_s
+
+    @property
+    def exchange_s(self) -> float:
+        """The least time of what a device sends to others; 0 where the link's speed is unknown."""
+        rate = self.limits.link_bytes_per_s
+        return self.step.sent_bytes / rate if rate else 0.0
+
+    @property
+    def apart(self) -> int:
+        """How many devices compute with means of their own."""
+        return 1 if self.limits.device.startswith("cpu:") else self.step.devices
 
 
 EVIDENCE_BYTES = 128 << 20

@@ -34,6 +34,7 @@ class Contract:
         file_sha256: the digest of each pinned file of which it is known beforehand.
         config: what config.json says under each key of which it is known beforehand. With the
             shapes among them, what a run takes is planned before anything is fetched.
+        devices: on how many devices of that kind the training runs.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Contract:
     config: Mapping[str, ConfigValue] = field(default_factory=dict)
     platform: Literal["cpu", "gpu"]
     device_kind: str
+    devices: int = 1
     optimizer_steps: int
     epochs_at_most: float
     train_minutes_at_most: float
@@ -147,6 +149,30 @@ class TrainingTable:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MeshTable:
+    """How the devices of the contract are arranged; together they are as many.
+
+    Attributes:
+        fsdp: into how many parts the rows of a batch are cut, and every matrix with its state.
+        tensor: into how many parts heads, feed-forward and vocabulary are cut.
+    """
+
+    fsdp: int = 1
+    tensor: int = 1
+
+    @property
+    def devices(self) -> int:
+        """How many devices it arranges."""
+        return self.fsdp * self.tensor
+
+    def __str__(self) -> str:
+        return f"fsdp {self.fsdp} x tensor {self.tensor}"
+
+
+ONE_DEVICE = MeshTable()
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoraTable:
     """Which projections of every layer get an adapter, and of which size.
 
@@ -215,4 +241,5 @@ class Profile:
     evaluation: EvaluationTable
     deadlines: DeadlineTable
     divergence: DivergenceTable = DivergenceTable()
+    mesh: MeshTable = ONE_DEVICE
     lora: LoraTable | None = None  # there exactly when training.method is "lora"

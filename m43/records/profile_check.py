@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from m43.errors import FailureClass, Problem, ProblemsError
-from m43.gemma_families import ARCHITECTURES, SHAPES, count_parameters, family_of
+from m43.gemma_families import ARCHITECTURES, SHAPES, count_parameters, family_of, uneven_sizes
 from m43.records.profile import (
     DEFAULT_ENDPOINT,
     LOOPBACK_ENDPOINT,
@@ -63,6 +63,7 @@ def _rules(profile: Profile) -> Iterator[_Rule]:
     yield from _size_rules(profile)
     yield from _training_rules(profile.training, profile.contract.optimizer_steps)
     yield from _lora_rules(profile.training.method, profile.lora)
+    yield from _mesh_rules(profile)
 
 
 def _contract_rules(contract: Contract) -> Iterator[_Rule]:
@@ -192,6 +193,26 @@ def _lora_rules(method: str, lora: LoraTable | None) -> Iterator[_Rule]:
         yield "lora.rank", rank, 0 < rank <= _MOST_RANK, f"above 0, and {_MOST_RANK} at most"
         yield "lora.alpha", alpha, 0 < alpha <= _MOST_AMOUNT, f"above 0, {_MOST_AMOUNT} at most"
         yield "lora.targets", targets, once, "at least one projection, and none twice"
+
+
+def _mesh_rules(profile: Profile) -> Iterator[_Rule]:
+    """Ask that the devices are those of the mesh, and that each gets an equal share of all."""
+    mesh, contract, training = profile.mesh, profile.contract, profile.training
+    positive = min(mesh.fsdp, mesh.tensor) > 0
+    yield "mesh.fsdp", mesh.fsdp, mesh.fsdp > 0, "a number above 0"
+    yield "mesh.tensor", mesh.tensor, mesh.tensor > 0, "a number above 0"
+    if not positive:
+        return
+    expected = f"{mesh.devices}, which mesh.fsdp x mesh.tensor makes"
+    yield "contract.devices", contract.devices, contract.devices == mesh.devices, expected
+    rows = training.batch_rows // max(1, training.accumulate)
+    expected = f"a multiple of mesh.fsdp, {mesh.fsdp}, in each part that training.accumulate makes"
+    yield "training.batch_rows", training.batch_rows, rows % mesh.fsdp == 0, expected
+    sizes = {size: found for size, name in SHAPES.items()
+             if isinstance(found := contract.config.get(name), int)}  # fmt: skip
+    for size, parts in uneven_sizes(sizes, mesh.fsdp, mesh.tensor):
+        expected = f"a multiple of {parts}, so that the mesh ({mesh}) can share it evenly"
+        yield f"contract.config.{SHAPES[size]}", sizes[size], False, expected
 
 
 def _weights_named(files: tuple[str, ...]) -> bool:

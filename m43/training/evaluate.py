@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 
 from m43 import typed_json
-from m43.core import GemmaConfig, greedy_decode
+from m43.core import Gemma, GemmaConfig, greedy_decode
 from m43.records import (
     Decoding,
     DownloadRecord,
@@ -35,6 +36,7 @@ from m43.training.data import (
     read_tokenizer,
 )
 from m43.training.device import bytes_in_use, device_of, peak_host_bytes, require_device
+from m43.training.mesh import copied, mesh_of, settle_devices
 from m43.training.progress import Heartbeats
 from m43.training.weights import (
     model_digest,
@@ -63,6 +65,7 @@ class _Answers:
 
     weights_sha256: str
     device: str
+    devices: int
     outputs: tuple[str, ...] = field(repr=False)
     generated_tokens: int
 
@@ -87,6 +90,7 @@ class PromptBatch:
 def run(run: RunDir, beats: Heartbeats) -> None:
     """Evaluate as the locked profile says; `eval.json` is written last."""
     profile = run.read_profile()
+    settle_devices(profile)
     base_folder = read_record(run.download, DownloadRecord).folder
     beats.measure_device(lambda: bytes_in_use(jax.devices()[0]))
     with beats.phase("check models"):
@@ -184,28 +188,29 @@ def _answer(
     """
     table, contract, config = profile.evaluation, profile.contract, candidate.config
     with beats.phase(f"read {candidate.name} model"):
-        compute = jnp.dtype(decoding.precision)
-        # In float32 the weights are widened once, not again for every token.
-        dtype = jnp.promote_types(stored_dtype(candidate.folder, config), compute)
-        model = read_weights(candidate.folder, config, dtype, compute_dtype=compute, remat=False)
+        # Whoever decodes again elsewhere does it on one device: rows do not depend on others.
+        mesh = None if anywhere else mesh_of(profile, config)
+        model = _read(candidate, decoding, mesh)
         # Of what answers, not of the files: those can be exchanged before and after.
         weights_sha256 = model_digest(model, candidate.folder)
         device = device_of(jax.tree.leaves(nnx.state(model))[0])
         if not anywhere:
             require_device(device, f"{contract.platform}:{contract.device_kind}")
     outputs: list[str] = []
-    generated = 0
+    generated = devices = 0
     with beats.phase(f"decode {candidate.name} model", total=len(file.rows)):
         prompts = [question.tokens for question in file.rows]
-        for batch in prompt_batches(prompts, table.batch_rows, table.prompt_tokens, config):
+        rows = -(-table.batch_rows // profile.mesh.devices) * profile.mesh.devices
+        for batch in prompt_batches(prompts, rows, table.prompt_tokens, config):
             tokens, counts = greedy_decode(
                 model,
                 jnp.asarray(batch.tokens),
                 jnp.asarray(batch.lengths),
                 max_new_tokens=decoding.max_new_tokens,
                 stop_ids=(*decoding.stop_ids, *decoding.stop_text_ids),
+                mesh=mesh,
             )
-            device = device_of(tokens)
+            device, devices = device_of(tokens), len(tokens.devices())
             for ids, count in zip(
                 np.asarray(tokens)[: batch.rows], np.asarray(counts)[: batch.rows], strict=True
             ):
@@ -216,8 +221,23 @@ def _answer(
     return _Answers(
         weights_sha256=weights_sha256,
         device=device,
+        devices=devices,
         outputs=tuple(outputs),
         generated_tokens=generated,
+    )
+
+
+def _read(candidate: _Candidate, decoding: Decoding, mesh: Mesh | None) -> Gemma:
+    compute = jnp.dtype(decoding.precision)
+    # In float32 the weights are widened once, not again for every token.
+    dtype = jnp.promote_types(stored_dtype(candidate.folder, candidate.config), compute)
+    return read_weights(
+        candidate.folder,
+        candidate.config,
+        dtype,
+        compute_dtype=compute,
+        remat=False,
+        placed=copied(mesh),
     )
 
 
@@ -271,6 +291,7 @@ def _record(
 ) -> EvaluationRecord:
     return EvaluationRecord(
         device=tuned.device if tuned.device == base.device else f"{base.device}, {tuned.device}",
+        devices=min(base.devices, tuned.devices),
         base_weights_sha256=base.weights_sha256,
         model_sha256=tuned.weights_sha256,
         eval_rows_sha256=file.sha256,

@@ -12,6 +12,7 @@ from m43.core import GemmaConfig
 from m43.records import (
     DivergenceTable,
     DownloadRecord,
+    MeshTable,
     PlanRecord,
     Profile,
     RunDir,
@@ -31,6 +32,7 @@ from m43.training.device import (
     require_device,
     require_memory,
 )
+from m43.training.mesh import mesh_of, settle_devices, shared
 from m43.training.progress import Heartbeats
 from m43.training.step_log import StepLog, TakenStep
 from m43.training.trainer import Trainer, build_trainer, computing_device
@@ -64,6 +66,8 @@ class _Trained:
     """What is known of the training when its arrays are gone."""
 
     device: str
+    devices: int
+    mesh: MeshTable
     base_sha256: str
     parameters: int
     optimizer_steps: int
@@ -84,13 +88,14 @@ def run(run: RunDir, beats: Heartbeats) -> None:
     """Train as the locked profile says; `train.json` is written last, when all of it is true."""
     profile = run.read_profile()
     contract = profile.contract
+    settle_devices(profile)
     compiled = compiled_folder(profile)
     if compiled is not None:
         keep_compiled(compiled)
     with beats.phase("device"):
         require_device(computing_device(), f"{contract.platform}:{contract.device_kind}")
         _require_planned_memory(run)
-        beats.measure_device(lambda: bytes_in_use(jax.devices()[0]))
+        beats.measure_device(lambda: max(map(bytes_in_use, jax.local_devices())))
     base = _check_base(read_record(run.download, DownloadRecord).folder, beats)
     with beats.phase("rows"):
         data = prepare_training_data(profile, base.folder, base.config)
@@ -102,6 +107,8 @@ def run(run: RunDir, beats: Heartbeats) -> None:
     _take_steps(trainer, data, run.metrics, beats, profile.divergence)
     trained = _Trained(
         device=trainer.device,
+        devices=trainer.devices,
+        mesh=trainer.mesh,
         base_sha256=trainer.base_sha256,
         parameters=trainer.trained_parameters,
         optimizer_steps=trainer.steps,
@@ -111,7 +118,7 @@ def run(run: RunDir, beats: Heartbeats) -> None:
     del trainer
     gc.collect()
     give_back_memory()
-    saved = _read_back(base, run, beats)
+    saved = _read_back(profile, base, run, beats)
     write_record(run.train, _record(profile, trained, base, data, saved, beats))
 
 
@@ -188,7 +195,7 @@ def _save(trainer: Trainer, base: _Base, run: RunDir, beats: Heartbeats) -> None
             write_adapter(model, run.adapter, lora, repo=contract.repo, revision=contract.revision)
 
 
-def _read_back(base: _Base, run: RunDir, beats: Heartbeats) -> _Saved:
+def _read_back(profile: Profile, base: _Base, run: RunDir, beats: Heartbeats) -> _Saved:
     folder = run.model
     with beats.phase("read back"):
         # The last update is seen by no later loss, so its result is looked at here.
@@ -198,7 +205,9 @@ def _read_back(base: _Base, run: RunDir, beats: Heartbeats) -> _Saved:
             architecture=config.architecture,
             parameters=count_stored(folder, config),
             model_sha256=weights_digest(folder),
-            reloaded_sha256=round_trip_digest(folder, config),
+            reloaded_sha256=round_trip_digest(
+                folder, config, placed=shared(mesh_of(profile, config))
+            ),
             parameters_moved=count_moved(base.folder, folder, base.config),
         )
 
@@ -214,6 +223,8 @@ def _record(
     return TrainRecord(
         backend="jax",
         device=trained.device,
+        devices=trained.devices,
+        mesh=trained.mesh,
         jax_version=jax.__version__,
         flax_version=flax.__version__,
         repo_config_sha256=base.config_sha256,
@@ -233,5 +244,5 @@ def _record(
         epochs=data.rows_used / len(data.examples),
         phases=beats.phases,
         peak_host_bytes=peak_host_bytes(),
-        peak_device_bytes=peak_bytes(jax.devices()[0]),
+        peak_device_bytes=max(map(peak_bytes, jax.local_devices())),
     )

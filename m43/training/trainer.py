@@ -4,8 +4,9 @@ A step is built from a model of arrays or from one of shapes alone, and cannot t
 difference: so the step that is planned is the step that is taken.
 """
 
+import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jax.sharding import Mesh, NamedSharding
 from jaxtyping import PyTree
 
 from m43.core import (
@@ -30,9 +32,11 @@ from m43.core import (
     make_schedule,
     make_step,
     optimizer_steps,
+    shardings,
 )
-from m43.records import LoraTable, Profile, TrainingTable
+from m43.records import LoraTable, MeshTable, Profile, TrainingTable
 from m43.training.device import device_of, give_back_memory
+from m43.training.mesh import mesh_of, rows_on, shapes_on, shared, spread, table_of
 from m43.training.weights import PROJECTIONS, model_digest, read_weights
 
 # Rows of logits that exist at once. Completions are short: a batch seldom has more supervised
@@ -47,6 +51,7 @@ class BuiltStep:
     Attributes:
         params: the trained weights, arrays or shapes.
         frozen: the others.
+        mesh: that the step runs on; None for one device.
     """
 
     graphdef: nnx.GraphDef = field(repr=False)
@@ -54,13 +59,44 @@ class BuiltStep:
     frozen: PyTree = field(repr=False)
     optimizer: optax.GradientTransformation = field(repr=False)
     step: jax.stages.Wrapped = field(repr=False)
+    mesh: Mesh | None = None
 
     def abstract_state(self) -> TrainState:
         """Return the state before the first step as shapes; nothing is allocated."""
-        state: TrainState = jax.eval_shape(
-            lambda params: TrainState.start(params, self.optimizer), self.params
-        )
-        return state
+        return shapes_on(self.mesh, _abstract_state(self.params, self.optimizer))
+
+    def abstract_frozen(self) -> PyTree:
+        """Return the frozen weights as shapes."""
+        return shapes_on(self.mesh, self.frozen)
+
+    def start(self) -> TrainState:
+        """Return the state before the first step, each array where it belongs."""
+        if self.mesh is None:
+            return TrainState.start(self.params, self.optimizer)
+        placed = shardings(self.abstract_state(), self.mesh)
+        initial = jax.jit(self.optimizer.init, out_shardings=placed.opt_state)
+        params = jax.device_put(self.params, placed.params)
+        return TrainState(params=params, opt_state=initial(params))
+
+    def start_frozen(self) -> PyTree:
+        """Return the frozen weights, each where it belongs."""
+        if self.mesh is None:
+            return self.frozen
+        return jax.device_put(self.frozen, shardings(self.frozen, self.mesh))
+
+    def lower(self, state: TrainState, frozen: PyTree, batch: Batch) -> jax.stages.Lowered:
+        """Trace the step for arrays or shapes, without compiling or taking it."""
+        with contextlib.nullcontext() if self.mesh is None else jax.set_mesh(self.mesh):
+            return self.step.lower(state, frozen, batch)
+
+    def spread(self, batch: Batch) -> Batch:
+        """Put a batch where the step reads it."""
+        return spread(batch, self.mesh)
+
+
+def _abstract_state(params: PyTree, optimizer: optax.GradientTransformation) -> TrainState:
+    state: TrainState = jax.eval_shape(lambda params: TrainState.start(params, optimizer), params)
+    return state
 
 
 def build_step(
@@ -70,6 +106,7 @@ def build_step(
     trained: nnx.filterlib.Filter,
     accumulate: int,
     chunk: int = CHUNK,
+    mesh: Mesh | None = None,
 ) -> BuiltStep:
     """Build the step of a model.
 
@@ -79,12 +116,18 @@ def build_step(
         trained: which weights are trained; the others are frozen.
         accumulate: into how many parts the rows of a batch are cut.
         chunk: rows of logits that exist at once.
+        mesh: of the devices that share the state; None for one device.
     """
     optimizer = make_optimizer(settings)
     graphdef, *states = nnx.split(model, trained, ...)
     params, frozen = states
     step = make_step(
-        graphdef, optimizer, make_schedule(settings), chunk=chunk, accumulate=accumulate
+        graphdef,
+        optimizer,
+        make_schedule(settings),
+        chunk=chunk,
+        accumulate=accumulate,
+        placed=None if mesh is None else shardings(_abstract_state(params, optimizer), mesh),
     )
     return BuiltStep(
         graphdef=graphdef,
@@ -92,6 +135,7 @@ def build_step(
         frozen=frozen,
         optimizer=optimizer,
         step=cast("jax.stages.Wrapped", step),
+        mesh=mesh,
     )
 
 
@@ -125,6 +169,7 @@ class Trainer:
         settings: of the optimizer.
         trained: which weights are trained; the others are frozen.
         accumulate: into how many parts the rows of a batch are cut.
+        mesh: of the devices that share the state; None for one device.
     """
 
     def __init__(
@@ -134,20 +179,21 @@ class Trainer:
         *,
         trained: nnx.filterlib.Filter,
         accumulate: int,
+        mesh: Mesh | None = None,
     ) -> None:
-        built = build_step(model, settings, trained=trained, accumulate=accumulate)
-        self._graphdef, self._frozen = built.graphdef, built.frozen
-        self._state = TrainState.start(built.params, built.optimizer)
+        built = build_step(model, settings, trained=trained, accumulate=accumulate, mesh=mesh)
+        self._graphdef, self._frozen = built.graphdef, built.start_frozen()
+        self._state = built.start()
         # It is compiled here, shape by shape, rather than at its first call: the plan of a run
         # and the time of a step must not contain a compilation.
-        self._step = built.step
+        self._built = replace(built, params=None, frozen=None)
         self._compiled: dict[int, jax.stages.Compiled] = {}
         # Of the weights that the model was read with; empty where it was not read from a folder.
         self.base_sha256 = ""
 
     def lower(self, batch: Batch) -> jax.stages.Lowered:
         """Trace the step for batches of this shape, without compiling or taking it."""
-        return self._step.lower(self._state, self._frozen, batch)
+        return self._built.lower(self._state, self._frozen, rows_on(self._built.mesh, batch))
 
     def compile(self, batch: Batch) -> None:
         """Compile the step for batches of this shape, without taking it."""
@@ -157,7 +203,7 @@ class Trainer:
     def step(self, batch: Batch) -> StepMetrics:
         """Take one optimizer step; what it measured may still be under way on the device."""
         compiled = self._compiled[batch.tokens.shape[1]]
-        self._state, metrics = compiled(self._state, self._frozen, batch)
+        self._state, metrics = compiled(self._state, self._frozen, self._built.spread(batch))
         return metrics
 
     @property
@@ -174,6 +220,17 @@ class Trainer:
     def device(self) -> str:
         """Where the trained weights lie, as platform:kind; all of them."""
         return ", ".join(sorted({device_of(leaf) for leaf in self._leaves()}))
+
+    @property
+    def devices(self) -> int:
+        """On how many devices parts of the trained weights lie."""
+        return len({device for leaf in self._leaves() for device in leaf.devices()})
+
+    @property
+    def mesh(self) -> MeshTable:
+        """By which mesh they lie there; of the arrays themselves."""
+        sharding = next(iter(self._leaves())).sharding
+        return table_of(sharding.mesh if isinstance(sharding, NamedSharding) else None)
 
     def model(self) -> Gemma:
         """The model with the weights as they are now."""
@@ -213,7 +270,10 @@ def build_trainer(
     training, lora = profile.training, profile.lora
     full = profile.lora is None
     dtype = masters if full else None
-    model = read_weights(folder, config, dtype, remat=training.remat, donated=full)
+    mesh = mesh_of(profile, config)
+    model = read_weights(
+        folder, config, dtype, remat=training.remat, donated=full, placed=shared(mesh)
+    )
     # Of what was read, not of the files: those can be exchanged before and after.
     base_sha256 = model_digest(model, folder)
     if lora is not None:
@@ -223,19 +283,23 @@ def build_trainer(
         optimizer_settings(training, profile.contract.optimizer_steps),
         trained=_trained(profile),
         accumulate=training.accumulate,
+        mesh=mesh,
     )
     trainer.base_sha256 = base_sha256
     give_back_memory()
     return trainer
 
 
-def build_abstract_step(profile: Profile, config: GemmaConfig, stored: np.dtype) -> BuiltStep:
+def build_abstract_step(
+    profile: Profile, config: GemmaConfig, stored: np.dtype, mesh: Mesh | None = None
+) -> BuiltStep:
     """Build the very step that `build_trainer` compiles, of shapes alone, before a weight is read.
 
     Args:
         profile: says the method.
         config: of the model.
         stored: the dtype of the model's files.
+        mesh: of the devices that it is for; None for one device.
     """
     training, lora = profile.training, profile.lora
 
@@ -252,6 +316,7 @@ def build_abstract_step(profile: Profile, config: GemmaConfig, stored: np.dtype)
         optimizer_settings(training, profile.contract.optimizer_steps),
         trained=_trained(profile),
         accumulate=training.accumulate,
+        mesh=mesh,
     )
 
 

@@ -3,12 +3,13 @@
 import sys
 from pathlib import Path
 
+import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Int
 
 from m43.core import step
 from m43.core.batch import Batch
 from m43.core.gemma import Gemma
-from m43.core.loss import next_token_loss
 from m43.training.plan import child as plan_child
 
 
@@ -18,10 +19,11 @@ def naive_loss(
     """Stand where `completion_loss` does, and hold the logits of the whole batch."""
     del chunk
     hidden = model.hidden(batch.tokens, batch.positions, batch.segments)
-    total, count = next_token_loss(
-        model.logits(hidden)[:, :-1], batch.tokens[:, 1:], batch.supervised[:, 1:]
+    losses = optax.softmax_cross_entropy_with_integer_labels(
+        model.logits(hidden)[:, :-1], batch.tokens[:, 1:]
     )
-    return total * weight, count
+    counted = batch.supervised[:, 1:]
+    return jnp.sum(losses, where=counted) * weight, jnp.sum(counted)
 
 
 if __name__ == "__main__":

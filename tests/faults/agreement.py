@@ -7,7 +7,7 @@ from m43.evidence.contract.check import Check
 from m43.evidence.contract.checks import auth_checks, venv_checks
 from m43.records.hub_record import AuthRecord
 from m43.records.run_dir import RunDir, read_record
-from m43.records.run_records import VenvRecord
+from m43.records.venv_record import VenvRecord
 from tests.faults.tree import FaultTree
 
 # Two requests of one cause have identifiers, times and ports of their own.

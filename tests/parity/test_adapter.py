@@ -15,8 +15,7 @@ import torch
 import transformers
 from flax import nnx
 
-from m43.core.gemma import Gemma
-from m43.core.lora import add_adapters, projections
+from m43.core.gemma import Gemma, add_adapters, projections
 from m43.records.profile import LoraTable
 from m43.training.trainer import lora_settings
 from m43.training.weights.config_json import read_model_config

@@ -18,7 +18,7 @@ from flax import nnx
 from m43.core.batch import Batch
 from m43.core.decode import greedy_decode
 from m43.core.gemma import Gemma
-from m43.core.loss import completion_loss
+from m43.core.step import completion_loss
 from m43.training.weights.config_json import read_model_config
 from m43.training.weights.read_write import read_weights, write_weights
 

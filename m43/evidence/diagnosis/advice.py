@@ -28,10 +28,16 @@ def words(loaded_run: LoadedRun, stop: Stop) -> Mapping[str, str]:
         "revision": contract.revision if contract else "the pinned revision",
         "venv": _environment(loaded_run, stop),
         "interpreter": venv.interpreter if venv else "the environment's python",
-        "promised_device": (
-            f"{contract.platform}:{contract.device_kind}" if contract else "the contract's device"
+        "promised_device": _several(
+            contract.devices if contract else 1,
+            f"{contract.platform}:{contract.device_kind}" if contract else "the contract's device",
         ),
-        "device": _device(loaded_run, stop),
+        # One of several is what the promise of one is about; a CPU is as many as are asked for.
+        "device": (
+            _several(len(venv.probe.devices), venv.device or "nothing")
+            if venv and contract and contract.devices > 1
+            else _device(loaded_run, stop)
+        ),
         "driver": venv.probe.driver_version if venv else "(not measured)",
         "requirements": _requirements(loaded_run),
         "ending": ending(child.process) if child.process else "not recorded",
@@ -49,6 +55,10 @@ def words(loaded_run: LoadedRun, stop: Stop) -> Mapping[str, str]:
     }
     # In these texts backticks mean code; a value from outside must not open or close it.
     return {name: " ".join(value.replace("`", "'").split()) for name, value in facts.items()}
+
+
+def _several(count: int, device: str) -> str:
+    return f"{count} x {device}" if count > 1 else device
 
 
 def progress(loaded_run: LoadedRun, stop: Stop, child: Child) -> str:

@@ -84,7 +84,7 @@ def venv_findings(
     ]
     wrong_device = failure_class in (FailureClass.WRONG_DEVICE, FailureClass.DRIVER_TOO_OLD)
     if wrong_device and profile.contract.platform == "gpu":
-        findings.append(_device_cause(record, failure_class))
+        findings.append(_device_cause(record, profile.contract, failure_class))
     # What could be imported fits together; then it is another trouble that breaks the environment.
     if failure_class is not FailureClass.BROKEN_VENV or record.probe.import_error:
         findings += likely_cause(failure_class, *_FILES_OF_VENV_CAUSES.get(failure_class, ()))
@@ -98,8 +98,9 @@ def _differences(checks: Sequence[Check]) -> list[str]:
     ]
 
 
-def _device_cause(record: VenvRecord, failure_class: FailureClass) -> Finding:
+def _device_cause(record: VenvRecord, contract: Contract, failure_class: FailureClass) -> Finding:
     probe = record.probe
+    cards = sum(device.kind == contract.device_kind for device in probe.devices)
     names = {package.name.lower().replace("_", "-") for package in probe.packages}
     if probe.driver_version == "none":
         text = "No NVIDIA driver is visible to this system."
@@ -107,6 +108,8 @@ def _device_cause(record: VenvRecord, failure_class: FailureClass) -> Finding:
         text = "JAX cannot use the card with a driver of that age."
     elif not any(name.startswith("jax-cuda") for name in names):
         text = "JAX is installed without its CUDA plugin."
+    elif cards and contract.devices > 1 and cards != contract.devices:
+        text = f"There are {cards} such cards, where the contract promises {contract.devices}."
     elif any(device.platform == "gpu" for device in probe.devices):
         text = "There is a card, but another one than the contract names."
     else:

@@ -218,6 +218,7 @@ def _attempted(run: Fields, profile: Profile) -> Table:
         ("model", code(f"{contract.repo}@{contract.revision}"), RunDir.profile.name),
         ("hub", code(run("auth.endpoint")), RunDir.auth.name),
         ("device", code(f"{contract.platform}:{contract.device_kind}"), RunDir.profile.name),
+        ("devices that trained", f"{train('devices')}, {train('mesh')}", RunDir.train.name),
         ("environment", code(run("venv.path")), RunDir.venv.name),
         ("steps promised", str(contract.optimizer_steps), RunDir.profile.name),
         (

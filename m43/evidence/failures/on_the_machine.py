@@ -63,6 +63,7 @@ ON_THE_MACHINE: Mapping[F, Failure] = {
         "There is no fallback.",
         promises=(
             "test_train_uses_jax_on_the_device_of_the_environment",
+            "test_train_runs_on_as_many_devices_as_promised",
             "test_eval_runs_where_training_ran",
         ),
         actions=(

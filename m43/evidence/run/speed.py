@@ -39,7 +39,6 @@ def performance(plan: PlanRecord, train: TrainFacts) -> Performance | None:
     steps_s = sum(step.duration_s for step in steps)
     if training is None or steps_s <= 0:
         return None
-    limits = training.limits
     flops = sum(model_flops(training.step, step) for step in steps)
     roofline_s = sum(roofline_of(training, step) for step in steps)
     on_card = not train.device.startswith("cpu:")
@@ -49,7 +48,7 @@ def performance(plan: PlanRecord, train: TrainFacts) -> Performance | None:
         real_tokens_per_s=sum(step.real_tokens for step in steps) / steps_s,
         supervised_tokens_per_s=sum(step.supervised_tokens for step in steps) / steps_s,
         model_flops=flops,
-        share_of_peak=flops / (steps_s * limits.flops_per_s),
+        share_of_peak=training.flops_s(flops) / steps_s,
         roofline_s=roofline_s,
         share_of_roofline=roofline_s / steps_s,
         planned_peak_bytes=training.peak_bytes,
@@ -71,11 +70,13 @@ def model_flops(planned: StepPlan, step: StepMetrics) -> float:
 
 
 def roofline_of(training: TrainingPlan, step: StepMetrics) -> float:
-    """Give the least time of a step as it was taken: that of its FLOPs or that of its bytes."""
-    planned, limits = training.step, training.limits
-    kept = 2 * planned.temporaries_bytes * step.padded_tokens / planned.positions
-    moved_s = (planned.state_bytes_moved + kept) / limits.bytes_per_s
-    return max(model_flops(planned, step) / limits.flops_per_s, moved_s)
+    """Give the least time of a step as it was taken: that of its FLOPs or that of its bytes.
+
+    Of what devices exchange, weights and gradients do not depend on the batch, and are the most.
+    """
+    planned = training.step
+    moved_s = training.bytes_s(step.padded_tokens / planned.positions)
+    return max(training.flops_s(model_flops(planned, step)), moved_s)
 
 
 def time_by_phase(train: TrainFacts, evaluation: EvaluationFacts) -> tuple[Phase, ...]:

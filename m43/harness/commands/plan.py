@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from m43 import typed_json
-from m43.errors import FailureClass, M43Error
+from m43.errors import FailureClass, M43Error, problem
 from m43.evidence.contract import alternatives_words, card_memory_words
 from m43.harness.card import look_at_card, share_of
 from m43.harness.gates import Answer, PlanChild, ask, ask_by_contract
@@ -18,6 +18,7 @@ from m43.harness.terminal import EMPTY, Line, labelled, show
 from m43.records import (
     MARGIN,
     CardSample,
+    MeshTable,
     NoCard,
     PlanRequest,
     Profile,
@@ -36,8 +37,10 @@ def fits(plan: TrainingPlan) -> bool:
 
 def plan_page(plan: TrainingPlan, title: str, day: str = "") -> tuple[Line, ...]:
     """Write a plan as lines for a person; `day` says where the free memory is known from."""
-    parts = (_memory(plan, day), _buffers(plan), _arithmetic(plan), _time(plan), _disk(plan))
-    lines = (line for part in parts for line in (*part, EMPTY))
+    exchange = _exchange(plan) if plan.step.devices > 1 else None
+    work = (_memory(plan, day), _buffers(plan), _arithmetic(plan), exchange)
+    parts = (*work, _time(plan), _disk(plan))
+    lines = (line for part in parts if part is not None for line in (*part, EMPTY))
     return (_title(title), EMPTY, *lines, _verdict(plan))
 
 
@@ -51,7 +54,8 @@ def _row(name: str, value: str) -> Line:
 
 def _memory(plan: TrainingPlan, day: str) -> Iterator[Line]:
     step, limits = plan.step, plan.limits
-    yield _title(f"memory of {limits.device}")
+    several = f", each of {step.devices} ({step.mesh})" if step.devices > 1 else ""
+    yield _title(f"memory of {limits.device}{several}")
     yield _row("parameters", f"{plan.parameters:,}, of them trained {plan.trained_parameters:,}")
     yield _row("arguments", size_words(step.arguments_bytes))
     yield _row("outputs", size_words(step.outputs_bytes))
@@ -85,6 +89,22 @@ def _arithmetic(plan: TrainingPlan) -> Iterator[Line]:
     products = f"{step.bfloat16_products} of bfloat16, {step.float32_products} of float32 operands"
     yield _row("matrix products", products)
     yield _row("rows of logits at once", str(step.logits_rows))
+
+
+def _exchange(plan: TrainingPlan) -> Iterator[Line]:
+    """Write what devices say to one another in a step."""
+    step, rate = plan.step, plan.limits.link_bytes_per_s
+    yield _title("collectives of a step, on each device")
+    for each in step.collectives:
+        often = "for each chunk of supervised tokens" if each.per_chunk else "a step"
+        sent = f"{each.count} {often}, {size_words(each.sent_bytes)} sent"
+        yield _row(f"{each.kind} among {each.among}", sent)
+    yield _row("sent in a step, without chunks", size_words(step.sent_bytes))
+    if rate:
+        bound = f"{plan.exchange_s:.3f} s, at {rate / 1e9:.0f} GB/s each way, which no link exceeds"
+    else:
+        bound = "not known, and in no time below: nobody told the speed of the link"
+    yield _row("time of it, bound", bound)
 
 
 def _time(plan: TrainingPlan) -> Iterator[Line]:
@@ -149,7 +169,14 @@ class NoPlanError(M43Error):
 
 
 def plan(
-    path: Path, model: Path | None, target: str, repository: Path, out: TextIO, *, as_json: bool
+    path: Path,
+    model: Path | None,
+    target: str,
+    repository: Path,
+    out: TextIO,
+    *,
+    as_json: bool,
+    mesh: str = "",
 ) -> int:
     """Make a plan, print it, and return the exit status: 0 it fits, 1 it does not.
 
@@ -161,11 +188,12 @@ def plan(
         repository: the working tree.
         out: where the plan goes.
         as_json: as a record rather than as a page.
+        mesh: another arrangement than the profile's, such as "fsdp=4" or "fsdp=2,tensor=2".
 
     Raises:
         M43Error: when no plan can be made, with the reason.
     """
-    profile = profile_check.load(path)
+    profile = arranged(profile_check.load(path), mesh)
     contract = profile.contract
     wanted = target or (contract.device_kind if contract.platform == "gpu" else HERE)
     card = "" if wanted == HERE else wanted
@@ -190,6 +218,27 @@ def plan(
     else:
         show(plan_page(found, title, day), out)
     return 0 if fits(found) else 1
+
+
+def arranged(profile: Profile, text: str) -> Profile:
+    """Return the profile with another mesh, and as many devices as it arranges.
+
+    Raises:
+        ProfileError: if the text describes none, or one that does not go with the profile.
+    """
+    if not text:
+        return profile
+    sizes = dict(part.strip().split("=", 1) for part in text.split(",") if "=" in part)
+    known = {axis: int(size) for axis, size in sizes.items() if size.isdigit() and len(size) < 6}
+    if not known or len(known) != text.count(",") + 1 or not known.keys() <= {"fsdp", "tensor"}:
+        expected = "fsdp=N, tensor=N, or both with a comma between them"
+        raise profile_check.ProfileError([problem(repr(text), expected, "--mesh", "correct it")])
+    table = MeshTable(**known)
+    contract = replace(profile.contract, devices=table.devices)
+    found = replace(profile, contract=contract, mesh=table)
+    if problems := profile_check.problems_of(found, "--mesh"):
+        raise profile_check.ProfileError(problems)
+    return found
 
 
 def as_it_is_now(plan: TrainingPlan, card: CardSample | NoCard) -> tuple[TrainingPlan, str]:

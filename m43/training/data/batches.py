@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import jax.numpy as jnp
 import numpy as np
 
 from m43.core import Batch
@@ -170,10 +169,10 @@ def assemble(plan: PlannedBatch, examples: Sequence[Example], pad_id: int) -> Ba
             supervised[row, start + example.completion : end] = True
             start = end
     return Batch(
-        tokens=jnp.asarray(tokens),
-        positions=jnp.asarray(positions),
-        segments=jnp.asarray(segments),
-        supervised=jnp.asarray(supervised),
+        tokens=tokens,
+        positions=positions,
+        segments=segments,
+        supervised=supervised,
     )
 
 

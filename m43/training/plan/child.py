@@ -15,7 +15,8 @@ from m43.rows import Row, RowsError, read_rows
 from m43.training import child
 from m43.training.child import CRASHED, FINISHED, STOPPED
 from m43.training.device import give_back_memory, held_bytes
-from m43.training.plan.devices import measure_limits, place_on, read_target
+from m43.training.mesh import mesh_of, settle_devices
+from m43.training.plan.devices import devices_of, measure_limits, place_on, read_target
 from m43.training.plan.plan import Planned, make_plan
 from m43.training.weights import declared_dtype, read_model_config
 
@@ -112,10 +113,13 @@ def answer(path: Path, out: TextIO) -> int:
 
 
 def _answer(request: PlanRequest, out: TextIO) -> None:
+    settle_devices(request.profile)
     folder = request.config_folder
     config, stored = read_model_config(folder), declared_dtype(folder)
     target = read_target(request.target) if request.target else None
-    place = _stays if target is None else place_on(target)
+    devices = None if target is None else devices_of(target, request.profile.contract.devices)
+    place = _stays if devices is None else place_on(devices[0])
+    mesh = mesh_of(request.profile, config, devices)
     limits = measure_limits() if target is None else target.limits
     on_host = target is None and jax.devices()[0].platform == "cpu"
     # As in the training, they stay in memory while the step is compiled.
@@ -131,6 +135,7 @@ def _answer(request: PlanRequest, out: TextIO) -> None:
                 stored=stored,
                 limits=limits,
                 place=place,
+                mesh=mesh,
                 process_bytes=process_bytes,
             )
         )

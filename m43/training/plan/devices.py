@@ -39,6 +39,7 @@ class Target:
         usable_share: of its memory, that a run may fill.
         flops_per_s: peak, of bfloat16 products with float32 accumulation.
         sustained_share: the MFU that a good run reaches.
+        link_bytes_per_s: from one card to others, each way; 0 where its maker names none.
         target_config: what XLA's compiler asks about it, an xla.GpuTargetConfigProto as text.
     """
 
@@ -50,6 +51,7 @@ class Target:
     sustained_share: float
     source: str
     target_config: str = field(repr=False)
+    link_bytes_per_s: float = 0.0
 
     @property
     def limits(self) -> Limits:
@@ -61,6 +63,7 @@ class Target:
             bytes_per_s=self.bytes_per_s,
             sustained_share=self.sustained_share,
             source=self.source,
+            link_bytes_per_s=self.link_bytes_per_s,
         )
 
 
@@ -142,6 +145,7 @@ def measure_limits(clock: Callable[[], float] = time.perf_counter) -> Limits:
             bytes_per_s=known.bytes_per_s,
             sustained_share=known.sustained_share,
             source=known.source,
+            link_bytes_per_s=known.link_bytes_per_s,
         )
     side = _SIDE.get(device.platform, _SIDE["gpu"])
     copied = _COPIED_BYTES.get(device.platform, _COPIED_BYTES["gpu"])
@@ -196,8 +200,8 @@ class NoCompilerError(M43Error):
     failure_class = FailureClass.PACKAGE_MISMATCH
 
 
-def place_on(target: Target) -> Callable[[PyTree], PyTree]:
-    """Return what places shapes on the target, so that what is lowered is compiled for it.
+def devices_of(target: Target, count: int) -> list[jax.Device]:
+    """Return cards of a kind that are not here, in one host, so that a step can be compiled.
 
     Raises:
         NoCompilerError: if JAX's CUDA plugin is not installed.
@@ -213,9 +217,17 @@ def place_on(target: Target) -> Callable[[PyTree], PyTree]:
             "no card is needed",
         )
     topology = topologies.get_topology_desc(
-        platform="cuda", target_config=target.target_config, topology="1x1x1"
+        # Slices, hosts, cards of a host.
+        platform="cuda",
+        target_config=target.target_config,
+        topology=f"1x1x{count}",
     )
-    mesh = jax.sharding.Mesh(np.array(topology.devices).reshape(1), ("card",))
+    return list(topology.devices)
+
+
+def place_on(card: jax.Device) -> Callable[[PyTree], PyTree]:
+    """Return what places shapes on one card, so that what is lowered is compiled for it."""
+    mesh = jax.sharding.Mesh(np.array([card]), ("card",))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
 
     def place(arguments: PyTree) -> PyTree:

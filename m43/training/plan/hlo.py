@@ -1,4 +1,4 @@
-"""The compiled step as XLA writes it: which arrays it keeps, and what its products multiply."""
+"""The compiled step as XLA writes it: its arrays, its products, and its collectives."""
 
 import math
 import re
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from m43.records import Buffer
+from m43.records import Buffer, Collectives
 
 # Source: openxla/xla, primitive_util.cc, the names of the types in HLO text.
 _BYTES: Mapping[str, int] = {
@@ -28,6 +28,21 @@ _LINE = re.compile(
 _ARRAY = re.compile(r"(\w+)\[([\d,]*)\]")
 _SOURCE = re.compile(r'op_name="([^"]*)"')
 _FUSED = re.compile(r" fusion\(.*?calls=%?([\w.\-]+)")
+_CALLED = re.compile(
+    r"\b(?:body|calls|to_apply|true_computation|false_computation)=%?([\w.\-]+)"
+    r"|\bbranch_computations=\{([^}]*)\}"
+)
+_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+_COLLECTIVES = frozenset(
+    {
+        "all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute",
+        "collective-broadcast", "ragged-all-to-all",
+    }
+)  # fmt: skip
+# Source: openxla/xla, xla/hlo/ir/replica_group.h, the three forms of a list of groups.
+_LISTED = re.compile(r"replica_groups=\{\{([\d,]+)\}")
+_COUNTED = re.compile(r"replica_groups=\[(\d+),(\d+)\]<=")
+_BY_AXES = re.compile(r"replica_groups=\S*mesh\[([^\]]*)\][^{]*\{([^}]*)\}")
 _LIBRARY_PRODUCT = re.compile(r'custom_call_target="[^"]*(?:gemm|matmul)[^"]*"')
 
 
@@ -55,6 +70,9 @@ class Instruction:
         arrays: what it gives; several where it gives a tuple.
         source: the JAX operation that it came from; empty where XLA does not say.
         is_product: a matrix product, whether XLA's own or a library's.
+        called: the computations that it runs.
+        trips: how often a loop runs its body; 0 where only the run itself decides, else 1.
+        among: of a collective, how many devices take part.
     """
 
     computation: str
@@ -64,6 +82,9 @@ class Instruction:
     operands: tuple[str, ...] = field(repr=False)
     source: str
     is_product: bool
+    called: tuple[str, ...] = ()
+    trips: int = 1
+    among: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +127,50 @@ class Module:
                 counts[left, right] += 1
         return counts
 
+    def collectives(self) -> tuple[Collectives, ...]:
+        """Count what devices say to one another, with every loop around it.
+
+        Of a pair of start and done the second is counted, which gives what arrives. The one loop
+        whose rounds are not known beforehand is that over the chunks of supervised tokens.
+        """
+        found: dict[tuple[str, int, bool], list[int]] = {}
+        runs = self._runs()
+        among_of = {(each.computation, each.name): each.among for each in self.instructions}
+        for each in self.instructions:
+            kind, here = each.opcode.removesuffix("-done"), each.computation
+            begun = each.name if kind == each.opcode else each.operands[0]
+            among = among_of.get((here, begun), 1)
+            # One device alone has nothing to say.
+            if kind not in _COLLECTIVES or among == 1:
+                continue
+            times, per_chunk = runs.get(here, (1, False))
+            size = sum(array.size_bytes for array in each.arrays)
+            total = found.setdefault((kind, among, per_chunk), [0, 0])
+            total[0] += times
+            total[1] += times * size * (among if kind == "reduce-scatter" else 1)
+        return tuple(
+            Collectives(kind=kind, among=among, count=count, size_bytes=size, per_chunk=per_chunk)
+            for (kind, among, per_chunk), (count, size) in sorted(found.items())
+        )
+
+    def _runs(self) -> Mapping[str, tuple[int, bool]]:
+        """Return how often a step runs each computation, or a chunk does (True)."""
+        callers = {
+            name: each
+            for each in self.instructions
+            if not each.opcode.endswith(("-done", "-update"))
+            for name in each.called
+        }
+
+        def runs(name: str) -> tuple[int, bool]:
+            caller = callers.get(name)
+            if caller is None:
+                return 1, False
+            times, per_chunk = runs(caller.computation)
+            return (1, True) if caller.trips == 0 else (times * caller.trips, per_chunk)
+
+        return {name: runs(name) for name in callers}
+
 
 def _label(array: ArrayType, each: Instruction) -> str:
     """Return the label of an array: its type and where in the model it comes from.
@@ -141,6 +206,12 @@ def _instruction(computation: str, found: re.Match[str]) -> Instruction:
         ArrayType(dtype=dtype, shape=tuple(int(size) for size in sizes.split(",") if size))
         for dtype, sizes in _ARRAY.findall(found["result"])
     )
+    called = [
+        name.strip().lstrip("%")
+        for one, several in _CALLED.findall(found["rest"])
+        for name in (one or several).split(",")
+    ]
+    trips = _TRIPS.search(found["rest"])
     library = opcode == "custom-call" and _LIBRARY_PRODUCT.search(found["rest"]) is not None
     return Instruction(
         computation=computation,
@@ -150,4 +221,19 @@ def _instruction(computation: str, found: re.Match[str]) -> Instruction:
         operands=tuple(re.findall(r"%([\w.\-]+)", found["operands"])),
         source=source[1] if source else "",
         is_product=opcode == "dot" or library,
+        called=tuple(called),
+        trips=int(trips[1]) if trips else int(opcode != "while"),
+        among=_among(found["rest"]),
     )
+
+
+def _among(rest: str) -> int:
+    """Return how many devices a collective is among."""
+    if (listed := _LISTED.search(rest)) is not None:
+        return len(listed[1].split(","))
+    if (counted := _COUNTED.search(rest)) is not None:
+        return int(counted[2])
+    if (by_axes := _BY_AXES.search(rest)) is not None:
+        sizes = dict(axis.split("=") for axis in by_axes[1].split(","))
+        return math.prod(int(sizes[axis.strip()]) for axis in by_axes[2].split(","))
+    return 1

@@ -8,13 +8,16 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
 from jaxtyping import PyTree
 
-from m43.core import Batch, GemmaConfig
+from m43.core import Batch, GemmaConfig, abstract_gemma
 from m43.errors import M43Error
 from m43.records import Buffer, Limits, PartFlops, Profile, StepPlan, TrainingPlan
 from m43.training.data import LENGTH_MULTIPLE, MOST_LENGTHS
 from m43.training.device import measured
+from m43.training.mesh import rows_on, shapes_on
 from m43.training.plan.flops import adapter_weights, flops_per_token
 from m43.training.plan.hlo import Module, read_module
 from m43.training.trainer import BuiltStep, build_abstract_step, lora_settings
@@ -40,7 +43,8 @@ class Planned:
         config: of the model.
         stored: the dtype of its files.
         limits: of the device.
-        place: where its arrays lie.
+        place: where its arrays lie; on a mesh they know it.
+        mesh: of the devices that share the state; None for one device.
         process_bytes: what the process holds before it reads a weight; on a card 0.
     """
 
@@ -50,6 +54,7 @@ class Planned:
     limits: Limits
     place: Placed
     process_bytes: int
+    mesh: Mesh | None = None
 
 
 def make_plan(planned: Planned) -> TrainingPlan:
@@ -60,7 +65,8 @@ def make_plan(planned: Planned) -> TrainingPlan:
     """
     profile, config = planned.profile, planned.config
     training = profile.training
-    built = build_abstract_step(profile, config, planned.stored)
+    built = build_abstract_step(profile, config, planned.stored, planned.mesh)
+    weights = (built.abstract_state().params, built.abstract_frozen())
     step = plan_step(planned, built)
     lora = None if profile.lora is None else lora_settings(profile.lora)
     # Adapters are float32 wherever they lie.
@@ -73,14 +79,14 @@ def make_plan(planned: Planned) -> TrainingPlan:
         trained_parameters=sum(leaf.size for leaf in jax.tree.leaves(built.params)),
         step=step,
         process_bytes=planned.process_bytes,
-        read_back_bytes=config.parameters * planned.stored.itemsize,
+        read_back_bytes=_read_back_bytes(planned),
         model_bytes=config.parameters * planned.stored.itemsize,
         adapter_bytes=adapters,
         steps=profile.contract.optimizer_steps,
         rows_in_file=rows,
         rows_used=profile.contract.optimizer_steps * training.batch_rows,
         alternatives=(),
-        weights_bytes=size_bytes((built.params, built.frozen)),
+        weights_bytes=size_bytes(weights),
         reading_bytes=_reading_bytes(planned, built),
         compilations=min(MOST_LENGTHS, -(-training.sequence_tokens // LENGTH_MULTIPLE)),
     )
@@ -97,12 +103,23 @@ def _reading_bytes(planned: Planned, built: BuiltStep) -> int:
     return max(size_bytes(leaf) for leaf in leaves)
 
 
+def _read_back_bytes(planned: Planned) -> int:
+    """Return what a device holds of the saved model, which is read as the base model was."""
+    if planned.mesh is None:
+        return planned.config.parameters * planned.stored.itemsize
+    _, weights = nnx.split(abstract_gemma(planned.config, planned.stored))
+    return size_bytes(shapes_on(planned.mesh, weights))
+
+
 def plan_step(planned: Planned, built: BuiltStep) -> StepPlan:
     """Compile a step and read what XLA reports about it."""
     training = planned.profile.training
-    state, frozen = built.abstract_state(), built.frozen
-    arguments = (state, frozen, abstract_batch(training.batch_rows, training.sequence_tokens))
-    compiled, taken = measured(lambda: built.step.lower(*planned.place(arguments)).compile())
+    state, frozen = built.abstract_state(), built.abstract_frozen()
+    batch = abstract_batch(training.batch_rows, training.sequence_tokens)
+    arguments = (state, frozen, rows_on(planned.mesh, batch))
+    if planned.mesh is None:
+        arguments = planned.place(arguments)
+    compiled, taken = measured(lambda: built.lower(*arguments).compile())
     memory, text = compiled.memory_analysis(), compiled.as_text()
     if memory is None or text is None:
         raise NotAnalysedError(
@@ -114,7 +131,7 @@ def plan_step(planned: Planned, built: BuiltStep) -> StepPlan:
     module = read_module(text)
     products = module.products()
     float32 = sum(count for dtypes, count in products.items() if set(dtypes) == {"f32"})
-    weights = (built.params, frozen)
+    weights = (state.params, frozen)
     return StepPlan(
         rows=training.batch_rows,
         length=training.sequence_tokens,
@@ -124,7 +141,7 @@ def plan_step(planned: Planned, built: BuiltStep) -> StepPlan:
         temporaries_bytes=memory.temp_size_in_bytes,
         float32_products=float32,
         bfloat16_products=products["bf16", "bf16"],
-        logits_rows=logits_rows(module, planned.config),
+        logits_rows=logits_rows(module, planned.config, planned.profile.mesh.devices),
         flops=step_flops(planned.profile, planned.config),
         state_bytes_moved=state_bytes_moved(
             size_bytes(weights), memory.alias_size_in_bytes, remat=training.remat
@@ -132,6 +149,8 @@ def plan_step(planned: Planned, built: BuiltStep) -> StepPlan:
         buffers=(*_arguments(state, frozen), *module.buffers()[:_LARGEST]),
         compiling_bytes=taken.most_bytes,
         compiled_bytes=taken.kept_bytes,
+        mesh=planned.profile.mesh,
+        collectives=module.collectives() if planned.mesh is not None else (),
     )
 
 
@@ -162,27 +181,37 @@ def state_bytes_moved(weights: int, state: int, *, remat: bool) -> int:
     return (_REMAT_READINGS if remat else _READINGS) * weights + 2 * state
 
 
-def logits_rows(module: Module, config: GemmaConfig) -> int:
+def logits_rows(module: Module, config: GemmaConfig, devices: int = 1) -> int:
     """Return how many rows of logits the compiled step holds at once, at most.
 
     They may lie as rows of the whole vocabulary, or as blocks of it: [blocks, ..., ids of one].
+    On a mesh each device has its share of the vocabulary, of every row.
     """
-    rows = [1]
+    rows, vocabulary = [1], config.vocab_size // devices
     for array, _ in module.written():
         shape = list(array.shape)
-        if config.vocab_size in shape:
-            shape.remove(config.vocab_size)
+        if vocabulary in shape:
+            shape.remove(vocabulary)
             # [V, D] is the embedding or its gradient.
             if config.d_model not in shape:
                 rows.append(math.prod(shape))
-        elif len(shape) > 2 and shape[0] * shape[-1] == config.vocab_size:
+        elif len(shape) > 2 and shape[0] * shape[-1] == vocabulary:
             rows.append(math.prod(shape[1:-1]))
     return max(rows)
 
 
 def size_bytes(tree: PyTree) -> int:
-    """Sum the bytes of all arrays of a tree."""
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+    """Sum the bytes of all arrays of a tree; where they lie on a mesh, of one device's shares."""
+    return sum(map(_bytes_here, jax.tree.leaves(tree)))
+
+
+def _shape_here(leaf: jax.ShapeDtypeStruct) -> tuple[int, ...]:
+    sharding = getattr(leaf, "sharding", None)
+    return leaf.shape if sharding is None else sharding.shard_shape(leaf.shape)
+
+
+def _bytes_here(leaf: jax.ShapeDtypeStruct) -> int:
+    return math.prod(_shape_here(leaf)) * leaf.dtype.itemsize
 
 
 def count_rows(path: Path) -> int:
@@ -199,13 +228,13 @@ def count_rows(path: Path) -> int:
 def _arguments(state: PyTree, frozen: PyTree) -> Iterable[Buffer]:
     leaves = jax.tree_util.tree_leaves_with_path({"state": state, "frozen": frozen})
     named = [
-        Buffer(name=_argument_name(path, leaf), size_bytes=leaf.size * leaf.dtype.itemsize)
+        Buffer(name=_argument_name(path, leaf), size_bytes=_bytes_here(leaf))
         for path, leaf in leaves
     ]
     return sorted(named, key=lambda buffer: (-buffer.size_bytes, buffer.name))[:_LARGEST]
 
 
 def _argument_name(path: tuple[object, ...], leaf: jax.ShapeDtypeStruct) -> str:
-    shape = ",".join(map(str, leaf.shape))
+    shape = ",".join(map(str, _shape_here(leaf)))
     name = jax.tree_util.keystr(path, simple=True, separator=".")
     return f"{leaf.dtype}[{shape}] {name.removesuffix('.value')}"

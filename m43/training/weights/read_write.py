@@ -6,6 +6,8 @@ import json
 import math
 import shutil
 from collections import defaultdict
+from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Sharding
 
 from m43.core import Gemma, GemmaConfig, Projection, abstract_gemma
 from m43.files import ModelFolderError, weights_sha256, whole_folder
@@ -62,10 +65,12 @@ def read_weights(
     compute_dtype: jnp.dtype | type = jnp.bfloat16,
     remat: bool = True,
     donated: bool = False,
+    placed: Callable[[Leaf, int], Sharding] | None = None,
 ) -> Gemma:
     """Read a single or sharded safetensors folder straight into the stacked parameters.
 
-    One parameter is in host memory at a time: it is filled tensor by tensor and handed over.
+    One parameter, or a device's share of one, is in host memory at a time: it is filled tensor by
+    tensor and handed over. Of each tensor those bytes are read that a device of this process needs.
     A `lm_head.weight` is accepted if its bits equal the embedding's, as they must when tied.
 
     Args:
@@ -78,6 +83,8 @@ def read_weights(
         donated: whether the arrays will be donated to a step. JAX copies an array that is aliased
             with NumPy before it donates it, and keeps both: then each is copied here, one at a
             time.
+        placed: where a parameter lies on a mesh, by its path and its number of axes; None for the
+            default device.
 
     Raises:
         WeightsError: with every file and tensor that is missing, unexpected, misshapen,
@@ -95,7 +102,15 @@ def read_weights(
         here = by_leaf[leaf]
         exact = common_dtype(stored.tensors[place.name][1].dtype for place in here)
         kept = exact if dtype is None else np.dtype(dtype)
-        return _read_leaf(stored, here, shape, kept, owned=donated)
+        if placed is None:
+            return _handed_over(_read_leaf(stored, here, shape, kept), donated, None)
+        sharding = placed(leaf, len(shape))
+        parts = sharding.addressable_devices_indices_map(shape).items()
+        arrays = [
+            _handed_over(_read_leaf(stored, here, shape, kept, part or ()), donated, device)
+            for device, part in parts
+        ]
+        return jax.make_array_from_single_device_arrays(shape, sharding, arrays)
 
     filled = [
         (path, variable.replace(read(path, variable.shape)))
@@ -109,17 +124,24 @@ def _read_leaf(
     places: list[TensorPlace],
     shape: tuple[int, ...],
     dtype: np.dtype,
-    *,
-    owned: bool,
-) -> jax.Array:
-    buffer = aligned_empty(shape, dtype)
+    part: tuple[slice, ...] = (),
+) -> np.ndarray:
+    """Read a parameter, or the part of it that one device has: of all layers the same rows."""
+    cuts = zip_longest(shape, part, fillvalue=slice(None))
+    ranges = [range(*cut.indices(size)) for size, cut in cuts]  # type: ignore[arg-type]
+    buffer = aligned_empty(tuple(map(len, ranges)), dtype)
     for place in places:
         file, tensor = stored.tensors[place.name]
-        read_into(buffer if place.layer is None else buffer[place.layer], file, tensor)
+        within = ranges if place.layer is None else ranges[1:]
+        read_into(buffer if place.layer is None else buffer[place.layer], file, tensor, within)
+    return buffer
+
+
+def _handed_over(buffer: np.ndarray, owned: bool, device: jax.Device | None) -> jax.Array:
     if not owned:
-        return jax.device_put(buffer)
+        return jax.device_put(buffer, device)
     # To `device_put` it makes no difference on a CPU what `may_alias` says.
-    copied = jax.block_until_ready(jnp.array(buffer, copy=True))
+    copied = jax.block_until_ready(jnp.array(buffer, copy=True, device=device))
     del buffer
     give_back_memory()
     return copied
@@ -239,15 +261,22 @@ def weights_digest(folder: Path) -> str:
     return digest
 
 
-def round_trip_digest(folder: Path, config: GemmaConfig, dtype: np.dtype | None = None) -> str:
+def round_trip_digest(
+    folder: Path,
+    config: GemmaConfig,
+    dtype: np.dtype | None = None,
+    *,
+    placed: Callable[[Leaf, int], Sharding] | None = None,
+) -> str:
     """Read a folder into a model and digest the model's arrays in the layout of the files.
 
     Args:
         folder: of the model.
         config: of the model.
         dtype: of the arrays; None for those that hold every tensor exactly.
+        placed: as in `read_weights`.
     """
-    return model_digest(read_weights(folder, config, dtype), folder)
+    return model_digest(read_weights(folder, config, dtype, placed=placed), folder)
 
 
 def model_digest(model: Gemma, folder: Path) -> str:

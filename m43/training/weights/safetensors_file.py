@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -170,31 +170,59 @@ def common_dtype(names: Iterable[str]) -> np.dtype:
     return dtypes.pop() if len(dtypes) == 1 else FLOAT32
 
 
-def read_into(target: np.ndarray, file: SafetensorsFile, tensor: StoredTensor) -> None:
+def read_into(
+    target: np.ndarray,
+    file: SafetensorsFile,
+    tensor: StoredTensor,
+    within: Sequence[range] | None = None,
+) -> None:
     """Read a tensor into a contiguous array of its shape, converted where the dtypes differ.
+
+    Args:
+        target: as large as what is read.
+        file: that holds the tensor.
+        tensor: one or two axes, where only a part of it is read.
+        within: the part of each axis that is read; None for all of it.
 
     Raises:
         FileShrankError: if the file became shorter since its header was read.
     """
     stored = DTYPES[tensor.dtype]
-    flat = target.reshape(-1)
     with file.path.open("rb") as opened:
-        opened.seek(tensor.start_byte)
-        # In blocks: a whole copy in the stored dtype would be half as large as the model again.
-        for start in range(0, flat.size, BLOCK):
-            part = flat[start : start + BLOCK]
-            direct = part.dtype == stored
-            buffer = part if direct else np.empty(part.shape, stored)
-            # As bytes: NumPy gives bfloat16 no buffer of its own.
-            if opened.readinto(buffer.view(np.uint8).data) != buffer.nbytes:
-                raise FileShrankError(
-                    found=f"an end inside {tensor.name}",
-                    expected=f"{tensor.size_bytes} bytes from byte {tensor.start_byte} on",
-                    where=str(file.path),
-                    action="let nothing write to the model while it is read",
-                )
-            if not direct:
-                part[...] = buffer.astype(part.dtype)
+        for first, flat in _runs(target, tensor, within):
+            opened.seek(tensor.start_byte + first * stored.itemsize)
+            # In blocks: a whole copy in the stored dtype would be half as large as the model again.
+            for start in range(0, flat.size, BLOCK):
+                part = flat[start : start + BLOCK]
+                direct = part.dtype == stored
+                buffer = part if direct else np.empty(part.shape, stored)
+                # As bytes: NumPy gives bfloat16 no buffer of its own.
+                if opened.readinto(buffer.view(np.uint8).data) != buffer.nbytes:
+                    raise FileShrankError(
+                        found=f"an end inside {tensor.name}",
+                        expected=f"{tensor.size_bytes} bytes from byte {tensor.start_byte} on",
+                        where=str(file.path),
+                        action="let nothing write to the model while it is read",
+                    )
+                if not direct:
+                    part[...] = buffer.astype(part.dtype)
+
+
+def _runs(
+    target: np.ndarray, tensor: StoredTensor, within: Sequence[range] | None
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield what is read in one go: its first number in the tensor, and where it goes."""
+    if within is None:
+        yield 0, target.reshape(-1)
+        return
+    rows, *columns = within
+    width = math.prod(tensor.shape[1:])
+    if all(len(kept) == size for kept, size in zip(columns, tensor.shape[1:], strict=True)):
+        # Whole rows, one after the other: a single run of bytes.
+        yield rows.start * width, target.reshape(-1)
+        return
+    for row, place in zip(rows, target, strict=True):
+        yield row * width + columns[0].start, place
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -12,13 +12,9 @@ from m43.evidence.run.loaded_run import EvaluationFacts, TrainFacts
 from m43.records.evaluation_record import EvaluationRecord, Prediction
 from m43.records.hub_record import AuthRecord, HubResponse, PinnedFile
 from m43.records.plan_record import Disk, PlanRecord, StepPlan
-from m43.records.profile import Contract
-from m43.records.run_records import (
-    ClosingRecord,
-    OpeningRecord,
-    TrainRecord,
-    VenvRecord,
-)
+from m43.records.profile import Contract, MeshTable
+from m43.records.run_records import ClosingRecord, OpeningRecord, TrainRecord
+from m43.records.venv_record import VenvRecord
 from m43.rows import scoring
 from tests.unit.evidence.good_plan import plan_record
 from tests.unit.evidence.good_records import (
@@ -516,6 +512,11 @@ LIES: tuple[Lie, ...] = (
         _all(_train(device="cpu:fallback"), _evaluation(device="cpu:fallback")),
         number=2,
     ),
+    _lie(
+        "one device of two",
+        "test_train_runs_on_as_many_devices_as_promised",
+        _all(_train(devices=2, mesh=MeshTable(fsdp=2)), _evaluation(devices=2)),
+    ),
     *_run_by("train", _train),
     _lie(
         "files of another revision",
@@ -633,6 +634,12 @@ LIES: tuple[Lie, ...] = (
         "an evaluation elsewhere",
         "test_eval_runs_where_training_ran",
         _evaluation(device="gpu:another card"),
+    ),
+    _lie(
+        "an evaluation on more devices",
+        "test_eval_runs_where_training_ran",
+        _evaluation(devices=2),
+        number=2,
     ),
     _lie(
         "another evaluation file",

@@ -12,7 +12,7 @@ from flax import nnx
 from m43.core.batch import Batch
 from m43.core.config import GemmaConfig
 from m43.core.gemma import Gemma, abstract_gemma
-from m43.core.loss import completion_loss
+from m43.core.step import completion_loss
 
 
 def spread(found: np.ndarray, expected: np.ndarray) -> float:

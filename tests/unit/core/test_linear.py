@@ -12,7 +12,7 @@ from m43.core.batch import Batch
 from m43.core.config import GemmaConfig
 from m43.core.gemma import abstract_gemma
 from m43.core.linear import linear, product
-from m43.core.loss import completion_loss
+from m43.core.step import completion_loss
 
 BF16 = jnp.dtype("bfloat16")
 

@@ -14,12 +14,10 @@ from flax import nnx
 
 from m43.core.batch import Batch
 from m43.core.config import GemmaConfig
-from m43.core.gemma import Gemma, abstract_gemma
+from m43.core.gemma import Gemma, LoraSettings, abstract_gemma, add_adapters, projections
 from m43.core.linear import Adapter, AdapterWeight
-from m43.core.lora import LoraSettings, add_adapters, projections
-from m43.core.loss import completion_loss
 from m43.core.optimizer import OptimizerSettings, make_optimizer, make_schedule
-from m43.core.step import Step, TrainState, make_step
+from m43.core.step import Step, TrainState, completion_loss, make_step
 from m43.harness.process.xla_flags import XLA_FLAGS_ON_CPU
 from tests.unit.fast_compile import FUSION, fast_flags
 

@@ -12,9 +12,8 @@ from flax import nnx
 
 from m43.core.batch import Batch
 from m43.core.gemma import Gemma
-from m43.core.loss import completion_loss
 from m43.core.optimizer import OptimizerSettings, make_optimizer, make_schedule, optimizer_steps
-from m43.core.step import Step, TrainState, make_step
+from m43.core.step import Step, TrainState, completion_loss, make_step
 
 SETTINGS = OptimizerSettings(
     name="adamw",

@@ -205,6 +205,7 @@ LIES: dict[str, dict[str, Change]] = {
         "a plan of one byte": put("plan.json", 1, "training", "step", "arguments_bytes"),
         "a head that costs nothing": put("plan.json", 0, "training", "step", "flops", 3, "flops"),
         "another batch": put("plan.json", 1, "training", "step", "rows"),
+        "another mesh": put("plan.json", 4, "training", "step", "mesh", "fsdp"),
         "other traffic": put("plan.json", 5, "training", "step", "state_bytes_moved"),
         "an array of another size": put(
             "plan.json", 1, "training", "step", "buffers", 0, "size_bytes"
@@ -261,6 +262,11 @@ LIES: dict[str, dict[str, Change]] = {
         "a step twice": put("training_metrics.jsonl", 7, 7, "step"),
         "one weight moved": put("train.json", 1, "parameters_moved"),
         "more weights moved than there are": put("train.json", 10**9, "parameters_moved"),
+    },
+    "mesh": {
+        "weights on another mesh": put("train.json", 2, "mesh", "fsdp"),
+        "one device of two": put("train.json", 2, "devices"),
+        "answers of two devices": put("eval.json", 2, "devices"),
     },
     "learning rate": {
         "a rate of nothing": all_steps(lambda step: {**step, "learning_rate": 0.0}),

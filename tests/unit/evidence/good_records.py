@@ -36,22 +36,18 @@ from m43.records.hub_record import (
     PinnedFile,
 )
 from m43.records.numerics_record import NumericsRecord, StepNumerics
-from m43.records.profile import LOOPBACK_ENDPOINT, Profile
+from m43.records.profile import LOOPBACK_ENDPOINT, MeshTable, Profile
 from m43.records.run_records import (
     ClosingRecord,
-    Device,
     Heartbeat,
     ImportedRecord,
     OpeningRecord,
-    Package,
     Phase,
-    ProbeRecord,
     ProcessRecord,
-    Requirement,
     StepMetrics,
     TrainRecord,
-    VenvRecord,
 )
+from m43.records.venv_record import Device, Package, ProbeRecord, Requirement, VenvRecord
 from m43.rows.overlap import Answered, KnownPrompts, count_forms, count_repeats
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -375,6 +371,8 @@ def train_record(**changes: object) -> TrainRecord:
     values: dict[str, object] = {
         "backend": "jax",
         "device": DEVICE,
+        "devices": 1,
+        "mesh": MeshTable(),
         "jax_version": "0.10.2",
         "flax_version": "0.12.8",
         "repo_config_sha256": hashlib.sha256(CONFIG).hexdigest(),
@@ -539,6 +537,7 @@ def evaluation_record(**changes: object) -> EvaluationRecord:
     """Give the evaluation record of a good run."""
     values: dict[str, object] = {
         "device": DEVICE,
+        "devices": 1,
         "base_weights_sha256": BASE_SHA256,
         "model_sha256": MODEL_SHA256,
         "eval_rows_sha256": file_sha256(EVAL_ROWS),

@@ -9,7 +9,8 @@ from m43.records.hub_record import HubResponse, HubStep
 from m43.records.numerics_record import NOT_MEASURED
 from m43.records.plan_record import PlanRecord
 from m43.records.run_dir import RunDir, read_record, write_record
-from m43.records.run_records import ChildError, ProbeRecord, StepMetrics, TrainRecord, VenvRecord
+from m43.records.run_records import ChildError, StepMetrics, TrainRecord
+from m43.records.venv_record import ProbeRecord, VenvRecord
 from m43.training.progress import DivergedError, DivergenceWatch
 from tests.unit.evidence.good_plan import plan_record, unplanned
 from tests.unit.evidence.good_records import (

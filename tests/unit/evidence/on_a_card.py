@@ -16,7 +16,8 @@ from m43.records.plan_record import (
 )
 from m43.records.profile import Profile
 from m43.records.run_dir import RunDir, read_record, write_record
-from m43.records.run_records import Device, Package, ProbeRecord, ProcessRecord, VenvRecord
+from m43.records.run_records import ProcessRecord
+from m43.records.venv_record import Device, Package, ProbeRecord, VenvRecord
 from tests.unit.evidence.good_plan import limits, plan_record, step_plan, training_plan, unplanned
 from tests.unit.evidence.good_records import (
     INSTALLED,

@@ -31,17 +31,8 @@ from m43.records.plan_record import (
 )
 from m43.records.profile import Profile
 from m43.records.run_dir import RunDir, read_record, write_atomically, write_record
-from m43.records.run_records import (
-    ChildError,
-    Device,
-    Heartbeat,
-    Origins,
-    Package,
-    Phase,
-    ProbeRecord,
-    StepMetrics,
-    TrainRecord,
-)
+from m43.records.run_records import ChildError, Heartbeat, Origins, Phase, StepMetrics, TrainRecord
+from m43.records.venv_record import Device, Package, ProbeRecord
 from m43.rows import scoring
 from m43.rows.overlap import Answered, KnownPrompts, count_forms, count_repeats
 
@@ -210,6 +201,8 @@ def train(run: RunDir, how: str) -> int:
     record = TrainRecord(
         backend="jax",
         device="cpu:cpu",
+        devices=1,
+        mesh=profile.mesh,
         jax_version="0",
         flax_version="0",
         repo_config_sha256=sha256(folder / "config.json"),
@@ -297,6 +290,7 @@ def evaluate(run: RunDir, how: str) -> int:
     training = read_record(run.train, TrainRecord)
     record = EvaluationRecord(
         device="cpu:cpu",
+        devices=1,
         base_weights_sha256=training.base_weights_sha256,
         model_sha256=weights(run.model),
         eval_rows_sha256=sha256(profile.data.evaluation),

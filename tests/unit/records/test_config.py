@@ -106,6 +106,10 @@ def test_all_problems_of_form_are_told_at_once(tmp_path: Path) -> None:
         ('"9cf48e52b224239de00d483ec8eb84fb8d0f3a3a"', '"main"', "contract.revision"),
         ('"google/gemma-2b"', '"gemma-2b"', "contract.repo"),
         ("eval_rows = 100", "eval_rows = 0", "contract.eval_rows"),
+        ("devices = 1", "devices = 2", "contract.devices"),
+        ("[run]", "[mesh]\nfsdp = 2\n\n[run]", "contract.devices"),
+        ("[run]", "[mesh]\nfsdp = 0\n\n[run]", "mesh.fsdp"),
+        ("[run]", "[mesh]\ntensor = -1\n\n[run]", "mesh.tensor"),
         ("train_minutes_at_most = 60.0", "train_minutes_at_most = 0", "contract.train_minutes"),
         ("2_506_172_416", "0", "contract.parameters"),
         ("2_506_172_416", "2_506_172_417", "contract.parameters"),
@@ -283,3 +287,31 @@ def test_a_byte_order_mark_before_a_profile_says_nothing(tmp_path: Path) -> None
 
     assert profile_check.load(marked) == profile_check.load(plain)
     assert profile_check.digest(marked) != profile_check.digest(plain)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "keys"),
+    [
+        ("fsdp = 4\ntensor = 4", []),
+        ("fsdp = 16", ["training.batch_rows"]),
+        ("tensor = 16", ["contract.config.num_attention_heads"]),
+        ("fsdp = 3\ntensor = 1", ["training.batch_rows", *(
+            f"contract.config.{name}"
+            for name in ("num_attention_heads", "num_key_value_heads", "hidden_size",
+                         "intermediate_size", "vocab_size")
+        )]),
+    ],
+)  # fmt: skip
+def test_a_mesh_that_cannot_share_evenly_is_refused_by_name(
+    tmp_path: Path, mesh: str, keys: list[str]
+) -> None:
+    """Rows of a batch and every size of the model, before an attempt is used up."""
+    sizes = [int(word) for word in mesh.split() if word.isdigit()]
+    devices = f"devices = {sizes[0] * (sizes[1] if len(sizes) > 1 else 1)}\n"
+    path = changed(tmp_path, ("devices = 1\n", devices), ("[run]", f"[mesh]\n{mesh}\n\n[run]"))
+    if not keys:
+        assert profile_check.load(path).mesh.devices == 16
+        return
+    with pytest.raises(profile_check.ProfileError) as caught:
+        profile_check.load(path)
+    assert [problem.where.partition(", ")[2] for problem in caught.value.problems] == keys

@@ -14,9 +14,8 @@ import pytest
 from flax import nnx
 
 from m43.core.batch import Batch
-from m43.core.gemma import Gemma
+from m43.core.gemma import Gemma, LoraSettings, add_adapters, projections
 from m43.core.linear import AdapterWeight
-from m43.core.lora import LoraSettings, add_adapters, projections
 from m43.core.step import Step, StepMetrics, TrainState, make_step
 from m43.records import profile_check
 from m43.rehearsal.toy_gemma import write_toy_gemma

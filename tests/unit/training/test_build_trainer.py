@@ -11,9 +11,8 @@ import ml_dtypes
 import pytest
 from flax import nnx
 
-from m43.core.gemma import abstract_gemma
+from m43.core.gemma import abstract_gemma, projections
 from m43.core.linear import AdapterWeight
-from m43.core.lora import projections
 from m43.records import profile_check
 from m43.records.profile import LoraTable, Profile, TrainingTable
 from m43.records.profile_check import problems_of

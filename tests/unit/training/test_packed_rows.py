@@ -12,7 +12,7 @@ from flax import nnx
 
 from m43.core.batch import Batch, check_batch
 from m43.core.gemma import Gemma
-from m43.core.loss import completion_loss
+from m43.core.step import completion_loss
 from m43.records import profile_check as profiles
 from m43.rehearsal.toy_gemma import write_toy_gemma
 from m43.training.data.batches import PlannedBatch, assemble, plan_batches

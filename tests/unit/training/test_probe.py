@@ -9,7 +9,7 @@ import pytest
 
 from m43 import typed_json
 from m43.records.numerics_record import NOT_MEASURED
-from m43.records.run_records import ProbeRecord
+from m43.records.venv_record import ProbeRecord
 from m43.training import probe
 
 REPOSITORY = Path(__file__).parents[3]

@@ -32,7 +32,8 @@ def planned_model(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
         return
     training, where = plan.training, RunDir.plan.name
     yield from differences(_exact(training, profile, described), where, "")
-    step, stored = training.step, _state_bytes(training, profile)
+    step = training.step
+    stored = _state_bytes(training, profile) // step.devices
     least = {
         "arguments_bytes": (step.arguments_bytes, stored),
         "outputs_bytes": (step.outputs_bytes, step.aliased_bytes),
@@ -44,7 +45,9 @@ def planned_model(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
         "products": (min(step.bfloat16_products, step.float32_products), 0),
         "logits_rows": (step.logits_rows, 1),
         "model_bytes": (training.model_bytes, 2 * training.parameters),
-        "weights_bytes": (training.weights_bytes, 2 * training.parameters),
+        "weights_bytes": (training.weights_bytes, 2 * training.parameters // step.devices),
+        "read_back_bytes": (training.read_back_bytes, training.model_bytes // step.devices),
+        "collectives": (min((each.size_bytes for each in step.collectives), default=1), 1),
     }
     for name, (found, bound) in least.items():
         if found < bound:
@@ -53,6 +56,8 @@ def planned_model(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
         "aliased_bytes": (step.aliased_bytes, step.arguments_bytes),
         "logits_rows": (step.logits_rows, step.positions),
         "model_bytes": (training.model_bytes, 4 * training.parameters),
+        "weights_bytes": (training.weights_bytes, 4 * training.parameters),
+        "read_back_bytes": (training.read_back_bytes, training.model_bytes),
         "outputs_bytes": (step.outputs_bytes, step.arguments_bytes + _MEASURED_BYTES),
     }
     for name, (found, bound) in most.items():
@@ -83,13 +88,13 @@ def _exact(
     pairs: dict[str, tuple[object, object]] = {
         "rows": (step.rows, table.batch_rows),
         "length": (step.length, table.sequence_tokens),
+        "mesh": (step.mesh, profile.mesh),
         "steps": (training.steps, contract.optimizer_steps),
         "rows_used": (training.rows_used, contract.optimizer_steps * table.batch_rows),
         "state_bytes_moved": (
             step.state_bytes_moved,
             readings * training.weights_bytes + 2 * step.aliased_bytes,
         ),
-        "read_back_bytes": (training.read_back_bytes, training.model_bytes),
         "flops, attention projections": (
             flops.get("attention projections"),
             per_weight * described.layers * described.projection_weights,
@@ -106,7 +111,12 @@ def _exact(
     if full:
         pairs["adapter_bytes"] = (training.adapter_bytes, 0)
         pairs["trained_parameters"] = (training.trained_parameters, training.parameters)
-        pairs["weights_bytes"] = (training.weights_bytes, 4 * training.parameters)
+    if step.devices == 1:
+        # What a device holds of a model that is shared, depends on what each of them copies.
+        pairs["read_back_bytes"] = (training.read_back_bytes, training.model_bytes)
+        pairs["collectives"] = (step.collectives, ())
+        if full:
+            pairs["weights_bytes"] = (training.weights_bytes, 4 * training.parameters)
     on_cpu = training.limits.device.startswith("cpu:")
     largest = _largest_array(described) if full and on_cpu else 0
     pairs["reading_bytes"] = (training.reading_bytes, largest)
@@ -220,7 +230,12 @@ def _limits(training: TrainingPlan, venv: VenvRecord) -> Iterator[Problem]:
     if limits.device.startswith("cpu:") and not 0 < limits.memory_bytes <= whole:
         found = f"{limits.memory_bytes:,} bytes free"
         yield _problem(found, f"{whole:,} at most, as in venv.json", f"{where}.memory_bytes")
-    rates: Sequence[float] = (limits.flops_per_s, limits.bytes_per_s, limits.sustained_share)
+    rates: Sequence[float] = (
+        limits.flops_per_s,
+        limits.bytes_per_s,
+        limits.sustained_share,
+        limits.link_bytes_per_s,
+    )
     if min(rates) < 0 or limits.sustained_share > 1:
         found = f"{limits.flops_per_s:g} FLOP/s, {limits.bytes_per_s:g} B/s"
         yield _problem(found, "rates above 0, and a share of them", where)

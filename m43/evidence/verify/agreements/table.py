@@ -180,6 +180,12 @@ TABLE: tuple[Agreement, ...] = (
         find=_of_run(training.audit_metrics),
     ),
     Agreement(
+        name="mesh",
+        says="the weights lay on the mesh of the profile, whose devices were there and answered",
+        between=(_R.train.name, _R.evaluation.name, _R.profile.name, _R.venv.name),
+        find=_of_run(training.mesh),
+    ),
+    Agreement(
         name="learning rate",
         says="the profile's schedule gives the learning rate of every step",
         between=(_R.metrics.name, _R.profile.name),

@@ -78,6 +78,27 @@ def audit_metrics(loaded_run: LoadedRun) -> Iterator[Problem]:
         yield _problem(found, "steps that fit into their process", _FILE)
 
 
+def mesh(loaded_run: LoadedRun) -> Iterator[Problem]:
+    """Hold the devices that shared the weights against the profile's mesh and the cards seen."""
+    train, profile, venv = loaded_run.train, loaded_run.profile, loaded_run.venv
+    if train is None or profile is None:
+        return
+    if train.mesh != profile.mesh:
+        yield _problem(f"weights on a mesh of {train.mesh}", str(profile.mesh), RunDir.train.name)
+    if train.devices != train.mesh.devices:
+        found = f"{train.devices} devices on a mesh of {train.mesh}"
+        yield _problem(found, f"{train.mesh.devices}", RunDir.train.name)
+    answering = loaded_run.evaluation
+    if answering is not None and answering.devices != profile.mesh.devices:
+        found = f"{answering.devices} devices that answered"
+        yield _problem(found, f"{profile.mesh.devices}", RunDir.evaluation.name)
+    # A CPU is as many devices for JAX as a process asks for.
+    seen = [each for each in venv.probe.devices if each.platform != "cpu"] if venv else []
+    if seen and train.devices > len(seen):
+        found = f"{train.devices} devices"
+        yield _problem(found, f"at most the {len(seen)} of venv.json", RunDir.train.name)
+
+
 def schedule(loaded_run: LoadedRun) -> Iterator[Problem]:
     """Work out the learning rate of every step again.
 
@@ -224,7 +245,7 @@ def audit_speed(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
         return
     tokens = sum(step.padded_tokens for step in train.metrics)
     spent = min(sum(step.duration_s for step in train.metrics), train.process.duration_s)
-    least_s = flops / most_flops_per_s(train.device)
+    least_s = flops / (most_flops_per_s(train.device) * max(1, train.devices))
     if spent < least_s:
         yield problem(
             f"{len(train.metrics)} steps over {tokens:,} tokens in {spent:.3g} s",

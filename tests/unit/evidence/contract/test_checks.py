@@ -10,7 +10,7 @@ from m43.evidence.contract.checks import auth_checks, venv_checks
 from m43.evidence.contract.hub_failure import response_class
 from m43.records.hub_record import HubStep
 from m43.records.numerics_record import NOT_MEASURED, StepNumerics
-from m43.records.run_records import Device, Package, Requirement
+from m43.records.venv_record import Device, Package, Requirement
 from tests.unit.evidence.good_records import (
     CONTRACT,
     FILES,

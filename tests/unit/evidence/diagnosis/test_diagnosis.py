@@ -8,11 +8,13 @@ import pytest
 
 from m43.errors import FailureClass as F
 from m43.evidence.diagnosis.by_child import process_class
+from m43.evidence.diagnosis.by_gate import venv_findings
 from m43.evidence.diagnosis.diagnosis import diagnose
 from m43.evidence.documents import write
 from m43.records.hub_record import HubResponse
 from m43.records.run_dir import RunDir, write_record
 from m43.records.run_records import ChildError
+from m43.records.venv_record import Device, Package
 from m43.text import size_words
 from tests.unit.evidence import on_a_card
 from tests.unit.evidence.failed_runs import another_model
@@ -22,7 +24,10 @@ from tests.unit.evidence.good_records import (
     auth_record,
     closing_record,
     numerics_record,
+    probe_record,
     process_record,
+    profile_of,
+    venv_record,
 )
 from tests.unit.evidence.good_run import (
     break_gate,
@@ -481,3 +486,18 @@ def test_without_a_plan_what_filled_the_memory_is_unknown(tmp_path: Path) -> Non
     )
     text = run.failure_analysis.read_text()
     assert "| unknown | What was planned for it and what filled the memory" in text
+
+
+def test_too_few_cards_are_counted() -> None:
+    """They are the promised ones: that there is another kind of card would be untrue."""
+    profile = profile_of()
+    contract = replace(profile.contract, platform="gpu", device_kind="a card", devices=4)
+    card = Device(platform="gpu", kind="a card", memory_bytes=1)
+    plugin = Package(name="jax-cuda13-plugin", version="0.10.2")
+    probe = probe_record(devices=(card, card), packages=(plugin,), driver_version="580.1")
+    found = venv_findings(
+        venv_record(probe), None, replace(profile, contract=contract), F.WRONG_DEVICE
+    )
+    assert "There are 2 such cards, where the contract promises 4." in [
+        finding.text for finding in found
+    ]

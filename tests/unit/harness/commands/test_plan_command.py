@@ -14,9 +14,16 @@ from m43.harness.commands import plan
 from m43.harness.commands.plan import NoModelConfigError, NoPlanError
 from m43.harness.gates import plan as plan_gate
 from m43.harness.gates.plan import Answer, PlanChild
-from m43.records.plan_record import PlanRequest, TrainingPlan
+from m43.records.plan_record import Collectives, PlanRequest, TrainingPlan
+from m43.records.profile import MeshTable
+from m43.records.profile_check import ProfileError
 from m43.training.weights import declared_dtype, read_model_config
-from tests.unit.evidence.good_plan import plan_that_does_not_fit, training_plan
+from tests.unit.evidence.good_plan import (
+    limits,
+    plan_that_does_not_fit,
+    step_plan,
+    training_plan,
+)
 from tests.unit.harness.conftest import REPOSITORY
 from tests.unit.training.gemma_2b import GEMMA_2B
 
@@ -168,3 +175,60 @@ def test_the_command_line_leads_here(
     assert child.request is not None
     assert child.request.config_folder == folder
     assert json.loads(capsys.readouterr().out)["steps"] == 300
+
+
+def test_another_mesh_is_planned_with_as_many_devices(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    """The page says of how many devices a size is, what they exchange, and how long that takes."""
+    collectives = (
+        Collectives(kind="all-gather", among=4, count=36, size_bytes=4 << 30, per_chunk=False),
+        Collectives(kind="all-reduce", among=4, count=2, size_bytes=1536, per_chunk=True),
+    )
+    step = step_plan(mesh=MeshTable(fsdp=4), collectives=collectives)
+    found = training_plan(
+        step=step,
+        limits=limits(
+            device="gpu:a card", flops_per_s=1e14, bytes_per_s=1e13, link_bytes_per_s=63e9
+        ),
+    )
+    child = asked(monkeypatch, found)
+    out = io.StringIO()
+    plan.plan(REHEARSAL, folder, "h100", REPOSITORY, out, as_json=False, mesh="fsdp=4")
+    text = out.getvalue()
+    assert child.request is not None
+    assert child.request.profile.mesh == MeshTable(fsdp=4)
+    assert child.request.profile.contract.devices == 4
+    assert "each of 4 (fsdp 4 x tensor 1)" in text
+    assert "36 a step, 3.00 GiB sent" in text
+    assert "2 for each chunk of supervised tokens" in text
+    assert "0.051 s, at 63 GB/s" in text
+    assert found.roofline_s == found.exchange_s == 3 * 2**30 / 63e9
+
+
+def test_a_link_that_nobody_knows_is_said_to_be_unknown(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    """No time is made up for it, and none is in the bound of a step."""
+    step = step_plan(mesh=MeshTable(fsdp=2, tensor=2))
+    asked(monkeypatch, training_plan(step=step))
+    _, text = run(REHEARSAL, folder, "")
+    assert "not known, and in no time below" in text
+
+
+@pytest.mark.parametrize("mesh", ["fsdp", "fsdp=0x4", "pipeline=2", "fsdp=2,fsdp=2", "fsdp=4,"])
+def test_what_is_no_mesh_is_refused(folder: Path, mesh: str) -> None:
+    """With what one looks like."""
+    with pytest.raises(ProfileError, match="fsdp=N, tensor=N"):
+        plan.plan(REHEARSAL, folder, "", REPOSITORY, io.StringIO(), as_json=False, mesh=mesh)
+
+
+def test_a_mesh_that_cannot_share_the_model_is_refused_before_it_is_compiled(folder: Path) -> None:
+    """Every size that three devices cannot share evenly, in one sentence each."""
+    with pytest.raises(ProfileError) as caught:
+        plan.plan(REHEARSAL, folder, "", REPOSITORY, io.StringIO(), as_json=False, mesh="tensor=3")
+    assert [problem.where for problem in caught.value.problems] == [
+        "--mesh, contract.config.intermediate_size",
+        "--mesh, contract.config.vocab_size",
+        "--mesh, contract.config.num_attention_heads",
+    ]

@@ -11,7 +11,8 @@ from m43.harness.gates import auth, plan
 from m43.harness.process.process import Outcome
 from m43.records.plan_record import CardMemory, PlanRecord
 from m43.records.profile import Profile
-from m43.records.run_records import ChildError, VenvRecord
+from m43.records.run_records import ChildError
+from m43.records.venv_record import VenvRecord
 from tests.unit.evidence.good_plan import training_plan
 from tests.unit.evidence.good_records import probe_record, process_record, profile_of, venv_record
 from tests.unit.harness.card.fake_nvml import FakeCard, FakeNvml, install

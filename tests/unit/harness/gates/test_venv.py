@@ -17,7 +17,8 @@ from m43.harness.process.process import Outcome
 from m43.harness.run.hub_access import HubAccess
 from m43.records.numerics_record import NOT_MEASURED
 from m43.records.profile import Profile
-from m43.records.run_records import Device, Package, ProbeRecord, ProcessRecord, VenvRecord
+from m43.records.run_records import ProcessRecord
+from m43.records.venv_record import Device, Package, ProbeRecord, VenvRecord
 from tests.unit.evidence.good_records import requirement
 from tests.unit.harness.conftest import TOKEN
 

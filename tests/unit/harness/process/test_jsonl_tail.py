@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from m43.harness.process.process import JsonlTail
-from m43.records.run_records import Package
+from m43.records.venv_record import Package
 
 LINE = '{"name": "jax", "version": "0.10.2"}'
 

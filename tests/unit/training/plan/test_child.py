@@ -17,7 +17,7 @@ from m43.records.run_records import ChildError
 from m43.training.plan import child as plan_child
 from m43.training.plan import devices
 from m43.training.plan.child import find_alternatives, is_near, settings_changed
-from m43.training.plan.devices import NoCompilerError, place_on, read_target
+from m43.training.plan.devices import NoCompilerError, devices_of, read_target
 from m43.training.plan.plan import Planned
 from m43.training.weights.config_json import read_model_config
 from tests.unit.evidence.good_plan import limits, step_plan, training_plan
@@ -105,7 +105,7 @@ def test_without_the_compiler_for_a_card_its_extra_is_named(
     """One clear error, with the commands that help."""
     monkeypatch.setattr(devices, "_installed", lambda name: False)
     with pytest.raises(NoCompilerError, match=r"\[cuda13\].*no card is needed") as raised:
-        place_on(read_target("rtx5090"))
+        devices_of(read_target("rtx5090"), 1)
     assert raised.value.failure_class is FailureClass.PACKAGE_MISMATCH
 
 

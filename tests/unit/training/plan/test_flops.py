@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from m43.core.config import GemmaConfig
-from m43.core.lora import LoraSettings
+from m43.core.gemma import LoraSettings
 from m43.training.plan.flops import adapter_weights, flops_per_token
 from tests.unit.training.gemma_2b import GEMMA_2B
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from m43.core.gemma import Gemma
-from m43.core.lora import add_adapters, projections
+from m43.core.gemma import Gemma, add_adapters, projections
 from m43.files import ModelFolderError
 from m43.records.profile import LoraTable
 from m43.training.trainer import lora_settings

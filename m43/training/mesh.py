@@ -1,0 +1,139 @@
+"""The mesh of a run: the profile's arrangement of the devices that this process has."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
+
+from m43.core import FSDP, Batch, GemmaConfig, make_mesh, shardings, spec_of
+from m43.errors import FailureClass, M43Error, Problem, ProblemsError
+from m43.gemma_families import SHAPES, uneven_sizes
+from m43.records import MeshTable, Profile
+
+
+class DeviceCountError(M43Error):
+    """Another number of devices than the contract promises."""
+
+    failure_class = FailureClass.WRONG_DEVICE
+
+
+class UnevenMeshError(ProblemsError):
+    """A model that the mesh of the profile cannot share evenly."""
+
+    failure_class = FailureClass.PROFILE_INVALID
+
+
+Placed = Callable[[tuple[Any, ...], int], NamedSharding]
+"""Says where a parameter lies, by its path in the model and its number of axes."""
+
+
+def settle_devices(profile: Profile) -> None:
+    """Have a CPU be as many devices for JAX as the contract promises; cards are what they are.
+
+    To be called before JAX's first computation, which settles it for the process.
+    """
+    contract = profile.contract
+    if contract.platform == "cpu" and contract.devices > 1:
+        jax.config.update("jax_num_cpu_devices", contract.devices)
+
+
+def mesh_of(
+    profile: Profile, config: GemmaConfig, devices: Sequence[jax.Device] | None = None
+) -> Mesh | None:
+    """Arrange the devices as the profile says; None where one device is promised.
+
+    Args:
+        profile: says how.
+        config: of the model, which the mesh must be able to share evenly.
+        devices: to arrange; None for all that this process has.
+
+    Raises:
+        DeviceCountError: if they are more or fewer than the contract promises. All cards of a
+            host are used: one that is left over would be idle, and nobody would say so.
+        UnevenMeshError: with every size of the model that cannot be shared evenly.
+    """
+    table = profile.mesh
+    if table.devices == 1:
+        return None
+    found = jax.devices() if devices is None else devices
+    if len(found) != table.devices:
+        raise DeviceCountError(
+            found=f"{len(found)} devices ({', '.join(sorted({d.device_kind for d in found}))})",
+            expected=f"{profile.contract.devices}, arranged as {table}",
+            where="JAX in the training environment",
+            action="set CUDA_VISIBLE_DEVICES to as many cards, or contract.devices and [mesh] to "
+            "what is there",
+        )
+    sizes = {size: getattr(config, size) for size in SHAPES}
+    if problems := tuple(_uneven(sizes, table)):
+        raise UnevenMeshError(problems)
+    return make_mesh(found, fsdp=table.fsdp, tensor=table.tensor)
+
+
+def _uneven(sizes: Mapping[str, int], table: MeshTable) -> list[Problem]:
+    return [
+        Problem(
+            found=f"{SHAPES[size]} {sizes[size]}",
+            expected=f"a multiple of {parts}, so that the mesh ({table}) can share it evenly",
+            where="config.json",
+            action="arrange the devices by another [mesh]",
+        )
+        for size, parts in uneven_sizes(sizes, table.fsdp, table.tensor)
+    ]
+
+
+def spread(batch: Batch, mesh: Mesh | None) -> Batch:
+    """Put a batch where the step reads it: each device gets its own rows, and reads no others."""
+    if mesh is None:
+        return jax.tree.map(jnp.asarray, batch)
+    by_rows = NamedSharding(mesh, PartitionSpec(FSDP))
+    return jax.tree.map(
+        lambda rows: jax.make_array_from_callback(
+            rows.shape, by_rows, lambda index: np.asarray(rows[index])
+        ),
+        batch,
+    )
+
+
+def rows_on(mesh: Mesh | None, batch: Batch) -> Batch:
+    """Return a batch of shapes with where its rows lie."""
+    if mesh is None:
+        return batch
+    by_rows = NamedSharding(mesh, PartitionSpec(FSDP))
+    return jax.tree.map(
+        lambda rows: jax.ShapeDtypeStruct(rows.shape, rows.dtype, sharding=by_rows), batch
+    )
+
+
+def shapes_on(mesh: Mesh | None, tree: PyTree) -> PyTree:
+    """Return a state of shapes with where each array of it lies."""
+    if mesh is None:
+        return tree
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        tree,
+        shardings(tree, mesh),
+    )
+
+
+def table_of(mesh: Mesh | AbstractMesh | None) -> MeshTable:
+    """Return the arrangement of a mesh, as a record has it."""
+    return MeshTable() if mesh is None else MeshTable(**mesh.shape)
+
+
+def shared(mesh: Mesh | None) -> Placed | None:
+    """Return where the weights of a training lie: each device has its share."""
+    if mesh is None:
+        return None
+    return lambda path, axes: NamedSharding(mesh, spec_of([str(part) for part in path], axes))
+
+
+def copied(mesh: Mesh | None) -> Placed | None:
+    """Return where the weights of an evaluation lie: each device has all of them."""
+    if mesh is None:
+        return None
+    return lambda path, axes: NamedSharding(mesh, PartitionSpec())
