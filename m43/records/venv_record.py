@@ -1,5 +1,6 @@
 """The records of the environment: its packages, its devices, and what its probe found."""
 
+import re
 from dataclasses import dataclass, field
 
 from m43.records.numerics_record import NumericsRecord
