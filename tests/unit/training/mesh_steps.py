@@ -257,8 +257,8 @@ def widest(text: str) -> int:
 def activations(text: str) -> int:
     """Count the collectives inside a loop that hold a whole row's positions.
 
-    Without the look-up of the tokens in the table that is cut: it stands before the layers, and
-    inside a loop only where a step is taken in parts.
+    Without the look-up of tokens in the shared table, and its gradient: they stand before the
+    layers, and inside a loop only where a step is taken in parts.
     """
     module = read_module(text)
     loops = {name for each in module.instructions if each.trips > 1 for name in each.called}
@@ -266,7 +266,7 @@ def activations(text: str) -> int:
         each.among > 1
         and each.computation in loops
         and any(LENGTH in array.shape for array in each.arrays)
-        and not each.source.endswith("jvp()/gather")
+        and not each.source.endswith(("/gather", "/scatter-add"))
         for each in module.instructions
     )
 
