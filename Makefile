@@ -116,10 +116,14 @@ foreign: $(FOREIGN_READY)  ## pytest's plugins that repeat, reorder and share ou
 lies: $(READY)  ## every file of a good run damaged in every way; verify names each
 	$(BIN)/python -m pytest tests/lies
 
-browser: $(READY) $(BROWSER_READY)  ## the report in a real browser (needs Chromium)
+browser: $(READY) $(BROWSER_READY)  ## report and verifier in a real browser (needs Chromium, and npm once)
 	@command -v chromium chromium-browser google-chrome | grep -q . || { \
 	  echo "found no Chromium, expected one on the PATH; Debian: apt-get install chromium"; exit 1; }
 	$(BROWSER)/bin/python -m pytest tests/browser --timeout 1200
+
+.PHONY: verifier
+verifier: $(READY)  ## the page on which verify runs in a browser, into verifier/ (needs npm, once)
+	$(BIN)/python -m tools.verifier verifier
 
 plan-here: $(READY)  ## the plan against real steps on this CPU: make plan-here MODEL=FOLDER of Gemma 3 270M
 	M43_GEMMA_270M="$(MODEL)" $(BIN)/python -m pytest -s tests/benchmarks/test_plan.py

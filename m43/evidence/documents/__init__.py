@@ -9,7 +9,7 @@ from m43.evidence.documents.attestation import audit_attestations, resource, sta
 from m43.evidence.documents.comparison import comparison_html, comparison_markdown
 from m43.evidence.documents.failure import gate_checks
 from m43.evidence.documents.html import escaped
-from m43.evidence.documents.provenance import not_excluded
+from m43.evidence.documents.provenance import POSSIBLE, UNSIGNED, not_excluded
 from m43.evidence.documents.report import (
     Tests,
     is_drawn_to_the_end,
@@ -24,8 +24,9 @@ from m43.evidence.documents.summary import summary_template
 from m43.evidence.documents.write import expected_document, expected_loss_curve, job_summary, render
 
 __all__ = [
-    "Tests", "audit_attestations", "comparison_html", "comparison_markdown", "escaped",
-    "expected_document", "expected_loss_curve", "gate_checks", "is_drawn_to_the_end",
-    "job_summary", "not_excluded", "page_html", "read_tests", "render", "report_html", "resource",
-    "seal_lines", "seal_reports", "statement", "summary_template", "tells_the_end",
+    "POSSIBLE", "UNSIGNED", "Tests", "audit_attestations", "comparison_html",
+    "comparison_markdown", "escaped", "expected_document", "expected_loss_curve",
+    "gate_checks", "is_drawn_to_the_end", "job_summary", "not_excluded", "page_html",
+    "read_tests", "render", "report_html", "resource", "seal_lines", "seal_reports",
+    "statement", "summary_template", "tells_the_end",
 ]  # fmt: skip

@@ -3,22 +3,29 @@
 The list of claims stands in claims; folder looks at the names before anything is read; judged holds
 the promises and the scores again, agreements every record against the others; code, report and
 ledger what a record follows from; bundle makes one zip of a folder, and takes one. Outsiders use
-`examine` and `verify` (claims), `write_bundle` and `unpacked` (bundle), `git` and
-`helper_environment` (code), `unreadable` (folder), `missing_lines` (ledger), `checkout_problem`
-(line_ends) and `sign` (signature).
+`examine` and `verify` (claims), `write_bundle` and `unpacked` (bundle), `git`,
+`helper_environment`, `checkout_of` and `listed_commit` (code), `unreadable` (folder),
+`missing_lines` (ledger), `checkout_problem` (line_ends) and `sign` (signature).
 """
 
 from m43.evidence.verify.agreements import rows_file
 from m43.evidence.verify.bundle import BundleError, Unpacked, unpacked, write_bundle
 from m43.evidence.verify.claims import Findings, examine, secrets_in, verify
-from m43.evidence.verify.code import git, helper_environment
+from m43.evidence.verify.code import (
+    LISTINGS,
+    checkout_of,
+    git,
+    helper_environment,
+    listed_commit,
+    paths,
+)
 from m43.evidence.verify.folder import unreadable
 from m43.evidence.verify.ledger import missing_lines
 from m43.evidence.verify.line_ends import checkout_problem
 from m43.evidence.verify.signature import sign
 
 __all__ = [
-    "BundleError", "Findings", "Unpacked", "checkout_problem", "examine", "git",
-    "helper_environment", "missing_lines", "rows_file", "secrets_in", "sign", "unpacked",
-    "unreadable", "verify", "write_bundle",
+    "LISTINGS", "BundleError", "Findings", "Unpacked", "checkout_of", "checkout_problem",
+    "examine", "git", "helper_environment", "listed_commit", "missing_lines", "paths",
+    "rows_file", "secrets_in", "sign", "unpacked", "unreadable", "verify", "write_bundle",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from m43.errors import M43Error, Problem, problem
 from m43.evidence.diagnosis import diagnose_loaded, is_cut_off
-from m43.evidence.documents import audit_attestations, expected_document, expected_loss_curve
+from m43.evidence.documents import audit_attestations
 from m43.evidence.journal import gate_digest, manifest, secrets
 from m43.evidence.run import LoadedRun, load_run
 from m43.evidence.verify import line_ends
@@ -20,10 +20,18 @@ from m43.evidence.verify.code import audit_code, audit_imported, other_version
 from m43.evidence.verify.folder import unknown_names, unreadable
 from m43.evidence.verify.judged import audit_contract, audit_profile, audit_scores
 from m43.evidence.verify.ledger import audit_ledger
-from m43.evidence.verify.report import audit_reports
+from m43.evidence.verify.report import audit_document, audit_loss_curve, audit_reports
 from m43.evidence.verify.signature import audit_signature
 from m43.files import file_sha256
 from m43.records import RunDir
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One thing that a folder claims, in a sentence, and what of it does not hold."""
+
+    words: str
+    problems: tuple[Problem, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +43,26 @@ class Findings:
         why: the reason of that verdict, in a sentence.
         accepted: whether it is the verdict of an accepted run.
         contract: in what its contract is not the M43 contract, line by line; the first names it.
-        problems: every claim of the folder that does not hold.
+        claims: every claim that was checked, in this order, with what does not hold of it.
     """
 
     verdict: str
     why: str
     accepted: bool
-    problems: tuple[Problem, ...] = field(repr=False)
+    claims: tuple[Claim, ...] = field(repr=False)
     contract: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All that does not hold, each once."""
+        return tuple(dict.fromkeys(each for claim in self.claims for each in claim.problems))
+
+
+Watch = Callable[[str], None]
+
+
+def _unwatched(words: str) -> None:
+    """Say nothing of a claim that is about to be checked."""
 
 
 def verify(
@@ -64,9 +84,19 @@ def examine(
     *,
     without_weights: bool = False,
     public_key: Path | None = None,
+    watch: Watch = _unwatched,
 ) -> Findings:
-    """Recompute every claim of a run folder, and its verdict with them."""
+    """Recompute every claim of a run folder, and its verdict with them.
+
+    Args:
+        run_path: of the run folder.
+        repository: the code that it is held against.
+        without_weights: the folder was handed on without them.
+        public_key: of the person who signed it.
+        watch: told the words of each claim before it is checked.
+    """
     run, runs = RunDir(run_path), run_path.absolute().parent
+    watch(_READABLE)
     # Before the first byte is read: a pipe has no end.
     unread = unreadable(run)
     if unread:
@@ -78,40 +108,58 @@ def examine(
     names = line_ends.rewritten(run)
     if not names:
         key = public_key
-        return _findings(run, repository, runs, without_weights=without_weights, public_key=key)
+        return _findings(
+            run, repository, runs, without_weights=without_weights, public_key=key, watch=watch
+        )
     with TemporaryDirectory(prefix="m43-verify-") as folder:
         copy = line_ends.restore(run, names, Path(folder))
-        found = _findings(copy, repository, runs, without_weights=True, public_key=public_key)
-        here = tuple(_moved(other, str(copy.path), str(run_path)) for other in found.problems)
-    return replace(found, problems=(line_ends.run_problem(run, names), *here))
+        found = _findings(
+            copy, repository, runs, without_weights=True, public_key=public_key, watch=watch
+        )
+        here = tuple(_moved(claim, str(copy.path), str(run_path)) for claim in found.claims)
+    rewritten = Claim(
+        words="Every file has the line ends that it was written with.",
+        problems=(line_ends.run_problem(run, names),),
+    )
+    return replace(found, claims=(rewritten, *here))
 
 
 def _unjudged(problems: tuple[Problem, ...]) -> Findings:
-    return Findings(verdict="", why="", accepted=False, problems=problems)
+    claim = Claim(words=_READABLE, problems=problems)
+    return Findings(verdict="", why="", accepted=False, claims=(claim,))
 
 
-def _moved(other: Problem, old: str, new: str) -> Problem:
-    parts = {name: text.replace(old, new) for name, text in asdict(other).items()}
-    return Problem(**parts)
+def _moved(claim: Claim, old: str, new: str) -> Claim:
+    problems = (
+        Problem(**{name: text.replace(old, new) for name, text in asdict(each).items()})
+        for each in claim.problems
+    )
+    return replace(claim, problems=tuple(problems))
 
 
 def _findings(
-    run: RunDir, repository: Path, runs: Path, *, without_weights: bool, public_key: Path | None
+    run: RunDir,
+    repository: Path,
+    runs: Path,
+    *,
+    without_weights: bool,
+    public_key: Path | None,
+    watch: Watch,
 ) -> Findings:
     loaded_run = load_run(run)
     accepted = loaded_run.verdict.accepted
+    readable = Claim(words=_READABLE, problems=tuple(loaded_run.problems))
+    checks = _checks(
+        run, loaded_run, repository, runs, without_weights=without_weights, public_key=public_key
+    )
     return Findings(
         verdict=loaded_run.verdict_words(accepted),
         why=_why(loaded_run),
         accepted=accepted,
         contract=_contract(loaded_run),
-        problems=_problems(
-            run,
-            loaded_run,
-            repository,
-            runs,
-            without_weights=without_weights,
-            public_key=public_key,
+        claims=(
+            readable,
+            *(_claim(run, *each, watch) for each in zip(_WORDS, checks, strict=True)),
         ),
     )
 
@@ -129,7 +177,7 @@ def _why(loaded_run: LoadedRun) -> str:
     return f"{found.place}: {found.failure_class}. {found.sentence}"
 
 
-def _problems(
+def _checks(
     run: RunDir,
     loaded_run: LoadedRun,
     repository: Path,
@@ -137,8 +185,8 @@ def _problems(
     *,
     without_weights: bool,
     public_key: Path | None,
-) -> tuple[Problem, ...]:
-    checks: tuple[Callable[[], Iterator[Problem]], ...] = (
+) -> tuple[Callable[[], Iterator[Problem]], ...]:
+    return (
         lambda: audit_identity(loaded_run),
         lambda: audit_ending(run, loaded_run),
         lambda: _seals(run, loaded_run),
@@ -151,22 +199,49 @@ def _problems(
         lambda: audit_agreements(Folder(run=run, loaded_run=loaded_run, repository=repository)),
         lambda: audit_scores(run, loaded_run),
         lambda: unknown_names(run, loaded_run),
-        lambda: _documents(run, loaded_run),
-        lambda: _loss_curve(run, loaded_run),
+        lambda: audit_document(run, loaded_run),
+        lambda: audit_loss_curve(run, loaded_run),
         lambda: audit_attestations(run, loaded_run),
         lambda: audit_reports(run, loaded_run),
         lambda: audit_signature(run, loaded_run, public_key),
         lambda: secrets_in(run),
     )
-    problems = list(loaded_run.problems)
-    for check in checks:
-        try:
-            problems += check()
-        except (ArithmeticError, LookupError, OSError, ValueError) as error:
-            # Such as those of a device that computes nothing in a second.
-            found = f"records that cannot be computed with ({type(error).__name__}: {error})"
-            problems.append(problem(found, "those of a run", run.path.name, _ALTERED))
-    return tuple(dict.fromkeys(problems))
+
+
+# In the order of the checks; what a run did not reach, it claims nothing about.
+_WORDS = (
+    "The records name one run of one kind, and the folder bears its name.",
+    "The journal reaches its end, and tells the verdict and each promise once.",
+    "The records of each gate are those that the journal sealed.",
+    "Every sealed file is there and unchanged, weights aside where they were left out.",
+    "The code that judged the run is the code of its commit.",
+    "What the training and the evaluation imported of m43 is that code.",
+    "The promises are those of the contract.",
+    "The profile differs from the locked one in no other way than it discloses.",
+    "The ledger, where it lies beside the folder, tells of every attempt disclosed.",
+    "The records agree with one another and with the rows.",
+    "Every answer, scored again, gives the recorded scores.",
+    "Every file is one that a run leaves.",
+    "The closing document says what the records say.",
+    "The loss curve is that of the recorded steps.",
+    "The attestations say what the records say.",
+    "The report says what the records say, as far as they reach.",
+    "What is signed, where something is, are these files.",
+    "Nothing is shaped like a token of the hub.",
+)
+_READABLE = "The folder and every record in it can be read."
+CLAIMS = len(_WORDS) + 1
+
+
+def _claim(run: RunDir, words: str, check: Callable[[], Iterator[Problem]], watch: Watch) -> Claim:
+    watch(words)
+    try:
+        return Claim(words=words, problems=tuple(check()))
+    except (ArithmeticError, LookupError, OSError, ValueError) as error:
+        # Such as those of a device that computes nothing in a second.
+        found = f"records that cannot be computed with ({type(error).__name__}: {error})"
+        failed = problem(found, "those of a run", run.path.name, _ALTERED)
+        return Claim(words=words, problems=(failed,))
 
 
 def audit_identity(loaded_run: LoadedRun) -> Iterator[Problem]:
@@ -249,43 +324,6 @@ def _digest_problem(found: str, expected: str, where: str) -> Iterator[Problem]:
         yield problem(f"SHA-256 {found}", f"{expected}, as in the journal", where, _ALTERED)
 
 
-def _documents(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
-    """Require exactly one closing document, the same as rendering writes."""
-    name, text = expected_document(loaded_run)
-    for path in (run.summary, run.failure_analysis):
-        if path.name != name and path.exists():
-            yield problem("a document", f"{name} alone", path.name, _RENDER)
-        if path.name == name:
-            yield from _text_problem(path, text)
-
-
-def _text_problem(path: Path, expected: str) -> Iterator[Problem]:
-    if not path.is_file():
-        yield problem("no document", "the closing document", path.name, _RENDER)
-        return
-    found = path.read_bytes()
-    if found == expected.encode():
-        return
-    lines = found.decode(errors="replace").splitlines()
-    wanted = expected.splitlines()
-    pairs = enumerate(zip(lines, wanted, strict=False), start=1)
-    number = next((n for n, (a, b) in pairs if a != b), min(len(lines), len(wanted)) + 1)
-    line = lines[number - 1] if number <= len(lines) else "the end"
-    truth = wanted[number - 1] if number <= len(wanted) else "the end"
-    yield problem(repr(line[:120]), repr(truth[:120]), f"{path.name}:{number}", _RENDER)
-
-
-def _loss_curve(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
-    """Draw the curve again."""
-    path = run.loss_curve
-    if not loaded_run.metrics or all(entry.event != "sealed" for entry in loaded_run.entries):
-        return
-    if not path.is_file():
-        yield problem("no picture", "the loss curve", path.name, _RENDER)
-    elif path.read_bytes() != expected_loss_curve(loaded_run).encode():
-        yield problem("another picture", "the curve of the steps", path.name, _RENDER)
-
-
 def secrets_in(run: RunDir, known: tuple[str, ...] = ()) -> Iterator[Problem]:
     """Name the files that hold a secret that is known, or what is shaped like a hub token."""
     for path in secrets.search(run.path, known):
@@ -296,7 +334,3 @@ def secrets_in(run: RunDir, known: tuple[str, ...] = ()) -> Iterator[Problem]:
 
 _MISSING = "the run did not get as far, or the file was taken away"
 _ALTERED = "do not rely on this folder: it was changed after the run"
-_RENDER = (
-    "look at the difference first: another version of m43 may word it otherwise (the run's commit "
-    "stands in opening.json); `python -m m43 render RUN_DIR` writes it from the records"
-)

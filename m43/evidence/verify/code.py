@@ -104,10 +104,32 @@ def checkout_of(repository: Path, commit: str, contract: str = M43) -> Checkout:
 
     A commit "with changes" names no code: only the working tree can be what it was.
     """
-    committed = _committed(repository, commit, contract) if len(commit) == 40 else None
+    known = len(commit) == 40
+    committed = (
+        (_committed(repository, commit, contract) or _listed(repository, commit)) if known else None
+    )
     if committed is not None:
         return Checkout(place=f"commit {commit[:12]}", digests=committed)
     return Checkout(place="this working tree", digests=digests(repository, contract))
+
+
+# Of a copy without git: for each commit a line of its name, then its listing.
+LISTINGS = "commits.sha256"
+_NAMES = "commit "
+
+
+def listed_commit(commit: str, code: Mapping[str, str]) -> str:
+    """Write what a copy of this repository without git has to know of a commit."""
+    lines = "".join(f"{digest}  {name}\n" for name, digest in code.items())
+    return f"{_NAMES}{commit}\n{lines}"
+
+
+def _listed(repository: Path, commit: str) -> Mapping[str, str] | None:
+    path = repository / LISTINGS
+    if not path.is_file():
+        return None
+    _, known, after = path.read_text(encoding="utf-8").partition(f"{_NAMES}{commit}\n")
+    return parse(after.partition(f"\n{_NAMES}")[0]) if known else None
 
 
 def _committed(repository: Path, commit: str, contract: str) -> Mapping[str, str] | None:

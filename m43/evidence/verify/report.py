@@ -1,21 +1,24 @@
-"""The check of report.html and junit.xml: their seal, and every word of them that follows.
+"""The check of what people read: every word of it that follows from the records.
 
-The page is written again from the records, and must be the same. In it and in junit.xml stands
-what pytest said of the tests, which is in no record: names and outcomes are held against the
-journal, and junit's seconds against its times; the words of a test are believed, as far as they are
-text and stand where they belong.
+The closing document, the loss curve and the page are written again from the records, and must be
+the same. In the page and in junit.xml stands what pytest said of the tests, which is in no record:
+names and outcomes are held against the journal, and junit's seconds against its times; the words of
+a test are believed, as far as they are text and stand where they belong.
 """
 
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from xml.etree import ElementTree
 
-from m43.errors import Problem
+from m43.errors import Problem, problem
 from m43.evidence.contract import M43, PROMISES
 from m43.evidence.documents import (
     Tests,
     escaped,
+    expected_document,
+    expected_loss_curve,
     is_drawn_to_the_end,
     page_html,
     read_tests,
@@ -219,3 +222,46 @@ def _audit_seal(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
 def _problem(found: str, expected: str, where: str) -> Problem:
     action = "do not rely on the reports: they are not as the run left them"
     return Problem(found=found, expected=expected, where=where, action=action)
+
+
+def audit_document(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
+    """Require exactly one closing document, the same as rendering writes."""
+    name, text = expected_document(loaded_run)
+    for path in (run.summary, run.failure_analysis):
+        if path.name != name and path.exists():
+            yield problem("a document", f"{name} alone", path.name, _RENDER)
+        if path.name == name:
+            yield from _text_problem(path, text)
+
+
+def _text_problem(path: Path, expected: str) -> Iterator[Problem]:
+    if not path.is_file():
+        yield problem("no document", "the closing document", path.name, _RENDER)
+        return
+    found = path.read_bytes()
+    if found == expected.encode():
+        return
+    lines = found.decode(errors="replace").splitlines()
+    wanted = expected.splitlines()
+    pairs = enumerate(zip(lines, wanted, strict=False), start=1)
+    number = next((n for n, (a, b) in pairs if a != b), min(len(lines), len(wanted)) + 1)
+    line = lines[number - 1] if number <= len(lines) else "the end"
+    truth = wanted[number - 1] if number <= len(wanted) else "the end"
+    yield problem(repr(line[:120]), repr(truth[:120]), f"{path.name}:{number}", _RENDER)
+
+
+def audit_loss_curve(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
+    """Draw the curve again."""
+    path = run.loss_curve
+    if not loaded_run.metrics or all(entry.event != "sealed" for entry in loaded_run.entries):
+        return
+    if not path.is_file():
+        yield problem("no picture", "the loss curve", path.name, _RENDER)
+    elif path.read_bytes() != expected_loss_curve(loaded_run).encode():
+        yield problem("another picture", "the curve of the steps", path.name, _RENDER)
+
+
+_RENDER = (
+    "look at the difference first: another version of m43 may word it otherwise (the run's commit "
+    "stands in opening.json); `python -m m43 render RUN_DIR` writes it from the records"
+)

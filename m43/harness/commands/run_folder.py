@@ -59,7 +59,7 @@ def verify(
         problems, replayed = (*(handed_on.problems if handed_on else ()), *found.problems), ""
         if replay > 0 and not problems:
             replayed, problems = _replay(run, repository, replay)
-        out.write(f"{shown}: {_verdict(found, supported=not problems)}\n")
+        out.write(f"{shown}: {verdict_words(found, supported=not problems)}\n")
         if left_out:
             out.write(
                 f"{shown}: handed on without its weights; what is said of them stands alone\n"
@@ -96,7 +96,7 @@ def _opened(path: Path | None, runs: Path) -> Iterator[tuple[RunDir, Path, "Unpa
         yield require_run(handed_on.run.path, runs), path, handed_on
 
 
-def _verdict(found: "Findings", *, supported: bool) -> str:
+def verdict_words(found: "Findings", *, supported: bool) -> str:
     """Say in one line what the run came to, and whether its folder can be believed."""
     if not found.verdict:
         return "NOT VERIFIED, no verdict: it could not be read, see below"

@@ -1,0 +1,140 @@
+"""The verifier for a browser, as far as it is Python: what it packs, and what it answers."""
+
+import io
+import json
+import shutil
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from m43.evidence.verify import LISTINGS, checkout_of, examine, listed_commit
+from m43.evidence.verify.claims import CLAIMS
+from tests.unit.evidence.good_records import REPOSITORY
+from tools.verifier import __main__ as verifier
+from tools.verifier.check import check, report
+
+EXAMPLE = REPOSITORY / "submission_runs" / "example_rehearsal"
+COMMIT = "a" * 40
+
+
+@pytest.fixture(scope="module")
+def archive() -> bytes:
+    """Stand in for the runtime: the same names, without what they hold."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as target:
+        for name in (*verifier.RUNTIME, "pyodide-lock.json", "console.html"):
+            data = b'{"info": {"python": "3.14.2"}, "packages": {"numpy": 1}}'
+            entry = tarfile.TarInfo(f"package/{name}")
+            entry.size = len(data)
+            target.addfile(entry, io.BytesIO(data))
+    return packed.getvalue()
+
+
+def test_the_answer_is_verifys_claim_by_claim_and_told_before_each(tmp_path: Path) -> None:
+    """What the page shows is what `examine` found; each claim is announced, in order."""
+    run = Path(shutil.copytree(EXAMPLE, tmp_path / EXAMPLE.name))
+    (run / "more.txt").write_text("more")
+    announced: list[str] = []
+
+    told = json.loads(check(str(run), str(REPOSITORY), announced.append, without_weights=True))
+
+    found = examine(run, REPOSITORY, without_weights=True)
+    assert told["state"] == "unsupported"
+    assert told["head"] == "NOT VERIFIED"
+    assert announced == [claim["words"] for claim in told["claims"]]
+    assert announced == [claim.words for claim in found.claims]
+    assert len(announced) == CLAIMS
+    wrong = [each for claim in told["claims"] for each in claim["problems"]]
+    above = f"{run.parent}/"
+    assert [each["where"] for each in wrong] == [
+        each.where.replace(above, "") for each in found.problems
+    ]
+
+
+def test_no_path_above_the_folder_and_no_steering_sign_is_shown(tmp_path: Path) -> None:
+    """Where a browser mounts a folder says nothing, and a name cannot turn a line around."""
+    run = Path(shutil.copytree(EXAMPLE, tmp_path / EXAMPLE.name))
+    (run / "a\u202eb\x1b").write_text("more")
+
+    told = check(str(run), str(REPOSITORY), lambda words: None, without_weights=True)
+
+    assert str(tmp_path) not in told
+    assert "\\u202e" not in told
+    assert "\\u001b" not in told
+    assert "a\N{REPLACEMENT CHARACTER}b" in json.loads(told)["claims"][-7]["problems"][0]["where"]
+
+
+def test_the_report_has_no_script_and_is_else_the_runs_own() -> None:
+    """A sandboxed frame runs none: the browser would say so in its console."""
+    page = report(str(EXAMPLE))
+
+    assert page.endswith("</body></html>")
+    assert "<script" not in page
+    own = (EXAMPLE / "report.html").read_text(encoding="utf-8")
+    assert page.partition("<body>")[2][:5000] == own.partition("<body>")[2][:5000]
+
+
+def test_a_copy_without_git_knows_the_commits_that_are_listed_with_it(tmp_path: Path) -> None:
+    """The listing is the commit's; a commit that is not listed is the working tree's, as ever."""
+    own, other = {"m43/a.py": "1" * 64}, {"m43/a.py": "2" * 64, "m43/b.py": "3" * 64}
+    text = listed_commit(COMMIT, own) + listed_commit("b" * 40, other)
+    (tmp_path / LISTINGS).write_text(text)
+
+    assert checkout_of(tmp_path, COMMIT).digests == own
+    assert checkout_of(tmp_path, COMMIT).place == "commit aaaaaaaaaaaa"
+    assert checkout_of(tmp_path, "b" * 40).digests == other
+    assert checkout_of(tmp_path, "c" * 40).place == "this working tree"
+
+
+def test_the_folder_is_the_same_each_time_and_lists_itself(archive: bytes, tmp_path: Path) -> None:
+    """Two builds are equal byte for byte, and no file is missing from the list."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        assert verifier.build(folder, archive) < verifier.MOST_BYTES
+
+    names = sorted(path.relative_to(first).as_posix() for path in first.rglob("*.*"))
+    assert [(first / name).read_bytes() for name in names] == [
+        (second / name).read_bytes() for name in names
+    ]
+    listed = (first / "SHA256SUMS").read_text()
+    assert all(f"  {name}\n" in listed for name in names)
+    assert "console" not in listed
+    assert json.loads((first / "runtime/pyodide-lock.json").read_text())["packages"] == {}
+
+
+def test_the_code_that_is_packed_knows_the_examples_commit(archive: bytes, tmp_path: Path) -> None:
+    """Otherwise every run of an earlier commit would be told as judged by other code."""
+    verifier.build(tmp_path / "site", archive)
+    with zipfile.ZipFile(tmp_path / "site" / "m43.zip") as packed:
+        packed.extractall(tmp_path / "copy")
+    commit = json.loads((EXAMPLE / "opening.json").read_text())["commit"]
+
+    assert checkout_of(tmp_path / "copy", commit).place == f"commit {commit[:12]}"
+    assert examine(EXAMPLE, tmp_path / "copy", without_weights=True).problems == ()
+
+
+def test_a_runtime_of_another_digest_is_not_used(
+    archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies in the cache is held against the digest, and what npm brings as well."""
+    (tmp_path / "runtime.tgz").write_bytes(archive)
+    npm = tmp_path / "bin" / "npm"
+    npm.parent.mkdir()
+    npm.write_text(f'#!/bin/sh\nwhile [ "$1" != --pack-destination ]; do shift; done\n'
+                   f'cp {tmp_path}/runtime.tgz "$2/pyodide-314.0.7.tgz"\n')  # fmt: skip
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{npm.parent}:/usr/bin:/bin")
+
+    with pytest.raises(SystemExit, match=r"found sha512-.*, expected sha512-0YvX"):
+        verifier.fetch(tmp_path)
+    assert not (tmp_path / "runtime.tgz").exists()
+
+
+def test_without_npm_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The archive may also be put there by hand."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(SystemExit, match=r"found no npm on the PATH.*put that package's archive"):
+        verifier.fetch(tmp_path / "cache")

@@ -1,0 +1,109 @@
+"""What the page asks Python for: the verification of one folder, as the JSON that it shows.
+
+It decides nothing: verdict, claims and words are those of `m43 verify`, on any machine.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from m43.errors import M43Error
+from m43.evidence.documents import POSSIBLE, UNSIGNED, page_html, read_tests
+from m43.evidence.journal import journal, witness_lines
+from m43.evidence.run import load_run
+from m43.evidence.verify import Findings, examine
+from m43.harness.commands.run_folder import verdict_words
+from m43.records import RunDir, require_run
+from m43.text import visible
+
+
+def check(
+    path: str, repository: str, watch: Callable[[str], None], *, without_weights: bool
+) -> str:
+    """Verify a run folder.
+
+    Args:
+        path: of the run folder.
+        repository: of m43's code.
+        watch: told the words of each claim before it is checked.
+        without_weights: no weights were handed on.
+
+    Returns: JSON; every text in it has lost what steers instead of saying.
+    """
+    folder = Path(path)
+    try:
+        require_run(folder, folder.parent)
+    except M43Error as error:
+        return json.dumps(
+            {
+                "state": "none",
+                "head": "Nothing was verified",
+                "words": visible("; ".join(error.lines)),
+                "signed": [],
+            }
+        )
+    found = examine(folder, Path(repository), without_weights=without_weights, watch=watch)
+    told: dict[str, Any] = {
+        "state": _state(found),
+        "head": found.verdict if not found.problems else "NOT VERIFIED",
+        "words": verdict_words(found, supported=not found.problems),
+        "claims": [
+            {"words": claim.words, "problems": [asdict(each) for each in claim.problems]}
+            for claim in found.claims
+        ],
+        "signed": _signed(RunDir(folder), found),
+        "unsigned": UNSIGNED,
+        "possible": [[each.could, each.reveals] for each in POSSIBLE],
+    }
+    return json.dumps(_seen(told, f"{folder.parent}/"))
+
+
+def _signed(run: RunDir, found: Findings) -> list[str]:
+    """Say whose word the folder is, as far as can be told without a key, and the witness lines."""
+    # What cannot be read whole is not opened for them either.
+    if not found.verdict:
+        return []
+    words = "Its signature was not checked here." if run.signature.exists() else "Not signed."
+    return [words, *(f"witness  {line}" for line in witness_lines(run, journal.read(run.journal)))]
+
+
+def _state(found: Findings) -> str:
+    if found.problems:
+        return "unsupported"
+    return "accepted" if found.accepted else "refused"
+
+
+def _seen(value: Any, above: str) -> Any:
+    """Write texts without what steers them, and paths from the folder on: above it is a mount."""
+    match value:
+        case str():
+            return visible(value.replace(above, ""))
+        case dict():
+            return {key: _seen(each, above) for key, each in value.items()}
+        case list():
+            return [_seen(each, above) for each in value]
+    return value
+
+
+def report(path: str) -> str:
+    """Write the report from the records, without its script: a sandboxed frame runs none.
+
+    Empty where the records cannot be computed with; the claims say which.
+    """
+    run = RunDir(Path(path))
+    loaded_run = load_run(run)
+    written = b""
+    if run.report.is_file() and run.report.stat().st_size < _MOST_BYTES:
+        written = run.report.read_bytes()
+    _, _, tests = written.decode(errors="replace").partition('<section id="tests" ')
+    title = f"m43 {loaded_run.kind} {loaded_run.name}"
+    try:
+        page = page_html(run, loaded_run, title, read_tests(tests.partition("</section>")[0]))
+    except (ArithmeticError, LookupError, OSError, ValueError):
+        return ""
+    return page.rpartition("<script>")[0] + "</body></html>"
+
+
+_MOST_BYTES = 1 << 24

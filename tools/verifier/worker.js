@@ -1,0 +1,71 @@
+// Runs m43's own verify, in Python, beside the page: nothing here decides anything.
+let python, code, running = 0, readBytes = 0, told = 0;
+
+const say = (kind, more) => postMessage({ kind, ...more });
+
+async function start(base) {
+  const { loadPyodide } = await import(`${base}runtime/pyodide.mjs`);
+  python = await loadPyodide({ indexURL: `${base}runtime/` });
+  const packed = await (await fetch(`${base}m43.zip`)).arrayBuffer();
+  python.unpackArchive(packed, "zip", { extractDir: "/m43" });
+  python.runPython("import sys; sys.path.insert(0, '/m43'); sys.dont_write_bytecode = True");
+  code = python.pyimport("tools.verifier.check");
+  watchReads();
+  say("ready");
+}
+
+// A file is read through one window: a slice for every piece that Python asks for would pile up,
+// as none is freed before verify returns. The page hears how far it is, ten times a second at most.
+const WINDOW = 1 << 23;
+
+function watchReads() {
+  const streams = python.FS.filesystems.WORKERFS.stream_ops, reader = new FileReaderSync();
+  let open = { node: null, start: 0, bytes: new Uint8Array(0) };
+  streams.read = ({ node }, buffer, offset, length, position) => {
+    if (position >= node.size) return 0;
+    const inside = position >= open.start && position < open.start + open.bytes.length;
+    if (open.node !== node || !inside) {
+      // Never touched, so it takes no memory; counted, it has Chromium collect what was read before
+      // it is gigabytes.
+      new ArrayBuffer(1 << 28);
+      open = { node: null, start: 0, bytes: new Uint8Array(0) };
+      const slice = node.contents.slice(position, position + WINDOW);
+      open = { node, start: position, bytes: new Uint8Array(reader.readAsArrayBuffer(slice)) };
+    }
+    const from = position - open.start, piece = open.bytes.subarray(from, from + length);
+    buffer.set(piece, offset);
+    readBytes += piece.length;
+    if (performance.now() - told > 100) {
+      told = performance.now();
+      say("read", { bytes: readBytes, name: node.name, size: node.size });
+    }
+    return piece.length;
+  };
+}
+
+function verify(name, files, withoutWeights) {
+  const place = `/runs/${(running += 1)}`;
+  const folder = `${place}/${name}`;
+  readBytes = 0;
+  python.FS.mkdirTree(folder);
+  python.FS.mount(python.FS.filesystems.WORKERFS, { blobs: files }, folder);
+  try {
+    const watch = words => say("claim", { words });
+    const answer = code.check.callKwargs(folder, "/m43", watch, { without_weights: withoutWeights });
+    const told = JSON.parse(answer);
+    say("answer", { answer: told, bytes: readBytes });
+    // The verdict does not wait for the picture of it.
+    say("report", { page: told.head && told.words && told.signed.length ? code.report(folder) : "" });
+  } finally {
+    python.FS.unmount(folder);
+  }
+}
+
+onmessage = async ({ data }) => {
+  try {
+    if (data.kind === "start") await start(data.base);
+    else verify(data.name, data.files, data.withoutWeights);
+  } catch (error) {
+    say("failed", { words: String(error?.message ?? error).trim().split("\n").pop() });
+  }
+};
