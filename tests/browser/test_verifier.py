@@ -5,6 +5,7 @@ import http.server
 import os
 import shutil
 import threading
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, FileChooser, Page, Route
 
-from m43.evidence.verify import Findings, examine
+from m43.evidence.run import load_run
+from m43.evidence.verify import Findings, examine, write_bundle
+from m43.records import RunDir
 from m43.text import visible
 from tests.browser.conftest import REPOSITORY, SCREENSHOTS
 from tools.verifier.__main__ import MOST_BYTES, build, fetch
@@ -279,16 +282,35 @@ def _drop(page: Page, *paths: Path) -> None:
 
 
 def test_a_dropped_folder_is_verified_and_anything_else_refused(seen: Seen, run: Path) -> None:
-    """One folder, with what lies in its folders; a file or two folders get a sentence."""
+    """One folder, with what lies in its folders; another file or two folders get a sentence."""
     _drop(seen.page, run)
     assert seen.head == "\u2713 ACCEPTED (rehearsal)"
     assert seen.page.inner_text("#tally") == "19 of 19 hold"
 
     _drop(seen.page, run / "report.html")
-    assert "found the file report.html, expected a run folder" in seen.page.inner_text("#verdict p")
+    assert "expected a zip file" in seen.page.inner_text("#verdict p")
 
     _drop(seen.page, run, run / "model")
     assert "found 2 things, expected one run folder" in seen.page.inner_text("#verdict p")
+
+
+def test_a_bundle_is_opened_by_verify_itself(seen: Seen, run: Path, tmp_path: Path) -> None:
+    """Dropped or chosen; its report is drawn too. A bomb is refused by its list of names."""
+    made = write_bundle(RunDir(run), load_run(RunDir(run)), tmp_path / "run.zip")
+    _drop(seen.page, made.path)
+    assert seen.head == "\u2713 ACCEPTED (rehearsal)"
+    assert seen.page.inner_text("#tally") == "19 of 19 hold"
+    seen.page.frame_locator("#frame").locator("h1").wait_for(state="attached")
+
+    with zipfile.ZipFile(made.path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{run.name}/training_log.txt2", bytes(1 << 26))
+    assert made.path.stat().st_size < 1 << 22
+    seen.page.evaluate("document.getElementById('answer').hidden = true")
+    seen.page.set_input_files("#bundle", made.path)
+    seen.page.wait_for_selector("#answer:not([hidden])", timeout=ANSWER_MS)
+    assert seen.head == "\u2717 Nothing was verified"
+    assert "found a compressed file" in seen.page.inner_text("#verdict p")
+    assert seen.said == []
 
 
 def test_the_keyboard_alone_reaches_everything(seen: Seen, run: Path) -> None:
@@ -312,7 +334,7 @@ def test_the_keyboard_alone_reaches_everything(seen: Seen, run: Path) -> None:
     # Out of sight, Chromium does not lay a frame out: it is there all the same.
     page.frame_locator("#frame").locator("h1").wait_for(state="attached")
     reached = []
-    for _ in range(4):
+    for _ in range(5):
         page.keyboard.press("Tab")
         page.wait_for_timeout(300)
         reached.append(page.evaluate("document.activeElement.id"))

@@ -5,6 +5,7 @@ It decides nothing: verdict, claims and words are those of `m43 verify`, on any 
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,42 +14,71 @@ from m43.errors import M43Error
 from m43.evidence.documents import POSSIBLE, UNSIGNED, page_html, read_tests
 from m43.evidence.journal import journal, witness_lines
 from m43.evidence.run import load_run
-from m43.evidence.verify import Findings, examine
+from m43.evidence.verify import Findings, examine, unpacked
 from m43.harness.commands.run_folder import verdict_words
 from m43.records import RunDir, require_run
 from m43.text import visible
 
 
-def check(
-    path: str, repository: str, watch: Callable[[str], None], *, without_weights: bool
-) -> str:
-    """Verify a run folder.
+class Checker:
+    """Verifies one folder after the other; a bundle stays unpacked until the next is asked for.
 
     Args:
-        path: of the run folder.
         repository: of m43's code.
         watch: told the words of each claim before it is checked.
-        without_weights: no weights were handed on.
-
-    Returns: JSON; every text in it has lost what steers instead of saying.
     """
-    folder = Path(path)
-    try:
-        require_run(folder, folder.parent)
-    except M43Error as error:
-        return json.dumps(
-            {
-                "state": "none",
-                "head": "Nothing was verified",
-                "words": visible("; ".join(error.lines)),
-                "signed": [],
-            }
-        )
-    found = examine(folder, Path(repository), without_weights=without_weights, watch=watch)
-    told: dict[str, Any] = {
+
+    def __init__(self, repository: str, watch: Callable[[str], None]) -> None:
+        self._repository = Path(repository)
+        self._watch = watch
+        self._bundle = ExitStack()
+        self._folder = Path()
+
+    def check(self, path: str, *, without_weights: bool) -> str:
+        """Verify a run folder, or a bundle of one.
+
+        Args:
+            path: of the run folder, or of the zip.
+            without_weights: no weights were handed on; of a bundle its own list says so.
+
+        Returns: JSON; every text in it has lost what steers instead of saying.
+        """
+        self._bundle.close()
+        place = Path(path)
+        try:
+            bundle = self._bundle.enter_context(unpacked(place)) if place.is_file() else None
+            folder = bundle.run.path if bundle else place
+            require_run(folder, folder.parent)
+        except M43Error as error:
+            return json.dumps(
+                {
+                    "state": "none",
+                    "head": "Nothing was verified",
+                    "words": visible("; ".join(error.lines)),
+                    "signed": [],
+                }
+            )
+        self._folder = folder
+        without = without_weights if bundle is None else not bundle.weights
+        found = examine(folder, self._repository, without_weights=without, watch=self._watch)
+        told = _told(folder, found) | {"weights": not without}
+        return json.dumps(_seen(told, f"{folder.parent}/"))
+
+    def report(self) -> str:
+        """Write the report from the records, without its script: a sandboxed frame runs none.
+
+        Empty where the records cannot be computed with; the claims say which.
+        """
+        return _report(RunDir(self._folder))
+
+
+def _told(folder: Path, found: Findings) -> dict[str, Any]:
+    supported = not found.problems
+    return {
         "state": _state(found),
-        "head": found.verdict if not found.problems else "NOT VERIFIED",
-        "words": verdict_words(found, supported=not found.problems),
+        "head": found.verdict if supported else "NOT VERIFIED",
+        "words": verdict_words(found, supported=supported),
+        "contract": [*found.contract],
         "claims": [
             {"words": claim.words, "problems": [asdict(each) for each in claim.problems]}
             for claim in found.claims
@@ -57,7 +87,6 @@ def check(
         "unsigned": UNSIGNED,
         "possible": [[each.could, each.reveals] for each in POSSIBLE],
     }
-    return json.dumps(_seen(told, f"{folder.parent}/"))
 
 
 def _signed(run: RunDir, found: Findings) -> list[str]:
@@ -87,12 +116,7 @@ def _seen(value: Any, above: str) -> Any:
     return value
 
 
-def report(path: str) -> str:
-    """Write the report from the records, without its script: a sandboxed frame runs none.
-
-    Empty where the records cannot be computed with; the claims say which.
-    """
-    run = RunDir(Path(path))
+def _report(run: RunDir) -> str:
     loaded_run = load_run(run)
     written = b""
     if run.report.is_file() and run.report.stat().st_size < _MOST_BYTES:

@@ -1,6 +1,7 @@
 // The page: takes a folder, hands its files to the worker, shows what verify says. Text only is
 // ever written into the document; no markup of a folder is.
-const MOST_FILES = 10000;
+// A bundle is unpacked in memory: one with its weights is not for a page.
+const MOST_FILES = 10000, MOST_BUNDLE = 1 << 28;
 const base = new URL(".", location.href).href;
 const parts = JSON.parse(document.getElementById("parts").textContent);
 const by = id => document.getElementById(id);
@@ -33,7 +34,9 @@ function refuse(words) {
   verdict("unsupported", "Nothing was verified", words);
 }
 
-function finish() { busy = false; by("progress").hidden = true; by("pick").disabled = false; }
+function finish() { busy = false; by("progress").hidden = true; pickers(false); }
+
+function pickers(off) { by("pick").disabled = by("pick-bundle").disabled = off; }
 
 // Every part is fetched once against its SHA-256 (the browser compares) before Python starts.
 async function begin() {
@@ -86,21 +89,20 @@ const hear = {
 };
 
 function send() {
-  const { name, files } = waiting;
+  const { name, files, isBundle } = waiting;
   claims = 0;
   by("progress").hidden = false;
   by("claim").textContent = ready ? "Reading the names" : "Waiting for Python";
   if (!ready) return;
-  worker.postMessage({ kind: "verify", name, files, withoutWeights: !hasWeights(files) });
+  const withoutWeights = !files.some(file => file.name.endsWith(".safetensors"));
+  worker.postMessage({ kind: "verify", name, files, isBundle, withoutWeights });
 }
-
-const hasWeights = files => files.some(file => file.name.endsWith(".safetensors"));
 
 // `name` is a path from the folder on; what JavaScript's own objects answer to could hide a file.
 const strange = path => path.split("/").find(
   part => !part || part === "." || part === ".." || part in {});
 
-function take(name, files) {
+function take(name, files, isBundle = false) {
   if (busy) return;
   by("answer").hidden = true;
   const odd = files.find(file => strange(file.name) !== undefined);
@@ -114,8 +116,8 @@ function take(name, files) {
       "do not rely on this folder");
   }
   busy = true;
-  by("pick").disabled = true;
-  waiting = { name, files };
+  pickers(true);
+  waiting = { name, files, isBundle };
   by("folder").textContent = shown(name);
   by("count").textContent = `${files.length.toLocaleString("en")} ` +
     `${files.length === 1 ? "file" : "files"}, ` +
@@ -123,8 +125,17 @@ function take(name, files) {
   send();
 }
 
+function takeBundle(data) {
+  if (data.size > MOST_BUNDLE) {
+    return refuse(`found a bundle of ${size(data.size)}, expected ${size(MOST_BUNDLE)} at most: ` +
+      "unpack it and drop the folder, or run `python -m m43 verify` on it");
+  }
+  take(data.name, [{ name: data.name, data }], true);
+}
+
 function picked(list) {
   const files = [...list];
+  if (files.length === 1 && !files[0].webkitRelativePath) return takeBundle(files[0]);
   const name = files[0]?.webkitRelativePath.split("/")[0] ?? "";
   take(name, files.map(data => (
     { name: data.webkitRelativePath.split("/").slice(1).join("/"), data })));
@@ -136,8 +147,7 @@ async function dropped(transfer) {
     return refuse(`found ${entries.length} things, expected one run folder`);
   }
   if (entries[0].isFile) {
-    return refuse(`found the file ${shown(entries[0].name)}, expected a run folder; unpack an ` +
-      "archive first, and drop the folder");
+    return takeBundle(await new Promise((good, bad) => entries[0].file(good, bad)));
   }
   const files = [], folders = [[entries[0], ""]];
   while (folders.length && files.length <= MOST_FILES) {
@@ -172,15 +182,17 @@ function show(answer, bytes) {
   by("progress").hidden = true;
   verdict(answer.state, answer.head, answer.words);
   if (answer.state === "none") return;
-  const { name, files } = waiting, wrong = answer.claims.filter(each => each.problems.length);
+  const { name } = waiting, wrong = answer.claims.filter(each => each.problems.length);
   const every = {
     accepted: "Every claim of this folder is supported by its records. ",
     refused: "The records support this account of a run that was NOT ACCEPTED. ",
     unsupported: "What does not hold stands below. ",
   };
-  by("weights").textContent = every[answer.state] + (hasWeights(files)
+  by("weights").textContent = every[answer.state] + (answer.weights
     ? `Every file was read on this machine, ${size(bytes)} in all.`
     : "The weights are not in this folder: nothing that it says of them was held against them.");
+  by("contract").replaceChildren(...answer.contract.map(line => make("li", line)));
+  by("another").hidden = !answer.contract.length;
   by("tally").textContent = `${answer.claims.length - wrong.length} of ${answer.claims.length} hold`;
   by("claims").replaceChildren(...answer.claims.map(row));
   by("signed").replaceChildren(...answer.signed.map(line => make("li", line)));
@@ -225,11 +237,13 @@ function row(claim) {
   return line;
 }
 
-by("pick").addEventListener("click", () => by("files").click());
-by("files").addEventListener("change", event => {
-  picked(event.target.files);
-  event.target.value = "";
-});
+for (const [button, input] of [["pick", "files"], ["pick-bundle", "bundle"]]) {
+  by(button).addEventListener("click", () => by(input).click());
+  by(input).addEventListener("change", event => {
+    if (event.target.files.length) picked(event.target.files);
+    event.target.value = "";
+  });
+}
 for (const kind of ["dragenter", "dragover"]) {
   addEventListener(kind, event => { event.preventDefault(); by("drop").classList.add("over"); });
 }
@@ -248,5 +262,5 @@ begin().catch(error => {
   status("Python could not be fetched as it was built.");
   refuse(`found ${shown(String(error.message))}, expected the files of this folder as built; ` +
     "serve the whole folder, from the same place, over http or https");
-  by("pick").disabled = true;
+  pickers(true);
 });

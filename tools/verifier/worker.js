@@ -1,5 +1,5 @@
 // Runs m43's own verify, in Python, beside the page: nothing here decides anything.
-let python, code, running = 0, readBytes = 0, told = 0;
+let python, checker, running = 0, readBytes = 0, told = 0;
 
 const say = (kind, more) => postMessage({ kind, ...more });
 
@@ -9,7 +9,8 @@ async function start(base) {
   const packed = await (await fetch(`${base}m43.zip`)).arrayBuffer();
   python.unpackArchive(packed, "zip", { extractDir: "/m43" });
   python.runPython("import sys; sys.path.insert(0, '/m43'); sys.dont_write_bytecode = True");
-  code = python.pyimport("tools.verifier.check");
+  const watch = words => say("claim", { words });
+  checker = python.pyimport("tools.verifier.check").Checker("/m43", watch);
   watchReads();
   say("ready");
 }
@@ -43,19 +44,19 @@ function watchReads() {
   };
 }
 
-function verify(name, files, withoutWeights) {
+// A bundle is one file, which verify itself opens; a folder is mounted under its name.
+function verify(name, files, isBundle, withoutWeights) {
   const place = `/runs/${(running += 1)}`;
-  const folder = `${place}/${name}`;
+  const folder = isBundle ? place : `${place}/${name}`;
   readBytes = 0;
   python.FS.mkdirTree(folder);
   python.FS.mount(python.FS.filesystems.WORKERFS, { blobs: files }, folder);
   try {
-    const watch = words => say("claim", { words });
-    const answer = code.check.callKwargs(folder, "/m43", watch, { without_weights: withoutWeights });
-    const told = JSON.parse(answer);
+    const path = isBundle ? `${place}/${name}` : folder;
+    const told = JSON.parse(checker.check.callKwargs(path, { without_weights: withoutWeights }));
     say("answer", { answer: told, bytes: readBytes });
     // The verdict does not wait for the picture of it.
-    say("report", { page: told.head && told.words && told.signed.length ? code.report(folder) : "" });
+    say("report", { page: told.head && told.words && told.signed.length ? checker.report() : "" });
   } finally {
     python.FS.unmount(folder);
   }
@@ -64,7 +65,7 @@ function verify(name, files, withoutWeights) {
 onmessage = async ({ data }) => {
   try {
     if (data.kind === "start") await start(data.base);
-    else verify(data.name, data.files, data.withoutWeights);
+    else verify(data.name, data.files, data.isBundle, data.withoutWeights);
   } catch (error) {
     say("failed", { words: String(error?.message ?? error).trim().split("\n").pop() });
   }

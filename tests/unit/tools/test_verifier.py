@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from m43.evidence.verify import LISTINGS, checkout_of, examine, listed_commit
+from m43.evidence.run import load_run
+from m43.evidence.verify import LISTINGS, checkout_of, examine, listed_commit, write_bundle
 from m43.evidence.verify.claims import CLAIMS
+from m43.records import RunDir
 from tests.unit.evidence.good_records import REPOSITORY
 from tools.verifier import __main__ as verifier
-from tools.verifier.check import check, report
+from tools.verifier.check import Checker
 
 EXAMPLE = REPOSITORY / "submission_runs" / "example_rehearsal"
 COMMIT = "a" * 40
@@ -32,13 +34,35 @@ def archive() -> bytes:
     return packed.getvalue()
 
 
+def checker() -> Checker:
+    """Give one to which nobody listens."""
+    return Checker(str(REPOSITORY), lambda words: None)
+
+
+def test_a_bundle_is_answered_as_its_folder_is(tmp_path: Path) -> None:
+    """Report included; what is no bundle is told as that, and lets the next be asked for."""
+    made = write_bundle(RunDir(EXAMPLE), load_run(RunDir(EXAMPLE)), tmp_path / "run.zip")
+    (tmp_path / "other.zip").write_text("no zip")
+    looking = checker()
+    folder = json.loads(looking.check(str(EXAMPLE), without_weights=True))
+    page = looking.report()
+
+    assert json.loads(looking.check(str(made.path), without_weights=False)) == folder
+    assert looking.report() == page
+    other = json.loads(looking.check(str(tmp_path / "other.zip"), without_weights=False))
+    assert (other["state"], folder["state"]) == ("none", "accepted")
+    assert "expected a zip file" in other["words"]
+
+
 def test_the_answer_is_verifys_claim_by_claim_and_told_before_each(tmp_path: Path) -> None:
     """What the page shows is what `examine` found; each claim is announced, in order."""
     run = Path(shutil.copytree(EXAMPLE, tmp_path / EXAMPLE.name))
     (run / "more.txt").write_text("more")
     announced: list[str] = []
 
-    told = json.loads(check(str(run), str(REPOSITORY), announced.append, without_weights=True))
+    told = json.loads(
+        Checker(str(REPOSITORY), announced.append).check(str(run), without_weights=True)
+    )
 
     found = examine(run, REPOSITORY, without_weights=True)
     assert told["state"] == "unsupported"
@@ -58,7 +82,7 @@ def test_no_path_above_the_folder_and_no_steering_sign_is_shown(tmp_path: Path) 
     run = Path(shutil.copytree(EXAMPLE, tmp_path / EXAMPLE.name))
     (run / "a\u202eb\x1b").write_text("more")
 
-    told = check(str(run), str(REPOSITORY), lambda words: None, without_weights=True)
+    told = checker().check(str(run), without_weights=True)
 
     assert str(tmp_path) not in told
     assert "\\u202e" not in told
@@ -68,7 +92,9 @@ def test_no_path_above_the_folder_and_no_steering_sign_is_shown(tmp_path: Path) 
 
 def test_the_report_has_no_script_and_is_else_the_runs_own() -> None:
     """A sandboxed frame runs none: the browser would say so in its console."""
-    page = report(str(EXAMPLE))
+    looking = checker()
+    looking.check(str(EXAMPLE), without_weights=True)
+    page = looking.report()
 
     assert page.endswith("</body></html>")
     assert "<script" not in page
