@@ -200,8 +200,11 @@ class _Audit:
         if recorded:
             if recorded != digest:
                 self.altered.append(name)
-        elif place in self._packages.states or (is_module and not self._is_standard(place)):
-            # What Python needs of the system no wheel has brought.
+        elif place in self._packages.states or (
+            is_module and not self._is_standard(place) and not self._is_standard(path)
+        ):
+            # What Python needs of the system no wheel has brought. Of its own folder one file may
+            # be a link that leads out of it: Debian has its sitecustomize among its settings.
             self.unrecorded.append(name)
         if self._packages.states.get(place, state) != state and recorded != digest:
             self.changed.append(name)
@@ -221,9 +224,10 @@ class _Audit:
         return os.path.realpath(path)
 
     def _is_standard(self, path: str) -> bool:
-        folder = os.path.realpath(self._standard)
-        parts = Path(os.path.relpath(path, folder)).parts
-        return path.startswith(f"{folder}{os.sep}") and parts[0] not in _PACKAGES
+        for folder in (self._standard, os.path.realpath(self._standard)):
+            if path.startswith(f"{folder}{os.sep}"):
+                return Path(os.path.relpath(path, folder)).parts[0] not in _PACKAGES
+        return False
 
 
 def audit(

@@ -274,3 +274,23 @@ def test_an_edit_whose_time_is_put_back_is_a_change_of_the_environment(site: Pat
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     after = packages.measure_packages([site], before)
     assert packages.package_changes(before, after) == ("optax (changed)",)
+
+
+def test_a_file_of_python_that_leads_out_of_its_folder_is_pythons(tmp_path: Path) -> None:
+    """As /usr/lib/python3.11/sitecustomize.py of Debian does; one among its packages is not."""
+    standard, elsewhere = tmp_path / "lib" / "python3.11", tmp_path / "etc" / "sitecustomize.py"
+    (standard / "dist-packages").mkdir(parents=True)
+    elsewhere.parent.mkdir()
+    elsewhere.write_text("")
+    links = (standard / "sitecustomize.py", standard / "dist-packages" / "sitecustomize.py")
+    for link in links:
+        link.symlink_to(elsewhere)
+    origins = Origins(
+        own=(),
+        modules=tuple(map(str, links)),
+        libraries=(),
+        standard=str(standard),
+        startup=(),
+    )
+    found = packages.audit(origins, packages.measure_packages([]), [], {}, compiled=True)
+    assert found.unrecorded == ("python3.11/dist-packages/sitecustomize.py",)
