@@ -313,9 +313,10 @@ def test_a_bundle_is_opened_by_verify_itself(seen: Seen, run: Path, tmp_path: Pa
     assert seen.said == []
 
 
-def test_the_keyboard_alone_reaches_everything(seen: Seen, run: Path) -> None:
+def test_the_keyboard_alone_reaches_everything(browser: Browser, address: str, run: Path) -> None:
     """Tab comes to the button, Enter opens the chooser, the verdict takes the focus."""
-    page = seen.page
+    opened_page = _open(browser, address)
+    page = next(opened_page).page
     opened: list[FileChooser] = []
     page.on("filechooser", lambda chooser: opened.append(chooser))
     page.evaluate("document.activeElement.blur()")
@@ -331,14 +332,16 @@ def test_the_keyboard_alone_reaches_everything(seen: Seen, run: Path) -> None:
     page.wait_for_selector("#pick:enabled", timeout=ANSWER_MS)
 
     assert page.evaluate("document.activeElement.id") == "verdict"
-    # Out of sight, Chromium does not lay a frame out: it is there all the same.
-    page.frame_locator("#frame").locator("h1").wait_for(state="attached")
+    # Out of sight, Chromium does not lay a frame out, and Tab passes it by until that is done.
+    page.locator("#frame").scroll_into_view_if_needed()
+    page.frame_locator("#frame").locator("h1").wait_for()
     reached = []
     for _ in range(5):
         page.keyboard.press("Tab")
         page.wait_for_timeout(300)
         reached.append(page.evaluate("document.activeElement.id"))
     assert "frame" in reached
+    opened_page.close()
 
 
 def test_neither_page_nor_worker_reaches_another_origin_or_keeps_a_thing(
