@@ -281,12 +281,12 @@ def audit_judge(
         path: Where modules are found: `sys.path`.
     """
     folders = [folder for folder in path if Path(folder).name in _PACKAGES]
-    known = set(map(str, own))
+    known = set(map(os.path.realpath, own))
     files = {
         place
         for module in modules.values()
         for place in (getattr(module, "__file__", None), _origin(module))
-        if isinstance(place, str) and place not in known
+        if isinstance(place, str) and os.path.realpath(place) not in known
     }
     origins = Origins(
         own=(),
