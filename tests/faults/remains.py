@@ -116,7 +116,7 @@ def assert_one_document(run: RunDir) -> None:
     """Exactly one closing document, at any moment, and whole."""
     (document,) = _documents(run)
     text = document.read_text()
-    assert text.startswith(("# Fault ", "# Failure "))
+    assert text.startswith(("# Fault ", "# Failure ", "# M43 "))
     assert text.rstrip().splitlines()[-1]
     assert "## Impact on M42" in text
 

@@ -217,7 +217,7 @@ def share_on_one(arrays: PyTree) -> float:
     return max(on) / sum(leaf.nbytes for leaf in leaves)
 
 
-def compared(mesh: tuple[int, int], one: Taken, alone: Taken) -> Outcome:
+def compared(case: Case, mesh: tuple[int, int], one: Taken, alone: Taken) -> Outcome:
     """Hold a step on a mesh against that of one device."""
 
     def apart(name: str) -> float:
@@ -235,7 +235,7 @@ def compared(mesh: tuple[int, int], one: Taken, alone: Taken) -> Outcome:
         moved=distance(alone.params, alone.before),
         share=one.share,
         widest=widest(one.text),
-        activations=activations(one.text),
+        activations=activations(one.text, case.accumulate),
         per_chunk=[
             [each.kind, each.count, each.size_bytes]
             for each in read_module(one.text).collectives()
@@ -254,20 +254,18 @@ def widest(text: str) -> int:
     )
 
 
-def activations(text: str) -> int:
-    """Count the collectives inside a loop that hold a whole row's positions.
+def activations(text: str, accumulate: int) -> int:
+    """Count the collectives of the layers that hold a whole row's positions.
 
-    Without the look-up of tokens in the shared table, and its gradient: they stand before the
-    layers, and inside a loop only where a step is taken in parts.
+    The layers are the innermost loop: where a step is taken in parts, the look-up of tokens in the
+    shared table and its gradient stand in a loop as well.
     """
-    module = read_module(text)
-    loops = {name for each in module.instructions if each.trips > 1 for name in each.called}
+    depth = 2 if accumulate > 1 else 1
     return sum(
         each.among > 1
-        and each.computation in loops
+        and each.source.count("while/body") >= depth
         and any(LENGTH in array.shape for array in each.arrays)
-        and not each.source.endswith(("/gather", "/scatter-add"))
-        for each in module.instructions
+        for each in read_module(text).instructions
     )
 
 
@@ -345,7 +343,7 @@ def main() -> None:
         if key not in alone:
             alone[key] = take(case, None)
         for mesh in meshes:
-            outcome = asdict(compared(mesh, take(case, mesh), alone[key]))
+            outcome = asdict(compared(case, mesh, take(case, mesh), alone[key]))
             sys.stdout.write(json.dumps({"case": case.name} | outcome) + "\n")
 
 
