@@ -129,7 +129,10 @@ def _add_bundle(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     )
     command.add_argument("run", type=Path, metavar="RUN_DIR", help=_RUN_HELP)
     command.add_argument(
-        "--out", type=Path, metavar="FILE", help="where to (default: NAME.zip, here)"
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="where to (default: NAME.zip beside the run folder)",
     )
     command.add_argument(
         "--with-weights",

@@ -36,9 +36,8 @@ def settle_devices(profile: Profile) -> None:
 
     To be called before JAX's first computation, which settles it for the process.
     """
-    contract = profile.contract
-    if contract.platform == "cpu" and contract.devices > 1:
-        jax.config.update("jax_num_cpu_devices", contract.devices)
+    if profile.contract.devices > 1:
+        jax.config.update("jax_num_cpu_devices", profile.contract.devices)
 
 
 def mesh_of(

@@ -309,7 +309,7 @@ def test_a_bundle_is_opened_by_verify_itself(seen: Seen, run: Path, tmp_path: Pa
     seen.page.set_input_files("#bundle", made.path)
     seen.page.wait_for_selector("#answer:not([hidden])", timeout=ANSWER_MS)
     assert seen.head == "\u2717 Nothing was verified"
-    assert "found a compressed file" in seen.page.inner_text("#verdict p")
+    assert "found 1 compressed file" in seen.page.inner_text("#verdict p")
     assert seen.said == []
 
 

@@ -32,7 +32,7 @@ from m43.evidence.verify.folder import (
 )
 from m43.files import file_sha256, is_disk_full, read_whole
 from m43.records import RunDir, write_atomically
-from m43.text import is_folder_name, is_weight_file
+from m43.text import counted, is_folder_name, is_weight_file
 
 BUNDLE = "m43:bundle/v1"
 READ_ME = "README.txt"
@@ -88,7 +88,7 @@ def write_bundle(
     """
     name = run.path.absolute().name
     told = path.with_name(path.name + STATEMENT_SUFFIX)
-    if problems := (*_no_bundle(run, loaded_run, name), *_taken(path, told)):
+    if problems := (*_no_bundle(run, loaded_run, name), *_no_place(path, told)):
         raise BundleError(problems)
     paths = sorted(each for each in run.path.rglob("*") if each.is_file())
     kept = [each for each in paths if with_weights or not is_weight_file(each.name)]
@@ -142,9 +142,15 @@ def _no_bundle(run: RunDir, loaded_run: LoadedRun, name: str) -> Iterator[Proble
         yield problem("a run that is not closed", "a finished one", str(run.path), action)
 
 
-def _taken(*paths: Path) -> Iterator[Problem]:
+def _no_place(*paths: Path) -> Iterator[Problem]:
     for path in paths:
-        if path.exists():
+        if not path.absolute().parent.is_dir():
+            yield problem("no such folder", "one", str(path.parent), "make it, or name another")
+            return
+        if path.is_dir():
+            action = "name a file in it with --out"
+            yield problem("a folder", "the name of a file", str(path), action)
+        elif path.exists():
             action = "nothing is overwritten: name another with --out"
             yield problem("a file that is there already", "none", str(path), action)
 
@@ -199,6 +205,9 @@ def unpacked(path: Path) -> Iterator[Unpacked]:
             for entry in entries:
                 _unpack(archive, entry, Path(folder))
             run = next(each for each in Path(folder).iterdir() if each.is_dir())
+            if not RunDir(run).journal.is_file():
+                found = f"a folder {run.name} without {RunDir.journal.name}"
+                raise BundleError((_unfit(found, "a run folder", path.name),))
             yield Unpacked(
                 run=RunDir(run),
                 weights=any(is_weight_file(entry.filename) for entry in entries),
@@ -239,6 +248,10 @@ def _unfit_entries(path: Path, entries: list[zipfile.ZipInfo]) -> Iterator[Probl
         if any(above.as_posix() in seen for above in PurePosixPath(name.lower()).parents):
             yield _unfit("a file and a folder of one name", "one of them", where)
         yield from _unfit_entry(entry, where)
+    packed = sum(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+    if packed:
+        found = f"{counted(packed, 'compressed file')}, as other tools write them"
+        yield _unfit(found, "files as they are", path.name)
     text = sum(entry.file_size for entry in entries if not is_weight_file(entry.filename))
     if text > MOST_BYTES:
         yield _unfit(f"{text:,} bytes without weights", f"{MOST_BYTES:,} at most", path.name)
@@ -260,8 +273,6 @@ def _unfit_entry(entry: zipfile.ZipInfo, where: str) -> Iterator[Problem]:
         yield _unfit("this name", f"{READ_ME}, or files of one run folder", where)
     if kind not in (0, stat.S_IFREG):
         yield _unfit("a link or something else that is no file", "a file", where)
-    if entry.compress_type != zipfile.ZIP_STORED:
-        yield _unfit("a compressed file", "files as they are", where)
     if entry.flag_bits & _ENCRYPTED:
         yield _unfit("an encrypted file", "files that may be read", where)
     most = MOST_WEIGHT_BYTES if is_weight_file(name) else MOST_BYTES

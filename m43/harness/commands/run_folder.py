@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from m43.errors import M43Error, Problem, ProblemsError, problem
 from m43.records import RunDir, require_run, write_atomically
-from m43.text import counted
+from m43.text import counted, is_weight_file
 
 if TYPE_CHECKING:
     from m43.evidence.verify import Findings, Unpacked
@@ -101,7 +101,7 @@ def verdict_words(found: "Findings", *, supported: bool) -> str:
     if not found.verdict:
         return "NOT VERIFIED, no verdict: it could not be read, see below"
     words = f"{found.verdict}: {found.why}"
-    return words if supported else f"NOT VERIFIED, it calls itself {words}"
+    return words if supported else f"NOT VERIFIED, its records as they lie say {words}"
 
 
 _REPLAY_S, _WIDTH = 3600.0, 100
@@ -252,10 +252,17 @@ def bundle(
 
     run = require_run(path, runs)
     name = run.path.absolute().name
+    if with_weights and not any(is_weight_file(path.name) for path in run.path.rglob("*")):
+        action = "leave --with-weights away, or bundle the folder where they are"
+        where = str(run.path)
+        raise BundleError((problem("no weights", "those of the model", where, action),))
     if problems := tuple(secrets_in(run, tuple(filter(None, map(os.environ.get, _TOKENS))))):
         raise BundleError(problems)
     made = write_bundle(
-        run, load_run(run), target or Path(f"{name}.zip"), with_weights=with_weights
+        run,
+        load_run(run),
+        target or run.path.absolute().with_name(f"{name}.zip"),
+        with_weights=with_weights,
     )
     weights = "with" if made.weights else "without"
     out.write(f"{made.path}: {counted(made.files, 'file')}, {weights} weights\n")

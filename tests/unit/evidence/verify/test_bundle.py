@@ -144,7 +144,7 @@ def _many(archive: zipfile.ZipFile, name: str) -> None:
         (lambda archive, name: archive.writestr(f"{name}/auth.json/x", ""), "file and a folder"),
         (_twice, "a name twice"),
         (_link, "a link or something else"),
-        (_compressed, "found a compressed file"),
+        (_compressed, "found 1 compressed file, as other tools write them"),
         (_many, "names, expected 10,000 at most"),
     ],
 )
@@ -263,6 +263,32 @@ def test_what_cannot_be_handed_over_is_not(
     assert not list(tmp_path.glob("*.zip*"))
 
     monkeypatch.delenv("HF_TOKEN")
+    assert main(["bundle", str(twin.path), "--out", str(tmp_path / "none" / "x.zip")]) == 1
+    assert "found no such folder" in capsys.readouterr().err
+    assert main(["bundle", str(twin.path), "--out", str(tmp_path)]) == 1
+    assert "expected the name of a file" in capsys.readouterr().err
     assert main(["bundle", str(twin.path)]) == 0
+    assert f"{tmp_path / twin.path.name}.zip: " in capsys.readouterr().out
     assert main(["bundle", str(twin.path)]) == 1
     assert "nothing is overwritten" in capsys.readouterr().err
+
+
+def test_weights_that_are_not_there_are_not_handed_over(
+    good: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever asks for them is told."""
+    twin = RunDir(Path(shutil.copytree(good.path, tmp_path / good.path.name)))
+    for weights in twin.path.rglob("*.safetensors"):
+        weights.unlink()
+    assert main(["bundle", str(twin.path), "--with-weights"]) == 1
+    assert "found no weights" in capsys.readouterr().err
+
+
+def test_a_zip_of_a_folder_that_is_no_run_is_told_as_that(tmp_path: Path) -> None:
+    """By the zip's own name."""
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("photos/a.txt", "a")
+
+    with pytest.raises(BundleError) as error, unpacked(tmp_path / "other.zip"):
+        pass
+    assert str(error.value).startswith("other.zip: found a folder photos without journal.jsonl")

@@ -235,7 +235,7 @@ def test_a_failed_run_with_the_reports_of_an_accepted_one_is_named(
     assert main(["verify", str(stopped.path)]) == 1
     told = capsys.readouterr().out
     assert told.startswith(
-        f"{stopped.path}: NOT VERIFIED, it calls itself NOT ACCEPTED (rehearsal)"
+        f"{stopped.path}: NOT VERIFIED, its records as they lie say NOT ACCEPTED (rehearsal)"
     )
     assert "report.html, character" in told
     assert "junit.xml: found acceptance.test_production, test_auth_" in told

@@ -57,7 +57,9 @@ def test_another_answer_is_named_and_supports_nothing(
     answering(monkeypatch, "eval-v2-007")
     assert main(["verify", "--replay", "3", str(good.path)]) == 1
     told = capsys.readouterr().out
-    assert told.startswith(f"{good.path}: NOT VERIFIED, it calls itself ACCEPTED (rehearsal)")
+    assert told.startswith(
+        f"{good.path}: NOT VERIFIED, its records as they lie say ACCEPTED (rehearsal)"
+    )
     assert "2 of 3 answers came out as recorded" in told
     assert "NOT SUPPORTED  --replay: found 1 other answers of 3 (eval-v2-007)" in told
     assert "every claim" not in told
