@@ -195,26 +195,33 @@ def unpacked(path: Path) -> Iterator[Unpacked]:
 
     Raises: BundleError, for what is no zip, or holds what no run folder does.
     """
-    try:
-        with zipfile.ZipFile(path) as archive, TemporaryDirectory(prefix="m43-bundle-") as folder:
-            entries = archive.infolist()
-            if not entries:
-                raise BundleError((_unfit("an empty zip", "a run folder in it", path.name),))
-            if problems := (*_unfit_entries(path, entries), *_around(path, archive)):
-                raise BundleError(problems)
-            for entry in entries:
-                _unpack(archive, entry, Path(folder))
-            run = next(each for each in Path(folder).iterdir() if each.is_dir())
-            if not RunDir(run).journal.is_file():
-                found = f"a folder {run.name} without {RunDir.journal.name}"
-                raise BundleError((_unfit(found, "a run folder", path.name),))
-            yield Unpacked(
-                run=RunDir(run),
-                weights=any(is_weight_file(entry.filename) for entry in entries),
-                problems=tuple(_other_digest(path)),
-            )
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-        raise BundleError((_unfit(error, "a zip file", path.name),)) from error
+    with TemporaryDirectory(prefix="m43-bundle-") as folder:
+        # Here alone: what whoever looks at the run raises says nothing about the zip.
+        try:
+            found = _unpack_all(path, Path(folder))
+        except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+            raise BundleError((_unfit(error, "a zip file", path.name),)) from error
+        yield found
+
+
+def _unpack_all(path: Path, folder: Path) -> Unpacked:
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if not entries:
+            raise BundleError((_unfit("an empty zip", "a run folder in it", path.name),))
+        if problems := (*_unfit_entries(path, entries), *_around(path, archive)):
+            raise BundleError(problems)
+        for entry in entries:
+            _unpack(archive, entry, folder)
+    run = next(each for each in folder.iterdir() if each.is_dir())
+    if not RunDir(run).journal.is_file():
+        found = f"a folder {run.name} without {RunDir.journal.name}"
+        raise BundleError((_unfit(found, "a run folder", path.name),))
+    return Unpacked(
+        run=RunDir(run),
+        weights=any(is_weight_file(entry.filename) for entry in entries),
+        problems=tuple(_other_digest(path)),
+    )
 
 
 def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:

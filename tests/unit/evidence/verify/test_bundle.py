@@ -292,3 +292,12 @@ def test_a_zip_of_a_folder_that_is_no_run_is_told_as_that(tmp_path: Path) -> Non
     with pytest.raises(BundleError) as error, unpacked(tmp_path / "other.zip"):
         pass
     assert str(error.value).startswith("other.zip: found a folder photos without journal.jsonl")
+
+
+def test_what_goes_wrong_while_a_bundle_is_looked_at_is_not_the_bundles(
+    good: RunDir, tmp_path: Path
+) -> None:
+    """An end of input of whoever looks does not make it no zip."""
+    made = bundled(good, tmp_path / "run.zip")
+    with pytest.raises(EOFError, match="somebody else's"), unpacked(made.path):
+        raise EOFError("somebody else's")
