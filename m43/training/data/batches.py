@@ -1,9 +1,8 @@
 """Batches: which examples each step learns from, packed and decided before the first step."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -49,9 +48,9 @@ def first_fit(lengths: Sequence[int], capacity: int) -> tuple[tuple[int, ...], .
     return tuple(tuple(rows) for rows in sequences)
 
 
-# Every padded length is a compilation of the step, some seconds each; a multiple of 32 is also
-# what matrix units like.
-LENGTH_MULTIPLE = 32
+# Every padded length is a compilation of the step, some seconds each. Matrix units want rows of 16
+# bytes: eight numbers of bfloat16.
+LENGTH_MULTIPLE = 8
 MOST_LENGTHS = 3
 
 
@@ -177,18 +176,14 @@ def assemble(plan: PlannedBatch, examples: Sequence[Example], pad_id: int) -> Ba
 
 
 def _few_lengths(wanted: Sequence[int], longest: int) -> list[int]:
-    """Round lengths up to a few, chosen so that little padding is added.
-
-    While there are too many, the length whose rounding up to the next costs the fewest
-    positions is given up.
-    """
+    """Round lengths up to a few: those that together add the fewest positions of padding."""
     rounded = [min(longest, -(-size // LENGTH_MULTIPLE) * LENGTH_MULTIPLE) for size in wanted]
-    counts = Counter(rounded)
-    while len(counts) > MOST_LENGTHS:
-        sizes = sorted(counts)
-        _, given_up, next_up = min(
-            (counts[small] * (large - small), small, large) for small, large in pairwise(sizes)
-        )
-        counts[next_up] += counts.pop(given_up)
-    kept = sorted(counts)
+    *shorter, last = sorted(set(rounded))
+    up_to = {size: sum(each <= size for each in rounded) for size in (0, *shorter, last)}
+
+    def positions(kept: tuple[int, ...]) -> int:
+        return sum(size * (up_to[size] - up_to[below]) for below, size in pairwise((0, *kept)))
+
+    some = combinations(shorter, min(MOST_LENGTHS - 1, len(shorter)))
+    kept = min(((*lengths, last) for lengths in some), key=positions)
     return [next(size for size in kept if size >= need) for need in rounded]

@@ -1,5 +1,7 @@
 """Batches are planned before the first step, and no row is used twice."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -90,13 +92,18 @@ def test_the_order_follows_from_the_seed() -> None:
         assert plans[0] != plans[2]
 
 
-def test_rare_lengths_are_given_up_first() -> None:
-    """Four lengths become three by the merge that costs the fewest padded positions."""
-    lengths = [30] * 10 + [60] + [90] * 10 + [120] * 10
+@given(st.lists(st.integers(1, 70), min_size=1, max_size=40))
+def test_no_other_few_lengths_would_pad_less(lengths: list[int]) -> None:
+    """Held against every choice of as many lengths, multiples of 8 but for the longest allowed."""
+    plan = planned(lengths, steps=len(lengths), longest=70)
 
-    plan = planned(lengths, steps=31, longest=128)
-
-    assert sorted({each.length for each in plan}) == [32, 96, 128]
+    allowed = [*range(8, 70, 8), 70]
+    choices = (
+        [min((size for size in kept if size >= need), default=1000) for need in lengths]
+        for kept in combinations(allowed, MOST_LENGTHS)
+    )
+    assert {each.length for each in plan} <= set(allowed)
+    assert sum(each.length for each in plan) == min(map(sum, choices))
 
 
 def test_too_few_rows_name_how_many_steps_they_give() -> None:

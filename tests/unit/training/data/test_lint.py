@@ -62,7 +62,7 @@ def counted(folder: Path, table: TemplateTable, write_rows: WriteRows) -> LintRe
 def test_rows_are_counted_by_hand(
     tiny_gemma: Path, template: TemplateTable, write_rows: WriteRows
 ) -> None:
-    """Four of six rows in batches of 32 positions; each prompt is framed by 6 tokens and BOS."""
+    """Four of six rows in batches of 24 positions; each prompt is framed by 6 tokens and BOS."""
     record = counted(tiny_gemma, template, write_rows)
 
     assert (record.rows_in_file, record.rows_planned) == (6, 4)
@@ -71,9 +71,9 @@ def test_rows_are_counted_by_hand(
     assert (record.truncated_rows, record.unread_rows) == (0, 0)
     # "Q: price?\nA: $3.50" with BOS and EOS, and "Q: share?\nA:" with BOS.
     assert (record.longest_row_tokens, record.longest_prompt_tokens) == (20, 13)
-    assert record.padded_tokens == 4 * 32
+    assert record.padded_tokens == 4 * 24
     assert 4 * 3 <= record.supervised_tokens < record.real_tokens < record.padded_tokens
-    assert record.padding_share == 1 - record.real_tokens / 128
+    assert record.padding_share == 1 - record.real_tokens / 96
 
 
 def test_forms_of_answers_that_are_never_trained_are_named(
