@@ -28,6 +28,16 @@ def changed(tmp_path: Path, *changes: tuple[str, str]) -> Path:
     return path
 
 
+def test_the_benchmarks_say_only_in_what_they_differ_from_a_rehearsal() -> None:
+    """Their profile is read like any other, over the rehearsal's."""
+    bench = profile_check.load(ACCEPTANCE.parent / "tests" / "benchmarks" / "bench.toml")
+    rehearsal = profile_check.load(ACCEPTANCE / "rehearsal.toml")
+
+    assert bench.contract == rehearsal.contract
+    assert bench.data == rehearsal.data
+    assert bench.training.batch_rows == 4
+
+
 def test_production_holds_the_locked_decisions() -> None:
     """The bundled profile is the run that was agreed, to the letter."""
     contract = profile_check.load(PRODUCTION).contract
