@@ -158,10 +158,10 @@ def test_the_peak_is_that_of_the_largest_phase(plan: TrainingPlan) -> None:
 
 
 def test_the_compiler_is_measured(plan: TrainingPlan) -> None:
-    """A compilation takes some mebibytes, and less of it stays."""
+    """A compilation takes some mebibytes, and less of it stays; each padded length takes one."""
     assert plan.step.compiling_bytes > 2**20
     assert 0 <= plan.step.compiled_bytes <= plan.step.compiling_bytes
-    assert plan.compilations == 1
+    assert plan.compilations == 3
 
 
 def test_remat_reads_every_weight_once_more() -> None:
