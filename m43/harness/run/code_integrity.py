@@ -23,6 +23,8 @@ _PACKAGE = "m43"
 _OWN_PARTS = ("m43", M43, "tests", "conftest.py")
 # dataclasses make their methods from text, typing and enum from functions of the standard library.
 _MADE = ("<string>", sysconfig.get_path("stdlib"))
+# What a class keeps under this name computes its annotations: PEP 649.
+_ANNOTATE = "__annotate_func__"
 
 
 class UnreadableCodeError(M43Error):
@@ -93,6 +95,10 @@ def _functions(code: types.CodeType, prefix: str) -> dict[str, types.CodeType]:
     for part in code.co_consts:
         if isinstance(part, types.CodeType) and not part.co_name.startswith("<"):
             name = f"{prefix}{part.co_name}"
+            if part.co_name == "__annotate__":  # of a class, or of a function in it; Python 3.14
+                if part.co_qualname == name:
+                    found[f"{prefix}{_ANNOTATE}"] = part
+                continue
             found[name] = part
             if not part.co_flags & inspect.CO_OPTIMIZED:  # the body of a class
                 found |= _functions(part, f"{name}.")
@@ -114,6 +120,9 @@ def _of_object(
         members = [item for item in written if item.rpartition(".")[0] == name]
         for item in members:
             short = item.rpartition(".")[2]
+            # Whoever makes the class anew, such as NamedTuple, drops it.
+            if short == _ANNOTATE and vars(live).get(short) is None:
+                continue
             yield from _of_object(f"{shown}.{short}", item, vars(live).get(short), written, module)
         for short, member in vars(live).items():
             function = _plain(member)
