@@ -28,8 +28,6 @@ _FEW = (
     "found no further process or thread allowed, expected a handful of processes and some dozens "
     "of threads: allow more (ulimit -u, pids.max of the container)"
 )
-# Source: OpenBLAS 0.3, blas_server.c, which then interrupts its process; CPython, _threadmodule.c.
-_NO_THREAD = ("blas_thread_init: pthread_create failed", "can't start new thread")
 # The first line of what ended pytest: its own word, or the last line of a traceback.
 _END = re.compile(r"(?:ERROR|[\w.]+(?:Error|Warning|Exception|Exit)): ?")
 
@@ -66,8 +64,6 @@ def start_problems(
         return (f"found a pytest that does not start ({error}), expected one that does",)
     if ended.returncode == 0:
         return ()
-    if any(word in ended.stderr for word in _NO_THREAD):
-        return (_FEW,)
     return tuple(_problems(ended.stderr + ended.stdout, environment))
 
 

@@ -183,16 +183,18 @@ CHILD: tuple[Case, ...] = (
     ),
 )
 
-# Allowed to the user of the run. With one the libraries of pytest's plugins do not load.
+# Allowed to the user of the run: pytest alone, and what it starts first.
 PROCESSES: tuple[Case, ...] = tuple(
     Case(
         fault=f"{number} processes allowed",
-        gate="auth",
+        # The hub of a rehearsal is a thread, and begins before its first gate.
+        gate="auth" if number > 2 else "",
         failure_class=F.PROCESS_LIMIT,
-        status=1,
+        # OpenBLAS interrupts a process in which it can start no thread.
+        status=2 if number == 1 else 1,
         words=("ulimit -u",),
     )
-    for number in (2, 3)
+    for number in (1, 2, 3)
 )
 
 DISK: tuple[Case, ...] = (
@@ -200,6 +202,7 @@ DISK: tuple[Case, ...] = (
     Case(fault="read-only before the run", gate="", failure_class=F.NOT_WRITABLE, status=4),
     Case(fault="disk full at the records", gate="venv", failure_class=F.DISK_FULL, status=1),
     Case(fault="no inode left at the records", gate="venv", failure_class=F.DISK_FULL, status=1),
+    Case(fault="TMPDIR full", gate="venv", failure_class=F.DISK_FULL, status=1),
     Case(fault="disk full at the metrics", gate="train-300", failure_class=F.DISK_FULL, status=1),
     Case(fault="disk full at the model", gate="train-300", failure_class=F.DISK_FULL, status=1),
     # The journal alone cannot tell why it ends; the terminal did.

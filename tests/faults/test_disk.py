@@ -49,6 +49,22 @@ def disk(tree: FaultTree) -> Iterator[SmallDisk]:
 
 
 @pytest.fixture
+def temporary(tree: FaultTree) -> Iterator[SmallDisk]:
+    """Have a small disk for temporary files alone."""
+    SmallDisk.require(tree.root.parent)
+    with SmallDisk(tree.root.parent / "temporary") as mounted:
+        yield mounted
+
+
+@pytest.fixture
+def elsewhere(begin: Starter, temporary: SmallDisk) -> Iterator[Starter]:
+    """Start runs whose temporary files lie there, and end them before it is taken away."""
+    yield begin
+    for rehearsal in begin.started:
+        rehearsal.stop()
+
+
+@pytest.fixture
 def small(begin: Starter, disk: SmallDisk) -> Iterator[Starter]:
     """Start runs on the small disk, and end them before it is taken away."""
     yield begin
@@ -122,6 +138,16 @@ def test_a_disk_that_fills_up_is_named_by_the_run_itself(
     fill(rehearsal, disk)
     status = rehearsal.end()
     matrix.enter(case_of(fault), examine(rehearsal, status))
+
+
+def test_a_full_disk_of_temporary_files_is_named(elsewhere: Starter, temporary: SmallDisk) -> None:
+    """The run folder has room; what a gate hands to a child, and the hub's cache, have none."""
+    rehearsal = elsewhere(TMPDIR=str(temporary.folder))
+    rehearsal.wait_for_gate("venv")
+    temporary.fill()
+    status = rehearsal.end()
+    assert "Traceback" not in rehearsal.text()
+    matrix.enter(case_of("TMPDIR full"), examine(rehearsal, status))
 
 
 def test_a_disk_that_fills_up_behind_the_seal_costs_no_verdict(

@@ -71,11 +71,13 @@ POSSIBLE: tuple[Possibility, ...] = (
         could="Run a Python, a package or a driver that was changed to lie and that digests "
         "itself as if it were not, such as a CPU that calls itself a card.",
         reveals="The card's own counters, which draw no power then; the speed against the device's "
-        "limits; a replay on another machine.",
+        "limits; the digests of what ran, beside the published wheels; a replay on another "
+        "machine.",
     ),
     Possibility(
         short="checks replaced in memory",
-        could="Replace m43's checks in the memory of its process, as root or with a debugger.",
+        could="Replace m43's checks in the memory of its process, as root, with a debugger or by "
+        "compiled code that puts itself back.",
         reveals="A replay; a second run by somebody else. Nothing in the folder.",
     ),
     Possibility(

@@ -5,13 +5,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from m43 import typed_json
+from m43.errors import problem
 from m43.evidence.journal import chain
 from m43.evidence.journal.journal import append_line, drop_cut
-from m43.files import sync
+from m43.files import read_whole, sync
 from m43.records import EarlierAttempt, OpeningRecord
 
 # Where the runs of a checkout lie, and the name of the ledger among them.
 RUNS, FILE = "submission_runs", "attempts.jsonl"
+# A line takes some 300; nobody makes a hundred thousand attempts.
+_MOST_BYTES = 1 << 25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +39,15 @@ def read(path: Path) -> tuple[Attempt, ...]:
 
     Raises: BrokenChainError, CutChainError.
     """
-    if not path.exists():
+    try:
+        data = read_whole(path, _MOST_BYTES)
+    except FileNotFoundError:
         return ()
-    return chain.parse(Attempt, path.read_bytes(), str(path))
+    except OSError as error:
+        action = "do not rely on it: no m43 wrote this, or nobody may read it"
+        unread = problem(str(error), "the lines of a ledger", str(path), action)
+        raise chain.BrokenChainError((unread,)) from None
+    return chain.parse(Attempt, data, str(path))
 
 
 def recover(path: Path) -> int:

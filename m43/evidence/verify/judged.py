@@ -1,9 +1,9 @@
 """The judgement made again: every promise over the records, the locked decisions, the scores."""
 
-import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from m43.errors import M43Error, Problem, problem
 from m43.evidence.contract import (
@@ -93,18 +93,13 @@ def _judged_again(loaded_run: LoadedRun, path: Path | None) -> Iterator[Problem]
 
 
 def load_promises(path: Path) -> Mapping[str, Callable[..., None]]:
-    """Load the test functions of the repository's contract."""
-    spec = importlib.util.spec_from_file_location("m43_contract", path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} cannot be loaded as Python")
-    module = importlib.util.module_from_spec(spec)
-    # No .pyc beside the contract: verifying writes nothing, not even a cache.
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.dont_write_bytecode = before
-    return {name: each for name, each in vars(module).items() if name.startswith("test_")}
+    """Run the text of the repository's contract, and return its test functions.
+
+    Compiled here: what Python or pytest keeps of it in __pycache__ is neither believed nor written.
+    """
+    names: dict[str, Any] = {"__name__": "m43_contract"}
+    exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), names)
+    return {name: each for name, each in names.items() if name.startswith("test_")}
 
 
 def hold(promise: Callable[..., None], records: Mapping[str, object]) -> str:

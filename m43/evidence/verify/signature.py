@@ -22,7 +22,7 @@ from m43.errors import M43Error, Problem, problem
 from m43.evidence.documents import attestation
 from m43.evidence.journal import manifest
 from m43.evidence.run import LoadedRun
-from m43.files import file_sha256
+from m43.files import file_sha256, read_whole
 from m43.records import RunDir, write_atomically
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -133,6 +133,7 @@ def _changed(run: RunDir, signed: Mapping[str, str]) -> Iterator[Problem]:
 _NAMESPACE = "m43"
 # A private key, or the public half of one.
 _OF_SSH = (b"-----BEGIN OPENSSH PRIVATE KEY", b"ssh-", b"ecdsa-sha2-", b"sk-")
+_LONGEST_KEY = 1 << 20
 _PATIENCE_S = 300.0  # a person may have to type a password, or touch a key
 
 
@@ -254,7 +255,7 @@ def _unsupported() -> type[Exception]:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_whole(path, _LONGEST_KEY)
     except OSError as error:
         raise _no_key(path, "usable", error) from None
 

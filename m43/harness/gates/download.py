@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,6 +75,7 @@ def fetch(
     )
     fetched = _fetched(outcome, request)
     _link(run.base_model, fetched.arrivals)
+    _require_unwritten(run.base_model, fetched.arrivals)
     return DownloadRecord(
         folder=run.base_model,
         cache=fetched.arrivals[0].path.parent,
@@ -231,9 +232,27 @@ def require_untouched(folder: Path, before: Mapping[str, tuple[int, ...]]) -> No
         now = linked_states(folder)
     except OSError as error:
         now = {str(error): ()}
-    changed = sorted(
-        name for name in before.keys() | now.keys() if before.get(name) != now.get(name)
+    _refuse_written(
+        folder, (name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     )
+
+
+def _require_unwritten(folder: Path, arrivals: tuple[Arrival, ...]) -> None:
+    """Refuse a file that was exchanged while those after it were still digested."""
+
+    def state(path: Path) -> tuple[int, ...]:
+        try:
+            return file_state(path.stat())
+        except OSError:
+            return ()
+
+    _refuse_written(
+        folder, (each.found.name for each in arrivals if state(each.path) != each.state)
+    )
+
+
+def _refuse_written(folder: Path, names: Iterable[str]) -> None:
+    changed = sorted(names)
     if changed:
         raise GateStoppedError(
             FailureClass.DOWNLOAD_CORRUPT,

@@ -51,11 +51,15 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Arrival:
-    """A file as it came: digested again from its bytes, where it lies, what was moved for it."""
+    """A file as it came: digested again from its bytes, where it lies, what was moved for it.
+
+    Its state is `file_state` before the first byte was digested.
+    """
 
     found: PinnedFile
     path: Path
     bytes_moved: int
+    state: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
 from m43.errors import causes
 from m43.evidence.contract import cause_names
+from m43.files import file_state
 from m43.harness.gates.hub_client import ANSWER_BYTES, AnswerTooLargeError, Others, hub_client
 from m43.harness.gates.hub_exchange import (
     LONGEST_ERROR,
@@ -197,10 +198,11 @@ class _Watch:
             )
             path, moved = Path(text), self._beats.written
             self._beats.begin(f"digest {name}", pinned.size_bytes)
+            state = file_state(path.stat())
             found = _digested(pinned, path, self._beats)
         except Exception as error:
             raise FetchFailedError(self._failed(name, error)) from error
-        return Arrival(found=found, path=path, bytes_moved=moved)
+        return Arrival(found=found, path=path, bytes_moved=moved, state=state)
 
     def _require_commit(self, name: str | None) -> None:
         if name != self._wanted.revision:

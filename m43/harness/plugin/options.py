@@ -9,6 +9,7 @@ import os
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,9 +91,10 @@ def strangers(
             the conftest of another contract, as long as it is the same.
         recorded: The files that wheels brought to where pytest itself is installed, with digests.
     """
+    ours = repository / M43 / CONFTEST
     places = [repository / name / CONFTEST for name in contract_folders(repository)]
-    ours = file_sha256(repository / M43 / CONFTEST)
-    same = {path for path in places if path.is_file() and file_sha256(path) == ours}
+    # Where ours was taken away, the closing says so: it is no plugin of somebody else's.
+    same = {path for path in places if path == ours or _digest(path) == _digest(ours) != ""}
     own = {repository / CONFTEST, *same}
     return tuple(each for each in plugins if not _is_known(each, repository, recorded, own))
 
@@ -106,7 +108,11 @@ def _is_known(
     if plugin.file in own or top == "m43":
         return plugin.file in own or plugin.file.is_relative_to(repository / "m43")
     # By the wheel that brought its file, not by what it calls itself.
-    return top in _KNOWN and recorded.get(str(plugin.file)) == file_sha256(plugin.file)
+    return top in _KNOWN and recorded.get(str(plugin.file)) == _digest(plugin.file)
+
+
+def _digest(path: Path) -> str:
+    return file_sha256(path) if path.is_file() else ""
 
 
 def shown(plugins: Iterable[LoadedPlugin]) -> tuple[str, ...]:
@@ -218,6 +224,15 @@ def _written(config: pytest.Config, repository: Path) -> Iterator[tuple[str, Pat
             path = inside(folder / text, repository)
             if path.is_relative_to(repository):
                 yield words, path
+    # Of the ini file, where `-o` may have put them.
+    for name, place in (("cache_dir", config.rootpath), ("log_file", folder)):
+        given = ""
+        # Without the plugin that has it there is no such value.
+        with suppress(ValueError):
+            given = str(config.getini(name) or "")
+        path = inside(place / os.path.expanduser(os.path.expandvars(given)), repository)  # noqa: PTH111
+        if given and path.is_relative_to(repository) and path != repository / ".pytest_cache":
+            yield name, path
 
 
 def _pages(config: pytest.Config, repository: Path) -> Iterator[str]:

@@ -146,12 +146,16 @@ class _WholeJunit:
             self._partial.write_bytes(bytes(_JUNIT_BYTES))
         except OSError as error:
             _say_unwritten(self._session, self._run.junit, error)
-            self._partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._partial.unlink()
             self._writer.logfile = os.devnull
             return (yield)
         result = yield
-        self._partial.replace(self._run.junit)
-        self._writer.logfile = str(self._run.junit)
+        try:
+            self._partial.replace(self._run.junit)
+            self._writer.logfile = str(self._run.junit)
+        except OSError as error:
+            _say_unwritten(self._session, self._run.junit, error)
         return result
 
 

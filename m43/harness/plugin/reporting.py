@@ -14,6 +14,7 @@ import m43
 from m43.errors import FailureClass, M43Error
 from m43.evidence.documents import job_summary, seal_reports
 from m43.evidence.journal import BEFORE_TRAINING, redact, witness_line
+from m43.evidence.verify import code
 from m43.files import is_disk_full
 from m43.harness.gates import gates
 from m43.harness.plugin import invocation, options, terminal
@@ -25,6 +26,7 @@ from m43.harness.process import Interruption, forbid_core_dumps
 from m43.harness.run import (
     Attempt,
     Plan,
+    audit_judge,
     begin,
     code_integrity,
     take_secrets,
@@ -100,7 +102,7 @@ class Reporting:
         # What was collected may have brought a conftest along, and with it other code.
         strangers = options.strange_plugins(session.config, self.plan.repository)
         problems += invocation.stranger_problems(strangers)
-        problems += _foreign_code()
+        problems += _foreign_code(self.plan)
         if problems:
             raise pytest.UsageError(invocation.refusal(problems))
 
@@ -285,9 +287,19 @@ def _stand_somewhere(config: pytest.Config) -> None:
         )
 
 
-def _foreign_code() -> tuple[str, ...]:
+def _foreign_code(plan: Plan) -> tuple[str, ...]:
+    """Refuse at once what the closing would find after hours."""
     found = code_integrity.foreign_code(sys.modules, Path(m43.__file__).parent)
-    return tuple(f"found {name}, expected the code of m43's own files" for name in found)
+    own = code.paths(plan.repository, plan.contract_folder)
+    judge = audit_judge(sys.modules.copy(), own, sys.path)
+    return (
+        *(f"found {name}, expected the code of m43's own files" for name in found),
+        *(
+            f"found {name}, expected what a wheel brought, as it brought it: pytest and m43 judge "
+            "by it; make .venv again, with python -m venv"
+            for name in (*judge.altered, *judge.unrecorded)
+        ),
+    )
 
 
 def _assertion(report: pytest.TestReport) -> str:

@@ -19,6 +19,9 @@ _NAMES = frozenset(
     }
 )  # fmt: skip
 _PREFIXES = ("LC_", "CUDA_", "NVIDIA_")
+# Names a library that the driver loads into every program: LD_PRELOAD by another name.
+# Source: CUPTI documentation, "CUPTI Initialization": CUDA_INJECTION64_PATH.
+_INJECTION = "INJECTION"
 
 # Source: FACTS, speed on the CPU: glibc told to keep its memory and to use huge pages; the
 # settings are read when a process starts, so only its parent can make them.
@@ -79,7 +82,7 @@ def child_environment(
     kept = {
         name: value
         for name, value in environment.items()
-        if name in _NAMES or name.startswith(_PREFIXES)
+        if name in _NAMES or (name.startswith(_PREFIXES) and _INJECTION not in name)
     }
     made = {
         **kept,

@@ -38,7 +38,7 @@ class JsonlTail:
             with self._path.open("rb") as file:
                 file.seek(self._position)
                 piece = file.read()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return self.count
         self._position += len(piece)
         *lines, self._rest = (self._rest + piece).split(b"\n")
@@ -234,7 +234,9 @@ class _Watch:
     def end(self, by: EndedBy) -> None:
         """End the whole group: politely first if the child still runs, then for certain."""
         if by != "no":
-            self._keep_stacks()
+            # A log that was taken away, or a full disk, must not keep a child alive.
+            with contextlib.suppress(OSError):
+                self._keep_stacks()
             self._signal(signal.SIGTERM)
             patience = time.monotonic() + self.child.grace_s
             while not self._has_ended() and time.monotonic() < patience:

@@ -6,8 +6,14 @@ replaces this very check as well is not found out; the documents say so.
 """
 
 import ast
+import contextlib
 import functools
+import gc
+import importlib.machinery
+import importlib.util
 import inspect
+import marshal
+import os
 import sys
 import sysconfig
 import types
@@ -15,8 +21,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from m43.errors import M43Error
+from _pytest.assertion import rewrite
+
 from m43.evidence.contract import CONFTEST, M43, PROMISES, contract_folders
+from m43.files import file_state
 
 _PACKAGE = "m43"
 # What of a checkout may be imported; none of it but the first stands where other modules are found.
@@ -27,26 +35,27 @@ _MADE = ("<string>", sysconfig.get_path("stdlib"))
 _ANNOTATE = "__annotate_func__"
 
 
-class UnreadableCodeError(M43Error):
-    """A module of m43 of which there is no source to compare with."""
-
-
 def foreign_code(modules: Mapping[str, types.ModuleType], package: Path) -> tuple[str, ...]:
     """Name everything in the loaded modules of m43 that is not as their files have it.
 
-    And what was imported from the checkout beside m43: a file called argparse.py is imported before
-    that of Python, because pytest is told to look there for m43.
+    In the conftests that make its fixtures as well. And what was imported from the checkout beside
+    m43: a file called argparse.py is imported before that of Python, because pytest is told to look
+    there for m43.
 
     Args:
         modules: The loaded modules, by name: `sys.modules`.
         package: The folder of m43.
-
-    Raises: UnreadableCodeError.
     """
     found: list[str] = []
+    conftests = {package.parent / CONFTEST}
+    conftests |= {package.parent / name / CONFTEST for name in contract_folders(package.parent)}
     for name, module in sorted(modules.items()):
-        if name == _PACKAGE or name.startswith(f"{_PACKAGE}."):
-            found += _of_module(name, module, package)
+        path = Path(getattr(module, "__file__", None) or "no file")
+        is_own = name.partition(".")[0] == _PACKAGE
+        if is_own and not path.is_relative_to(package):
+            found.append(f"{name} (from {path})")
+        elif is_own or path in conftests:
+            found += _of_module(name, module, path)
     found += _strays(modules, package.parent)
     return tuple(dict.fromkeys(found))
 
@@ -63,21 +72,14 @@ def _strays(modules: Mapping[str, types.ModuleType], repository: Path) -> Iterat
             yield f"{name} (from {path.relative_to(repository)})"
 
 
-def _of_module(name: str, module: types.ModuleType, package: Path) -> Iterator[str]:
-    path = Path(getattr(module, "__file__", None) or "no file")
-    if not path.is_relative_to(package):
-        yield f"{name} (from {path})"
-        return
+def _of_module(name: str, module: types.ModuleType, path: Path) -> Iterator[str]:
     try:
         text = path.read_bytes()
         tree, code = ast.parse(text), compile(text, str(path), "exec", dont_inherit=True)
     except (OSError, SyntaxError, ValueError) as error:
-        raise UnreadableCodeError(
-            found=f"{type(error).__name__}: {error}",
-            expected="the source of a module that is loaded",
-            where=str(path),
-            action="restore it from git",
-        ) from None
+        # What cannot be compared is not taken for equal.
+        yield f"{name} (no source: {error})"
+        return
     written = _functions(code, "")
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -138,18 +140,37 @@ def _of_object(
 
 
 def _plain(live: Any) -> types.FunctionType | None:
-    """Give the function that a property, a method, a fixture or a cached function stands for."""
-    if isinstance(live, property):
-        live = live.fget
-    elif isinstance(live, staticmethod | classmethod):
-        live = live.__func__
-    elif isinstance(live, functools.cached_property):
-        live = live.func
-    while not isinstance(live, types.FunctionType) and hasattr(live, "__wrapped__"):
-        live = live.__wrapped__
-    # contextmanager's wrapper is itself a function.
-    live = inspect.unwrap(live) if isinstance(live, types.FunctionType) else live
-    return live if isinstance(live, types.FunctionType) else None
+    """Give the function that a property, a method, a fixture or a cached function stands for.
+
+    Only out of what is known to call it: anything can say of itself what it wraps.
+    """
+    known: dict[type | None, str] = {
+        property: "fget",
+        staticmethod: "__func__",
+        classmethod: "__func__",
+        functools.cached_property: "func",
+        _fixture_type(): "_fixture_function",
+    }
+    if type(live) in known:
+        live = getattr(live, known[type(live)])
+    if type(live) is _CACHED:
+        live = next((part for part in gc.get_referents(live) if _is_function(part)), None)
+    if _is_function(live) and live.__code__ == _MANAGER:
+        live = live.__closure__[0].cell_contents
+    return live if _is_function(live) else None
+
+
+def _is_function(live: object) -> bool:
+    return type(live) is types.FunctionType
+
+
+def _fixture_type() -> type | None:
+    return getattr(sys.modules.get("_pytest.fixtures"), "FixtureFunctionDefinition", None)
+
+
+# What functools.cache returns, and what contextmanager puts around every function.
+_CACHED = type(functools.cache(_is_function))
+_MANAGER = contextlib.contextmanager(_is_function).__code__  # type: ignore[arg-type]
 
 
 def _same(one: types.CodeType, other: types.CodeType) -> bool:
@@ -193,3 +214,89 @@ def _of_constant(
         name_of = target.id if isinstance(target, ast.Name) else ""
         if name_of.isupper() and vars(module).get(name_of) != value:
             yield f"{name}.{name_of} (another value)"
+
+
+# --- what Python compiled earlier ----------------------------------------------------------------
+
+
+def exchanged_bytecode(modules: Mapping[str, types.ModuleType]) -> tuple[str, ...]:
+    """Name the modules whose compiled file is not what their source compiles to.
+
+    Python runs what lies in __pycache__ as soon as it names time and size of the source, or its
+    hash; no RECORD has a digest of it. Python's own modules are left to whoever installed Python.
+
+    Args:
+        modules: The loaded modules, by name: `sys.modules`.
+    """
+    return tuple(
+        f"{name} (compiled otherwise, {compiled})"
+        for name, module in sorted(modules.items())
+        if (spec := getattr(module, "__spec__", None)) is not None
+        and (source := spec.origin) is not None
+        and source.endswith(".py")
+        and not _is_pythons(source)
+        and (compiled := _compiled(spec)) is not None
+        and _is_exchanged(*map(_seen, (Path(source), compiled)), rewritten=_is_rewritten(spec))
+    )
+
+
+def _is_pythons(source: str) -> bool:
+    standard = _MADE[1]
+    inside = source.startswith(f"{standard}{os.sep}")
+    return inside and "-packages" not in os.path.relpath(source, standard)
+
+
+def _is_rewritten(spec: importlib.machinery.ModuleSpec) -> bool:
+    return isinstance(spec.loader, rewrite.AssertionRewritingHook)
+
+
+def _compiled(spec: importlib.machinery.ModuleSpec) -> Path | None:
+    """Give the file that Python, or pytest for what it rewrites, looks for beside the source."""
+    if spec.cached is None or not _is_rewritten(spec):
+        return Path(spec.cached) if spec.cached else None
+    source = Path(str(spec.origin))
+    return rewrite.get_cache_dir(source) / f"{source.stem}{rewrite.PYC_TAIL}"
+
+
+_Seen = tuple[Path, tuple[int, ...]]
+
+
+def _seen(path: Path) -> _Seen:
+    try:
+        return path, file_state(path.stat())
+    except OSError:
+        return path, ()
+
+
+@functools.cache
+def _is_exchanged(of_source: _Seen, of_compiled: _Seen, *, rewritten: bool) -> bool:
+    """Compare a compiled file that would be believed with its source, once for each of its states.
+
+    Source: CPython, importlib/_bootstrap_external.py, _classify_pyc: magic number, flags, then time
+    and size of the source (flags 0) or its hash (1 is believed unseen, 3 is compared).
+    """
+    source, compiled = of_source[0], of_compiled[0]
+    try:
+        text, data, state = source.read_bytes(), compiled.read_bytes(), source.stat()
+    except OSError:
+        return False
+    flags = int.from_bytes(data[4:8], "little")
+    words = (int(state.st_mtime) & 0xFFFFFFFF, state.st_size & 0xFFFFFFFF)
+    believed = b"".join(word.to_bytes(4, "little") for word in words)
+    if flags == _HASHED:
+        believed = importlib.util.source_hash(text)
+    if data[:4] != importlib.util.MAGIC_NUMBER or (flags != 1 and data[8:16] != believed):
+        return False
+    try:
+        kept: object = marshal.loads(data[16:])
+        written: bytes | ast.Module = text
+        if rewritten:
+            written = tree = ast.parse(text)
+            rewrite.rewrite_asserts(tree, text, str(source))
+        return bool(kept != compile(written, str(source), "exec", dont_inherit=True))
+    except (EOFError, SyntaxError, TypeError, ValueError):
+        # What cannot be compared is not taken for equal.
+        return True
+
+
+_HASHED = 3

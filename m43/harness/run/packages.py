@@ -3,7 +3,8 @@
 Of everything that is installed a file counts with its name, its size and its time of change, and
 every RECORD with its bytes: an install, an upgrade, a removal and an edited file are noticed at the
 cost of looking at each once. What a child imported is read, and held against RECORD, which has the
-SHA-256 that each file had in its wheel. Compiled files are in no RECORD, and are not looked at.
+SHA-256 that each file had in its wheel. Compiled files are in no RECORD: a child of production
+compiles all itself, and those of this process are compared with their sources (code_integrity).
 """
 
 import base64
@@ -16,10 +17,11 @@ import sysconfig
 import types
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from m43.files import Digests, file_state
+from m43.harness.run.code_integrity import exchanged_bytecode
 from m43.records import ImportedRecord, Origins
 
 _STARTUP = ("sitecustomize", "usercustomize")
@@ -266,7 +268,7 @@ def audit(
         unrecorded=tuple(found.unrecorded),
         changed=tuple(found.changed),
         startup=origins.startup,
-        passed_over=tuple(_start_files(folders)),
+        passed_over=tuple(f"{path.parent.name}/{path.name}" for path in _start_files(folders)),
     )
 
 
@@ -282,7 +284,9 @@ def audit_judge(
     """
     folders = [folder for folder in path if Path(folder).name in _PACKAGES]
     known = set(map(os.path.realpath, own))
-    files = {
+    # The start-up files may have left no module; of a child's none is run.
+    files = set(map(str, _start_files(folders)))
+    files |= {
         place
         for module in modules.values()
         for place in (getattr(module, "__file__", None), _origin(module))
@@ -304,7 +308,8 @@ def audit_judge(
     installed = Packages(
         entries={}, sha256="", states={}, recorded=recorded, owners={}, digests=Digests()
     )
-    return audit(origins, installed, folders, {}, compiled=False)
+    found = audit(origins, installed, folders, {}, compiled=False)
+    return replace(found, altered=(*found.altered, *exchanged_bytecode(modules)))
 
 
 def _origin(module: types.ModuleType) -> object:
@@ -312,10 +317,10 @@ def _origin(module: types.ModuleType) -> object:
     return getattr(spec, "origin", None) if getattr(spec, "has_location", False) else None
 
 
-def _start_files(folders: Iterable[str]) -> Iterator[str]:
-    """Name what Python would have run at its start, had it not been told to leave it out."""
+def _start_files(folders: Iterable[str]) -> Iterator[Path]:
+    """Find what Python runs at its start, unless it is told to leave it out."""
     for folder in filter(os.path.isdir, folders):
         for name in sorted(path.name for path in Path(folder).iterdir()):
             stem, _, suffix = name.partition(".")
             if name.endswith(".pth") or (stem in _STARTUP and suffix in ("", "py", "so")):
-                yield f"{Path(folder).name}/{name}"
+                yield Path(folder, name)

@@ -9,11 +9,12 @@ from m43.records import RunDir
 
 
 def gone(run: RunDir) -> Problem | None:
-    """Say what to say where the run folder is no longer in its place; None where it is."""
-    if run.path.is_dir():
+    """Say what to say where a run is no longer in its place; None where it is."""
+    if run.journal.is_file():
         return None
+    what = "the journal of the run" if run.path.is_dir() else "the run folder"
     return Problem(
-        found="the run folder is gone: it was renamed or removed while the run was on",
+        found=f"{what} is gone: it was renamed or removed while the run was on",
         expected="the folder, which nobody touches until the run has ended",
         where=str(run.path),
         action="put it back where it was, if it was renamed; then a new run",

@@ -99,6 +99,11 @@ def other_shape(run: RunDir) -> None:
     path.write_bytes(path.read_bytes().replace(b"[512,128]", b"[128,512]", 1))
 
 
+def _write(path: Path, text: str) -> None:
+    """Put a text where no file was."""
+    path.write_text(text, encoding="utf-8")
+
+
 def another_weight(run: RunDir) -> None:
     """Change a weight, and no digest of it."""
     path = run.model / "model.safetensors"
@@ -232,6 +237,7 @@ LIES: dict[str, dict[str, Change]] = {
     "variables": {
         "a library put before all others": for_both("LD_PRELOAD"),
         "code at the start of Python": for_both("PYTHONSTARTUP"),
+        "a library in every program of the card": for_both("CUDA_INJECTION64_PATH"),
         "a flag of XLA for one of both": put("eval.process.json", ["--xla_x"], "xla_flags"),
         "a log of the kernel that nobody read": put("train.process.json", "", "kernel_log"),
         "other variables for the evaluation": put(
@@ -296,6 +302,7 @@ LIES: dict[str, dict[str, Change]] = {
         "a weight changed": another_weight,
         "a base of another digest": put("train.json", "0" * 64, "base_weights_sha256"),
         "another config.json": replaced("model/config.json", "{", "{ "),
+        "another tokenizer": lambda run: _write(run.model / "tokenizer.json", "{}"),
     },
     "weight files": {
         "weights that are text": no_safetensors,

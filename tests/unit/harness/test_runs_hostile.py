@@ -98,7 +98,15 @@ def assert_harmless(page: str) -> None:
         assert not str(attributes.get("href", "")).startswith(("javascript:", "data:text")), tag
 
 
-@pytest.mark.parametrize("what", ["the run is renamed", "the checkout is removed"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "the run is renamed",
+        "the checkout is removed",
+        "no journal",
+        "the run is a file",
+    ],
+)
 def test_a_run_whose_folder_is_gone_says_so(copied_tree: CopiedTree, what: str) -> None:
     """One class, no traceback, and no document named that is not there."""
     copied_tree.misbehave("slow")
@@ -115,6 +123,11 @@ def test_a_run_whose_folder_is_gone_says_so(copied_tree: CopiedTree, what: str) 
         time.sleep(0.02)
     if what == "the run is renamed":
         run.rename(copied_tree.runs / "s")
+    elif what == "no journal":
+        (run / "journal.jsonl").unlink()
+    elif what == "the run is a file":
+        shutil.rmtree(run)
+        run.write_text("")
     else:
         shutil.rmtree(root)
     said, _ = process.communicate(timeout=60)
@@ -123,5 +136,6 @@ def test_a_run_whose_folder_is_gone_says_so(copied_tree: CopiedTree, what: str) 
     assert "INTERNALERROR" not in said
     head, why, to_do = said.splitlines()[-3:]
     assert head == "m43 rehearsal r: NOT ACCEPTED (rehearsal)"
-    assert "why       run folder not writable: the run folder is gone" in why
+    gone = "journal of the run" if what == "no journal" else "run folder"
+    assert f"why       run folder not writable: the {gone} is gone" in why
     assert "to do" in to_do

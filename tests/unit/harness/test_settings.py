@@ -111,6 +111,8 @@ def test_a_page_of_ones_own_in_the_checkout_is_refused(
         ("--log-file", "m43/text.py"),
         ("--basetemp", "acceptance"),
         ("--m43-job-summary", "submission_runs/m43_v1/m43_summary.md"),
+        ("-o cache_dir", "submission_runs/m43_v1"),
+        ("-o log_file", "acceptance/test_production.py"),
     ],
 )
 def test_no_call_of_pytest_writes_over_a_run_or_the_checkout(
@@ -121,12 +123,21 @@ def test_no_call_of_pytest_writes_over_a_run_or_the_checkout(
     (copied_tree.root / "test_other.py").write_text("def test_nothing():\n    pass\n")
     before = (copied_tree.root / "acceptance" / "test_production.py").read_bytes()
     for call in (("acceptance", "-m", "production", "--collect-only"), ("test_other.py",)):
-        result = copied_tree.pytest(*call, f"{option}={place}", PWD=str(copied_tree.root))
+        words = f"{option}={place}".split()
+        result = copied_tree.pytest(*call, *words, PWD=str(copied_tree.root))
         assert result.returncode == 4, result.stdout
-        assert f"found {option} at {copied_tree.root}" in result.stderr
+        assert f"found {option.removeprefix('-o ')} at {copied_tree.root}" in result.stderr
         assert result.stderr.count("\n  - ") == 1
     assert not copied_tree.runs.exists()
     assert (copied_tree.root / "acceptance" / "test_production.py").read_bytes() == before
+
+
+def test_a_call_that_keeps_no_cache_and_no_log_is_a_call(copied_tree: CopiedTree) -> None:
+    """Without the plugins that write them pytest knows no place for them."""
+    (copied_tree.root / "test_other.py").write_text("def test_nothing():\n    pass\n")
+    off = ("-p", "no:cacheprovider", "-p", "no:logging")
+    result = copied_tree.pytest("test_other.py", *off)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_the_cache_in_the_checkout_is_no_change_of_it(

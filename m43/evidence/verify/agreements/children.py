@@ -127,7 +127,8 @@ _OF_OUTSIDE = re.compile(r"SSL_CERT_(FILE|DIR)|(HTTPS?|ALL|NO)_PROXY", re.IGNORE
 def is_given(name: str, child: str = "train") -> bool:
     """Tell whether m43 gives a child a variable of this name."""
     outside = child == "download" and _OF_OUTSIDE.fullmatch(name)
-    return bool(name in _VARIABLES or name.startswith(_FAMILIES) or outside)
+    family = name.startswith(_FAMILIES) and "INJECTION" not in name
+    return bool(name in _VARIABLES or family or outside)
 
 
 def variables(loaded_run: LoadedRun) -> Iterator[Problem]:

@@ -1,8 +1,9 @@
 """The audit of the model: as its config.json describes it, and as its files hold it."""
 
+import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,9 +11,9 @@ from pathlib import Path
 from m43.errors import Problem, problem
 from m43.evidence.contract import model_words
 from m43.evidence.run import LoadedRun, TrainFacts
-from m43.files import file_sha256, weights_digest, weights_sha256
+from m43.files import bytes_sha256, file_sha256, weights_digest, weights_sha256
 from m43.gemma_families import ARCHITECTURES, count_parameters
-from m43.records import RunDir
+from m43.records import PinnedFile, RunDir
 from m43.text import is_weight_file
 from m43.typed_json import NotJsonError, read_json
 
@@ -131,6 +132,7 @@ def audit_weights(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
         expected = f"{train.repo_config_sha256}, which training read (train.json)"
         action = "do not rely on this folder: the model's description was changed"
         yield problem(f"SHA-256 {file_sha256(config)}", expected, "model/config.json", action)
+    yield from _companions(run, train.download.files)
     pinned = {
         file.name: file.digest
         for file in train.download.files
@@ -147,6 +149,28 @@ def audit_weights(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
                 "train.json, base_weights_sha256",
                 action,
             )
+
+
+def _companions(run: RunDir, files: Sequence[PinnedFile]) -> Iterator[Problem]:
+    """Hold what was saved beside the weights against its pins: training copied it as it was read.
+
+    Source: git hash-object: a blob is named by the SHA-1 of its bytes behind their number.
+    """
+    pinned = {file.name: file for file in files if not is_weight_file(file.name)}
+    for path in sorted(run.model.iterdir()) if run.model.is_dir() else ():
+        file = pinned.get(path.name)
+        if file is None or not path.is_file():
+            continue
+        data = path.read_bytes()
+        blob = b"blob %d\0" % len(data) + data
+        found = hashlib.sha1(blob, usedforsecurity=False).hexdigest()
+        if file.digest_kind == "sha256":
+            found = bytes_sha256(data)
+        if found != file.digest:
+            expected = f"{file.digest}, as in {run.download.name}"
+            action = "do not rely on this folder: training read another file than the pinned one"
+            kind = file.digest_kind
+            yield problem(f"{kind} {found}", expected, f"model/{path.name}", action)
 
 
 def audit_model(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:

@@ -1,6 +1,7 @@
 """The ledger discloses every attempt, and notices when one is taken out."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,26 @@ def test_attempts_read_back_in_order(tmp_path: Path) -> None:
     assert attempts[0].earlier == EarlierAttempt(
         run="m43_v1", kind="production", started_utc="2026-01-02T03:04:05Z"
     )
+
+
+def pipe(path: Path) -> None:
+    """Put a pipe there that nobody writes to."""
+    os.mkfifo(path)
+
+
+def holes(path: Path) -> None:
+    """Make a file of 2 TB that takes no room."""
+    with path.open("wb") as file:
+        file.truncate(2 << 40)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("make", [pipe, holes, Path.mkdir])
+def test_what_has_no_end_is_no_ledger(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """It lies beside the run folders, and whoever verifies one looks at it."""
+    make(tmp_path / "attempts.jsonl")
+    with pytest.raises(BrokenChainError, match="expected the lines of a ledger"):
+        ledger.read(tmp_path / "attempts.jsonl")
 
 
 def test_a_removed_attempt_is_noticed_and_nothing_is_added(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -200,15 +201,17 @@ def test_what_is_no_key_is_a_named_error(
     run: RunDir, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    """No file, no PEM, the wrong password, a key that cannot sign: each says how to make one."""
+    """No file, a pipe, no PEM, the wrong password, no key that signs: each says how to make one."""
     run.signature.unlink()
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "text").write_text("no key")
     pem = x25519.X25519PrivateKey.generate().private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )
     (tmp_path / "exchange").write_bytes(pem)
     monkeypatch.setattr("getpass.getpass", lambda prompt: "wrong")
-    for path in (tmp_path / "none", tmp_path / "text", keys / "locked", tmp_path / "exchange"):
+    names = ("none", "pipe", "text", "exchange")
+    for path in (keys / "locked", *(tmp_path / name for name in names)):
         assert command.main(["seal", "--key", str(path), str(run.path)]) == 1
         assert "openssl genpkey -algorithm ed25519" in capsys.readouterr().err
         assert not run.signature.exists()
@@ -217,10 +220,11 @@ def test_what_is_no_key_is_a_named_error(
 def test_what_is_no_public_key_is_a_named_error(
     sealed: RunDir, keys: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The private one, say."""
-    arguments = ["verify", str(sealed.path), "--public-key", str(keys / "mine")]
-    assert command.main(arguments) == 1
-    assert "expected a public key in PEM" in capsys.readouterr().err
+    """The private one, say, or a pipe that nobody writes to."""
+    os.mkfifo(keys / "pipe")
+    for name in ("mine", "pipe"):
+        assert command.main(["verify", str(sealed.path), "--public-key", str(keys / name)]) == 1
+        assert "expected a public key in PEM" in capsys.readouterr().err
 
 
 def test_without_the_extra_a_signature_is_not_passed_over(sealed: RunDir, keys: Path) -> None:

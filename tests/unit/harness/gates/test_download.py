@@ -12,6 +12,7 @@ import pytest
 
 from m43.errors import FailureClass, GateStoppedError
 from m43.harness.gates import auth, download
+from m43.harness.gates.hub_exchange import Arrival
 from m43.harness.process.process import Sight
 from m43.harness.run.hub_access import HubAccess
 from m43.records.hub_record import AuthRecord
@@ -91,6 +92,27 @@ def test_a_file_that_is_exchanged_while_it_is_read_is_refused(
 
     with pytest.raises(GateStoppedError, match=r"config\.json") as raised:
         download.require_untouched(folder, before)
+    assert raised.value.failure_class is FailureClass.DOWNLOAD_CORRUPT
+
+
+def test_a_file_that_is_exchanged_while_others_are_digested_is_refused(
+    start_world: StartWorld,
+    profile: Profile,
+    granted: AuthRecord,
+    run: RunDir,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Weights take seconds; what was digested before them may be another file by then."""
+    hub_access, _ = start_world()
+    link = download._link
+
+    def link_late(folder: Path, arrivals: tuple[Arrival, ...]) -> None:
+        link(folder, arrivals)
+        exchange(folder / "config.json")
+
+    monkeypatch.setattr(download, "_link", link_late)
+    with pytest.raises(GateStoppedError, match=r"since they were digested: config\.json") as raised:
+        download.fetch(run, hub_access, profile, granted)
     assert raised.value.failure_class is FailureClass.DOWNLOAD_CORRUPT
 
 

@@ -1,9 +1,15 @@
 """Every way that pytest offers to run something else than the contract, tried in a copy."""
 
+import importlib.util
+import marshal
+import re
 import subprocess
 import sys
+from pathlib import Path
 
+import pluggy._result
 import pytest
+from _pytest.assertion import rewrite
 
 from m43.harness.run import code_integrity
 from tests.unit.harness.conftest import REPOSITORY
@@ -179,6 +185,47 @@ def test_a_gate_that_a_conftest_replaced_is_refused_by_name(copied_tree: CopiedT
     refused(copied_tree, "found m43.harness.gates.gates.pass_train (other code")
 
 
+def compile_as(source: Path, text: str, cached: Path) -> None:
+    """Keep the compiled form of a text as if it were that of a source."""
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    named = importlib.util.source_hash(source.read_bytes())
+    code = marshal.dumps(compile(text, str(source), "exec"))
+    cached.write_bytes(importlib.util.MAGIC_NUMBER + (3).to_bytes(4, "little") + named + code)
+
+
+def test_compiled_code_that_is_not_the_sources_is_refused(
+    copied_tree: CopiedTree, tmp_path: Path
+) -> None:
+    """Of a package that judges: no wheel recorded it, and Python runs it unseen."""
+    source = Path(str(pluggy._result.__file__))
+    cached = tmp_path / Path(*source.parts[1:]).with_suffix(f".{sys.implementation.cache_tag}.pyc")
+    compile_as(source, f"{source.read_text()}\nmine = 1\n", cached)
+    told = "found pluggy._result (compiled otherwise, "
+    refused(copied_tree, told, PYTHONPYCACHEPREFIX=str(tmp_path))
+
+
+def test_start_up_code_of_m43s_own_environment_is_refused(
+    copied_tree: CopiedTree, tmp_path: Path
+) -> None:
+    """A line in a .pth leaves no module behind; that no wheel brought the file remains."""
+    site = tmp_path / "lib" / "site-packages"
+    site.mkdir(parents=True)
+    (site / "mine.pth").write_text("import sys; sys.mine = 1\n")
+    told = "found site-packages/mine.pth, expected what a wheel brought, as it brought it"
+    refused(copied_tree, told, PYTHONPATH=str(site))
+
+
+def test_a_contract_that_was_compiled_to_keep_everything_is_not_believed(
+    copied_tree: CopiedTree,
+) -> None:
+    """The verdict holds every promise against the records once more, from the contract's text."""
+    source = copied_tree.root / "acceptance" / "test_production.py"
+    words = re.sub(r"(?m)^    assert .*(\n     +.*|\n    \))*$", "    pass", source.read_text())
+    cached = source.parent / "__pycache__" / f"test_production{rewrite.PYC_TAIL}"
+    compile_as(source, words, cached)
+    refused(copied_tree, "test_production (compiled otherwise, ")
+
+
 def test_another_ini_file_is_refused(copied_tree: CopiedTree) -> None:
     """What is collected stands in the one of the repository."""
     (copied_tree.root / "other.ini").write_text("[pytest]\npython_functions = test_auth_*\n")
@@ -211,12 +258,12 @@ def test_a_gate_that_is_replaced_during_the_run_breaks_a_promise(
     assert not (run / "m43_summary.md").exists()
 
 
-def test_an_unreadable_source_is_a_named_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be compared is not taken for equal."""
     module = sys.modules["m43.harness.run.code_integrity"]
     monkeypatch.setattr(code_integrity.Path, "read_bytes", _unreadable)
-    with pytest.raises(code_integrity.UnreadableCodeError, match="restore it from git"):
-        code_integrity.foreign_code({"m43.harness.run.code_integrity": module}, REPOSITORY / "m43")
+    found = code_integrity.foreign_code({module.__name__: module}, REPOSITORY / "m43")
+    assert found == ("m43.harness.run.code_integrity (no source: gone)",)
 
 
 def _unreadable(path: object) -> bytes:

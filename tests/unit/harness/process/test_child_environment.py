@@ -85,7 +85,7 @@ def test_a_variable_that_holds_a_token_in_any_form_is_not_passed_on(value: str) 
 @pytest.mark.parametrize(
     "name",
     ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "XLA_FLAGS", "PYTHONSTARTUP", "LD_PRELOAD",
-     "HTTPS_PROXY", "JAX_ENABLE_X64", "ANYTHING"],
+     "HTTPS_PROXY", "JAX_ENABLE_X64", "CUDA_INJECTION64_PATH", "ANYTHING"],
 )  # fmt: skip
 def test_what_is_not_on_the_list_is_not_passed_on(name: str) -> None:
     """The same run in another shell is the same run."""

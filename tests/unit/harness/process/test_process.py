@@ -168,6 +168,30 @@ def test_a_child_that_has_to_be_ended_is_asked_where_it_stands(
     assert "in wait_for_[REDACTED]" in text
 
 
+def test_a_child_whose_log_was_taken_away_is_ended_all_the_same(
+    child: Child, tmp_path: Path
+) -> None:
+    """Where it stands can be asked no more; it does not go on using the device for that."""
+    beat, log = tmp_path / "beat.json", tmp_path / "run" / "log.txt"
+    log.parent.mkdir()
+    pids: list[int] = []
+
+    def take_away(sight: Sight) -> None:
+        if sight.beat is not None and not pids:
+            pids.append(sight.pid)
+            log.unlink()
+
+    spoken = replace(
+        python(child, beats_twice(beat, "time.sleep(60)")),
+        log=log,
+        heartbeat=beat,
+        silence_s=0.8,
+        stacks=tmp_path / "stacks.txt",
+    )
+    assert run_child(spoken, take_away).record.ended_by_parent == "silence"
+    assert is_gone(*pids)
+
+
 def test_a_child_that_never_spoke_is_not_asked(child: Child, tmp_path: Path) -> None:
     """Before its first heartbeat the signal would end it in a way that nobody asked for."""
     late = replace(python(child, "import time; time.sleep(60)"), deadline_s=0.5)
