@@ -1,5 +1,6 @@
 # Each target is the only command needed on a machine with Python 3.11 to 3.14 and make.
 PYTHON ?= python3
+FITS = $(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 15) else f"found Python {v[0]}.{v[1]}, expected 3.11 to 3.14; run make PYTHON=python3.12")'
 BENCH := .venv-bench
 TUNIX := .venv-bench-tunix
 VENV := .venv
@@ -122,8 +123,9 @@ browser: $(READY) $(BROWSER_READY)  ## report and verifier in a real browser (ne
 	$(BROWSER)/bin/python -m pytest tests/browser --timeout 1200
 
 .PHONY: verifier
-verifier: $(READY)  ## the page on which verify runs in a browser, into verifier/ (needs npm, once)
-	$(BIN)/python -m tools.verifier verifier
+verifier:  ## the page on which verify runs in a browser, into verifier/ (needs npm, once; no packages)
+	@$(FITS)
+	@$(PYTHON) -m tools.verifier verifier
 
 plan-here: $(READY)  ## the plan against real steps on this CPU: make plan-here MODEL=FOLDER of Gemma 3 270M
 	M43_GEMMA_270M="$(MODEL)" $(BIN)/python -m pytest -s tests/benchmarks/test_plan.py
@@ -226,7 +228,7 @@ clean:  ## remove what the tools left; runs and .venv stay
 
 # uv when there is one, pip when not; the versions and the hashes are the same.
 $(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 15) else f"found Python {v[0]}.{v[1]}, expected 3.11 to 3.14; run make PYTHON=python3.12")'
+	@$(FITS)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@if command -v uv >/dev/null 2>&1; then \
 	  uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock && \

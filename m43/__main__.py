@@ -125,7 +125,8 @@ def _add_bundle(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         help=text,
         description="Write one zip file of a finished run folder, whatever its verdict, without "
         "its weights; the same folder gives the same bytes. It is searched for tokens first. Its "
-        "size and SHA-256 are printed, and stand in a statement beside it; `verify` takes it.",
+        "size and SHA-256 are printed, and stand in a statement beside it, which `seal` signs; "
+        "`verify` takes it.",
     )
     command.add_argument("run", type=Path, metavar="RUN_DIR", help=_RUN_HELP)
     command.add_argument(
@@ -151,7 +152,7 @@ _ABOUT_VERIFY = (
 
 
 def _add_seal(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    text = "sign a finished run folder with a key of your own"
+    text = "sign a finished run folder, or a bundle of one, with a key of your own"
     command = commands.add_parser(
         "seal",
         help=text,
@@ -161,7 +162,9 @@ def _add_seal(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "already does as well; it is checked against a file of allowed signers (ssh-keygen, -Y). "
         "Two lines are printed that somebody else may put a date on.",
     )
-    command.add_argument("run", type=Path, metavar="RUN_DIR", help=_RUN_HELP)
+    command.add_argument(
+        "run", type=Path, metavar="RUN_DIR", help=f"{_RUN_HELP}; or a bundle of one, a zip file"
+    )
     command.add_argument(
         "--key", type=Path, required=True, metavar="KEY", help="your private key, PEM or OpenSSH"
     )

@@ -14,6 +14,8 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.chromium import chromium_path
+from tests.browser.verifier_page import Seen, opened, served
+from tools.verifier.__main__ import MOST_BYTES, build, fetch
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PARTS = ("m43", "acceptance", "conftest.py", "pytest.ini", "pyproject.toml")
@@ -94,3 +96,25 @@ def report(request: pytest.FixtureRequest) -> Path:
     """Each of the reports in turn."""
     path: Path = request.getfixturevalue(request.param)
     return path
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the verifier's folder, as `make verifier` does."""
+    folder = tmp_path_factory.mktemp("site") / "verifier"
+    assert build(folder, fetch(REPOSITORY / ".verifier-cache")) <= MOST_BYTES
+    return folder
+
+
+@pytest.fixture(scope="session")
+def address(site: Path) -> Iterator[str]:
+    """Serve it."""
+    with served(site) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def seen(browser: Browser, address: str) -> Iterator[Seen]:
+    """Open the page once a module: Python is started once."""
+    with opened(browser, address) as seen:
+        yield seen

@@ -5,6 +5,7 @@ is pinned by its digest. It can lie on any static host, also `python -m http.ser
 """
 
 import base64
+import gzip
 import hashlib
 import html
 import io
@@ -14,13 +15,13 @@ import subprocess
 import sys
 import tarfile
 import tomllib
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from string import Template
 
 from m43.evidence.verify import LISTINGS, checkout_of, git, listed_commit, paths
 from m43.evidence.verify.claims import CLAIMS
+from tools.verifier.bytecode import write_archive
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
@@ -28,7 +29,9 @@ PACKAGE, INTEGRITY = (
     "pyodide@314.0.7",
     "sha512-0YvXxEhfEdpLfb/XkM2BFAeMROq0iMUX2bzzH9pOttyMcWkwq+HbE5uyuGD82LN7y2q+SNvi/6V5JEsOlD2R1A==",
 )
-RUNTIME = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
+WASM, PACKED_WASM = "pyodide.asm.wasm", "pyodide.asm.wasm.gz"
+LOCK = "pyodide-lock.json"
+RUNTIME = ("pyodide.mjs", "pyodide.asm.mjs", WASM, "python_stdlib.zip")
 MOST_BYTES = 16_000_000
 _NOTICE = """m43 verify for a browser.
 
@@ -47,7 +50,10 @@ def main() -> int:
     archive = fetch(REPOSITORY / ".verifier-cache")
     shutil.rmtree(folder, ignore_errors=True)
     size = build(folder, archive)
-    sys.stdout.write(f"{folder}: {size:,} bytes; python -m http.server -d {folder}\n")
+    sys.stdout.write(
+        f"{folder}: {size:,} bytes; put it on any static host, or\n"
+        f"  python3 -m http.server -b 127.0.0.1 -d {folder}    and open http://127.0.0.1:8000\n"
+    )
     return 0
 
 
@@ -79,17 +85,34 @@ def fetch(cache: Path) -> bytes:
     return data
 
 
-def build(folder: Path, archive: bytes) -> int:
+def compile_code(folder: Path) -> None:
+    """Have the page's own Python compile what the page loads, by the Node.js that npm came with."""
+    node = shutil.which("node")
+    if node is None:
+        raise SystemExit("found no node on the PATH, expected it beside npm; install Node.js")
+    command = [node, str(HERE / "bytecode.mjs"), str(folder.resolve())]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
+    if done.returncode != 0:
+        said = done.stderr.strip().rpartition("\n")[2] or f"status {done.returncode}"
+        raise SystemExit(f"found {said}, expected bytecode by {node}; is it version 20 or newer?")
+
+
+def build(folder: Path, archive: bytes, compile_code: Callable[[Path], None] = compile_code) -> int:
     """Write the folder from the runtime's archive; return its size in bytes."""
     runtime = folder / "runtime"
     runtime.mkdir(parents=True)
     with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
         for name in RUNTIME:
             (runtime / name).write_bytes(_member(packed, name))
-        lock = json.loads(_member(packed, "pyodide-lock.json"))
+        lock = json.loads(_member(packed, LOCK))
     # The standard library is all that verify needs.
-    (runtime / "pyodide-lock.json").write_text(json.dumps({"info": lock["info"], "packages": {}}))
-    (folder / "m43.zip").write_bytes(_code())
+    (runtime / LOCK).write_text(json.dumps({"info": lock["info"], "packages": {}}))
+    write_archive(folder / "m43.zip", _code())
+    compile_code(folder)
+    # Not every host packs what it sends; the worker unpacks it.
+    wasm = runtime / WASM
+    (runtime / PACKED_WASM).write_bytes(gzip.compress(wasm.read_bytes(), mtime=0))
+    wasm.unlink()
     for name in ("page.js", "worker.js", "verifier.css"):
         shutil.copyfile(HERE / name, folder / name)
     shutil.copyfile(REPOSITORY / "m43/evidence/documents/report.css", folder / "report.css")
@@ -115,21 +138,12 @@ def _member(packed: tarfile.TarFile, name: str) -> bytes:
     return file.read()
 
 
-def _code() -> bytes:
-    """Pack what verify needs of this repository; the same bytes for the same code."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target:
-        own = (REPOSITORY / "tools/__init__.py", HERE / "__init__.py", HERE / "check.py")
-        for path in sorted((*paths(REPOSITORY), *own)):
-            _add(target, path.relative_to(REPOSITORY).as_posix(), path.read_bytes())
-        _add(target, LISTINGS, "".join(_listings()).encode())
-    return packed.getvalue()
-
-
-def _add(target: zipfile.ZipFile, name: str, data: bytes) -> None:
-    entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-    entry.compress_type = zipfile.ZIP_DEFLATED
-    target.writestr(entry, data)
+def _code() -> dict[str, bytes]:
+    """Read what verify needs of this repository."""
+    own = (HERE / name for name in ("__init__.py", "bytecode.py", "check.py"))
+    needed = sorted((*paths(REPOSITORY), REPOSITORY / "tools/__init__.py", *own))
+    files = {path.relative_to(REPOSITORY).as_posix(): path.read_bytes() for path in needed}
+    return files | {LISTINGS: "".join(_listings()).encode()}
 
 
 def _listings() -> Iterator[str]:
@@ -161,7 +175,7 @@ def _page(folder: Path) -> str:
     )
     parts = [
         {"name": name, "size": len(data), "integrity": _integrity(data)}
-        for name in (*(f"runtime/{each}" for each in RUNTIME), "m43.zip", "worker.js")
+        for name in (*_runtime(folder), "m43.zip", "worker.js")
         for data in [(folder / name).read_bytes()]
     ]
     head = (git(REPOSITORY, "rev-parse", "HEAD") or b"of unknown commit").decode().strip()
@@ -176,6 +190,10 @@ def _page(folder: Path) -> str:
         verifier_css=_integrity((folder / "verifier.css").read_bytes()),
         page_js=_integrity((folder / "page.js").read_bytes()),
     )
+
+
+def _runtime(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.glob("runtime/*"))
 
 
 def _integrity(data: bytes, name: str = "sha256") -> str:

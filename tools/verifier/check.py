@@ -6,7 +6,7 @@ It decides nothing: verdict, claims and words are those of `m43 verify`, on any 
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ from m43.errors import M43Error
 from m43.evidence.documents import POSSIBLE, UNSIGNED, page_html, read_tests
 from m43.evidence.journal import journal, witness_lines
 from m43.evidence.run import load_run
-from m43.evidence.verify import Findings, examine, unpacked
+from m43.evidence.verify import Claim, Findings, examine, unpacked
 from m43.harness.commands.run_folder import verdict_words
 from m43.records import RunDir, require_run
 from m43.text import visible
+
+_AROUND = "Around the run folder, the zip holds m43's own words."
 
 
 class Checker:
@@ -47,20 +49,23 @@ class Checker:
         place = Path(path)
         try:
             bundle = self._bundle.enter_context(unpacked(place)) if place.is_file() else None
-            folder = bundle.run.path if bundle else place
+            folder = bundle.stated.run.path if bundle else place
             require_run(folder, folder.parent)
         except M43Error as error:
             return json.dumps(
                 {
                     "state": "none",
                     "head": "Nothing was verified",
-                    "words": visible("; ".join(error.lines)),
+                    "words": visible("; ".join(error.lines).replace(f"{place.parent}/", "")),
                     "signed": [],
                 }
             )
         self._folder = folder
-        without = without_weights if bundle is None else not bundle.weights
+        without = without_weights if bundle is None else not bundle.stated.weights
         found = examine(folder, self._repository, without_weights=without, watch=self._watch)
+        if bundle and bundle.problems:
+            around = Claim(words=_AROUND, problems=bundle.problems)
+            found = replace(found, claims=(around, *found.claims))
         told = _told(folder, found) | {"weights": not without}
         return json.dumps(_seen(told, f"{folder.parent}/"))
 
@@ -77,7 +82,7 @@ def _told(folder: Path, found: Findings) -> dict[str, Any]:
     return {
         "state": _state(found),
         "head": found.verdict if supported else "NOT VERIFIED",
-        "words": verdict_words(found, supported=supported),
+        "words": _below(verdict_words(found, supported=supported)),
         "contract": [*found.contract],
         "claims": [
             {"words": claim.words, "problems": [asdict(each) for each in claim.problems]}
@@ -89,13 +94,21 @@ def _told(folder: Path, found: Findings) -> dict[str, Any]:
     }
 
 
+def _below(words: str) -> str:
+    """Write the words as they stand below the head, which says the first of them already."""
+    rest = words.removeprefix("NOT VERIFIED, ")
+    return f"{rest[0].upper()}{rest[1:]}"
+
+
 def _signed(run: RunDir, found: Findings) -> list[str]:
     """Say whose word the folder is, as far as can be told without a key, and the witness lines."""
     # What cannot be read whole is not opened for them either.
     if not found.verdict:
         return []
     words = "Its signature was not checked here." if run.signature.exists() else "Not signed."
-    return [words, *(f"witness  {line}" for line in witness_lines(run, journal.read(run.journal)))]
+    # Of a folder that was not verified no line is worth a date, and its journal may be no journal.
+    lines = () if found.problems else witness_lines(run, journal.read(run.journal))
+    return [words, *(f"witness  {line}" for line in lines)]
 
 
 def _state(found: Findings) -> str:

@@ -41,23 +41,22 @@ function pickers(off) { by("pick").disabled = by("pick-bundle").disabled = off; 
 // Every part is fetched once against its SHA-256 (the browser compares) before Python starts.
 async function begin() {
   let done = 0;
-  const whole = parts.reduce((sum, part) => sum + part.size, 0);
+  const whole = parts.reduce((sum, part) => sum + part.size, 0), fetched = {};
   status("Fetching Python and m43, once");
   await Promise.all(parts.map(async part => {
     const answer = await fetch(base + part.name, { integrity: part.integrity });
     if (!answer.ok) throw new Error(`found status ${answer.status} for ${part.name}, expected 200`);
-    await answer.arrayBuffer();
+    fetched[part.name] = await answer.arrayBuffer();
     done += part.size;
     status(`Fetching Python and m43: ${size(done)} of ${size(whole)}`);
   }));
   status("Starting Python");
   // From a blob, a worker is under this page's own policy; from an address it would be under none.
-  const source = await (await fetch(base + "worker.js")).text();
-  const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
-  worker = new Worker(address, { type: "module" });
+  const source = new Blob([fetched["worker.js"]], { type: "text/javascript" });
+  worker = new Worker(URL.createObjectURL(source), { type: "module" });
   worker.onmessage = ({ data }) => hear[data.kind](data);
   worker.onerror = event => hear.failed({ words: event.message || "the worker did not start" });
-  worker.postMessage({ kind: "start", base });
+  worker.postMessage({ kind: "start", base, parts: fetched }, Object.values(fetched));
 }
 
 const hear = {

@@ -3,11 +3,22 @@ let python, checker, running = 0, readBytes = 0, told = 0;
 
 const say = (kind, more) => postMessage({ kind, ...more });
 
-async function start(base) {
+async function start(base, parts) {
+  // What the page fetched and compared is what Pyodide is given when it asks for it.
+  const outside = self.fetch;
+  self.fetch = async (asked, ...more) => {
+    const name = String(asked).slice(base.length), packed = parts[`${name}.gz`];
+    if (!packed && !parts[name]) return outside(asked, ...more);
+    const bytes = new Blob([packed ?? parts[name]]).stream();
+    delete parts[packed ? `${name}.gz` : name];
+    const type = name.endsWith(".wasm") ? "application/wasm" : "application/octet-stream";
+    return new Response(packed ? bytes.pipeThrough(new DecompressionStream("gzip")) : bytes,
+      { headers: { "content-type": type } });
+  };
   const { loadPyodide } = await import(`${base}runtime/pyodide.mjs`);
   python = await loadPyodide({ indexURL: `${base}runtime/` });
-  const packed = await (await fetch(`${base}m43.zip`)).arrayBuffer();
-  python.unpackArchive(packed, "zip", { extractDir: "/m43" });
+  python.unpackArchive(parts["m43.zip"], "zip", { extractDir: "/m43" });
+  delete parts["m43.zip"];
   python.runPython("import sys; sys.path.insert(0, '/m43'); sys.dont_write_bytecode = True");
   const watch = words => say("claim", { words });
   checker = python.pyimport("tools.verifier.check").Checker("/m43", watch);
@@ -21,17 +32,21 @@ const WINDOW = 1 << 23;
 
 function watchReads() {
   const streams = python.FS.filesystems.WORKERFS.stream_ops, reader = new FileReaderSync();
-  let open = { node: null, start: 0, bytes: new Uint8Array(0) };
+  let open = { node: null, start: 0, bytes: new Uint8Array(0) }, uncollected = 0;
   streams.read = ({ node }, buffer, offset, length, position) => {
     if (position >= node.size) return 0;
     const inside = position >= open.start && position < open.start + open.bytes.length;
     if (open.node !== node || !inside) {
       // Never touched, so it takes no memory; counted, it has Chromium collect what was read before
-      // it is gigabytes.
-      new ArrayBuffer(1 << 28);
+      // it is gigabytes. That takes a while: not for every small file.
+      if (uncollected >= WINDOW) {
+        new ArrayBuffer(1 << 28);
+        uncollected = 0;
+      }
       open = { node: null, start: 0, bytes: new Uint8Array(0) };
       const slice = node.contents.slice(position, position + WINDOW);
       open = { node, start: position, bytes: new Uint8Array(reader.readAsArrayBuffer(slice)) };
+      uncollected += open.bytes.length;
     }
     const from = position - open.start, piece = open.bytes.subarray(from, from + length);
     buffer.set(piece, offset);
@@ -64,7 +79,7 @@ function verify(name, files, isBundle, withoutWeights) {
 
 onmessage = async ({ data }) => {
   try {
-    if (data.kind === "start") await start(data.base);
+    if (data.kind === "start") await start(data.base, data.parts);
     else verify(data.name, data.files, data.isBundle, data.withoutWeights);
   } catch (error) {
     say("failed", { words: String(error?.message ?? error).trim().split("\n").pop() });

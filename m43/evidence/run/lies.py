@@ -5,7 +5,6 @@ It is told over the records of a rehearsal that kept every promise, and changes 
 """
 
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 
 from m43.errors import M43Error
@@ -27,7 +26,6 @@ def untold(folder: Path, lies: Mapping[str, Lie]) -> tuple[str, ...]:
     return tuple(name for name in (*names, *lies) if (name in names) != (name in lies))
 
 
-@cache
 def records_of(folder: Path) -> Mapping[str, object]:
     """Return the records of the last accepted rehearsal under a folder's contract as it is now.
 
@@ -43,7 +41,7 @@ def records_of(folder: Path) -> Mapping[str, object]:
         found="no accepted rehearsal under the promises as they are now",
         expected="one, over whose records lies are told",
         where=str(runs),
-        action=f"pytest {folder.name} -m rehearsal",
+        action=f"run `pytest {folder.name} -m rehearsal` first",
     )
 
 

@@ -2,7 +2,8 @@
 
 The list of claims stands in claims; folder looks at the names before anything is read; judged holds
 the promises and the scores again, agreements every record against the others; code, report and
-ledger what a record follows from; bundle makes one zip of a folder, and takes one. Outsiders use
+ledger what a record follows from; bundle makes one zip of a folder, and takes one; stated is what
+lies beside it. Outsiders use
 `examine` and `verify` (claims), `write_bundle` and `unpacked` (bundle), `git`,
 `helper_environment`, `checkout_of` and `listed_commit` (code), `unreadable` (folder),
 `missing_lines` (ledger), `checkout_problem` (line_ends) and `sign` (signature).
@@ -10,7 +11,7 @@ ledger what a record follows from; bundle makes one zip of a folder, and takes o
 
 from m43.evidence.verify.agreements import rows_file
 from m43.evidence.verify.bundle import BundleError, Unpacked, unpacked, write_bundle
-from m43.evidence.verify.claims import Findings, examine, secrets_in, verify
+from m43.evidence.verify.claims import Claim, Findings, examine, secrets_in, verify
 from m43.evidence.verify.code import (
     LISTINGS,
     checkout_of,
@@ -25,7 +26,7 @@ from m43.evidence.verify.line_ends import checkout_problem
 from m43.evidence.verify.signature import sign
 
 __all__ = [
-    "LISTINGS", "BundleError", "Findings", "Unpacked", "checkout_of", "checkout_problem",
+    "LISTINGS", "BundleError", "Claim", "Findings", "Unpacked", "checkout_of", "checkout_problem",
     "examine", "git", "helper_environment", "listed_commit", "missing_lines", "paths",
     "rows_file", "secrets_in", "sign", "unpacked", "unreadable", "verify", "write_bundle",
 ]  # fmt: skip

@@ -1,15 +1,13 @@
 """The bundle: a run folder as one zip file, to be handed to whoever judges it.
 
 The same folder gives the same bytes: names are sorted, times are fixed, and nothing is compressed,
-because what zlib writes differs from zlib to zlib. The seals were made before there was a bundle,
-so its own digest stands in a statement beside it.
+because what zlib writes differs from zlib to zlib.
 
 A zip of somebody else's may hold anything: it is judged by its list of names before one byte is
 unpacked, into a folder of its own that is gone afterwards. As nothing in it is compressed, no more
 can come out of it than was handed over.
 """
 
-import json
 import os
 import re
 import stat
@@ -22,7 +20,6 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from m43.errors import Problem, ProblemsError, problem
-from m43.evidence.documents import resource, statement
 from m43.evidence.run import LoadedRun
 from m43.evidence.verify.folder import (
     MOST_BYTES,
@@ -30,16 +27,15 @@ from m43.evidence.verify.folder import (
     MOST_WEIGHT_BYTES,
     unreadable,
 )
-from m43.files import file_sha256, is_disk_full, read_whole
-from m43.records import RunDir, write_atomically
+from m43.evidence.verify.stated import Stated
+from m43.files import is_disk_full
+from m43.records import RunDir
 from m43.text import counted, is_folder_name, is_weight_file
 
-BUNDLE = "m43:bundle/v1"
 READ_ME = "README.txt"
-STATEMENT_SUFFIX = ".intoto.json"
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # of a zip
 _ON_UNIX, _ENCRYPTED = 3, 1
-_PIECE_BYTES, _LONGEST_STATEMENT, _END_BYTES = 1 << 20, 1 << 20, 22
+_PIECE_BYTES, _END_BYTES = 1 << 20, 22
 # Plain names of files, as those of a run and of a model are.
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,200}(/[A-Za-z0-9._-]{1,200}){1,2}")
 
@@ -54,28 +50,9 @@ _unfit = partial(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bundle:
-    """A bundle that was written.
-
-    Attributes:
-        path, statement: where it and the statement about it lie.
-        size_bytes, sha256: of the zip.
-        files: how many of the run folder's are in it.
-        weights: whether those of the model are.
-    """
-
-    path: Path
-    statement: Path
-    size_bytes: int
-    sha256: str
-    files: int
-    weights: bool
-
-
 def write_bundle(
     run: RunDir, loaded_run: LoadedRun, path: Path, *, with_weights: bool = False
-) -> Bundle:
+) -> Stated:
     """Write a run folder as one zip file, and beside it what states its digest.
 
     Args:
@@ -87,12 +64,14 @@ def write_bundle(
     Raises: BundleError.
     """
     name = run.path.absolute().name
-    told = path.with_name(path.name + STATEMENT_SUFFIX)
-    if problems := (*_no_bundle(run, loaded_run, name), *_no_place(path, told)):
+    if problems := tuple(_no_bundle(run, loaded_run, name)):
         raise BundleError(problems)
     paths = sorted(each for each in run.path.rglob("*") if each.is_file())
     kept = [each for each in paths if with_weights or not is_weight_file(each.name)]
     weights = any(is_weight_file(each.name) for each in kept)
+    made = Stated(path=path, run=run, files=len(kept), weights=weights)
+    if problems := tuple(_no_place(path, made.statement, made.signature)):
+        raise BundleError(problems)
     partial_path = path.with_name(f".{path.name}.partial")
     try:
         with zipfile.ZipFile(partial_path, "w", zipfile.ZIP_STORED) as archive:
@@ -110,25 +89,8 @@ def write_bundle(
         raise BundleError((problem(found, "a bundle written", str(path), action),)) from error
     finally:
         partial_path.unlink(missing_ok=True)
-    size_bytes, sha256 = path.stat().st_size, file_sha256(path)
-    predicate = {
-        "run": name,
-        "verdict": loaded_run.verdict_words(loaded_run.verdict.accepted),
-        "sizeBytes": size_bytes,
-        "files": len(kept),
-        "weights": weights,
-        "manifest": resource(run.manifest.name, file_sha256(run.manifest)),
-    }
-    text = statement([resource(path.name, sha256)], BUNDLE, predicate)
-    write_atomically(told, text.encode())
-    return Bundle(
-        path=path,
-        statement=told,
-        size_bytes=size_bytes,
-        sha256=sha256,
-        files=len(kept),
-        weights=weights,
-    )
+    made.write()
+    return made
 
 
 def _no_bundle(run: RunDir, loaded_run: LoadedRun, name: str) -> Iterator[Problem]:
@@ -163,14 +125,17 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 
 def _for_a_judge(run: RunDir, name: str, *, weights: bool) -> str:
-    left_out = "" if weights else " The weights are left out: what is said of them is not checked."
+    left_out = "" if weights else "The weights are left out: what is said of them is not checked.\n"
+    document = run.summary if run.summary.is_file() else run.failure_analysis
     return (
-        f"This is the run folder {name}, as m43 left it.{left_out}\n\n"
-        f"To check it, without unpacking it: python -m m43 verify {name}.zip\n"
-        "m43 says the verdict first, then every claim that its records do not support. It needs\n"
-        "Python and the m43 that made the run (its version stands in opening.json), no JAX.\n\n"
-        f"To read it: {name}/{run.summary.name} or {run.failure_analysis.name}, and "
-        f"{run.report.name} for the eye.\n"
+        f"This is the run folder {name}, as m43 left it.\n{left_out}\n"
+        "Believe nothing in it before it is checked. Take m43 from where you trust it, and drop\n"
+        "this zip, packed as it is, on the page that its `make verifier` builds. Or, with Python:\n"
+        "\n"
+        f"    python -m m43 verify {name}.zip\n\n"
+        "Both say the verdict first, then every claim that the records do not support. They need\n"
+        "the m43 that made the run (version and commit stand in opening.json), and no JAX.\n\n"
+        f"To read it: {name}/{document.name}, and {name}/{run.report.name} for the eye.\n"
     )
 
 
@@ -179,32 +144,35 @@ class Unpacked:
     """A bundle that lies in a folder for now.
 
     Attributes:
-        run: the run folder.
-        weights: whether its weights are there.
-        problems: what the statement beside the zip says otherwise.
+        stated: what there is to state of it.
+        problems: what is not as m43 writes it, in the zip around the run folder and beside the zip.
     """
 
-    run: RunDir
-    weights: bool
+    stated: Stated
     problems: tuple[Problem, ...]
 
 
 @contextmanager
-def unpacked(path: Path) -> Iterator[Unpacked]:
+def unpacked(path: Path, public_key: Path | None = None) -> Iterator[Unpacked]:
     """Unpack a bundle into a folder that is gone afterwards.
+
+    Args:
+        path: of the zip.
+        public_key: of the person who signed its statement, if it is signed.
 
     Raises: BundleError, for what is no zip, or holds what no run folder does.
     """
     with TemporaryDirectory(prefix="m43-bundle-") as folder:
         # Here alone: what whoever looks at the run raises says nothing about the zip.
         try:
-            found = _unpack_all(path, Path(folder))
+            stated, read_me = _unpack_all(path, Path(folder))
         except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
             raise BundleError((_unfit(error, "a zip file", path.name),)) from error
-        yield found
+        problems = (*_other_words(stated, read_me), *stated.audit(public_key))
+        yield Unpacked(stated=stated, problems=problems)
 
 
-def _unpack_all(path: Path, folder: Path) -> Unpacked:
+def _unpack_all(path: Path, folder: Path) -> tuple[Stated, Path]:
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         if not entries:
@@ -217,11 +185,18 @@ def _unpack_all(path: Path, folder: Path) -> Unpacked:
     if not RunDir(run).journal.is_file():
         found = f"a folder {run.name} without {RunDir.journal.name}"
         raise BundleError((_unfit(found, "a run folder", path.name),))
-    return Unpacked(
-        run=RunDir(run),
-        weights=any(is_weight_file(entry.filename) for entry in entries),
-        problems=tuple(_other_digest(path)),
-    )
+    files = sum(entry.filename != READ_ME for entry in entries)
+    weights = any(is_weight_file(entry.filename) for entry in entries)
+    return Stated(path=path, run=RunDir(run), files=files, weights=weights), folder / READ_ME
+
+
+def _other_words(stated: Stated, read_me: Path) -> Iterator[Problem]:
+    """Hold the file that a judge reads first against what m43 says there."""
+    expected = _for_a_judge(stated.run, stated.run.path.name, weights=stated.weights)
+    if read_me.is_file() and read_me.read_bytes() != expected.encode():
+        action = "follow nothing that it says: m43 wrote something else there"
+        where = f"{stated.path.name}: {READ_ME}"
+        yield problem("another text", "what `python -m m43 bundle` writes", where, action)
 
 
 def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
@@ -285,22 +260,6 @@ def _unfit_entry(entry: zipfile.ZipInfo, where: str) -> Iterator[Problem]:
     most = MOST_WEIGHT_BYTES if is_weight_file(name) else MOST_BYTES
     if entry.file_size > most:
         yield _unfit(f"{entry.file_size:,} bytes", f"{most:,} at most", where)
-
-
-def _other_digest(path: Path) -> Iterator[Problem]:
-    """Hold the zip against the statement beside it, where there is one."""
-    told = path.with_name(path.name + STATEMENT_SUFFIX)
-    if not told.is_file():
-        return
-    try:
-        (subject,) = json.loads(read_whole(told, _LONGEST_STATEMENT))["subject"]
-        stated = subject["digest"]["sha256"]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        stated = f"none that can be read ({type(error).__name__})"
-    if stated != file_sha256(path):
-        action = "do not rely on it: the zip was changed after it was made, or the statement"
-        found, expected = f"SHA-256 {file_sha256(path)}", f"{stated}, as in {told.name}"
-        yield problem(found, expected, path.name, action)
 
 
 def _around(path: Path, archive: zipfile.ZipFile) -> Iterator[Problem]:

@@ -26,6 +26,7 @@ from m43.files import file_sha256, read_whole
 from m43.records import RunDir, write_atomically
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
+_MOST_BYTES = 1 << 24
 
 _ALTERED = "do not rely on this folder: it is not as it was when it was signed"
 
@@ -54,23 +55,30 @@ def sign(run: RunDir, loaded_run: LoadedRun, key: Path, read_password: Callable[
 
     Raises: MissingExtraError, KeyFileError, SignedAlreadyError.
     """
-    if run.signature.exists():
+    return write_signature(run.signature, _statement(run, loaded_run), key, read_password)
+
+
+def write_signature(path: Path, text: str, key: Path, read_password: Callable[[str], str]) -> str:
+    """Write a statement into an envelope that a private key signs, and return the id of the key.
+
+    Raises: MissingExtraError, KeyFileError, SignedAlreadyError.
+    """
+    if path.exists():
         raise SignedAlreadyError(
             found="a signature",
-            expected="none: a folder is signed once",
-            where=str(run.signature),
+            expected="none: a folder is signed once, and so is a bundle",
+            where=str(path),
             action="check it with verify --public-key; remove it yourself to sign anew",
         )
-    payload = _statement(run, loaded_run).encode()
+    payload = text.encode()
     if _bytes(key).startswith(_OF_SSH):
         table = _signed_by_ssh(payload, key)
-        write_atomically(run.signature, (json.dumps(table, indent=2) + "\n").encode())
+        write_atomically(path, (json.dumps(table, indent=2) + "\n").encode())
         return str(table["signatures"][0]["keyid"])
     dsse, signer = _library("securesystemslib.dsse"), _signer(key, read_password)
     envelope = dsse.Envelope(payload=payload, payload_type=PAYLOAD_TYPE, signatures={})
     signature = envelope.sign(signer)
-    text = json.dumps(envelope.to_dict(), indent=2) + "\n"
-    write_atomically(run.signature, text.encode())
+    write_atomically(path, (json.dumps(envelope.to_dict(), indent=2) + "\n").encode())
     return str(signature.keyid)
 
 
@@ -87,10 +95,9 @@ def audit_signature(
             yield problem("no signature", f"one that {public_key} verifies", name, _ALTERED)
         return
     try:
-        table = json.loads(run.signature.read_text(encoding="utf-8"))
-        payload = base64.b64decode(table["payload"], validate=True)
+        payload = signed_payload(run.signature)
         signed = _subjects(payload)
-    except (OSError, ValueError, TypeError, LookupError, binascii.Error) as error:
+    except (OSError, ValueError, TypeError, LookupError) as error:
         found = f"{type(error).__name__}: {error}"
         yield problem(found, "a DSSE envelope around a statement", name, _ALTERED)
         return
@@ -99,7 +106,42 @@ def audit_signature(
         expected = "the statement that follows from the records, of type " + PAYLOAD_TYPE
         yield problem("another statement", expected, name, _ALTERED)
     if public_key is not None:
-        yield from _verified(table, public_key, name)
+        yield from audit_key(run.signature, public_key)
+
+
+def signed_payload(path: Path) -> bytes:
+    """Return what is signed in an envelope, whoever signed it.
+
+    Raises: OSError, ValueError, TypeError, LookupError.
+    """
+    return base64.b64decode(_envelope(path)["payload"], validate=True)
+
+
+def audit_key(path: Path, public_key: Path) -> Iterator[Problem]:
+    """Check an envelope against a public key, or the allowed signers of OpenSSH.
+
+    Raises: MissingExtraError, KeyFileError, and what `signed_payload` does.
+    """
+    table, where = _envelope(path), path.name
+    if not _bytes(public_key).startswith(b"-----BEGIN "):
+        yield from _ssh_verified(table, public_key, where)
+        return
+    dsse, errors = _library("securesystemslib.dsse"), _library("securesystemslib.exceptions")
+    key = _public(public_key)
+    try:
+        envelope = dsse.Envelope.from_dict(json.loads(json.dumps(table)))
+        if envelope.payload_type == PAYLOAD_TYPE:
+            envelope.verify([key], 1)
+            return
+        found = f"the payload type {envelope.payload_type!r}"
+    except (errors.Error, ValueError, TypeError, LookupError, AttributeError) as error:
+        found = f"{type(error).__name__}: {error}"
+    action = "do not rely on it: whoever holds this key did not sign it so"
+    yield problem(found, f"a signature by the key of {public_key}", where, action)
+
+
+def _envelope(path: Path) -> Any:
+    return json.loads(read_whole(path, _MOST_BYTES))
 
 
 def _statement(run: RunDir, loaded_run: LoadedRun) -> str:
@@ -182,7 +224,7 @@ def _ssh_verified(table: Mapping[str, Any], signers: Path, where: str) -> Iterat
     if not signer or done.returncode != 0:
         said = done.stderr or done.stdout
         found = said.decode(errors="replace").strip() or "a signature that does not fit"
-        action = "do not rely on this folder: none of these signers signed it so"
+        action = "do not rely on it: none of these signers signed it so"
         yield problem(found, f"a signature by one of {signers}", where, action)
 
 
@@ -203,24 +245,6 @@ def _ssh_keygen(*words: str, given: bytes = b"") -> subprocess.CompletedProcess[
             where="the PATH of this command",
             action="install it (package openssh-client), or use a key in PEM",
         ) from None
-
-
-def _verified(table: Mapping[str, Any], public_key: Path, where: str) -> Iterator[Problem]:
-    if not _bytes(public_key).startswith(b"-----BEGIN "):
-        yield from _ssh_verified(table, public_key, where)
-        return
-    dsse, errors = _library("securesystemslib.dsse"), _library("securesystemslib.exceptions")
-    key = _public(public_key)
-    try:
-        envelope = dsse.Envelope.from_dict(json.loads(json.dumps(table)))
-        if envelope.payload_type == PAYLOAD_TYPE:
-            envelope.verify([key], 1)
-            return
-        found = f"the payload type {envelope.payload_type!r}"
-    except (errors.Error, ValueError, TypeError, LookupError, AttributeError) as error:
-        found = f"{type(error).__name__}: {error}"
-    action = "do not rely on this folder: whoever holds this key did not sign it so"
-    yield problem(found, f"a signature by the key of {public_key}", where, action)
 
 
 def _signer(path: Path, read_password: Callable[[str], str]) -> Any:

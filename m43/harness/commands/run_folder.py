@@ -52,10 +52,11 @@ def verify(
     """
     from m43.evidence.verify import examine
 
-    with _opened(path, runs) as (run, shown, handed_on):
-        left_out = handed_on is not None and not handed_on.weights
+    with _opened(path, runs, public_key) as (run, shown, handed_on):
+        left_out = handed_on is not None and not handed_on.stated.weights
         without = without_weights or left_out
-        found = examine(run.path, repository, without_weights=without, public_key=public_key)
+        key = None if _is_signed_around(run, handed_on) else public_key
+        found = examine(run.path, repository, without_weights=without, public_key=key)
         problems, replayed = (*(handed_on.problems if handed_on else ()), *found.problems), ""
         if replay > 0 and not problems:
             replayed, problems = _replay(run, repository, replay)
@@ -75,7 +76,7 @@ def verify(
         if problems:
             out.write(f"{shown}: {counted(len(problems), 'claim')} not supported\n")
             return 1
-        out.write(f"{_signed(run, public_key)}\n")
+        out.write(f"{_signed(run, handed_on, public_key)}\n")
     if not found.accepted:
         out.write(f"{shown}: the records support this account of a run that was NOT ACCEPTED\n")
     else:
@@ -84,7 +85,9 @@ def verify(
 
 
 @contextmanager
-def _opened(path: Path | None, runs: Path) -> Iterator[tuple[RunDir, Path, "Unpacked | None"]]:
+def _opened(
+    path: Path | None, runs: Path, public_key: Path | None = None
+) -> Iterator[tuple[RunDir, Path, "Unpacked | None"]]:
     """Open a run folder, or a bundle for as long as it is looked at; and say what it is called."""
     from m43.evidence.verify import unpacked
 
@@ -92,8 +95,14 @@ def _opened(path: Path | None, runs: Path) -> Iterator[tuple[RunDir, Path, "Unpa
         run = require_run(path, runs)
         yield run, run.path, None
         return
-    with unpacked(path) as handed_on:
-        yield require_run(handed_on.run.path, runs), path, handed_on
+    with unpacked(path, public_key) as handed_on:
+        yield require_run(handed_on.stated.run.path, runs), path, handed_on
+
+
+def _is_signed_around(run: RunDir, handed_on: "Unpacked | None") -> bool:
+    """Tell whether a bundle is signed as a whole, and the folder in it is not once more."""
+    around = handed_on is not None and handed_on.stated.signature.is_file()
+    return around and not run.signature.exists()
 
 
 def verdict_words(found: "Findings", *, supported: bool) -> str:
@@ -145,14 +154,14 @@ def _replay(run: RunDir, repository: Path, count: int) -> tuple[str, tuple[Probl
 _SHOWN = 5
 
 
-def _signed(run: RunDir, public_key: Path | None) -> str:
+def _signed(run: RunDir, handed_on: "Unpacked | None", public_key: Path | None) -> str:
     from m43.evidence.documents import not_excluded
     from m43.evidence.journal import journal, witness_lines
 
     words = "not signed"
     if public_key is not None:
         words = f"signed by the key of {public_key}"
-    elif run.signature.exists():
+    elif run.signature.exists() or _is_signed_around(run, handed_on):
         words = "its signature was not checked; give --public-key, from a source that you trust"
     lines = witness_lines(run, journal.read(run.journal))
     possible = textwrap.wrap(f"{words}; {not_excluded()}", _WIDTH, subsequent_indent="  ")
@@ -211,7 +220,7 @@ def compare(
 
 
 def seal(path: Path, key: Path, repository: Path, runs: Path, out: TextIO) -> int:
-    """Verify a finished run folder, whatever its verdict, and sign it.
+    """Verify a finished run folder or a bundle of one, whatever its verdict, and sign it.
 
     Raises: UnsupportedRunError, SignedAlreadyError, MissingExtraError, KeyFileError.
     """
@@ -220,23 +229,31 @@ def seal(path: Path, key: Path, repository: Path, runs: Path, out: TextIO) -> in
     from m43.evidence.verify import sign
     from m43.evidence.verify import verify as problems_of
 
-    run = require_run(path, runs)
-    problems = problems_of(run.path, repository)
-    for each in problems:
-        out.write(f"NOT SUPPORTED  {each}\n")
-    if problems:
-        raise UnsupportedRunError(
-            found=f"{counted(len(problems), 'claim')} not supported",
-            expected="a folder that verifies",
-            where=str(run.path),
-            action="nothing was signed",
+    with _opened(path, runs) as (run, shown, handed_on):
+        left_out = handed_on is not None and not handed_on.stated.weights
+        problems = (
+            *(handed_on.problems if handed_on else ()),
+            *problems_of(run.path, repository, without_weights=left_out),
         )
-    loaded_run = load_run(run)
-    # A password is asked for: as an argument everybody on the machine could read it.
-    keyid = sign(run, loaded_run, key, lambda prompt: getpass.getpass(prompt))
-    out.write(f"{run.signature}: signed by the key {keyid}\n")
-    for line in witness_lines(run, loaded_run.entries):
-        out.write(f"witness  {line}\n")
+        for each in problems:
+            out.write(f"NOT SUPPORTED  {str(each).replace(str(run.path), str(shown))}\n")
+        if problems:
+            raise UnsupportedRunError(
+                found=f"{counted(len(problems), 'claim')} not supported",
+                expected="a folder that verifies",
+                where=str(shown),
+                action="nothing was signed",
+            )
+        loaded_run = load_run(run)
+        # A password is asked for: as an argument everybody on the machine could read it.
+        if handed_on is None:
+            signature, keyid = run.signature, sign(run, loaded_run, key, getpass.getpass)
+        else:
+            stated = handed_on.stated
+            signature, keyid = stated.signature, stated.sign(key, getpass.getpass)
+        out.write(f"{signature}: signed by the key {keyid}\n")
+        for line in witness_lines(run, loaded_run.entries):
+            out.write(f"witness  {line}\n")
     return 0
 
 
@@ -266,7 +283,7 @@ def bundle(
     )
     weights = "with" if made.weights else "without"
     out.write(f"{made.path}: {counted(made.files, 'file')}, {weights} weights\n")
-    out.write(f"  size      {made.size_bytes:,} bytes\n")
+    out.write(f"  size      {made.path.stat().st_size:,} bytes\n")
     out.write(f"  SHA-256   {made.sha256}\n")
     out.write(f"  stated in {made.statement}\n")
     out.write(f"  check     python -m m43 verify {made.path}\n")

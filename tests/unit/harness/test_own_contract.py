@@ -178,6 +178,22 @@ def test_the_lies_of_a_contract_are_told_over_its_rehearsal(own: Own) -> None:
     assert told.returncode == 0, told.stdout
 
 
+def test_without_a_rehearsal_one_sentence_says_so_once(own: Own) -> None:
+    """Not once a promise: the promises were changed since, and nothing is there to lie about."""
+    promises = own.tree.root / "sums" / CONTRACT.name
+    before = promises.read_text()
+    promises.write_text(f"{before}\n# another contract\n")
+    told = own.tree.pytest("sums/lies.py")
+    promises.write_text(before)
+
+    assert told.returncode == 1
+    assert told.stdout.count("found no accepted rehearsal") == 1
+    assert "run `pytest sums -m rehearsal` first" in told.stdout
+    assert "Traceback" not in told.stdout + told.stderr
+    # The table itself needs no rehearsal.
+    assert "1 failed" in told.stdout
+
+
 def _opening(**values: object) -> Change:
     def change(run: RunDir) -> None:
         told = json.loads(run.opening.read_text(encoding="utf-8"))

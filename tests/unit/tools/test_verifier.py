@@ -1,11 +1,16 @@
 """The verifier for a browser, as far as it is Python: what it packs, and what it answers."""
 
+import gzip
 import io
 import json
 import shutil
+import sys
 import tarfile
 import zipfile
+from importlib.machinery import ModuleSpec, SourcelessFileLoader
+from importlib.util import cache_from_source
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -15,6 +20,7 @@ from m43.evidence.verify.claims import CLAIMS
 from m43.records import RunDir
 from tests.unit.evidence.good_records import REPOSITORY
 from tools.verifier import __main__ as verifier
+from tools.verifier.bytecode import compile_loaded, write_archive
 from tools.verifier.check import Checker
 
 EXAMPLE = REPOSITORY / "submission_runs" / "example_rehearsal"
@@ -32,6 +38,12 @@ def archive() -> bytes:
             entry.size = len(data)
             target.addfile(entry, io.BytesIO(data))
     return packed.getvalue()
+
+
+def built(folder: Path, archive: bytes) -> Path:
+    """Build the folder without a Python of the page's that would compile."""
+    assert verifier.build(folder, archive, lambda folder: None) < verifier.MOST_BYTES
+    return folder
 
 
 def checker() -> Checker:
@@ -77,6 +89,21 @@ def test_the_answer_is_verifys_claim_by_claim_and_told_before_each(tmp_path: Pat
     ]
 
 
+def test_a_journal_that_is_none_is_a_claim_that_does_not_hold(tmp_path: Path) -> None:
+    """Not a fault of the page, which would say nothing of the folder."""
+    run = Path(shutil.copytree(EXAMPLE, tmp_path / EXAMPLE.name))
+    journal = run / "journal.jsonl"
+    journal.write_text(journal.read_text().replace("e", "f", 1))
+    looking = checker()
+
+    told = json.loads(looking.check(str(run), without_weights=True))
+
+    assert told["head"] == "NOT VERIFIED"
+    assert "journal.jsonl:1" in told["claims"][0]["problems"][0]["where"]
+    assert not any("witness" in line for line in told["signed"])
+    assert looking.report().endswith("</html>")
+
+
 def test_no_path_above_the_folder_and_no_steering_sign_is_shown(tmp_path: Path) -> None:
     """Where a browser mounts a folder says nothing, and a name cannot turn a line around."""
     run = Path(shutil.copytree(EXAMPLE, tmp_path / EXAMPLE.name))
@@ -118,7 +145,7 @@ def test_the_folder_is_the_same_each_time_and_lists_itself(archive: bytes, tmp_p
     """Two builds are equal byte for byte, and no file is missing from the list."""
     first, second = tmp_path / "first", tmp_path / "second"
     for folder in (first, second):
-        assert verifier.build(folder, archive) < verifier.MOST_BYTES
+        built(folder, archive)
 
     names = sorted(path.relative_to(first).as_posix() for path in first.rglob("*.*"))
     assert [(first / name).read_bytes() for name in names] == [
@@ -127,18 +154,67 @@ def test_the_folder_is_the_same_each_time_and_lists_itself(archive: bytes, tmp_p
     listed = (first / "SHA256SUMS").read_text()
     assert all(f"  {name}\n" in listed for name in names)
     assert "console" not in listed
+    packed = gzip.decompress((first / "runtime" / verifier.PACKED_WASM).read_bytes())
+    assert packed == (first / "runtime/pyodide.mjs").read_bytes()
+    assert not (first / "runtime" / verifier.WASM).exists()
     assert json.loads((first / "runtime/pyodide-lock.json").read_text())["packages"] == {}
 
 
 def test_the_code_that_is_packed_knows_the_examples_commit(archive: bytes, tmp_path: Path) -> None:
     """Otherwise every run of an earlier commit would be told as judged by other code."""
-    verifier.build(tmp_path / "site", archive)
+    built(tmp_path / "site", archive)
     with zipfile.ZipFile(tmp_path / "site" / "m43.zip") as packed:
         packed.extractall(tmp_path / "copy")
     commit = json.loads((EXAMPLE / "opening.json").read_text())["commit"]
 
     assert checkout_of(tmp_path / "copy", commit).place == f"commit {commit[:12]}"
     assert examine(EXAMPLE, tmp_path / "copy", without_weights=True).problems == ()
+
+
+def test_what_is_loaded_is_compiled_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the library in the place of its source, of m43 beside it; the same bytes each time."""
+    library, code = tmp_path / "library.zip", tmp_path / "code.zip"
+    lies_at = {"one": "/code/own/one.py", "json": f"{Path(json.__file__).parents[1]}/json/x.py"}
+    for name, path in lies_at.items():
+        module = ModuleType(name)
+        module.__spec__ = ModuleSpec(name, None, origin=path)
+        monkeypatch.setitem(sys.modules, f"m43_stand_in.{name}", module)
+    source = b'"""Words."""\nassert __doc__ == "Words."\nanswer = 42\n'
+    made = []
+    for _ in range(2):
+        write_archive(library, {"json/x.py": source, "json/y.py": source})
+        write_archive(code, {"own/one.py": source, "own/two.py": source, "data.txt": b"x"})
+        compile_loaded(str(library), str(code), "/code")
+        made.append((library.read_bytes(), code.read_bytes()))
+
+    assert made[0] == made[1]
+    compiled = cache_from_source("own/one.py")
+    with zipfile.ZipFile(library) as packed:
+        assert packed.namelist() == ["json/x.pyc", "json/y.py"]
+    with zipfile.ZipFile(code) as packed:
+        assert packed.namelist() == ["own/one.py", compiled, "own/two.py", "data.txt"]
+        assert packed.read("own/one.py") == source
+        packed.extractall(tmp_path)
+    bytecode = SourcelessFileLoader("one", str(tmp_path / compiled)).get_code("one")
+    assert bytecode is not None
+    assert bytecode.co_filename == "/code/own/one.py"
+    assert 42 in bytecode.co_consts
+
+
+def test_without_node_or_with_one_that_fails_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a sentence, before anything of the page is written."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SystemExit, match="found no node on the PATH"):
+        verifier.compile_code(tmp_path)
+    node = tmp_path / "node"
+    node.write_text("#!/bin/sh\necho SyntaxError: an old one >&2\nexit 1\n")
+    node.chmod(0o755)
+    with pytest.raises(SystemExit, match="found SyntaxError: an old one, expected bytecode by"):
+        verifier.compile_code(tmp_path)
 
 
 def test_a_runtime_of_another_digest_is_not_used(

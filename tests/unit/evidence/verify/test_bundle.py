@@ -1,8 +1,11 @@
 """A run folder as one file: the same bytes each time, and a zip of somebody else's is refused."""
 
+import base64
 import copy
+import json
 import shutil
 import stat
+import subprocess
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +16,7 @@ from m43 import __main__ as command_line
 from m43.__main__ import main
 from m43.evidence.run import load_run
 from m43.evidence.verify import BundleError, unpacked, write_bundle
-from m43.evidence.verify.bundle import Bundle
+from m43.evidence.verify.stated import Stated
 from m43.files import file_sha256
 from m43.records.run_dir import RunDir
 from tests.unit.evidence.good_run import stop_at, write_good_run
@@ -27,7 +30,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     return write_good_run(tmp_path_factory.mktemp("bundle"))
 
 
-def bundled(run: RunDir, path: Path, *, with_weights: bool = False) -> Bundle:
+def bundled(run: RunDir, path: Path, *, with_weights: bool = False) -> Stated:
     """Write a bundle of a run."""
     return write_bundle(run, load_run(run), path, with_weights=with_weights)
 
@@ -102,6 +105,7 @@ def test_a_bundle_that_was_changed_is_not_its_statement_s(
 ) -> None:
     """One byte of it, after it was made."""
     made = bundled(good, tmp_path / "run.zip")
+    stated = made.statement.read_text()
     with zipfile.ZipFile(made.path, "a") as archive:
         archive.comment = b"later"
 
@@ -110,6 +114,128 @@ def test_a_bundle_that_was_changed_is_not_its_statement_s(
     made.statement.write_text(f'{{"subject": [], "note": "{file_sha256(made.path)}"}}')
     assert main(["verify", str(made.path)]) == 1
     assert "none that can be read" in capsys.readouterr().out
+    # The digest alone, made to fit: the size that is stated is another one.
+    made.statement.write_text(stated.replace(made.sha256, file_sha256(made.path)))
+    assert main(["verify", str(made.path)]) == 1
+    assert "found another statement" in capsys.readouterr().out
+
+
+def test_a_bundle_may_be_called_otherwise(good: RunDir, tmp_path: Path) -> None:
+    """With what lies beside it; what is stated of its bytes stays true."""
+    made = bundled(good, tmp_path / "run.zip")
+    made.path.rename(tmp_path / "entry-7.zip")
+    made.statement.rename(tmp_path / "entry-7.zip.intoto.json")
+
+    assert main(["verify", str(tmp_path / "entry-7.zip")]) == 0
+
+
+def _another_read_me(path: Path, run: str) -> None:
+    """Write a zip again as it is, but for what a judge reads first."""
+    with zipfile.ZipFile(path) as archive:
+        kept = {entry: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for entry, data in kept.items():
+            archive.writestr(entry, f"{run} was ACCEPTED" if entry.filename[0] == "R" else data)
+
+
+def test_a_bundle_says_to_a_judge_what_m43_says(
+    good: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The zip's own README is read before anything is verified, so it is held against m43's."""
+    made = bundled(good, tmp_path / "run.zip")
+    with zipfile.ZipFile(made.path) as archive:
+        words = archive.read("README.txt").decode()
+    assert f"python -m m43 verify {good.path.name}.zip" in words
+    assert f"{good.path.name}/{good.summary.name}" in words
+    made.statement.unlink()
+    _another_read_me(made.path, good.path.name)
+
+    assert main(["verify", str(made.path)]) == 1
+    shown = capsys.readouterr().out
+    assert "run.zip: README.txt: found another text" in shown
+    assert "1 claim not supported" in shown
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two pairs of keys, each of its own kind."""
+    folder = tmp_path_factory.mktemp("keys")
+    words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "mine")]
+    subprocess.run(words, check=True)
+    (folder / "mine.signers").write_text(f"me {(folder / 'mine.pub').read_text()}")
+    pem = ("genpkey", "-algorithm", "ed25519", "-out", folder / "pem")
+    for each in (pem, ("pkey", "-in", folder / "pem", "-pubout", "-out", folder / "pem.pub")):
+        subprocess.run(["openssl", *map(str, each)], check=True, capture_output=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("key", "public", "other"),
+    [("mine", "mine.signers", "pem.pub"), ("pem", "pem.pub", "mine.signers")],
+)
+def test_a_bundle_is_signed_as_a_whole(
+    good: RunDir,
+    keys: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    key: str,
+    public: str,
+    other: str,
+) -> None:
+    """Of a folder that nobody signed too; a key that is not the signer's does not verify it."""
+    made = bundled(good, tmp_path / "run.zip")
+    assert main(["seal", "--key", str(keys / key), str(made.path)]) == 0
+    assert f"{made.signature}: signed by the key" in capsys.readouterr().out
+    table = json.loads(made.signature.read_text())
+    assert base64.b64decode(table["payload"]) == made.statement.read_bytes()
+
+    assert main(["verify", "--public-key", str(keys / public), str(made.path)]) == 0
+    assert f"signed by the key of {keys / public}" in capsys.readouterr().out
+    assert main(["verify", str(made.path)]) == 0
+    assert "its signature was not checked" in capsys.readouterr().out
+    assert main(["verify", "--public-key", str(keys / other), str(made.path)]) == 1
+    assert "expected a signature by" in capsys.readouterr().out
+    assert main(["seal", "--key", str(keys / key), str(made.path)]) == 1
+    assert "is signed once" in capsys.readouterr().err
+
+
+def test_what_was_changed_after_it_was_signed_is_named(
+    good: RunDir, keys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The zip and its statement, made to fit each other: the signature is under another one."""
+    made = bundled(good, tmp_path / "run.zip")
+    assert main(["seal", "--key", str(keys / "pem"), str(made.path)]) == 0
+    made.path.unlink()
+    made.statement.unlink()
+    signature = made.signature.read_bytes()
+    made.signature.unlink()
+    bundled(good, tmp_path / "run.zip", with_weights=True)
+    made.signature.write_bytes(signature)
+    capsys.readouterr()
+
+    assert main(["verify", "--public-key", str(keys / "pem.pub"), str(made.path)]) == 1
+    assert f"as in {made.signature.name}" in capsys.readouterr().out
+    made.signature.write_text("{}")
+    assert main(["verify", str(made.path)]) == 1
+    assert "none that can be read (KeyError)" in capsys.readouterr().out
+
+
+def test_a_bundle_that_does_not_hold_is_not_signed(
+    good: RunDir, keys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither for its folder nor for what lies around that."""
+    made = bundled(good, tmp_path / "run.zip")
+    made.statement.write_text("{}")
+    assert main(["seal", "--key", str(keys / "pem"), str(made.path)]) == 1
+    assert "nothing was signed" in capsys.readouterr().err
+    made.statement.unlink()
+    twin = RunDir(Path(shutil.copytree(good.path, tmp_path / good.path.name)))
+    twin.manifest.unlink()
+    other = bundled(twin, tmp_path / "other.zip")
+    assert main(["seal", "--key", str(keys / "pem"), str(other.path)]) == 1
+    assert "nothing was signed" in capsys.readouterr().err
+    assert not made.signature.exists()
+    assert not other.signature.exists()
 
 
 def _twice(archive: zipfile.ZipFile, name: str) -> None:
