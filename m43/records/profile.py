@@ -1,7 +1,7 @@
 """The profile: what a run is, table by table, as a person wrote it. Never changed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -94,11 +94,49 @@ class VenvTable:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ColumnsTable:
+    """Which column of a file holds what: `prompt` and `answer`, or both in one of `messages`.
+
+    Attributes:
+        answer: what is learnt, or what is expected.
+        messages: a chat of one turn of the user and one of the assistant.
+        id: of an evaluation row, text or a whole number; where no column is named, its line.
+        section, category, difficulty: the same; where no column is named, "all".
+    """
+
+    prompt: str | None = None
+    answer: str | None = None
+    messages: str | None = None
+    id: str | None = None
+    section: str | None = None
+    category: str | None = None
+    difficulty: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns that are read, in this order."""
+        found = (getattr(self, each.name) for each in fields(self))
+        return tuple(name for name in found if name is not None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataColumns:
+    """The columns of each file; without a table its rows are in m43's own schema."""
+
+    train: ColumnsTable | None = None
+    evaluation: ColumnsTable | None = None
+
+
+OWN_COLUMNS = DataColumns()
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataTable:
     """The two files of rows."""
 
     train: Path
     evaluation: Path
+    columns: DataColumns = OWN_COLUMNS
 
 
 @dataclass(frozen=True, kw_only=True)

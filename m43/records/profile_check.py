@@ -14,7 +14,6 @@ from m43.records.profile import (
     LOOPBACK_ENDPOINT,
     SELF_VENV,
     Contract,
-    DataTable,
     LoraTable,
     Profile,
     TrainingTable,
@@ -64,6 +63,7 @@ def _rules(profile: Profile) -> Iterator[_Rule]:
     yield from _training_rules(profile.training, profile.contract.optimizer_steps)
     yield from _lora_rules(profile.training.method, profile.lora)
     yield from _mesh_rules(profile)
+    yield from _column_rules(profile)
 
 
 def _contract_rules(contract: Contract) -> Iterator[_Rule]:
@@ -215,6 +215,25 @@ def _mesh_rules(profile: Profile) -> Iterator[_Rule]:
         yield f"contract.config.{SHAPES[size]}", sizes[size], False, expected
 
 
+def _column_rules(profile: Profile) -> Iterator[_Rule]:
+    """Ask of each file whose columns are named that they are all that its rows need."""
+    columns, completion = profile.data.columns, profile.template.completion
+    files = (("train", columns.train), ("evaluation", columns.evaluation))
+    for key, table in ((f"data.columns.{name}", table) for name, table in files if table):
+        names, pair = table.names, None not in (table.prompt, table.answer)
+        half = pair or table.prompt == table.answer
+        whole = half and pair == (table.messages is None) and all(map(is_path, names))
+        yield key, names, whole, "prompt and answer, or messages, each a column's name"
+        yield key, names, len(set(names)) == len(names), "each column named once"
+    if columns.train is not None:
+        table = columns.train
+        apart = {table.id, table.section, table.category, table.difficulty}
+        expected = "no id, section, category or difficulty: evaluation rows alone have them"
+        yield "data.columns.train", table.names, apart == {None}, expected
+        expected = "no {steps}, which rows of data.columns.train have not"
+        yield "template.completion", completion, "{steps}" not in completion, expected
+
+
 def _weights_named(files: tuple[str, ...]) -> bool:
     plain = all(is_folder_name(name) for name in files) and len(set(files)) == len(files)
     weights = any(map(is_weight_file, files))
@@ -300,7 +319,8 @@ def _flat(table: dict[str, object], prefix: str = "") -> dict[str, object]:
 
 def _absolute(profile: Profile, folder: Path) -> Profile:
     # Not Path.resolve, which raises where links lead in a circle.
-    data = DataTable(
+    data = replace(
+        profile.data,
         train=Path(os.path.realpath(folder / profile.data.train)),
         evaluation=Path(os.path.realpath(folder / profile.data.evaluation)),
     )

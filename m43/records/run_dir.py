@@ -126,6 +126,8 @@ class RunDir:
     download_stacks = file(
         "download.stacks.txt", "where the threads of the download stood when m43 ended it"
     )
+    train_rows = file("train_rows.jsonl", "the training rows, as they were read from Parquet")
+    eval_rows = file("eval_rows.jsonl", "the evaluation rows, as they were read from Parquet")
     lint = file("lint.json", "the rows as tokens", gate="train-300")
     train = file("train.json", "what training did", gate="train-300")
     metrics = file("training_metrics.jsonl", "one line for every step", gate="train-300")
@@ -137,6 +139,8 @@ class RunDir:
     train_heartbeat = file("train.heartbeat.json", "where training was last")
     train_stacks = file("train.stacks.txt", "where the threads of training stood when m43 ended it")
     model = file("model", "the trained model")
+    # Written before the seal, and after the last look at the weights.
+    model_card = file("model/README.md", "the card of the trained model, in the hub's format")
     adapter = file("adapter", "the trained adapter, where the method is LoRA")
     evaluation = file("eval.json", "what evaluation did", gate="eval")
     predictions = file(

@@ -15,7 +15,7 @@ from m43.typed_json import NotJsonError, read_json
 # The rest is counted: a file of another schema is wrong in every line.
 _MOST_SHOWN = 20
 # Far above any row that can be learnt, far below what a tokenizer would need gigabytes for.
-_MOST_FILE_BYTES, _MOST_LINE_BYTES = 1 << 30, 1 << 20
+MOST_FILE_BYTES, _MOST_LINE_BYTES = 1 << 30, 1 << 20
 _CORRECT = "correct the row or take it out"
 _LINES, _REWRITE = "one JSON object per line", "write each row on a line of its own"
 
@@ -27,9 +27,9 @@ class RowsError(ProblemsError):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         # In the order of the file, whichever check found them.
-        problems = sorted(problems, key=lambda problem: _line_number(problem.where))
+        problems = sorted(problems, key=lambda problem: line_number(problem.where))
         super().__init__(problems)
-        rows = len({problem.where for problem in problems if _line_number(problem.where)})
+        rows = len({problem.where for problem in problems if line_number(problem.where)})
         # A fault of the whole file is none of a row.
         head = (f"{rows} bad row{'s' if rows > 1 else ''}",) if rows else ()
         self.args = ("\n".join((*head, *shown(problems, _MOST_SHOWN))),)
@@ -41,6 +41,7 @@ class Row:
 
     where: str
     fields: Mapping[str, object]
+    has_steps: bool = True  # false where the columns of the file are named: none holds steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +63,17 @@ class _BadLineError(ValueError):
         self.action = action
 
 
-def read_rows(path: Path) -> RowsFile:
+def read_rows(path: Path, data: bytes | None = None) -> RowsFile:
     """Read every line as a JSON object and collect the lines that are none.
+
+    Args:
+        path: of the file.
+        data: its rows, where it is of another format and was turned into these lines.
 
     Raises:
         RowsError: if the file cannot be read or is empty.
     """
-    data = _read(path)
+    data = file_bytes(path) if data is None else data
     other = _kind_of_file(data)
     if other is not None:
         raise RowsError([bad_row(str(path), *other)])
@@ -91,9 +96,14 @@ def read_rows(path: Path) -> RowsFile:
     )
 
 
-def _read(path: Path) -> bytes:
+def file_bytes(path: Path) -> bytes:
+    """Read a file of rows whole.
+
+    Raises:
+        RowsError: if it cannot be read, or is larger than can be meant.
+    """
     try:
-        return read_whole(path, _MOST_FILE_BYTES)
+        return read_whole(path, MOST_FILE_BYTES)
     except OSError as error:
         found, action = f"{type(error).__name__}: {error}", "give a file of rows under [data]"
         raise RowsError([bad_row(str(path), found, f"a file, {_LINES}", action)]) from error
@@ -128,7 +138,8 @@ def _is_json(text: bytes) -> bool:
     return True
 
 
-def _line_number(where: str) -> int:
+def line_number(where: str) -> int:
+    """Return the line of a place in a file; 0 for the file as a whole."""
     number = where.rpartition(":")[2]
     return int(number) if number.isdecimal() else 0
 
@@ -136,6 +147,11 @@ def _line_number(where: str) -> int:
 def bad_row(where: str, found: str, expected: str, action: str = _CORRECT) -> Problem:
     """Return one problem of a row."""
     return Problem(found=found, expected=expected, where=where, action=action)
+
+
+def is_parquet(path: Path) -> bool:
+    """Return whether a file of rows is Parquet, which its name says; all others are JSON Lines."""
+    return path.suffix == ".parquet"
 
 
 def merge_repeated(
@@ -215,6 +231,11 @@ def _json_type(value: object) -> str:
     return "null" if value is None else names.get(type(value), "object")
 
 
+# Those of a training row and those of an evaluation row.
+OWN_FIELDS = (
+    *("id", "prompt", "final_answer", "expected_answer", "steps"),
+    *("section", "category", "difficulty"),
+)
 QUESTION_FIELDS = ("id", "prompt", "expected_answer", "section", "category", "difficulty")
 _RENAME = "name the fields as m43 does, or correct every row"
 
@@ -236,6 +257,8 @@ def _row_problems(row: Row) -> list[Problem]:
     problems = []
     for name in ("prompt", "final_answer"):
         problems += text_field(row, name)[1]
+    if not row.has_steps:
+        return problems
     if "steps" not in row.fields:
         return [*problems, bad_row(row.where, "no steps", "the field steps")]
     steps = row.fields["steps"]

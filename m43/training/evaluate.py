@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from m43 import typed_json
 from m43.core import Gemma, GemmaConfig, greedy_decode
 from m43.records import (
+    DataTable,
     Decoding,
     DownloadRecord,
     EvaluationRecord,
@@ -23,7 +24,7 @@ from m43.records import (
     write_atomically,
     write_record,
 )
-from m43.rows import KnownPrompts, answers, read_rows, scoring
+from m43.rows import KnownPrompts, answers, scoring
 from m43.training.data import (
     Ids,
     Question,
@@ -32,6 +33,7 @@ from m43.training.data import (
     Tokenizer,
     output_text,
     read_decoding,
+    read_file,
     read_questions,
     read_tokenizer,
 )
@@ -100,9 +102,9 @@ def run(run: RunDir, beats: Heartbeats) -> None:
         tokenizer = read_tokenizer(base.folder, base.config)
         decoding = read_decoding(base.folder, base.config, tokenizer, profile)
         template = Template(profile.template, tokenizer, base.config)
-        longest = profile.evaluation.prompt_tokens
-        file = read_questions(profile.data.evaluation, template, longest)
-        trained = _trained_rows(profile.data.train)
+        data, longest = profile.data, profile.evaluation.prompt_tokens
+        file = read_questions(data.evaluation, template, longest, data.columns.evaluation)
+        trained = _trained_rows(data)
     of_base, of_tuned = (
         _answer(candidate, profile, tokenizer, decoding, file, beats) for candidate in (base, tuned)
     )
@@ -145,7 +147,8 @@ def replay(run: RunDir, rows: Path, count: int, beats: Heartbeats) -> Replayed:
     candidate = _candidate("tuned", run.model)
     tokenizer = read_tokenizer(run.model, candidate.config)
     template = Template(profile.template, tokenizer, candidate.config)
-    file = read_questions(rows, template, profile.evaluation.prompt_tokens)
+    longest_prompt, columns = profile.evaluation.prompt_tokens, profile.data.columns.evaluation
+    file = read_questions(rows, template, longest_prompt, columns)
     longest = max(range(len(file.rows)), key=lambda index: len(file.rows[index].tokens))
     step = max(1, len(file.rows) // count)
     chosen = sorted({longest, *range(0, len(file.rows), step)})[:count]
@@ -160,8 +163,8 @@ def replay(run: RunDir, rows: Path, count: int, beats: Heartbeats) -> Replayed:
     )
 
 
-def _trained_rows(path: Path) -> _TrainedRows:
-    file = read_rows(path)
+def _trained_rows(data: DataTable) -> _TrainedRows:
+    file = read_file(data.train, data.columns.train)
     prompts = (str(row.fields.get("prompt", "")) for row in file.rows)
     return _TrainedRows(sha256=file.sha256, prompts=KnownPrompts.of(prompts))
 

@@ -10,17 +10,21 @@ import jax
 
 from m43.core import GemmaConfig
 from m43.records import (
+    DataTable,
     DivergenceTable,
     DownloadRecord,
+    LintRecord,
     MeshTable,
     PlanRecord,
     Profile,
     RunDir,
     TrainRecord,
     read_record,
+    write_atomically,
     write_record,
 )
-from m43.training.data import PlannedBatch, TrainingData, prepare_training_data
+from m43.rows import is_parquet
+from m43.training.data import PlannedBatch, TrainingData, parquet_lines, prepare_training_data
 from m43.training.device import (
     bytes_in_use,
     compiled_folder,
@@ -99,6 +103,7 @@ def run(run: RunDir, beats: Heartbeats) -> None:
     base = _check_base(read_record(run.download, DownloadRecord).folder, beats)
     with beats.phase("rows"):
         data = prepare_training_data(profile, base.folder, base.config)
+        _keep_rows(run, profile.data, data.lint)
         write_record(run.lint, data.lint)
         give_back_memory()
     with beats.phase("read weights"):
@@ -120,6 +125,16 @@ def run(run: RunDir, beats: Heartbeats) -> None:
     give_back_memory()
     saved = _read_back(profile, base, run, beats)
     write_record(run.train, _record(profile, trained, base, data, saved, beats))
+
+
+def _keep_rows(run: RunDir, data: DataTable, lint: LintRecord) -> None:
+    """Keep rows of Parquet as they were read: whoever checks the run needs no reader of that."""
+    for path, columns, digest, kept in (
+        (data.train, data.columns.train, lint.train_rows_sha256, run.train_rows),
+        (data.evaluation, data.columns.evaluation, lint.eval_rows_sha256, run.eval_rows),
+    ):
+        if is_parquet(path):
+            write_atomically(kept, parquet_lines(path, columns, digest))
 
 
 def _require_planned_memory(run: RunDir) -> None:

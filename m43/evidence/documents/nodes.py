@@ -30,7 +30,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Link:
-    """A part of a line that leads to an https address, a file beside the document, or #anchor.
+    """A part of a line that leads to an https address, a file at or below the document, or #anchor.
 
     With an anchor of its own it can be led to. Any other address is written as text alone.
     """
@@ -208,7 +208,9 @@ def _parts(words: Words) -> Iterator[Inline]:
             yield from _parts(part)
 
 
-_PLACE = re.compile(r"https://[!-~]+|#[!-~]+|[A-Za-z0-9][A-Za-z0-9._-]*")
+_PLACE = re.compile(
+    r"https://[!-~]+|#[!-~]+|[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?"
+)
 
 
 def leads_somewhere(address: str) -> bool:

@@ -8,6 +8,7 @@ from m43.evidence.documents.nodes import (
     Bullets,
     CodeBlock,
     Details,
+    Fields,
     Link,
     Node,
     Pairs,
@@ -28,7 +29,7 @@ from m43.evidence.documents.promises import (
     unasked_words,
 )
 from m43.evidence.run import LoadedRun
-from m43.records import FILES, AuthRecord, RunDir
+from m43.records import FILES, AuthRecord, Profile, RunDir
 from m43.text import is_folder_name, is_weight_file, size_words
 
 UNSIGNED = (
@@ -281,3 +282,25 @@ def how_to_verify(name: str, commit: str) -> list[Node]:
         CodeBlock(commands(name, commit), "sh"),
         Text(rich(text)),
     ]
+
+
+def method_words(profile: Profile) -> str:
+    """Say how the model was trained: all of it, or adapters of which rank and where."""
+    if profile.lora is None:
+        return profile.training.method
+    lora = profile.lora
+    return f"lora (rank {lora.rank}, alpha {lora.alpha:g}, {', '.join(lora.targets)})"
+
+
+def limits(run: Fields, profile: Profile) -> list[Words]:
+    """List what a run that was accepted says nothing about."""
+    hub = "What the hub said is as recorded in auth.json; the hub that was asked is "
+    lines: list[Words] = [
+        (hub, code(run("auth.endpoint")), "."),
+        "The scores are those of the answers after the stated normalisation, on these rows; they "
+        "say nothing about other rows.",
+        "One run with one seed: how much the result varies between runs was not measured.",
+    ]
+    if profile.kind == "rehearsal":
+        lines.insert(0, "It is a rehearsal: a toy model, not Gemma 2B, and a hub of its own.")
+    return lines

@@ -15,6 +15,7 @@ from m43.evidence.documents.nodes import (
     Bullets,
     Fields,
     Figure,
+    Link,
     Node,
     Section,
     Table,
@@ -27,6 +28,8 @@ from m43.evidence.documents.performance import card, card_in_short, performance_
 from m43.evidence.documents.provenance import (
     UNSIGNED,
     how_to_verify,
+    limits,
+    method_words,
     possible_table,
     way_words,
     weights_words,
@@ -61,6 +64,13 @@ def summary_template(profile: Profile, contract: ContractText) -> str:
     return f"{_TEMPLATE}\n\n{markdown(_document(Fields(None), profile, contract))}"
 
 
+_CARD = (
+    "What a hub would show of the trained model, in its format: ",
+    Link(RunDir.model_card.name, RunDir.model_card.name),
+    ".",
+)
+
+
 def _document(run: Fields, profile: Profile, contract: ContractText | None) -> Section:
     told: LoadedRun | None = run.record.loaded_run if run.record else None
     rehearsal = "" if profile.kind == "production" else history.REHEARSAL
@@ -71,7 +81,7 @@ def _document(run: Fields, profile: Profile, contract: ContractText | None) -> S
         promises.banner(watermark, another=bool(told and told.contract_differences)),
         Text(_verdict(told, profile, contract)),
         *([*promises.other_contract(told), *_differences(told)] if told else []),
-        Section("In short", (Bullets(in_short(run, profile)),)),
+        Section("In short", (Bullets(in_short(run, profile)), Text(_CARD))),
         Section("Gates", (promises.gate_table(_gates(told, contract)),)),
         Section("Loss", _loss(run)),
         Section("Evaluation", scores.evaluation(run.part("evaluation"))),
@@ -95,7 +105,7 @@ def _document(run: Fields, profile: Profile, contract: ContractText | None) -> S
         Section("How to verify", how_to_verify(name, commit)),
         Section(
             "What this does not establish",
-            (Bullets(_limits(run, profile)), Text(UNSIGNED), possible_table()),
+            (Bullets(limits(run, profile)), Text(UNSIGNED), possible_table()),
         ),
         Section("Impact on M42", _told(told, promises.impact_on_m42, Text(promises.UNHARMED))),
         Section("Evidence index", promises.evidence_index(_evidence(told))),
@@ -198,13 +208,6 @@ def _promises(told: LoadedRun | None, contract: ContractText | None) -> Table:
     return Table(table.head, [(*row[:2], "{measured}", row[3]) for row in table.rows])
 
 
-def _method(profile: Profile) -> str:
-    if profile.lora is None:
-        return profile.training.method
-    lora = profile.lora
-    return f"lora (rank {lora.rank}, alpha {lora.alpha:g}, {', '.join(lora.targets)})"
-
-
 def _attempted(run: Fields, profile: Profile) -> Table:
     opening, train = run.part("opening"), run.part("train")
     contract, training = profile.contract, profile.training
@@ -223,7 +226,7 @@ def _attempted(run: Fields, profile: Profile) -> Table:
         ("steps promised", str(contract.optimizer_steps), RunDir.profile.name),
         (
             "training",
-            f"{_method(profile)}, {training.optimizer}, {training.batch_rows} rows in "
+            f"{method_words(profile)}, {training.optimizer}, {training.batch_rows} rows in "
             f"{counted(training.accumulate, 'part')}, of at most {training.sequence_tokens} "
             f"tokens, learning rate {training.learning_rate:g}, {training.warmup_steps} warm-up "
             f"steps, seed {training.seed}",
@@ -335,16 +338,3 @@ def _versions(run: Fields) -> list[Node]:
 
 def _flags(flags: Sequence[str]) -> str:
     return " ".join(flags) or "none"
-
-
-def _limits(run: Fields, profile: Profile) -> list[Words]:
-    hub = "What the hub said is as recorded in auth.json; the hub that was asked is "
-    lines: list[Words] = [
-        (hub, code(run("auth.endpoint")), "."),
-        "The scores are those of the answers after the stated normalisation, on these rows; they "
-        "say nothing about other rows.",
-        "One run with one seed: how much the result varies between runs was not measured.",
-    ]
-    if profile.kind == "rehearsal":
-        lines.insert(0, "It is a rehearsal: a toy model, not Gemma 2B, and a hub of its own.")
-    return lines

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from m43.evidence.attestation import write_attestations
 from m43.evidence.contract import Verdict
 from m43.evidence.documents import failure, promises, summary
-from m43.evidence.documents.attestation import write_attestations
 from m43.evidence.documents.charts import loss_curve_svg
 from m43.evidence.documents.failure import render_failure
 from m43.evidence.documents.markdown import markdown
+from m43.evidence.documents.model_card import expected_card
 from m43.evidence.documents.nodes import Bullets, Fields, Node, Section, Text, code
 from m43.evidence.documents.summary import render_summary
 from m43.evidence.journal import redact
@@ -49,6 +50,13 @@ def write_documents(run: RunDir, loaded: LoadedRun | None = None) -> Verdict:
     _replace(document, text, other)
     write_attestations(run, loaded_run)
     return verdict
+
+
+def write_model_card(run: RunDir, loaded: LoadedRun) -> None:
+    """Write the card of a model whose run only lacks its seal, which covers the card; else none."""
+    text = expected_card(loaded)
+    if text is not None:
+        write_atomically(run.model_card, text.encode())
 
 
 def render(run: RunDir) -> tuple[Path, ...]:

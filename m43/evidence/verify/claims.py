@@ -10,8 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from m43.errors import M43Error, Problem, problem
+from m43.evidence.attestation import audit_attestations
 from m43.evidence.diagnosis import diagnose_loaded, is_cut_off
-from m43.evidence.documents import audit_attestations
 from m43.evidence.journal import gate_digest, manifest, secrets
 from m43.evidence.run import LoadedRun, load_run
 from m43.evidence.verify import line_ends
@@ -20,7 +20,12 @@ from m43.evidence.verify.code import audit_code, audit_imported, other_version
 from m43.evidence.verify.folder import unknown_names, unreadable
 from m43.evidence.verify.judged import audit_contract, audit_profile, audit_scores
 from m43.evidence.verify.ledger import audit_ledger
-from m43.evidence.verify.report import audit_document, audit_loss_curve, audit_reports
+from m43.evidence.verify.report import (
+    audit_document,
+    audit_loss_curve,
+    audit_model_card,
+    audit_reports,
+)
 from m43.evidence.verify.signature import audit_signature
 from m43.files import file_sha256
 from m43.records import RunDir
@@ -200,6 +205,7 @@ def _checks(
         lambda: audit_scores(run, loaded_run),
         lambda: unknown_names(run, loaded_run),
         lambda: audit_document(run, loaded_run),
+        lambda: audit_model_card(run, loaded_run),
         lambda: audit_loss_curve(run, loaded_run),
         lambda: audit_attestations(run, loaded_run),
         lambda: audit_reports(run, loaded_run),
@@ -223,6 +229,7 @@ _WORDS = (
     "Every answer, scored again, gives the recorded scores.",
     "Every file is one that a run leaves.",
     "The closing document says what the records say.",
+    "The model's card says what the records say.",
     "The loss curve is that of the recorded steps.",
     "The attestations say what the records say.",
     "The report says what the records say, as far as they reach.",

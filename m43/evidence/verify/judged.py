@@ -132,7 +132,7 @@ def audit_profile(loaded_run: LoadedRun, repository: Path) -> Iterator[Problem]:
         yield from error.problems
         return
     told, found = opening.profile_differences, profile_check.differences(profile, locked)
-    elsewhere = ("data.", "venv.", "run.")
+    elsewhere = ("data.train:", "data.evaluation:", "venv.", "run.")
     for line in found:
         if not line.startswith(elsewhere) and line not in told:
             action = "the run did not keep to the locked decisions and does not say so"

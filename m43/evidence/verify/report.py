@@ -17,6 +17,7 @@ from m43.evidence.contract import M43, PROMISES
 from m43.evidence.documents import (
     Tests,
     escaped,
+    expected_card,
     expected_document,
     expected_loss_curve,
     is_drawn_to_the_end,
@@ -231,12 +232,31 @@ def audit_document(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
         if path.name != name and path.exists():
             yield problem("a document", f"{name} alone", path.name, _RENDER)
         if path.name == name:
-            yield from _text_problem(path, text)
+            yield from _text_problem(path, text, "the closing document", path.name, _RENDER)
 
 
-def _text_problem(path: Path, expected: str) -> Iterator[Problem]:
+def audit_model_card(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
+    """Require the card of an accepted run as its records make it, and none of another run."""
+    path, where = run.model_card, RunDir.model_card.name
+    expected = expected_card(loaded_run) if loaded_run.verdict.accepted else None
+    if expected is not None:
+        yield from _text_problem(path, expected, "the card of an accepted run", where, _CARD)
+    elif path.exists():
+        yield problem("a card", "none: the run was not accepted", where, _CARD)
+
+
+_CARD = (
+    "do not publish the model with it, nor rely on it: it was written before the seal and does not "
+    "follow from the records; another version of m43 may word it otherwise (the run's commit "
+    "stands in opening.json)"
+)
+
+
+def _text_problem(
+    path: Path, expected: str, what: str, where: str, action: str
+) -> Iterator[Problem]:
     if not path.is_file():
-        yield problem("no document", "the closing document", path.name, _RENDER)
+        yield problem("no document", what, where, action)
         return
     found = path.read_bytes()
     if found == expected.encode():
@@ -247,7 +267,7 @@ def _text_problem(path: Path, expected: str) -> Iterator[Problem]:
     number = next((n for n, (a, b) in pairs if a != b), min(len(lines), len(wanted)) + 1)
     line = lines[number - 1] if number <= len(lines) else "the end"
     truth = wanted[number - 1] if number <= len(wanted) else "the end"
-    yield problem(repr(line[:120]), repr(truth[:120]), f"{path.name}:{number}", _RENDER)
+    yield problem(repr(line[:120]), repr(truth[:120]), f"{where}:{number}", action)
 
 
 def audit_loss_curve(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:

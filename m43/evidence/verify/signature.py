@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from m43.errors import M43Error, Problem, problem
-from m43.evidence.documents import attestation
+from m43.evidence import attestation
 from m43.evidence.journal import manifest
 from m43.evidence.run import LoadedRun
 from m43.files import file_sha256, read_whole

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from m43.errors import Problem, problem
-from m43.evidence.documents import resource, statement
+from m43.evidence.attestation import resource, statement
 from m43.evidence.run import load_run
 from m43.evidence.verify.signature import audit_key, signed_payload, write_signature
 from m43.files import file_sha256, read_whole

@@ -19,7 +19,7 @@ from m43.evidence.contract import (
 )
 from m43.harness.gates import plan
 from m43.harness.run import HubAccess, Item, item_of, note, runs_folder, unchecked
-from m43.records import LOOPBACK_ENDPOINT, AuthRecord, Profile, VenvRecord
+from m43.records import LOOPBACK_ENDPOINT, AuthRecord, ColumnsTable, Profile, VenvRecord
 from m43.rows import (
     Answered,
     KnownPrompts,
@@ -27,8 +27,9 @@ from m43.rows import (
     RowsError,
     count_forms,
     count_repeats,
+    is_parquet,
     question_problems,
-    read_rows,
+    read_columns,
     training_problems,
 )
 
@@ -48,8 +49,11 @@ class _File:
 
 def training_items(profile: Profile) -> tuple[Item, ...]:
     """Check the training rows as text."""
-    file = _read(profile.data.train, training_problems)
-    fields = "every line a JSON object with prompt, final_answer and steps"
+    data = profile.data
+    if _left_to_the_gate(data.train):
+        return (_at_the_gate("every training row can be read", _PARQUET), _tokens())
+    file = _read(data.train, data.columns.train, training_problems)
+    fields = _fields("prompt, final_answer and steps", data.columns.train)
     readable = _readable("every training row can be read", file, fields)
     enough = _enough(profile, file)
     if file.problems:
@@ -68,16 +72,23 @@ def training_items(profile: Profile) -> tuple[Item, ...]:
 
 def evaluation_items(profile: Profile) -> tuple[Item, ...]:
     """Check the evaluation rows as text, and what training has of them."""
-    file = _read(profile.data.evaluation, question_problems)
-    trained = _read(profile.data.train, training_problems)
-    fields = "every line a JSON object with id, prompt, expected_answer and its group, no id twice"
+    data = profile.data
+    if _left_to_the_gate(data.evaluation):
+        return (_at_the_gate("every evaluation row can be read", _PARQUET),)
+    file = _read(data.evaluation, data.columns.evaluation, question_problems)
+    fields = _fields("id, prompt, expected_answer and its group", data.columns.evaluation)
+    fields += ", no id twice"
     promised = profile.contract.eval_rows
     items = (
         _readable("every evaluation row can be read", file, fields),
         _as_promised(file, promised),
     )
+    compared = ("rows that training also has", "forms of the answers")
+    if _left_to_the_gate(data.train):
+        return (*items, *(_at_the_gate(name, _PARQUET) for name in compared))
+    trained = _read(data.train, data.columns.train, training_problems)
     if file.problems or trained.problems:
-        return (*items, _unknown("rows that training also has"), _unknown("forms of the answers"))
+        return (*items, *map(_unknown, compared))
     return (*items, _known(file.rows, trained.rows), _forms(file.rows, trained.rows))
 
 
@@ -94,9 +105,18 @@ def _as_promised(file: _File, promised: int) -> Item:
     )
 
 
-def _read(path: Path, check: Callable[[tuple[Row, ...]], Sequence[Problem]]) -> _File:
+def _fields(own: str, columns: ColumnsTable | None) -> str:
+    """Say what a row has to hold: m43's own fields, or the columns that the profile names."""
+    return f"every line a JSON object with {', '.join(columns.names) if columns else own}"
+
+
+def _read(
+    path: Path,
+    columns: ColumnsTable | None,
+    check: Callable[[tuple[Row, ...]], Sequence[Problem]],
+) -> _File:
     try:
-        file = read_rows(path)
+        file = read_columns(path, columns)
     except RowsError as error:
         return _File(rows=(), lines=0, marked=False, problems=error.problems)
     problems = (*file.problems, *check(file.rows))
@@ -148,10 +168,23 @@ def _enough(profile: Profile, file: _File) -> Item:
 
 
 def _tokens() -> Item:
+    found = "BOS, terminator, answers, lengths and padding take the model's tokenizer"
+    return _at_the_gate("the rows as tokens", found)
+
+
+_PARQUET = "Parquet is read in the environment that trains"
+
+
+def _left_to_the_gate(path: Path) -> bool:
+    """Return whether a file is there that this process has no reader for."""
+    return is_parquet(path) and path.is_file()
+
+
+def _at_the_gate(name: str, found: str) -> Item:
     return Item(
-        name="the rows as tokens",
+        name=name,
         state="at the gate",
-        found="BOS, terminator, answers, lengths and padding take the model's tokenizer",
+        found=found,
         expected="looked at by gate train-300 before the first step, all bad rows named at once",
         action="",
     )

@@ -199,6 +199,8 @@ def _is_sealed_well(run: RunDir, entries: Sequence[Entry]) -> bool:
 
 
 def _write_end(run: RunDir, writer: Journal) -> None:
+    # Written just before a seal that never came: a run that was cut off publishes nothing.
+    run.model_card.unlink(missing_ok=True)
     entries = writer.entries
     opened = [entry.gate for entry in entries if entry.event == "gate_opened"]
     if not any(is_cut_off(entry) for entry in entries):

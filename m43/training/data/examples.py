@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from m43.errors import Problem
+from m43.records import ColumnsTable
 from m43.rows import (
     QUESTION_FIELDS,
     Row,
@@ -13,9 +14,9 @@ from m43.rows import (
     bad_row,
     merge_repeated,
     question_problems,
-    read_rows,
     training_problems,
 )
+from m43.training.data.parquet import read_file
 from m43.training.data.template import Template
 from m43.training.data.tokenizer import Ids
 
@@ -85,7 +86,9 @@ class _Reading(Generic[Item]):
     counted: str
 
 
-def read_examples(path: Path, template: Template, longest: int) -> TokenisedFile[Example]:
+def read_examples(
+    path: Path, template: Template, longest: int, columns: ColumnsTable | None = None
+) -> TokenisedFile[Example]:
     """Read, check and tokenise every training row.
 
     Raises:
@@ -99,10 +102,12 @@ def read_examples(path: Path, template: Template, longest: int) -> TokenisedFile
         setting="training.sequence_tokens",
         counted="{} tokens",
     )
-    return _read(path, template, reading)
+    return _read(path, columns, template, reading)
 
 
-def read_questions(path: Path, template: Template, longest: int) -> TokenisedFile[Question]:
+def read_questions(
+    path: Path, template: Template, longest: int, columns: ColumnsTable | None = None
+) -> TokenisedFile[Question]:
     """Read, check and tokenise every evaluation row.
 
     Raises:
@@ -116,11 +121,13 @@ def read_questions(path: Path, template: Template, longest: int) -> TokenisedFil
         setting="evaluation.prompt_tokens",
         counted="a prompt of {} tokens",
     )
-    return _read(path, template, reading)
+    return _read(path, columns, template, reading)
 
 
-def _read(path: Path, template: Template, reading: _Reading[Item]) -> TokenisedFile[Item]:
-    file = read_rows(path)
+def _read(
+    path: Path, columns: ColumnsTable | None, template: Template, reading: _Reading[Item]
+) -> TokenisedFile[Item]:
+    file = read_file(path, columns)
     problems = [*file.problems, *reading.check(file.rows)]
     if problems:
         raise RowsError(problems)

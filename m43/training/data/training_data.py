@@ -102,8 +102,9 @@ def prepare_training_data(profile: Profile, folder: Path, config: GemmaConfig) -
     """
     training = profile.training
     template = Template(profile.template, read_tokenizer(folder, config), config)
-    file = read_examples(profile.data.train, template, training.sequence_tokens)
-    questions = read_questions(profile.data.evaluation, template, profile.evaluation.prompt_tokens)
+    rows, longest = profile.data, profile.evaluation.prompt_tokens
+    file = read_examples(rows.train, template, training.sequence_tokens, rows.columns.train)
+    questions = read_questions(rows.evaluation, template, longest, rows.columns.evaluation)
     plan = plan_batches(
         [len(example.tokens) for example in file.rows],
         steps=profile.contract.optimizer_steps,

@@ -10,10 +10,19 @@ import jax
 from jaxtyping import PyTree
 
 from m43 import typed_json
-from m43.records import Alternative, LoraTable, PlanRequest, Profile, TrainingPlan, read_record
-from m43.rows import Row, RowsError, read_rows
+from m43.records import (
+    Alternative,
+    ColumnsTable,
+    LoraTable,
+    PlanRequest,
+    Profile,
+    TrainingPlan,
+    read_record,
+)
+from m43.rows import Row, RowsError
 from m43.training import child
 from m43.training.child import CRASHED, FINISHED, STOPPED
+from m43.training.data import read_file
 from m43.training.device import give_back_memory, held_bytes
 from m43.training.mesh import mesh_of, settle_devices
 from m43.training.plan.devices import devices_of, measure_limits, place_on, read_target
@@ -162,12 +171,14 @@ def hold_rows(profile: Profile) -> tuple[Row, ...]:
     """
     for name in _TRAINING_IMPORTS:
         importlib.import_module(name)
-    return (*_sound_rows(profile.data.train), *_sound_rows(profile.data.evaluation))
+    data = profile.data
+    trained = _sound_rows(data.train, data.columns.train)
+    return (*trained, *_sound_rows(data.evaluation, data.columns.evaluation))
 
 
-def _sound_rows(path: Path) -> tuple[Row, ...]:
+def _sound_rows(path: Path, columns: ColumnsTable | None) -> tuple[Row, ...]:
     try:
-        file = read_rows(path)
+        file = read_file(path, columns)
     except RowsError:
         return ()
     return () if file.problems else file.rows

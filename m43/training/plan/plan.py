@@ -15,7 +15,8 @@ from jaxtyping import PyTree
 from m43.core import Batch, GemmaConfig, abstract_gemma
 from m43.errors import M43Error
 from m43.records import Buffer, Limits, PartFlops, Profile, StepPlan, TrainingPlan
-from m43.training.data import LENGTH_MULTIPLE, MOST_LENGTHS
+from m43.rows import is_parquet
+from m43.training.data import LENGTH_MULTIPLE, MOST_LENGTHS, count_parquet
 from m43.training.device import measured
 from m43.training.mesh import rows_on, shapes_on
 from m43.training.plan.flops import adapter_weights, flops_per_token
@@ -215,12 +216,14 @@ def _bytes_here(leaf: jax.ShapeDtypeStruct) -> int:
 
 
 def count_rows(path: Path) -> int:
-    """Count the rows of a file of JSON Lines; blank lines are none, and a missing file has none.
+    """Count the rows of a file; blank lines are none, and a missing file has none.
 
     Whether the rows are good, the training says; it reads them all before its first step.
     """
     if not path.is_file():
         return 0
+    if is_parquet(path):
+        return count_parquet(path)
     with path.open("rb") as file:
         return sum(1 for line in file if line.strip())
 

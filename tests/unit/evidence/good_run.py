@@ -189,6 +189,7 @@ def keep_gate(run: RunDir, journal: Journal, gate: str, promises: tuple[Promise,
 
 def finish(run: RunDir, journal: Journal) -> None:
     """Seal a run, write its document and close it."""
+    write.write_model_card(run, load_run(run))
     journal.append("sealed", detail=manifest.seal(run))
     verdict = write.write_documents(run)
     loaded_run = load_run(run)

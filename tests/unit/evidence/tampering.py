@@ -8,6 +8,7 @@ from m43.evidence.documents import write
 from m43.evidence.documents.report import seal_reports
 from m43.evidence.journal import chain, manifest
 from m43.evidence.journal.digests import gate_digest
+from m43.evidence.run.loaded_run import load_run
 from m43.evidence.verify.claims import verify
 from m43.records.run_dir import RunDir
 from tests.unit.evidence.good_records import REPOSITORY
@@ -23,6 +24,8 @@ def found(run: RunDir, repository: Path = REPOSITORY) -> str:
 
 def reseal(run: RunDir) -> None:
     """Forge: make manifest, journal, documents and seals again over what the files now say."""
+    run.model_card.unlink(missing_ok=True)
+    write.write_model_card(run, load_run(run))
     rechain(run, [json.loads(line) for line in run.journal.read_text().splitlines()])
     write.write_documents(run)
     write_report(run)

@@ -69,6 +69,7 @@ def test_a_good_rehearsal_is_accepted_and_leaves_the_summary(copied_tree: Copied
     assert (run / "m43_summary.md").exists()
     assert not (run / "failure_analysis.md").exists()
     assert events(run)[-1][0] == "closed"
+    assert "  model/README.md\n" in (run / "MANIFEST.sha256").read_text()
     page = (run / "report.html").read_text()
     assert "REHEARSAL" in page
     assert "<svg" in page

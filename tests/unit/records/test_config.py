@@ -254,6 +254,53 @@ def test_a_lora_that_does_not_fit_is_refused_by_name(
     assert [problem.where for problem in caught.value.problems] == [f"{path}, {key}"]
 
 
+COLUMNS = '[data.columns.train]\nprompt = "q"\nanswer = "a"\n\n'
+ASKED = '[data.columns.evaluation]\nmessages = "chat"\nid = "n"\n\n'
+
+
+def test_each_file_of_rows_has_columns_of_its_own(tmp_path: Path) -> None:
+    """Training as pairs, evaluation as chats; without a table the schema is m43's own."""
+    path = changed(tmp_path, ("[template]", f"{COLUMNS}{ASKED}[template]"))
+    columns = profile_check.load(path).data.columns
+
+    assert columns.train is not None
+    assert columns.evaluation is not None
+    assert (columns.train.prompt, columns.train.answer) == ("q", "a")
+    assert (columns.evaluation.messages, columns.evaluation.id) == ("chat", "n")
+    assert profile_check.load(PRODUCTION).data.columns.train is None
+    assert "data.columns.train.prompt: 'q' instead of None" in profile_check.differences(
+        profile_check.load(path), profile_check.load(PRODUCTION)
+    )
+    assert "section" not in str(
+        profile_check.differences(profile_check.load(path), profile_check.load(PRODUCTION))
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ('prompt = "q"\n', "", "data.columns.train"),
+        ('answer = "a"', 'answer = ""', "data.columns.train"),
+        ('answer = "a"', 'answer = "a\\n"', "data.columns.train"),
+        ('answer = "a"', 'answer = "q"', "data.columns.train"),
+        ('answer = "a"', 'answer = "a"\nmessages = "chat"', "data.columns.train"),
+        ('answer = "a"', 'answer = "a"\nid = "n"', "data.columns.train"),
+        ('answer = "a"', 'answer = "a"\nreply = "r"', "data.columns.train.reply"),
+        ('messages = "chat"', "", "data.columns.evaluation"),
+        ('id = "n"', 'id = "chat"', "data.columns.evaluation"),
+        ('" {final_answer}"', '"{steps} {final_answer}"', "template.completion"),
+    ],
+)
+def test_columns_that_make_no_row_are_refused_by_name(
+    tmp_path: Path, old: str, new: str, key: str
+) -> None:
+    """A question and its answer, once each; steps no such row has."""
+    path = changed(tmp_path, ("[template]", f"{COLUMNS}{ASKED}[template]"), (old, new))
+    with pytest.raises(profile_check.ProfileError) as caught:
+        profile_check.load(path)
+    assert [problem.where for problem in caught.value.problems] == [f"{path}, {key}"]
+
+
 def test_a_table_that_one_profile_has_alone_is_a_difference(tmp_path: Path) -> None:
     """Key by key, whichever of the two has it."""
     asked = ('method = "full"', 'method = "lora"')

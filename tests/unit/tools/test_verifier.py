@@ -114,7 +114,7 @@ def test_no_path_above_the_folder_and_no_steering_sign_is_shown(tmp_path: Path) 
     assert str(tmp_path) not in told
     assert "\\u202e" not in told
     assert "\\u001b" not in told
-    assert "a\N{REPLACEMENT CHARACTER}b" in json.loads(told)["claims"][-7]["problems"][0]["where"]
+    assert "a\N{REPLACEMENT CHARACTER}b" in json.loads(told)["claims"][-8]["problems"][0]["where"]
 
 
 def test_the_report_has_no_script_and_is_else_the_runs_own() -> None:

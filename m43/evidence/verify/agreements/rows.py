@@ -3,13 +3,22 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 from m43.errors import Problem, differences, problem
 from m43.evidence.contract import M43
 from m43.evidence.run import EvaluationFacts, LoadedRun, TrainFacts
 from m43.files import file_sha256
-from m43.records import EvaluationRecord, LintRecord, Prediction, RunDir, read_record
-from m43.rows import Answered, KnownPrompts, count_forms, count_repeats
+from m43.records import DataTable, EvaluationRecord, LintRecord, Prediction, RunDir, read_record
+from m43.rows import (
+    Answered,
+    KnownPrompts,
+    RowsError,
+    count_forms,
+    count_repeats,
+    is_parquet,
+    read_columns,
+)
 
 _PREDICTIONS_FILE, _LINT_FILE = RunDir.predictions.name, RunDir.lint.name
 _ROWS = "do not rely on this folder: it does not say the truth about the rows that it names"
@@ -17,7 +26,9 @@ _DECODING = "do not rely on this folder: its answers end where the profile does 
 _LINT = "do not rely on this folder: the lint is not that of its rows and steps"
 
 
-def audit_rows(loaded_run: LoadedRun, repository: Path) -> Iterator[Problem]:
+def audit_rows(
+    loaded_run: LoadedRun, repository: Path, run: RunDir | None = None
+) -> Iterator[Problem]:
     """Compare every prediction with the evaluation file and with the training file.
 
     A run that scored itself against other answers than the file's, or that hides which of its
@@ -27,15 +38,16 @@ def audit_rows(loaded_run: LoadedRun, repository: Path) -> Iterator[Problem]:
         return
     facts, data = loaded_run.evaluation, loaded_run.profile.data
     yield from _same_training_file(loaded_run)
-    questions = rows_of(data.evaluation, facts.eval_rows_sha256, repository, "evaluation")
+    questions = rows_of(data, facts.eval_rows_sha256, repository, "evaluation", run)
     if isinstance(questions, Problem):
         yield questions
     else:
         yield from _question_problems(facts, questions, data.evaluation.name)
-    trained = rows_of(data.train, facts.train_rows_sha256, repository, "training")
+    trained = rows_of(data, facts.train_rows_sha256, repository, "training", run)
     if isinstance(trained, Problem):
         yield trained
     else:
+        yield from _counted(loaded_run.train, len(trained), data.train.name)
         known = KnownPrompts.of(str(row["prompt"]) for row in trained)
         yield from _overlap_problems(facts, known, data.train.name)
 
@@ -48,19 +60,41 @@ def _same_training_file(loaded_run: LoadedRun) -> Iterator[Problem]:
         yield problem(found, expected, "eval.json, train_rows_sha256", _ROWS)
 
 
+def _counted(train: TrainFacts | None, rows: int, file: str) -> Iterator[Problem]:
+    if train is not None and train.rows_in_file != rows:
+        found, where = f"{train.rows_in_file} training rows", "train.json, rows_in_file"
+        yield problem(found, f"{rows}, as many as {file} has", where, _ROWS)
+
+
 def rows_of(
-    named: Path, digest: str, repository: Path, kind: str
-) -> list[dict[str, str]] | Problem:
-    """Read the file with a digest; its place in the profile is that of the machine of the run."""
-    path = _place(named, digest, repository)
+    data: DataTable,
+    digest: str,
+    repository: Path,
+    kind: Literal["training", "evaluation"],
+    run: RunDir | None = None,
+) -> list[dict[str, Any]] | Problem:
+    """Read the file with a digest; its place in the profile is that of the machine of the run.
+
+    Of a Parquet file the run keeps its rows: they are read, and the file itself is not asked for.
+    """
+    trained = kind == "training"
+    named = data.train if trained else data.evaluation
+    kept = _kept(run, named, trained=trained)
+    path = kept if is_parquet(named) else _place(named, digest, repository)
+    if path is None and is_parquet(named):
+        name = RunDir.train_rows.name if trained else RunDir.eval_rows.name
+        found = f"no {name}, in which the run keeps the rows of {named.name}"
+        return problem(found, "the rows as they were read", name, _ROWS)
     if path is None:
         found = f"no file {named.name} with SHA-256 {digest[:12]}…"
         action = f"check out the commit of the run, or put its {kind} file there"
         where = repository / M43 / "data" / named.name
         return problem(found, f"the {kind} file of this run", where, action)
-    # Only \n ends a row: a text may hold the other separators that str.splitlines knows.
-    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    return [json.loads(line) for line in lines]
+    try:
+        file = read_columns(path, data.columns.train if trained else data.columns.evaluation)
+    except RowsError as error:
+        return error.problems[0]
+    return file.problems[0] if file.problems else [dict(row.fields) for row in file.rows]
 
 
 def rows_file(run: RunDir, repository: Path) -> Path | None:
@@ -69,7 +103,16 @@ def rows_file(run: RunDir, repository: Path) -> Path | None:
         run.read_profile().data.evaluation,
         read_record(run.evaluation, EvaluationRecord),
     )
-    return _place(named, record.eval_rows_sha256, repository)
+    kept = _kept(run, named, trained=False)
+    return kept if is_parquet(named) else _place(named, record.eval_rows_sha256, repository)
+
+
+def _kept(run: RunDir | None, named: Path, *, trained: bool) -> Path | None:
+    """Return where a run keeps the rows of a Parquet file; None where it does not."""
+    if run is None or not is_parquet(named):
+        return None
+    path = run.train_rows if trained else run.eval_rows
+    return path if _is_rows(path) else None
 
 
 def _place(named: Path, digest: str, repository: Path) -> Path | None:
@@ -190,15 +233,17 @@ def _vocabulary(run: RunDir) -> tuple[float, set[int]]:
     return whole, {each for each in flat if isinstance(each, int)}
 
 
-def audit_lint(loaded_run: LoadedRun, repository: Path) -> Iterator[Problem]:
+def audit_lint(
+    loaded_run: LoadedRun, repository: Path, run: RunDir | None = None
+) -> Iterator[Problem]:
     """Count again what the lint counted, from the metrics and from both files of rows."""
     lint, train, evaluation = loaded_run.lint, loaded_run.train, loaded_run.evaluation
     if lint is None or train is None or evaluation is None or loaded_run.profile is None:
         return
     yield from _step_problems(lint, train, evaluation)
     data = loaded_run.profile.data
-    trained = rows_of(data.train, lint.train_rows_sha256, repository, "training")
-    asked = rows_of(data.evaluation, lint.eval_rows_sha256, repository, "evaluation")
+    trained = rows_of(data, lint.train_rows_sha256, repository, "training", run)
+    asked = rows_of(data, lint.eval_rows_sha256, repository, "evaluation", run)
     # That a file is not there is told where its rows are audited.
     if not isinstance(trained, Problem) and not isinstance(asked, Problem):
         yield from _lint_row_problems(lint, trained, asked)

@@ -249,13 +249,13 @@ TABLE: tuple[Agreement, ...] = (
         name="rows",
         says="every prediction is about a row of the file, and knows which training had seen",
         between=(_R.predictions.name, "acceptance/data"),
-        find=_of_code(rows.audit_rows),
+        find=lambda folder: rows.audit_rows(folder.loaded_run, folder.repository, folder.run),
     ),
     Agreement(
         name="lint",
         says="the lint counts what rows and steps have",
         between=(_R.lint.name, _R.metrics.name, "acceptance/data"),
-        find=_of_code(rows.audit_lint),
+        find=lambda folder: rows.audit_lint(folder.loaded_run, folder.repository, folder.run),
     ),
     Agreement(
         name="before and after",

@@ -42,7 +42,10 @@ def documents() -> Mapping[str, Golden]:
     pages = {name(failure_class): failure_class for failure_class in (None, *PAGES)}
     analyses = {name(failure_class): failure_class for failure_class in FAILURES}
     return (
-        {"m43_summary.md": Golden(of=None, read=_summary)}
+        {
+            "m43_summary.md": Golden(of=None, read=_summary),
+            "model_card.md": Golden(of=None, read=_model_card),
+        }
         | {
             f"failure_analysis.{key}.md": Golden(of=of, read=_analysis)
             for key, of in analyses.items()
@@ -70,6 +73,10 @@ def golden(file: str) -> Path:
 
 def _summary(run: RunDir) -> str:
     return _plain(run.summary.read_text(encoding="utf-8"), run)
+
+
+def _model_card(run: RunDir) -> str:
+    return _plain(run.model_card.read_text(encoding="utf-8"), run)
 
 
 def _analysis(run: RunDir) -> str:

@@ -9,7 +9,7 @@ import pytest
 from m43.harness.commands.data_checks import evaluation_items, training_items
 from m43.harness.run.items import Item
 from m43.records import profile_check
-from m43.records.profile import Profile
+from m43.records.profile import ColumnsTable, DataColumns, Profile
 
 REPOSITORY = Path(__file__).parents[4]
 MARK = b"\xef\xbb\xbf"
@@ -104,3 +104,30 @@ def test_rows_that_are_wrong_one_by_one_are_corrected_one_by_one(
 
     assert first.found.startswith("rows.jsonl:4: no final_answer; rows.jsonl:4: no steps; ")
     assert first.action == "correct these rows or take them out"
+
+
+def test_what_is_in_parquet_is_left_to_the_gate(profile: Profile, tmp_path: Path) -> None:
+    """Its reader lies in the environment that trains; a file that is not there is told here."""
+    trained, asked = tmp_path / "rows.parquet", tmp_path / "asked.parquet"
+    named_so = replace(profile, data=replace(profile.data, train=trained, evaluation=asked))
+    assert named(training_items(named_so), "can be read").state == "NO"
+    trained.write_bytes(b"PAR1")
+    asked.write_bytes(b"PAR1")
+
+    items = (*training_items(named_so), *evaluation_items(named_so))
+    assert {item.state for item in items} == {"at the gate"}
+    half = replace(profile, data=replace(profile.data, train=trained))
+    assert named(evaluation_items(half), "can be read").state == "ok"
+    assert named(evaluation_items(half), "training also has").state == "at the gate"
+
+
+def test_named_columns_are_what_a_row_has_to_hold(profile: Profile, tmp_path: Path) -> None:
+    """The checklist reads them as training will, and names those that it looked for."""
+    rows = b"".join(b'{"q": "%d+1?", "a": "%d"}\n' % (n, n + 1) for n in range(2400))
+    columns = DataColumns(train=ColumnsTable(prompt="q", answer="a"))
+    renamed = with_training(profile, tmp_path / "rows.jsonl", rows)
+    named_so = replace(renamed, data=replace(renamed.data, columns=columns))
+
+    assert named(training_items(renamed), "can be read").state == "NO"
+    assert named(training_items(named_so), "can be read").state == "ok"
+    assert named(training_items(named_so), "can be read").expected.endswith("with q, a")

@@ -8,7 +8,7 @@ import pytest
 
 from m43.evidence.documents import write
 from m43.evidence.documents.report import report_html
-from m43.evidence.journal import chain, journal, ledger
+from m43.evidence.journal import chain, journal, ledger, manifest
 from m43.evidence.journal.journal import Journal
 from m43.evidence.verify.claims import verify
 from m43.files import FileLock, HeldError
@@ -192,6 +192,20 @@ def test_a_sealed_run_that_was_changed_afterwards_is_not_accepted(tmp_path: Path
     close_cut_off(tmp_path)
     assert run.failure_analysis.exists()
     assert not run.summary.exists()
+
+
+def test_a_run_that_was_cut_off_before_its_seal_publishes_no_model(tmp_path: Path) -> None:
+    """The card is written before the seal: of a run that was not accepted it is taken away."""
+    run = sealed_and_cut(tmp_path)
+    lines = run.journal.read_text().splitlines(keepends=True)
+    run.journal.write_text("".join(lines[:-1]))
+    run.manifest.unlink()
+    assert run.model_card.exists()
+    close_cut_off(tmp_path)
+    assert run.failure_analysis.exists()
+    assert not run.model_card.exists()
+    assert run.model.exists()
+    assert manifest.check(run) == ()
 
 
 def test_a_journal_that_was_changed_gets_no_line_more(cut: RunDir) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from m43.records.profile import TemplateTable
+from m43.records.profile import ColumnsTable, TemplateTable
 from m43.rows.rows import RowsError
 from m43.training.data.examples import (
     Example,
@@ -62,6 +62,24 @@ def test_an_example_is_bos_prompt_completion_eos(
     prompt, completion = tokenizer.encode("Q: 2+2?\nA:"), tokenizer.encode(" 4")
     assert example.tokens == (2, *prompt, *completion, 1)
     assert example.completion == 1 + len(prompt)
+
+
+def test_named_columns_and_a_chat_become_the_same_tokens(
+    tiny_gemma: Path, write_rows: WriteRows, template: TemplateTable
+) -> None:
+    """Of training and of evaluation: only the digest of the file is another."""
+    pair, messages = ColumnsTable(prompt="q", answer="a"), ColumnsTable(messages="m")
+    turns = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
+    tokens = tokens_of(tiny_gemma, template)
+    (example,) = read(tiny_gemma, write_rows([GOOD]), template).rows
+    (question,) = ask(tiny_gemma, write_rows([QUESTION]), template).rows
+    others = [({"q": "2+2?", "a": "4"}, pair), ({"m": turns}, messages)]
+
+    for row, columns in others:
+        path = write_rows([row])
+        assert read_examples(path, tokens, 64, columns).rows == (example,)
+        (asked,) = read_questions(path, tokens, 64, columns).rows
+        assert (asked.tokens, asked.expected) == (question.tokens, question.expected)
 
 
 def test_steps_are_joined_by_new_lines(

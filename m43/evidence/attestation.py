@@ -123,7 +123,9 @@ def resource(name: str, sha256: str) -> dict[str, object]:
 
 
 def _model_files(sealed: Digests) -> list[dict[str, object]]:
-    return resources({name: sealed[name] for name in sealed if name.startswith(_MODEL)})
+    # Without the card: no training made it, and who publishes the model adds to it.
+    names = {name for name in sealed if name.startswith(_MODEL)} - {RunDir.model_card.name}
+    return resources({name: sealed[name] for name in names})
 
 
 def _promises(loaded_run: LoadedRun, event: str) -> list[str]:
