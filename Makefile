@@ -15,6 +15,8 @@ MUTATION := .venv-mutation
 MUTATION_READY := $(MUTATION)/.ready
 FOREIGN := .venv-foreign
 FOREIGN_READY := $(FOREIGN)/.ready
+ADOPT := .venv-adopt
+ADOPT_READY := $(ADOPT)/.ready
 PLAN := .venv-plan
 PLAN_READY := $(PLAN)/.ready
 # Where the example's paths say that it was made.
@@ -114,6 +116,13 @@ mutation: $(MUTATION_READY)  ## every small change of the same code, and whether
 foreign: $(FOREIGN_READY)  ## pytest's plugins that repeat, reorder and share out tests: each is refused
 	$(FOREIGN)/bin/python -m pytest -p no:xdist -p no:randomly -p no:rerunfailures tests/foreign
 
+.PHONY: adopt
+adopt: $(READY) $(ADOPT_READY)  ## m43 as a wheel, in an empty repository: init, an accepted rehearsal, verify
+	@rm -rf $(ADOPT)/wheel
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w $(ADOPT)/wheel .
+	@$(ADOPT)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall $(ADOPT)/wheel/*.whl
+	M43_ADOPTED="$(CURDIR)/$(ADOPT)/bin/python" $(BIN)/python -m pytest tests/adopt --timeout 900
+
 lies: $(READY)  ## every file of a good run damaged in every way; verify names each
 	$(BIN)/python -m pytest tests/lies
 
@@ -186,7 +195,7 @@ newest: $(READY)  ## the newest pair whose Python is here: lint, the child's qui
 newest-child: $(READY)
 	$(BIN)/python -m pytest $(QUICK_CHILD)
 
-check: lint types contracts test rehearsal newest faults-quick world-quick coverage parity verify-example  ## what CI runs
+check: lint types contracts test rehearsal adopt newest faults-quick world-quick coverage parity verify-example  ## what CI runs
 
 lock:  ## write requirements.lock again (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -208,6 +217,16 @@ $(BROWSER_READY): pyproject.toml
 $(MUTATION_READY): pyproject.toml
 	@test -x $(MUTATION)/bin/python || $(PYTHON) -m venv $(MUTATION)
 	@$(MUTATION)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[mutation]'
+	@touch $@
+
+# As a person's who has nothing but the wheel: the lock's packages, and no m43 yet.
+$(ADOPT_READY): requirements.lock
+	@test -x $(ADOPT)/bin/python || $(PYTHON) -m venv $(ADOPT)
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv pip install --quiet --python $(ADOPT)/bin/python --require-hashes -r requirements.lock; \
+	else \
+	  $(ADOPT)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; \
+	fi
 	@touch $@
 
 $(FOREIGN_READY): pyproject.toml

@@ -13,12 +13,13 @@ _PLUGIN = "m43.harness.plugin.plugin"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse a call that leads here past the conftest and the pytest.ini of the checkout."""
+    """Refuse a call that leads here past the conftest.py and the pytest.ini above."""
     if not config.pluginmanager.hasplugin(_PLUGIN):
         checkout = Path(__file__).resolve().parents[1]
         raise pytest.UsageError(
-            f"found {' '.join(config.args)} without m43's plugin, expected the folder in its "
-            f"checkout: pytest {checkout / 'acceptance'} -m rehearsal"
+            f"found {' '.join(config.args)} without m43's plugin, expected conftest.py and "
+            "pytest.ini above the folder, which `python -m m43 init` completes: "
+            f"pytest {checkout / 'acceptance'} -m rehearsal"
         )
 
 

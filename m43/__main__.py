@@ -7,7 +7,17 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+
+def own_tree(folder: Path, m43: Path) -> Path:
+    """Say which tree a command is about: m43's checkout, or else the nearest with a contract."""
+    if not (m43 / "carried").is_dir():
+        return m43.parent
+    found = (each for each in (folder, *folder.parents) if (each / _PROMISES).is_file())
+    return next(found, folder)
+
+
+_PROMISES = Path("acceptance", "test_production.py")
+REPOSITORY = own_tree(Path.cwd(), Path(__file__).resolve().parent)
 RUNS = REPOSITORY / "submission_runs"
 
 
@@ -98,11 +108,24 @@ def _parser() -> argparse.ArgumentParser:
     _add_compare(commands)
     _add_seal(commands)
     _add_bundle(commands)
+    _add_contracts(commands)
+    return parser
+
+
+def _add_contracts(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "make a repository of your own ready for m43, by what is missing there"
+    command = commands.add_parser(
+        "init",
+        help=text,
+        description=f"{_sentence(text)} It shows that, and asks at a terminal before it writes; no "
+        "line that is there is changed. Exit status 0: nothing is missing now; 1: something is.",
+    )
+    command.add_argument("--yes", action="store_true", help="write it, and do not ask")
+    command.set_defaults(call=_init)
     text = "write a contract of your own beside acceptance/, to be changed"
     command = commands.add_parser("new", help=text, description=_sentence(text))
     command.add_argument("name", metavar="NAME", help="its folder, and what its documents go by")
     command.set_defaults(call=_new)
-    return parser
 
 
 def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -308,6 +331,12 @@ def _new(options: argparse.Namespace) -> int:
     from m43.harness.commands import new
 
     return new.new(options.name, REPOSITORY, sys.stdout)
+
+
+def _init(options: argparse.Namespace) -> int:
+    from m43.harness.commands import init
+
+    return init.init(Path.cwd(), sys.stdin, sys.stdout, yes=options.yes)
 
 
 def _compare(options: argparse.Namespace) -> int:

@@ -140,6 +140,9 @@ def _dependencies(loaded_run: LoadedRun, sealed: Digests) -> list[dict[str, obje
         commit = opening.commit.partition("+")[0]
         if len(commit) == 40:
             found.append({"name": "m43", "digest": {"gitCommit": commit}})
+        tree = opening.tree_commit.partition("+")[0]
+        if len(tree) == 40:
+            found.append({"name": "tree", "digest": {"gitCommit": tree}})
         found.append(resource("data: training rows", opening.train_rows_sha256))
         found.append(resource("data: evaluation rows", opening.eval_rows_sha256))
     if download is not None and loaded_run.auth is not None:

@@ -34,7 +34,7 @@ class OpeningRecord:
     kind: Literal["production", "rehearsal"]
     started_utc: str
     m43_version: str
-    commit: str  # "none" outside a git checkout
+    commit: str  # of m43's checkout; "none" outside one
     profile: str
     profile_sha256: str
     # How the profile differs from the bundled one of its kind; empty means the locked decisions.
@@ -64,6 +64,11 @@ class OpeningRecord:
     environments: tuple[str, ...] = ()
     # Secrets by name that are also words: hidden in addresses, and not searched for in files.
     unsearched: tuple[str, ...] = ()
+    # Of the tree of somebody's that an installed m43 ran in, whose commit then is "none"; empty
+    # where m43's own checkout is the tree.
+    tree_commit: str = ""  # "none" outside a git checkout
+    tree_conftest_sha256: str = ""  # of its conftest.py where that is not the one that m43 writes
+    m42: tuple[str, ...] = field(default=(), repr=False)  # submission_runs/m42*: "SHA-256  path"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,6 +234,7 @@ class ClosingRecord:
     unrecorded: tuple[str, ...]  # of them: in no RECORD, and none of Python's
     documents: tuple[str, ...]  # closing documents that lie in the run folder at that moment
     left_out: tuple[str, ...] = ()  # paths that were not watched, as opening.json names them
+    m42: tuple[str, ...] = field(default=(), repr=False)  # as opening.json has it, afterwards
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from m43 import __main__ as command_line
-from m43.__main__ import main
+from m43.__main__ import main, own_tree
 from tests.unit.evidence.good_run import write_good_run
 
 
@@ -90,6 +90,18 @@ def test_the_template_needs_no_run_and_no_hub(capsys: pytest.CaptureFixture[str]
     shown = capsys.readouterr().out
     assert "{train.optimizer_steps} optimizer steps in" in shown
     assert "python -m m43 verify submission_runs/m43_v7" in shown
+
+
+def test_a_command_is_about_the_nearest_tree_with_a_contract(tmp_path: Path) -> None:
+    """Of an installed m43; that of a checkout knows its tree."""
+    installed, tree = tmp_path / "site-packages" / "m43", tmp_path / "tree"
+    for folder in (installed / "carried", tree / "acceptance", tree / "inner" / "most"):
+        folder.mkdir(parents=True)
+    assert own_tree(tree, installed) == tree
+    assert own_tree(tree / "inner", installed) == tree / "inner"
+    (tree / "acceptance" / "test_production.py").touch()
+    assert own_tree(tree / "inner" / "most", installed) == tree
+    assert own_tree(tree, tmp_path / "checkout" / "m43") == tmp_path / "checkout"
 
 
 def test_a_reader_that_leaves_early_sees_no_traceback() -> None:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from string import Template
 
-from m43.evidence.verify import LISTINGS, checkout_of, git, listed_commit, paths
+from m43.evidence.verify import LISTINGS, checkout_of, files, git, listed_commit
 from m43.evidence.verify.claims import CLAIMS
 from tools.verifier.bytecode import write_archive
 
@@ -141,9 +141,9 @@ def _member(packed: tarfile.TarFile, name: str) -> bytes:
 def _code() -> dict[str, bytes]:
     """Read what verify needs of this repository."""
     own = (HERE / name for name in ("__init__.py", "bytecode.py", "check.py"))
-    needed = sorted((*paths(REPOSITORY), REPOSITORY / "tools/__init__.py", *own))
-    files = {path.relative_to(REPOSITORY).as_posix(): path.read_bytes() for path in needed}
-    return files | {LISTINGS: "".join(_listings()).encode()}
+    needed = sorted((*files(REPOSITORY).values(), REPOSITORY / "tools/__init__.py", *own))
+    code = {path.relative_to(REPOSITORY).as_posix(): path.read_bytes() for path in needed}
+    return code | {LISTINGS: "".join(_listings()).encode()}
 
 
 def _listings() -> Iterator[str]:

@@ -1,6 +1,6 @@
 """What a run promises and whether it kept it: the contract, the measurements, the verdict.
 
-Outsiders use `read_contract` and `Promise` (contract), where contracts lie and in
+Outsiders use `read_contract` and `Promise` (contract), where contracts and m43 itself lie and in
 what one is not the M43 contract (folder), `measure` (measurement), `judge` and
 `Verdict` (verdict), and `auth_checks` and `venv_checks` (checks), which explain a promise and
 decide nothing.
@@ -10,6 +10,7 @@ from m43.evidence.contract.check import Check, failing
 from m43.evidence.contract.checks import auth_checks, venv_checks
 from m43.evidence.contract.contract import ContractText, Promise, read_contract, read_kept
 from m43.evidence.contract.folder import (
+    CARRIED,
     CONFTEST,
     LIES,
     M43,
@@ -18,8 +19,12 @@ from m43.evidence.contract.folder import (
     contract_folders,
     contract_path,
     folder_of,
+    home,
+    is_installed,
+    package,
     profile_path,
     promise_differences,
+    rows_differences,
     unkeepable,
 )
 from m43.evidence.contract.hub_failure import (
@@ -46,6 +51,7 @@ from m43.evidence.contract.planned import (
 from m43.evidence.contract.verdict import Verdict, judge, verdict_words
 
 __all__ = [
+    "CARRIED",
     "CHILD_ENDED",
     "CONFTEST",
     "DEADLINE",
@@ -68,18 +74,23 @@ __all__ = [
     "contract_path",
     "failing",
     "folder_of",
+    "home",
     "hub_answer_class",
     "hub_model_checks",
+    "is_installed",
     "judge",
     "measure",
     "model_words",
+    "package",
     "plan_checks",
     "profile_path",
     "promise_differences",
     "promised_words",
     "read_contract",
     "read_kept",
-    "response_class", "unkeepable",
+    "response_class",
+    "rows_differences",
+    "unkeepable",
     "venv_checks",
     "venv_gate_checks",
     "verdict_words",

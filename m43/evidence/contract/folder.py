@@ -3,6 +3,9 @@
 A contract is a folder straight in the repository: promises, a profile of each kind, and a conftest.
 The one that m43 itself brings is the measure; what a run of another promises instead is told in
 every document, and `verify` works it out again from the run folder alone.
+
+In a checkout all of it lies in one place. An m43 that was installed carries its own beside its
+code, and runs in a tree of somebody's.
 """
 
 import os
@@ -12,13 +15,49 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from m43.evidence.contract.contract import ContractText, Promise
+from m43.files import file_sha256
 from m43.records import Contract
 from m43.text import clipped
 
 M43 = "acceptance"
 """The folder of the contract that m43 brings along."""
 PROMISES, CONFTEST, LIES = "test_production.py", "conftest.py", "lies.py"
+ROWS = ("train.jsonl", "eval_v2.jsonl")
 _LONGEST = 300
+
+CARRIED = Path(__file__).resolve().parents[2] / "carried"
+"""What a wheel holds of the checkout that it was built from; not there in a checkout."""
+
+
+def home(tree: Path) -> Path:
+    """Say where m43's own contract and pyproject.toml lie, for a run in a tree."""
+    return CARRIED if is_installed() else tree
+
+
+def package(tree: Path) -> Path:
+    """Say where m43's code lies, for a run in a tree."""
+    return CARRIED.parent if is_installed() else tree / CARRIED.parent.name
+
+
+def is_installed() -> bool:
+    """Tell whether this m43 came from a wheel."""
+    return CARRIED.is_dir()
+
+
+def rows_differences(mine: Sequence[str], tree: Path) -> tuple[str, ...]:
+    """List which rows are not those of the M43 contract.
+
+    Args:
+        mine: The SHA-256 of the rows to train on, and of those to evaluate.
+        tree: Of the run.
+    """
+    theirs = [file_sha256(home(tree) / M43 / "data" / name) for name in ROWS]
+    keys = ("contract.train_rows_sha256", "contract.eval_rows_sha256")
+    return tuple(
+        f"{key}: {own!r} instead of {other!r}"
+        for key, own, other in zip(keys, mine, theirs, strict=True)
+        if own != other
+    )
 
 
 def contract_folders(repository: Path) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ from m43.evidence.documents.nodes import (
     strong,
 )
 from m43.evidence.documents.performance import last_look
+from m43.evidence.documents.provenance import commit_words
 from m43.evidence.run import NOT_JUDGED, NOT_MEASURED, Child, LoadedRun, Stop, find_stop, history
 from m43.records import CLOSING, GATES, RunDir
 from m43.text import duration_words, size_words
@@ -224,7 +225,7 @@ def _facts(loaded_run: LoadedRun, stop: Stop, diagnosis: Diagnosis) -> Node:
         ("child process", ended),
         ("began", opening.started_utc if opening else "not known"),
         ("last sign" if silent else "stopped", entry.time_utc if entry else "not known"),
-        ("commit", code(opening.commit if opening else "not known")),
+        ("commit", code(commit_words(opening) if opening else "not known")),
         ("m43", opening.m43_version if opening else "not known"),
         ("profile", code(opening.profile if opening else "not known")),
     ]

@@ -327,7 +327,38 @@ def impact_on_m42(loaded_run: LoadedRun) -> list[Node]:
         )
     else:
         text = UNHARMED
-    return [Text(text)]
+    return [Text(text), *_m42(loaded_run)]
+
+
+_NO_M42 = "No file lay in submission_runs/m42*: if M42 lies elsewhere, it was not looked at."
+
+
+def _m42(loaded_run: LoadedRun) -> Iterator[Node]:
+    """Show what lay where M42 is expected, before and after."""
+    opening, closing = loaded_run.opening, loaded_run.closing
+    if opening is None:
+        return
+    lines = (*opening.m42, *(closing.m42 if closing else ()))
+    names = sorted({line.partition("  ")[2] for line in lines})
+    before, after = (
+        {name: digest for digest, _, name in (line.partition("  ") for line in record.m42)}
+        if record is not None
+        else dict.fromkeys(names, NOT_MEASURED)
+        for record in (opening, closing)
+    )
+    rows = [
+        (code(name), *(code(each.get(name, "no file")) for each in (before, after)))
+        for name in names
+    ]
+    if not rows:
+        yield Text(_NO_M42)
+        return
+    head = ("file of M42", "SHA-256 before (opening.json)", "after (closing.json)")
+    table = Table(head, rows)
+    yield Details(f"Each of {counted(len(rows), 'file')}", (table,)) if len(rows) > _FEW else table
+
+
+_FEW = 10
 
 
 def evidence_index(rows: Sequence[Sequence[Words]]) -> list[Node]:

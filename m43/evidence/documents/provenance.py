@@ -29,7 +29,7 @@ from m43.evidence.documents.promises import (
     unasked_words,
 )
 from m43.evidence.run import LoadedRun
-from m43.records import FILES, AuthRecord, Profile, RunDir
+from m43.records import FILES, AuthRecord, OpeningRecord, Profile, RunDir
 from m43.text import is_folder_name, is_weight_file, size_words
 
 UNSIGNED = (
@@ -185,7 +185,7 @@ def _facts(loaded_run: LoadedRun) -> Iterator[tuple[str, Words]]:
     if opening:
         yield "run", code(opening.run)
         yield "began (UTC)", opening.started_utc
-        yield "commit", code(opening.commit)
+        yield "commit", code(commit_words(opening))
         yield "command", code(" ".join(opening.command))
         yield "profile", code(opening.profile)
     yield from _model_facts(loaded_run)
@@ -210,6 +210,18 @@ def _facts(loaded_run: LoadedRun) -> Iterator[tuple[str, Words]]:
             yield "how weights are stored", train.widening
     if opening:
         yield "m43", opening.m43_version
+
+
+def commit_words(opening: OpeningRecord) -> str:
+    """Name the commit of m43's checkout, or that of the tree that m43 was installed for."""
+    if not opening.tree_commit:
+        return opening.commit
+    words = (
+        f"{opening.tree_commit}, of a repository that m43 {opening.m43_version} was installed for"
+    )
+    if sha256 := opening.tree_conftest_sha256:
+        words += f"; its own conftest.py (SHA-256 {sha256}) ran in the process that judged"
+    return words
 
 
 def _model_facts(loaded_run: LoadedRun) -> Iterator[tuple[str, Words]]:
@@ -262,7 +274,7 @@ def how_to_check(loaded_run: LoadedRun) -> list[Node]:
         "writes the documents and this page again to compare them."
     )
     return [
-        Text("On any machine with this repository and Python 3.11 or newer, without JAX:"),
+        Text("On any machine with the m43 of this run and Python 3.11 or newer, without JAX:"),
         CodeBlock(commands(loaded_run.name, commit), "sh"),
         Text(rich(text)),
         Text(UNSIGNED),
@@ -273,12 +285,12 @@ def how_to_check(loaded_run: LoadedRun) -> list[Node]:
 def how_to_verify(name: str, commit: str) -> list[Node]:
     """Say what recomputes every claim of a run, and how."""
     text = (
-        "`verify` checks the journal's chain, judges every promise again with the contract of the "
-        "repository, counts the scores again from predictions.jsonl, checks the manifest, and "
+        "`verify` checks the journal's chain, judges every promise again with the contract of "
+        "m43, counts the scores again from predictions.jsonl, checks the manifest, and "
         "writes this document again to compare it."
     )
     return [
-        Text("On any machine with this repository and Python 3.11 or newer, without JAX:"),
+        Text("On any machine with the m43 of this run and Python 3.11 or newer, without JAX:"),
         CodeBlock(commands(name, commit), "sh"),
         Text(rich(text)),
     ]

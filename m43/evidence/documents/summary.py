@@ -1,7 +1,6 @@
 """The summary: what an accepted run did, every number with its file; and its template.
 
-The summary is said over the fields of a run's records. Without records it says the fields' names,
-so that `--template` shows the real document before there is a run.
+It is said over the fields of a run's records; `--template` says the names of the fields instead.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ from m43.evidence.documents.nodes import (
 from m43.evidence.documents.performance import card, card_in_short, performance_section
 from m43.evidence.documents.provenance import (
     UNSIGNED,
+    commit_words,
     how_to_verify,
     limits,
     method_words,
@@ -215,7 +215,7 @@ def _attempted(run: Fields, profile: Profile) -> Table:
     rows: list[tuple[Words, ...]] = [
         ("run", code(name), RunDir.opening.name),
         ("began", opening("started_utc"), RunDir.opening.name),
-        ("commit", code(opening("commit")), RunDir.opening.name),
+        ("commit", code(opening.of("commit", commit_words)), RunDir.opening.name),
         ("command", code(opening("command", " ".join)), RunDir.opening.name),
         ("profile", code(opening("profile")), RunDir.opening.name),
         ("model", code(f"{contract.repo}@{contract.revision}"), RunDir.profile.name),

@@ -31,7 +31,7 @@ ON_THE_CARD: Mapping[F, Failure] = {
         actions=(
             _OWN_LIBRARIES,
             "`{venv}/bin/pip list | grep -i nvidia` must show packages of one CUDA only; if it "
-            "shows two, make the environment again from this repository: `pip install '.[cuda13]'`",
+            "shows two, make the environment again, from m43's checkout: `pip install '.[cuda13]'`",
             "`nvidia-smi` says 'Driver/library version mismatch'? Then restart the machine.",
         ),
     ),

@@ -16,8 +16,8 @@ ON_THE_MACHINE: Mapping[F, Failure] = {
         sentence="There is no virtual environment at {venv}.",
         actions=(
             "Make the environment at {venv}, or correct `venv.path` in {profile}.",
-            "`python3.11 -m venv {venv}`, then install m43's extra `cuda13` into it, with this "
-            "repository as source: `{venv}/bin/pip install '.[cuda13]'`",
+            "`python3.11 -m venv {venv}`, then install m43's extra `cuda13` into it, from a "
+            "checkout of m43: `{venv}/bin/pip install '.[cuda13]'`",
         ),
     ),
     F.BROKEN_VENV: Failure(
@@ -34,7 +34,7 @@ ON_THE_MACHINE: Mapping[F, Failure] = {
         "versions of them.",
         actions=(
             "Bring the environment to what training needs, yourself: "
-            "`{venv}/bin/pip install '.[cuda13]'` from this repository. Unmet: {requirements}",
+            "`{venv}/bin/pip install '.[cuda13]'` from a checkout of m43. Unmet: {requirements}",
             "Look at what else uses this environment before you change it.",
         ),
     ),

@@ -123,7 +123,7 @@ def _facts(loaded_run: LoadedRun) -> Iterator[tuple[str, str]]:
     yield "promises kept", f"{kept} of {len(promises)}"
     if loaded_run.opening:
         yield "began (UTC)", loaded_run.opening.started_utc
-        yield "commit", loaded_run.opening.commit
+        yield "commit", loaded_run.opening.tree_commit or loaded_run.opening.commit
     seconds = total_s(loaded_run)
     if seconds is not None:
         yield "took", duration_words(seconds)

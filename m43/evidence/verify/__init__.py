@@ -15,10 +15,12 @@ from m43.evidence.verify.claims import Claim, Findings, examine, secrets_in, ver
 from m43.evidence.verify.code import (
     LISTINGS,
     checkout_of,
+    files,
     git,
     helper_environment,
+    judging_files,
     listed_commit,
-    paths,
+    own_conftest,
 )
 from m43.evidence.verify.folder import unreadable
 from m43.evidence.verify.ledger import missing_lines
@@ -27,6 +29,7 @@ from m43.evidence.verify.signature import sign
 
 __all__ = [
     "LISTINGS", "BundleError", "Claim", "Findings", "Unpacked", "checkout_of", "checkout_problem",
-    "examine", "git", "helper_environment", "listed_commit", "missing_lines", "paths",
-    "rows_file", "secrets_in", "sign", "unpacked", "unreadable", "verify", "write_bundle",
+    "examine", "files", "git", "helper_environment", "judging_files", "listed_commit",
+    "missing_lines", "own_conftest", "rows_file", "secrets_in", "sign", "unpacked", "unreadable",
+    "verify", "write_bundle",
 ]  # fmt: skip

@@ -8,42 +8,57 @@ import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from m43.errors import Problem, problem
-from m43.evidence.contract import CONFTEST, M43, PROMISES
+from m43.evidence.contract import CARRIED, CONFTEST, M43, PROMISES, home, is_installed, package
 from m43.evidence.run import LoadedRun
 from m43.files import file_sha256
-from m43.records import RunDir
+from m43.records import OpeningRecord, RunDir
 from m43.text import counted, is_folder_name
 
 # What decides: m43 itself, the contract with its profiles and rows, and what pytest reads first.
 # pyproject.toml holds the list of what training needs.
-PARTS = ("m43", M43, "conftest.py", "pytest.ini", "pyproject.toml")
+_PACKAGE, _PROJECT = "m43", "pyproject.toml"
+PARTS = (_PACKAGE, M43, "conftest.py", "pytest.ini", _PROJECT)
 
 
-def paths(repository: Path, contract: str = M43) -> tuple[Path, ...]:
-    """List the files of a checkout that a run under a contract depends on."""
-    found = [
-        path
-        for part in dict.fromkeys((*PARTS, contract))
-        for path in ((repository / part).rglob("*") if "." not in part else [repository / part])
+def files(tree: Path, contract: str = M43) -> Mapping[str, Path]:
+    """List the files that a run under a contract depends on, by path as in a checkout of m43.
+
+    Of an installed m43 the code and pyproject.toml are its own, and all else is the tree's.
+    """
+    places = {part: tree / part for part in (*PARTS, contract)}
+    places |= {_PACKAGE: package(tree), _PROJECT: home(tree) / _PROJECT}
+    found = {
+        PurePosixPath(part, path.relative_to(place)): path
+        for part, place in places.items()
+        for path in (place.rglob("*") if "." not in part else [place])
         if path.is_file() and "__pycache__" not in path.parts
-    ]
-    return tuple(sorted(found))
+    }
+    # It lies within the code of an installed m43, and is none of it.
+    carried = PurePosixPath(_PACKAGE, CARRIED.name)
+    return {str(name): found[name] for name in sorted(found) if carried not in name.parents}
 
 
-def digests(repository: Path, contract: str = M43) -> Mapping[str, str]:
-    """Digest the files of a checkout that a run depends on, by path from its folder on."""
+def judging_files(tree: Path, contract: str = M43) -> tuple[Path, ...]:
+    """List those of them that no wheel brought: of the others a RECORD has the digests."""
+    code = package(tree)
+    listed = files(tree, contract).values()
+    return tuple(path for path in listed if not (is_installed() and path.is_relative_to(code)))
+
+
+def digests(tree: Path, contract: str = M43) -> Mapping[str, str]:
+    """Digest the files that a run depends on, by path as in a checkout of m43."""
     return {
-        path.relative_to(repository).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in paths(repository, contract)
+        name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for name, path in files(tree, contract).items()
     }
 
 
-def listing(repository: Path, contract: str = M43) -> str:
+def listing(tree: Path, contract: str = M43) -> str:
     """Write them as sha256sum does, so that anybody can check a checkout against a run."""
-    return "".join(f"{digest}  {name}\n" for name, digest in digests(repository, contract).items())
+    return "".join(f"{digest}  {name}\n" for name, digest in digests(tree, contract).items())
 
 
 def parse(text: str) -> Mapping[str, str]:
@@ -70,10 +85,10 @@ def other_version(run: RunDir, repository: Path) -> Problem | None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     commit = str(opening.get("commit", "")).partition("+")[0]
-    where = f"`git checkout {commit}`" if _COMMIT.fullmatch(commit) else "take its checkout"
+    where = f"`git checkout {commit}`" if _COMMIT.fullmatch(commit) else "install it"
     return Problem(
         found=f"a run of m43 {made_by}",
-        expected=f"one of m43 {'.'.join(map(str, _minor(own)))}, which this checkout is",
+        expected=f"one of m43 {'.'.join(map(str, _minor(own)))}, which this one is",
         where=f"{run.opening.name}, m43_version",
         action=f"m43 {made_by} can judge it: {where}, then verify it again",
     )
@@ -110,7 +125,8 @@ def checkout_of(repository: Path, commit: str, contract: str = M43) -> Checkout:
     )
     if committed is not None:
         return Checkout(place=f"commit {commit[:12]}", digests=committed)
-    return Checkout(place="this working tree", digests=digests(repository, contract))
+    place = "this m43, as it is installed" if is_installed() else "this working tree"
+    return Checkout(place=place, digests=digests(repository, contract))
 
 
 # Of a copy without git: for each commit a line of its name, then its listing.
@@ -241,10 +257,16 @@ def audit_code(run: RunDir, loaded_run: LoadedRun, repository: Path) -> Iterator
     if not is_folder_name(contract):
         yield problem(repr(contract), "a folder's name", "opening.json, contract", _OTHER_CODE)
         return
-    yield from _audit_contract_files(loaded_run, contract, listed)
     known = checkout_of(repository, loaded_run.opening.commit, contract)
+    yield from _audit_contract_files(loaded_run, contract, listed, known)
+    yield from _audit_tree(loaded_run.opening, listed, known)
     names = sorted(listed.keys() | known.digests.keys())
-    if not any(name.startswith(f"{contract}/") for name in known.digests):
+    made_by = f"a clone that has the run's commit ({loaded_run.opening.commit})"
+    if loaded_run.opening.tree_commit:
+        # Of a tree that m43 was installed for, the rest is somebody else's.
+        made_by = f"the m43 {loaded_run.opening.m43_version} that was installed for the run"
+        names = [name for name in names if name == _PROJECT or name.startswith(f"{_PACKAGE}/")]
+    elif not any(name.startswith(f"{contract}/") for name in known.digests):
         # A contract of somebody else's: the folder keeps its text, and nothing of it is run.
         names = [name for name in names if not name.startswith(f"{contract}/")]
     other = [name for name in names if listed.get(name) != known.digests.get(name)]
@@ -254,19 +276,37 @@ def audit_code(run: RunDir, loaded_run: LoadedRun, repository: Path) -> Iterator
             f"other code in {counted(len(other), 'file')}: {', '.join(other[:_SHOWN])}{more}",
             f"the code of {known.place}",
             where,
-            f"verify with a clone that has the run's commit ({loaded_run.opening.commit}); where "
-            "even that differs, the run was judged by code that was changed for it",
+            f"verify with {made_by}; where even that differs, the run was judged by code that was "
+            "changed for it",
         )
 
 
+def own_conftest(listed: Mapping[str, str], known: Mapping[str, str]) -> str:
+    """Return the SHA-256 of a tree's conftest.py where it is not the one that m43 writes."""
+    found = listed.get(CONFTEST, "none")
+    return "" if found == known.get(CONFTEST) else found
+
+
+def _audit_tree(
+    opening: OpeningRecord, listed: Mapping[str, str], known: Checkout
+) -> Iterator[Problem]:
+    """Hold what is said of a tree that m43 was installed for against the list of the code."""
+    told, where = opening.tree_conftest_sha256, f"{RunDir.opening.name}, tree_conftest_sha256"
+    expected = own_conftest(listed, known.digests) if opening.tree_commit else ""
+    if told != expected:
+        yield problem(repr(told), f"{expected!r}, by {RunDir.code.name}", where, _OTHER_CODE)
+
+
 def _audit_contract_files(
-    loaded_run: LoadedRun, contract: str, listed: Mapping[str, str]
+    loaded_run: LoadedRun, contract: str, listed: Mapping[str, str], known: Checkout
 ) -> Iterator[Problem]:
     """Hold the promises and the conftest of a contract against what the folder keeps of them."""
     kept = loaded_run.contract.text_sha256 if loaded_run.contract is not None else "none"
     pairs = {PROMISES: (kept, RunDir.contract_text.name)}
     # It could put another function in the place of a gate, so there is one for every contract.
-    pairs[CONFTEST] = (listed.get(f"{M43}/{CONFTEST}", "none"), f"{M43}/{CONFTEST}")
+    installed = loaded_run.opening is not None and loaded_run.opening.tree_commit
+    m43 = known.digests if installed else listed
+    pairs[CONFTEST] = (m43.get(f"{M43}/{CONFTEST}", "none"), f"{M43}/{CONFTEST}")
     for name, (expected, of) in pairs.items():
         found = listed.get(f"{contract}/{name}", "none")
         if found != expected:

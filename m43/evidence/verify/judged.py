@@ -12,6 +12,7 @@ from m43.evidence.contract import (
     profile_path,
     promise_differences,
     read_contract,
+    rows_differences,
 )
 from m43.evidence.run import LoadedRun
 from m43.records import RunDir, profile_check
@@ -128,10 +129,13 @@ def audit_profile(loaded_run: LoadedRun, repository: Path) -> Iterator[Problem]:
         return
     try:
         locked = profile_check.load(profile_path(repository, opening.kind))
+        rows = (opening.train_rows_sha256, opening.eval_rows_sha256)
+        other_rows = rows_differences(rows, repository) if opening.tree_commit else ()
     except M43Error as error:
         yield from error.problems
         return
-    told, found = opening.profile_differences, profile_check.differences(profile, locked)
+    told = opening.profile_differences
+    found = (*profile_check.differences(profile, locked), *other_rows)
     elsewhere = ("data.train:", "data.evaluation:", "venv.", "run.")
     for line in found:
         if not line.startswith(elsewhere) and line not in told:

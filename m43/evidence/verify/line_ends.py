@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from m43.errors import Problem
+from m43.evidence.contract import is_installed
 from m43.evidence.journal import manifest
 from m43.evidence.verify import code
 from m43.files import bytes_sha256
@@ -76,9 +77,11 @@ def run_problem(run: RunDir, names: tuple[str, ...]) -> Problem:
 def checkout_problem(repository: Path) -> Problem | None:
     """Return the problem of a checkout with other line ends; None when it has none."""
     names = tuple(
-        path.relative_to(repository).as_posix()
-        for path in code.paths(repository)
-        if (path.suffix != ".jsonl" or path.name in _BUNDLED_ROWS)
+        name
+        for name, path in code.files(repository).items()
+        # A tree that m43 was installed for may have the line ends that it likes.
+        if not (is_installed() and "/" not in name)
+        and (path.suffix != ".jsonl" or path.name in _BUNDLED_ROWS)
         and _all_rewritten(path.read_bytes())
     )
     if not names:

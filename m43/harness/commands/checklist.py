@@ -20,6 +20,7 @@ from m43.evidence.contract import (
     auth_checks,
     contract_path,
     folder_of,
+    home,
     read_contract,
     venv_checks,
 )
@@ -212,7 +213,7 @@ def _unknown_environment(profile: Profile, repository: Path) -> VenvRecord:
         path=str(venv.venv_folder(profile)),
         interpreter="",
         probe=probe,
-        requirements=venv.compare(repository / "pyproject.toml", probe),
+        requirements=venv.compare(home(repository) / "pyproject.toml", probe),
         packages_sha256="",
         altered=(),
         unrecorded=(),

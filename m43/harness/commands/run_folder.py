@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from m43.errors import M43Error, Problem, ProblemsError, problem
+from m43.evidence.contract import home, package
 from m43.records import RunDir, require_run, write_atomically
 from m43.text import counted, is_weight_file
 
@@ -40,7 +41,7 @@ def verify(
 
     Args:
         path: of the run folder, or of a bundle of it.
-        repository: of this code.
+        repository: of this code, or the tree that it was installed for.
         runs: where runs lie.
         out: what is said goes there.
         without_weights: the folder was handed on without them.
@@ -56,10 +57,10 @@ def verify(
         left_out = handed_on is not None and not handed_on.stated.weights
         without = without_weights or left_out
         key = None if _is_signed_around(run, handed_on) else public_key
-        found = examine(run.path, repository, without_weights=without, public_key=key)
+        found = examine(run.path, home(repository), without_weights=without, public_key=key)
         problems, replayed = (*(handed_on.problems if handed_on else ()), *found.problems), ""
         if replay > 0 and not problems:
-            replayed, problems = _replay(run, repository, replay)
+            replayed, problems = _replay(run, home(repository), replay)
         out.write(f"{shown}: {verdict_words(found, supported=not problems)}\n")
         if left_out:
             out.write(
@@ -130,7 +131,8 @@ def _replay(run: RunDir, repository: Path, count: int) -> tuple[str, tuple[Probl
         rows = rows_file(run, repository)
     except M43Error as error:
         return "", error.problems
-    code, words = own_code(repository), ("replay", str(run.path.absolute()), str(rows), str(count))
+    code = own_code(package(repository).parent)
+    words = ("replay", str(run.path.absolute()), str(rows), str(count))
     kept = {name: text for name, text in os.environ.items() if not name.startswith("HF_")}
     done = subprocess.run(
         code.command(Path(sys.executable), TRAINING, *words), input=code.handed.decode(),
@@ -233,7 +235,7 @@ def seal(path: Path, key: Path, repository: Path, runs: Path, out: TextIO) -> in
         left_out = handed_on is not None and not handed_on.stated.weights
         problems = (
             *(handed_on.problems if handed_on else ()),
-            *problems_of(run.path, repository, without_weights=left_out),
+            *problems_of(run.path, home(repository), without_weights=left_out),
         )
         for each in problems:
             out.write(f"NOT SUPPORTED  {str(each).replace(str(run.path), str(shown))}\n")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import m43
+from m43.evidence.contract import package
 from m43.evidence.journal import redact
 from m43.evidence.run import (
     EvaluationFacts,
@@ -17,7 +17,7 @@ from m43.evidence.run import (
     devices_snapshot,
     env_snapshot,
 )
-from m43.evidence.verify import code, helper_environment
+from m43.evidence.verify import code, helper_environment, judging_files
 from m43.harness.gates import auth, download, job, venv
 from m43.harness.gates import plan as plan_gate
 from m43.harness.process import Sight
@@ -165,14 +165,15 @@ def pass_closing(attempt: Attempt) -> ClosingRecord:
 
 def measure_closing(attempt: Attempt) -> None:
     """Write the closing record, also for a run that ended early."""
-    own = code.paths(attempt.plan.repository, attempt.plan.contract_folder)
+    tree, m43 = attempt.plan.repository, package(attempt.plan.repository)
+    own = judging_files(tree, attempt.plan.contract_folder)
     record = closing.closing_record(
         attempt.run,
-        attempt.plan.repository,
+        tree,
         tree_before=attempt.tree_before,
         packages_before=attempt.packages_before,
         site_packages=[Path(folder) for folder in attempt.site_packages],
-        foreign_code=code_integrity.foreign_code(sys.modules, Path(m43.__file__).parent),
+        foreign_code=code_integrity.foreign_code(sys.modules, m43, tree),
         judge=audit_judge(sys.modules.copy(), own, sys.path),
     )
     write_record(attempt.run.closing, record)

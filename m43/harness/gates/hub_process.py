@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import m43
+from m43.evidence.contract import CARRIED
 from m43.harness.gates.hub_exchange import HubRequest
 from m43.harness.process import Child, Outcome, Sight, hub_environment, own_code, run_child
 from m43.harness.run import HubAccess
@@ -60,7 +60,7 @@ def run_hub_child(
 
     Raises: OSError, when it cannot be started.
     """
-    repository = Path(m43.__file__).resolve().parents[1]
+    repository = CARRIED.parents[1]
     with tempfile.TemporaryDirectory(prefix="m43-hub-") as folder:
         path = Path(folder) / "request.json"
         write_record(path, request)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from m43.errors import FailureClass, Problem, ProblemsError
+from m43.evidence.contract import package
 from m43.evidence.diagnosis import process_class
 from m43.evidence.journal import redact
 from m43.harness.card import CardSeries, card_lines, card_memory
@@ -68,7 +69,7 @@ def run_job(
     memory = card_memory(hub_access.environment, profile.contract)
     interpreter = find_interpreter(venv_folder(profile), own=own)
     deadlines = profile.deadlines
-    code = own_code(repository)
+    code = own_code(package(repository).parent)
     child = Child(
         command=code.command(
             interpreter,

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from m43 import typed_json
 from m43.errors import FailureClass
+from m43.evidence.contract import package
 from m43.evidence.diagnosis import process_class
 from m43.evidence.failures import COMPILING, recognise
 from m43.files import read_whole
@@ -198,7 +199,7 @@ def ask(
     with tempfile.TemporaryDirectory(prefix="m43-plan-") as folder:
         path = Path(folder) / "request.json"
         write_record(path, request)
-        code = own_code(who.repository)
+        code = own_code(package(who.repository).parent)
         child = Child(
             command=code.command(
                 who.interpreter, TRAINING, "plan", str(path), compiled=who.compiled

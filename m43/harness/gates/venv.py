@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 
 from m43 import typed_json
 from m43.errors import FailureClass, GateStoppedError
+from m43.evidence.contract import home, package
 from m43.evidence.diagnosis import ending, process_class
 from m43.evidence.failures import recognise
 from m43.harness.card import card_memory
@@ -162,7 +163,7 @@ def measure(
         path=str(folder),
         interpreter=str(interpreter),
         probe=probe,
-        requirements=compare(repository / "pyproject.toml", probe),
+        requirements=compare(home(repository) / "pyproject.toml", probe),
         packages_sha256=found.sha256,
         altered=imported.altered,
         unrecorded=imported.unrecorded,
@@ -238,7 +239,7 @@ def _probe(
         secrets=hub_access.secrets,
         share=memory.share if memory is not None else None,
     )
-    code = own_code(repository)
+    code = own_code(package(repository).parent)
     child = Child(
         command=code.command(interpreter, TRAINING, "probe", compiled=compiled),
         given=code.handed,

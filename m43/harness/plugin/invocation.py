@@ -163,6 +163,11 @@ def stranger_problems(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _stranger_problem(name: str) -> str:
+    if ".py (" in name:
+        return (
+            f"found {name}, expected a conftest without hooks and without fixtures of these names, "
+            "which steer a run: move them to the conftest.py of the folder of your tests"
+        )
     if name.endswith(".py"):
         return (
             f"found {name}, expected no conftest but the two of the checkout: leave -c, --rootdir "

@@ -10,16 +10,18 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import _pytest
 import pytest
+from _pytest.fixtures import FixtureFunctionDefinition as _Fixture
 
-from m43.evidence.contract import CONFTEST, M43, contract_folders
+from m43.evidence.contract import CONFTEST, M43, contract_folders, home, package
 from m43.evidence.journal import ledger
 from m43.files import file_sha256
 from m43.harness.plugin.invocation import OWN_PLUGINS, REQUIRED_PLUGINS, Asked, inside
+from m43.harness.pytest_files import is_hook
 from m43.harness.run import recorded_files
 
 # pytest, its plugins that a run needs, and those that packages m43 depends on bring along.
@@ -42,8 +44,11 @@ class LoadedPlugin:
     name: str
     module: str
     file: Path | None
+    steering: tuple[str, ...] = ()  # of a conftest: its hooks, and fixtures of m43's names
 
     def __str__(self) -> str:
+        if self.steering:
+            return f"{self.name} ({', '.join(self.steering)})"
         # pytest names a conftest by its path, and its module after that.
         alone = self.name == self.module or self.name.endswith(".py")
         return self.name if alone else f"{self.name} ({self.module})"
@@ -57,7 +62,7 @@ def read_plugins(plugins: Iterable[tuple[str, object]]) -> tuple[LoadedPlugin, .
 def _describe(name: str, plugin: object) -> LoadedPlugin:
     if isinstance(plugin, types.ModuleType):
         module, owner = plugin, plugin.__name__
-        holds = all(_is_from(module, part) for word, part in vars(module).items() if _is_hook(word))
+        holds = all(_is_from(module, part) for word, part in vars(module).items() if is_hook(word))
     else:
         owner = type(plugin).__module__
         module = sys.modules.get(owner, types.ModuleType(owner))
@@ -66,11 +71,23 @@ def _describe(name: str, plugin: object) -> LoadedPlugin:
             part = getattr(part, word, None)
         holds = part is type(plugin)
     file = getattr(module, "__file__", None) if holds else None
-    return LoadedPlugin(name=name, module=owner, file=Path(file).resolve() if file else None)
+    return LoadedPlugin(
+        name=name,
+        module=owner,
+        file=Path(file).resolve() if file else None,
+        steering=tuple(_steering(module)) if Path(name).name == CONFTEST else (),
+    )
 
 
-def _is_hook(word: str) -> bool:
-    return word.startswith("pytest_") and word != "pytest_plugins"
+def _steering(conftest: types.ModuleType) -> Iterator[str]:
+    # Here and not above: unit tests need none of this, and other environments have not all of it.
+    from m43.harness.plugin import fixtures
+
+    own = {each.name for each in vars(fixtures).values() if isinstance(each, _Fixture)}
+    for word, part in vars(conftest).items():
+        name = part.name if isinstance(part, _Fixture) else word
+        if is_hook(word) or (isinstance(part, _Fixture) and name in own):
+            yield name
 
 
 def _is_from(module: types.ModuleType, part: object) -> bool:
@@ -81,22 +98,28 @@ def _is_from(module: types.ModuleType, part: object) -> bool:
 
 
 def strangers(
-    plugins: Iterable[LoadedPlugin], repository: Path, recorded: Mapping[str, str]
+    plugins: Sequence[LoadedPlugin], repository: Path, recorded: Mapping[str, str]
 ) -> tuple[LoadedPlugin, ...]:
     """List the plugins that are none of those a run may have.
 
     Args:
         plugins: What is loaded.
-        repository: The folder of m43's checkout, whose two conftest files belong to it; so does
-            the conftest of another contract, as long as it is the same.
+        repository: The tree, whose two conftest files belong to a run: the upper one as long as it
+            steers nothing, and that of a contract as long as it is m43's, byte for byte.
         recorded: The files that wheels brought to where pytest itself is installed, with digests.
     """
     ours = repository / M43 / CONFTEST
     places = [repository / name / CONFTEST for name in contract_folders(repository)]
     # Where ours was taken away, the closing says so: it is no plugin of somebody else's.
-    same = {path for path in places if path == ours or _digest(path) == _digest(ours) != ""}
-    own = {repository / CONFTEST, *same}
-    return tuple(each for each in plugins if not _is_known(each, repository, recorded, own))
+    mine, digest = repository / M43 / CONFTEST, _digest(home(repository) / M43 / CONFTEST)
+    own = {path for path in places if path == mine or _digest(path) == digest != ""}
+    top = repository / CONFTEST
+    own |= {top for each in plugins if each.file == top and not each.steering}
+    return tuple(
+        each if each.file == top else replace(each, steering=())
+        for each in plugins
+        if not _is_known(each, repository, recorded, own)
+    )
 
 
 def _is_known(
@@ -106,7 +129,7 @@ def _is_known(
         return False
     top = plugin.module.split(".")[0]
     if plugin.file in own or top == "m43":
-        return plugin.file in own or plugin.file.is_relative_to(repository / "m43")
+        return plugin.file in own or plugin.file.is_relative_to(package(repository))
     # By the wheel that brought its file, not by what it calls itself.
     return top in _KNOWN and recorded.get(str(plugin.file)) == _digest(plugin.file)
 

@@ -13,12 +13,20 @@ from pathlib import Path
 import pytest
 
 from m43.errors import M43Error
-from m43.evidence.contract import contract_path, profile_path, read_contract, unkeepable
+from m43.evidence.contract import (
+    contract_path,
+    home,
+    is_installed,
+    profile_path,
+    read_contract,
+    unkeepable,
+)
 from m43.evidence.verify import checkout_problem
 from m43.harness.gates import own_problems
 from m43.harness.plugin import invocation, options
 from m43.harness.plugin.invocation import Asked
 from m43.harness.plugin.noted import Noted
+from m43.harness.pytest_files import INI, with_settings
 from m43.harness.pytest_start import LOOK
 from m43.harness.run import (
     Plan,
@@ -57,7 +65,13 @@ def earlier_attempt(plan: Plan, state: str) -> str:
     return "\n".join(lines)
 
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+def _tree(config: pytest.Config) -> Path:
+    """Say where a run would be made: in m43's checkout, or in the tree that it was installed for.
+
+    That is where the pytest.ini lies that pytest reads.
+    """
+    root = config.inipath.parent if config.inipath is not None else config.rootpath
+    return root.resolve() if is_installed() else Path(__file__).resolve().parents[3]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -88,26 +102,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Look at the call before anything else does; refuse it, or make ready for it."""
-    lost = options.overwriting(config, REPOSITORY, lambda path: git_files(REPOSITORY, path))
+    tree = _tree(config)
+    lost = options.overwriting(config, tree, lambda path: git_files(tree, path))
     if lost:
         raise pytest.UsageError(invocation.refusal(lost))
-    asked = options.read(config, REPOSITORY)
-    if not invocation.concerns_acceptance(asked, REPOSITORY):
+    asked = options.read(config, tree)
+    if not invocation.concerns_acceptance(asked, tree):
         return
     looks, noted = bool(config.getoption("m43_look")), Noted()
     if not asked.passive:
         noted.let_warnings_pass(config)
         config.pluginmanager.register(noted, "m43-noted")
     # Only now: it looks through the packages, and what warns there is noted.
-    asked = replace(asked, strange_plugins=options.strange_plugins(config, REPOSITORY))
-    problems = own_problems(REPOSITORY / "pyproject.toml", metadata.version, sys.prefix)
+    asked = replace(asked, strange_plugins=options.strange_plugins(config, tree))
+    problems = own_problems(home(tree) / "pyproject.toml", metadata.version, sys.prefix)
     if problems:
         # The plugins that are missed come with the packages.
         asked = replace(asked, missing_plugins=())
     if looks or not asked.passive:
-        changed = checkout_problem(REPOSITORY)
+        changed = checkout_problem(tree)
         problems += (str(changed),) if changed is not None else ()
-        problems += invocation.option_problems(asked, REPOSITORY)
+        problems += invocation.option_problems(asked, tree)
+        problems += _missing_settings(tree)
         problems += options.unwritable_summary(options.job_summary_file(config, os.environ))
     if problems:
         raise pytest.UsageError(invocation.refusal(problems))
@@ -115,10 +131,10 @@ def pytest_configure(config: pytest.Config) -> None:
     from m43.harness.plugin import fixtures, reporting
 
     config.pluginmanager.register(fixtures, "m43-stages")
-    config.pluginmanager.register(_Marker(asked, REPOSITORY), "m43-marker")
+    config.pluginmanager.register(_Marker(asked, tree), "m43-marker")
     if asked.passive:
         return
-    plan = _plan(config, asked)
+    plan = _plan(config, asked, tree)
     # What pytest says of itself before a run tells a person nothing about the run.
     config.option.no_header = config.option.no_header or config.option.verbose <= 0
     config.pluginmanager.register(reporting.Metadata(), "m43-metadata")
@@ -129,12 +145,12 @@ class _Marker:
     """Puts the asked marker on the contract's tests, which themselves have none."""
 
     def __init__(self, asked: Asked, repository: Path) -> None:
-        self._marker = asked.marker
+        self._marker, self._tree = asked.marker, repository
         self._contract = contract_path(repository, invocation.asked_folder(asked, repository))
 
     def _is_contract(self, path: Path) -> bool:
         # Through a link it has another name.
-        return invocation.inside(path, REPOSITORY) == self._contract
+        return invocation.inside(path, self._tree) == self._contract
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Mark a test of the contract."""
@@ -142,20 +158,34 @@ class _Marker:
             item.add_marker(self._marker)
 
 
-def _plan(config: pytest.Config, asked: Asked) -> Plan:
+def _missing_settings(tree: Path) -> tuple[str, ...]:
+    """Refuse a pytest.ini that has not what a run needs; that of a checkout is m43's own."""
+    own, m43 = tree / INI, home(tree) / INI
+    if not is_installed() or not own.is_file():
+        return ()
+    try:
+        text = own.read_text(encoding="utf-8")
+        whole = with_settings(text, m43.read_text(encoding="utf-8")) == text
+    except M43Error as error:
+        return error.lines
+    asked = f"{own}: found it without m43's settings, expected them: python -m m43 init adds them"
+    return () if whole else (asked,)
+
+
+def _plan(config: pytest.Config, asked: Asked, tree: Path) -> Plan:
     """Read the profile and the contract, and name the run.
 
     Raises: pytest.UsageError, with everything that is wrong.
     """
     now = datetime.now(UTC)
     chosen = config.getoption("m43_profile")
-    folder = invocation.asked_folder(asked, REPOSITORY)
-    bundled = profile_path(REPOSITORY, asked.marker, folder)
+    folder = invocation.asked_folder(asked, tree)
+    bundled = profile_path(tree, asked.marker, folder)
     # Not Path.expanduser, which raises where "~name" is nobody's home.
     path = asked.folder / os.path.expanduser(chosen) if chosen else bundled  # noqa: PTH111
     try:
         profile = named(profiles.load(path), config.getoption("m43_run") or "", now)
-        contract = read_contract(contract_path(REPOSITORY, folder))
+        contract = read_contract(contract_path(tree, folder))
     except M43Error as error:
         raise pytest.UsageError(invocation.refusal(error.lines)) from None
     problems = profile_problems(profile, path, asked.marker)
@@ -165,7 +195,7 @@ def _plan(config: pytest.Config, asked: Asked) -> Plan:
         for words in unkeepable(contract, profile.contract)
     )
     plan = Plan(
-        repository=REPOSITORY,
+        repository=tree,
         profile_path=path.resolve(),
         profile=profile,
         contract=contract,

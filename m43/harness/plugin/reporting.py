@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-import m43
 from m43.errors import FailureClass, M43Error
+from m43.evidence.contract import package
 from m43.evidence.documents import job_summary, seal_reports
 from m43.evidence.journal import BEFORE_TRAINING, redact, witness_line
-from m43.evidence.verify import code
+from m43.evidence.verify import judging_files
 from m43.files import is_disk_full
 from m43.harness.gates import gates
 from m43.harness.plugin import invocation, options, terminal
@@ -289,8 +289,9 @@ def _stand_somewhere(config: pytest.Config) -> None:
 
 def _foreign_code(plan: Plan) -> tuple[str, ...]:
     """Refuse at once what the closing would find after hours."""
-    found = code_integrity.foreign_code(sys.modules, Path(m43.__file__).parent)
-    own = code.paths(plan.repository, plan.contract_folder)
+    tree = plan.repository
+    found = code_integrity.foreign_code(sys.modules, package(tree), tree)
+    own = judging_files(tree, plan.contract_folder)
     judge = audit_judge(sys.modules.copy(), own, sys.path)
     return (
         *(f"found {name}, expected the code of m43's own files" for name in found),

@@ -70,10 +70,18 @@ class OwnCode:
 
 @functools.lru_cache(maxsize=4)
 def own_code(repository: Path) -> OwnCode:
-    """Read m43's code once for this process: what becomes of the files later changes nothing."""
+    """Read m43's code once for this process: what becomes of the files later changes nothing.
+
+    Args:
+        repository: The folder that holds the folder m43: a checkout, or where it was installed.
+    """
+    from m43.evidence.contract import CARRIED
+
     sources = {
         path.relative_to(repository).as_posix(): path.read_text(encoding="utf-8")
         for path in sorted((repository / _PACKAGE).rglob("*.py"))
+        # What an installed m43 carries for the trees of others is no module of it.
+        if not path.is_relative_to(CARRIED)
     }
     return OwnCode(repository=repository, sources=sources)
 

@@ -43,6 +43,15 @@ class Tree:
     environments: tuple[str, ...] = ()  # folders of it, whose packages are looked at elsewhere
     digests: Digests = field(default_factory=Digests, repr=False, compare=False)
 
+    @property
+    def m42(self) -> tuple[str, ...]:
+        """The submission before this one, where it lies in the tree: "SHA-256  path"."""
+        return tuple(f"{digest}  {name}" for name, digest in self.files.items() if _is_m42(name))
+
+
+def _is_m42(name: str) -> bool:
+    return name.lower().startswith(f"{ledger.RUNS}/m42")
+
 
 def measure_tree(
     repository: Path, run: Path, left_out: Iterable[str] = (), before: Tree | None = None
@@ -155,6 +164,7 @@ def closing_record(
         tree_files=len(tree_after.files),
         changed_paths=tree_changes(tree_before, tree_after),
         left_out=tree_after.left_out,
+        m42=tree_after.m42,
         changed_packages=(
             package_changes(packages_before, packages_after) if packages_before is not None else ()
         ),

@@ -28,27 +28,29 @@ from m43.files import file_state
 
 _PACKAGE = "m43"
 # What of a checkout may be imported; none of it but the first stands where other modules are found.
-_OWN_PARTS = ("m43", M43, "tests", "conftest.py")
+_OWN_PARTS = (M43, "tests", "conftest.py")
 # dataclasses make their methods from text, typing and enum from functions of the standard library.
 _MADE = ("<string>", sysconfig.get_path("stdlib"))
 # What a class keeps under this name computes its annotations: PEP 649.
 _ANNOTATE = "__annotate_func__"
 
 
-def foreign_code(modules: Mapping[str, types.ModuleType], package: Path) -> tuple[str, ...]:
+def foreign_code(
+    modules: Mapping[str, types.ModuleType], package: Path, tree: Path
+) -> tuple[str, ...]:
     """Name everything in the loaded modules of m43 that is not as their files have it.
 
-    In the conftests that make its fixtures as well. And what was imported from the checkout beside
-    m43: a file called argparse.py is imported before that of Python, because pytest is told to look
-    there for m43.
+    In the conftests that make its fixtures as well. And what was imported from the tree beside m43:
+    a file called argparse.py is imported before that of Python, because pytest is told to look
+    there for m43, or was started from there.
 
     Args:
         modules: The loaded modules, by name: `sys.modules`.
         package: The folder of m43.
+        tree: The folder in which the run is made; in a checkout it holds that of m43.
     """
     found: list[str] = []
-    conftests = {package.parent / CONFTEST}
-    conftests |= {package.parent / name / CONFTEST for name in contract_folders(package.parent)}
+    conftests = {tree / CONFTEST, *(tree / name / CONFTEST for name in contract_folders(tree))}
     for name, module in sorted(modules.items()):
         path = Path(getattr(module, "__file__", None) or "no file")
         is_own = name.partition(".")[0] == _PACKAGE
@@ -56,12 +58,14 @@ def foreign_code(modules: Mapping[str, types.ModuleType], package: Path) -> tupl
             found.append(f"{name} (from {path})")
         elif is_own or path in conftests:
             found += _of_module(name, module, path)
-    found += _strays(modules, package.parent)
+    found += _strays(modules, package, tree)
     return tuple(dict.fromkeys(found))
 
 
-def _strays(modules: Mapping[str, types.ModuleType], repository: Path) -> Iterator[str]:
-    own = [repository / part for part in _OWN_PARTS]
+def _strays(
+    modules: Mapping[str, types.ModuleType], package: Path, repository: Path
+) -> Iterator[str]:
+    own = [package, *(repository / part for part in _OWN_PARTS)]
     folders = (repository / name for name in contract_folders(repository))
     own += [folder / name for folder in folders for name in (PROMISES, CONFTEST)]
     for name, module in sorted(modules.items()):

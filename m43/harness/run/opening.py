@@ -13,13 +13,16 @@ from m43.evidence.contract import (
     ContractText,
     called,
     contract_path,
+    home,
+    is_installed,
     profile_path,
     promise_differences,
     read_contract,
+    rows_differences,
 )
 from m43.evidence.journal import ledger, stamp
 from m43.evidence.run import contract_differences
-from m43.evidence.verify import code, git, missing_lines
+from m43.evidence.verify import code, git, missing_lines, own_conftest
 from m43.files import file_sha256
 from m43.harness.run.closing import Tree
 from m43.records import (
@@ -112,7 +115,7 @@ def opening_record(
     unsearched: tuple[str, ...] = (),
 ) -> OpeningRecord:
     """Write down what is true now; the attempt already stands in the ledger."""
-    profile, repository = plan.profile, plan.repository
+    profile, repository, m43 = plan.profile, plan.repository, home(plan.repository)
     attempts = ledger.read(plan.ledger)
     mine = [attempt for attempt in attempts if attempt.run == profile.run.name]
     record = OpeningRecord(
@@ -126,9 +129,7 @@ def opening_record(
         profile_differences=profile_differences(plan.profile_path, profile.kind, repository),
         contract=plan.contract_folder,
         contract_name="",
-        promise_differences=promise_differences(
-            plan.contract, read_contract(contract_path(repository))
-        ),
+        promise_differences=promise_differences(plan.contract, read_contract(contract_path(m43))),
         contract_sha256=plan.contract.text_sha256,
         promises=plan.contract.names,
         train_rows_sha256=_rows_sha256(profile.data.train),
@@ -145,16 +146,33 @@ def opening_record(
         left_out=tree.left_out,
         environments=tree.environments,
         unsearched=unsearched,
+        m42=tree.m42,
     )
-    m43_name = profile_check.load(profile_path(repository, profile.kind)).contract.name
+    if is_installed():
+        record = _of_tree(record, repository)
+    m43_name = profile_check.load(profile_path(m43, profile.kind)).contract.name
     name = called(profile.contract.name, m43_name, contract_differences(record))
     return replace(record, contract_name=name)
 
 
+def _of_tree(record: OpeningRecord, tree: Path) -> OpeningRecord:
+    """Tell an installed m43, which has no commit, from the tree that it runs in."""
+    rows = (record.train_rows_sha256, record.eval_rows_sha256)
+    return replace(
+        record,
+        commit="none",
+        tree_commit=record.commit,
+        tree_conftest_sha256=own_conftest(code.digests(tree), code.digests(home(tree))),
+        # In a checkout they are listed as code is; of a tree nothing but this tells them apart.
+        profile_differences=(*record.profile_differences, *rows_differences(rows, tree)),
+    )
+
+
 def profile_differences(path: Path, kind: str, repository: Path) -> tuple[str, ...]:
     """List where a profile leaves the locked decisions: the bundled profile of its kind."""
-    bundled = profile_path(repository, kind)
-    mine, theirs = (_relative(profile_check.load(each), repository) for each in (path, bundled))
+    mine = _relative(profile_check.load(path), repository)
+    m43 = home(repository)
+    theirs = _relative(profile_check.load(profile_path(m43, kind)), m43)
     return profile_check.differences(mine, theirs)
 
 
@@ -197,12 +215,16 @@ def git_commit(repository: Path) -> str:
     head = _git(repository, "rev-parse", "--show-toplevel", "HEAD")
     if head is None or len(head) < 2 or Path(head[0]) != repository:
         return "none"
-    # Runs are no part of what is run, and this one's own folder is there already.
-    where = ("--", ".", f":(exclude){ledger.RUNS}")
+    # Runs are no part of what is run, and this one's own folder is there already; so is what
+    # pytest has compiled by now.
+    where = ("--", ".", f":(exclude){ledger.RUNS}", ":(exclude,glob)**/__pycache__/**")
     asked = ("--untracked-files=all", "--ignore-submodules=none", "--no-renames")
     status = _git(repository, "status", "--porcelain", *asked, *where)
     # Git believes its index about files that it was told to assume unchanged, and is silent about
     # what is ignored: m43's own files are compared here, and what Python could import is listed.
+    # In the tree of an installed m43 none of them lie, and Python is not told to look there.
+    if is_installed():
+        return head[1] + ("+changes" if status or status is None else "")
     other = code.checkout_of(repository, head[1]).digests != code.digests(repository)
     strays = _git(repository, "ls-files", "--others", "--directory", *where)
     importable = any(_is_importable(repository, name) for name in strays or ())

@@ -129,6 +129,7 @@ LIES: dict[str, dict[str, Change]] = {
         "another kind asked for": put("opening.json", "production", "command", 3),
         "another version": put("opening.json", "0.3.99", "m43_version"),
         "no commit": put("opening.json", "the newest", "commit"),
+        "a tree of one's own beside a checkout": put("opening.json", "none", "tree_commit"),
     },
     "journal times": {
         "times that run backwards": at_times(lambda seq: -100.0 * seq),
@@ -341,6 +342,7 @@ LIES: dict[str, dict[str, Change]] = {
         "fewer files at the end": put("closing.json", 3, "tree_files"),
         "a change without a trace": put("closing.json", ["jax (changed)"], "changed_packages"),
         "paths that nobody watched": put("closing.json", ["m43"], "left_out"),
+        "an M42 that changed unseen": put("closing.json", ["0  submission_runs/m42/a"], "m42"),
     },
 }
 """By the name of the agreement: what is told, by whom it is named."""

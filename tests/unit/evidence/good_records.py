@@ -159,6 +159,9 @@ def code_sha256() -> str:
     return hashlib.sha256(code_listing().encode()).hexdigest()
 
 
+M42_FILES = (f"{digest('M42')}  submission_runs/m42_v1/m42_summary.md",)
+
+
 def opening_record(kind: str, name: str, **changes: object) -> OpeningRecord:
     """Give the opening of a good run."""
     text = contract.read_contract(CONTRACT)
@@ -187,6 +190,7 @@ def opening_record(kind: str, name: str, **changes: object) -> OpeningRecord:
         "ledger_sha256": "",
         "unlisted_runs": (),
         "command": ("pytest", "acceptance", "-m", kind),
+        "m42": M42_FILES,
     }
     record = OpeningRecord(**{**values, **changes})
     name = called(PROMISED.name, PROMISED.name, contract_differences(record))
@@ -575,5 +579,6 @@ def closing_record(**changes: object) -> ClosingRecord:
         "altered": (),
         "unrecorded": (),
         "documents": ("failure_analysis.md",),
+        "m42": M42_FILES,
     }
     return ClosingRecord(**{**values, **changes})

@@ -96,6 +96,7 @@ def _plain(requirement: str) -> str:
     return requirement.partition(";")[0].strip()
 
 
+_COMMIT = re.compile(r"[0-9a-f]{40}(\+changes)?|none")
 _MARKER = re.compile(r"python_version\s*([<>=!~]+)\s*['\"]([\d.]+)['\"]")
 
 
@@ -298,6 +299,9 @@ def before_and_after(loaded_run: LoadedRun) -> Iterator[Problem]:
     }
     if same_tree:
         pairs["tree_files"] = (closing.tree_files, opening.tree_files)
+    # What of M42 is another one is among the paths that changed.
+    changed = {line.partition("  ")[2] for line in {*opening.m42} ^ {*closing.m42}}
+    pairs["m42"] = (tuple(sorted(changed - {*closing.changed_paths})), ())
     if venv is not None and closing.packages_sha256:
         same = closing.packages_sha256 == venv.packages_sha256
         pairs["changed_packages"] = (bool(closing.changed_packages), not same)
@@ -332,8 +336,12 @@ def opening_words(run: RunDir, loaded_run: LoadedRun, repository: Path) -> Itera
     )
     if from_here and opening.m43_version not in (version, "not installed"):
         yield _problem(opening.m43_version, version, f"{where}, m43_version")
-    if not re.fullmatch(r"[0-9a-f]{40}(\+changes)?|none", opening.commit):
+    if not _COMMIT.fullmatch(opening.commit):
         yield _problem(opening.commit, "a commit", f"{where}, commit")
+    tree = opening.tree_commit
+    if tree and (opening.commit != "none" or not _COMMIT.fullmatch(tree)):
+        expected = "a commit of the tree, where m43 was installed and has none"
+        yield _problem(f"{tree} beside commit {opening.commit}", expected, f"{where}, tree_commit")
     vitals = loaded_run.vitals
     if vitals is not None and (vitals.pid <= 0 or vitals.oom_kills < 0):
         yield _problem(

@@ -12,12 +12,13 @@ from functools import partial
 from pathlib import Path
 
 from m43.errors import Problem, problem
+from m43.evidence.contract import package
 from m43.evidence.run import LoadedRun
 from m43.records import ImportedRecord, RunDir, VenvRecord
 
 _problem = partial(problem, action="")
 _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
-_REFERENCE = Path("m43/training/numerics/float64.json")
+_REFERENCE = Path("training/numerics/float64.json")
 
 
 def imported(loaded_run: LoadedRun) -> Iterator[Problem]:
@@ -84,7 +85,7 @@ def numerics(loaded_run: LoadedRun, repository: Path) -> Iterator[Problem]:
     if loaded_run.venv is None:
         return
     where = f"{RunDir.venv.name}, numerics"
-    references = json.loads((repository / _REFERENCE).read_text(encoding="utf-8"))
+    references = json.loads((package(repository) / _REFERENCE).read_text(encoding="utf-8"))
     for step in loaded_run.venv.probe.numerics.steps:
         reference = references.get(step.family)
         if reference is None:

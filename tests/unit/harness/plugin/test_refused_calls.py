@@ -262,7 +262,7 @@ def test_a_source_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) 
     """What cannot be compared is not taken for equal."""
     module = sys.modules["m43.harness.run.code_integrity"]
     monkeypatch.setattr(code_integrity.Path, "read_bytes", _unreadable)
-    found = code_integrity.foreign_code({module.__name__: module}, REPOSITORY / "m43")
+    found = code_integrity.foreign_code({module.__name__: module}, REPOSITORY / "m43", REPOSITORY)
     assert found == ("m43.harness.run.code_integrity (no source: gone)",)
 
 

@@ -13,6 +13,7 @@ from m43.evidence.contract.contract import read_contract
 from m43.evidence.journal import ledger
 from m43.evidence.journal.journal import stamp
 from m43.evidence.verify.code import checkout_of
+from m43.files import file_sha256
 from m43.harness.plugin import plugin
 from m43.harness.run import closing
 from m43.harness.run.opening import (
@@ -27,6 +28,7 @@ from m43.harness.run.opening import (
 )
 from m43.records import profile_check
 from m43.records.run_dir import RunDir, write_record
+from tests.unit.harness.carried import install
 from tests.unit.harness.conftest import REPOSITORY
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -72,6 +74,25 @@ def test_this_attempt_is_counted_and_the_earlier_ones_are_disclosed(plan: Plan) 
     assert record.promises == plan.contract.names
     assert record.train_rows_sha256 == "absent"
     assert record.tree_files == 2
+
+
+def test_an_installed_m43_tells_itself_from_the_tree(
+    plan: Plan, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has a version and no commit; rows are told from those of M43 by their digests alone."""
+    install(tmp_path_factory.mktemp("site-packages"), monkeypatch)
+    conftest = plan.repository / "conftest.py"
+    conftest.write_text("x = 1\n")
+    ledger.append(plan.ledger, run="r", kind="rehearsal", started_utc="2026-01-01T00:00:00Z")
+    before = closing.measure_tree(plan.repository, plan.folder)
+    record = opening_record(plan, before, "d" * 64, lambda repository: "c" * 40)
+    assert (record.commit, record.tree_commit) == ("none", "c" * 40)
+    assert record.tree_conftest_sha256 == file_sha256(conftest)
+    assert [line.partition(" ")[0] for line in record.profile_differences] == [
+        "contract.train_rows_sha256:",
+        "contract.eval_rows_sha256:",
+    ]
+    assert record.contract_name == "own"
 
 
 def test_a_profile_of_ones_own_is_held_against_the_bundled_one(plan: Plan) -> None:

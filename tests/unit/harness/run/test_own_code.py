@@ -72,7 +72,8 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def found(module: Any) -> tuple[str, ...]:
     """Look at the one module."""
-    return foreign_code({"m43.small": module, "other": pytest}, Path(module.__file__).parent)
+    folder = Path(module.__file__).parent
+    return foreign_code({"m43.small": module, "other": pytest}, folder, folder.parent)
 
 
 def test_what_is_as_written_is_not_foreign(module: Any) -> None:
@@ -179,7 +180,7 @@ def test_what_was_put_in_its_place_is_named(module: Any, tampering: str) -> None
     folder = Path(module.__file__).parent
     change(module)
 
-    names = foreign_code({"m43.small": module}, folder)
+    names = foreign_code({"m43.small": module}, folder, folder.parent)
 
     assert len(names) == 1, names
     assert names[0].startswith(named)
