@@ -108,7 +108,6 @@ def strangers(
             steers nothing, and that of a contract as long as it is m43's, byte for byte.
         recorded: The files that wheels brought to where pytest itself is installed, with digests.
     """
-    ours = repository / M43 / CONFTEST
     places = [repository / name / CONFTEST for name in contract_folders(repository)]
     # Where ours was taken away, the closing says so: it is no plugin of somebody else's.
     mine, digest = repository / M43 / CONFTEST, _digest(home(repository) / M43 / CONFTEST)

@@ -48,10 +48,11 @@ def first_fit(lengths: Sequence[int], capacity: int) -> tuple[tuple[int, ...], .
     return tuple(tuple(rows) for rows in sequences)
 
 
-# Every padded length is a compilation of the step, some seconds each. Matrix units want rows of 16
-# bytes: eight numbers of bfloat16.
+# Matrix units want rows of 16 bytes: eight numbers of bfloat16.
 LENGTH_MULTIPLE = 8
 MOST_LENGTHS = 3
+COMPILATION = 3 * 10**10
+"""Positions times weights that a processor computes while it compiles the step for one length."""
 
 
 class OutOfExamplesError(M43Error):
@@ -92,6 +93,7 @@ def plan_batches(
     packing: bool,
     seed: int,
     epochs: int = 1,
+    compilation: int = 0,
 ) -> tuple[PlannedBatch, ...]:
     """Sample the batches of all steps, in each epoch without replacement.
 
@@ -106,6 +108,7 @@ def plan_batches(
         packing: whether a row holds as many examples as fit, or one.
         seed: of the permutations.
         epochs: how often a row may be used.
+        compilation: positions for which the step is not compiled for one more length.
 
     Raises:
         OutOfExamplesError: if the steps need more rows than there are.
@@ -127,7 +130,7 @@ def plan_batches(
     starts = range(0, steps * batch_rows, batch_rows)
     groups = [tuple(rows[start : start + batch_rows]) for start in starts]
     wanted = [max(sum(lengths[index] for index in row) for row in group) for group in groups]
-    padded = _few_lengths(wanted, longest)
+    padded = _few_lengths(wanted, longest, compilation / batch_rows)
     pairs = zip(groups, padded, strict=True)
     return tuple(PlannedBatch(rows=group, length=length) for group, length in pairs)
 
@@ -175,15 +178,17 @@ def assemble(plan: PlannedBatch, examples: Sequence[Example], pad_id: int) -> Ba
     )
 
 
-def _few_lengths(wanted: Sequence[int], longest: int) -> list[int]:
-    """Round lengths up to a few: those that together add the fewest positions of padding."""
+def _few_lengths(wanted: Sequence[int], longest: int, compilation: float) -> list[int]:
+    """Round lengths up to those few that cost the least: by padding, and by compiling each."""
     rounded = [min(longest, -(-size // LENGTH_MULTIPLE) * LENGTH_MULTIPLE) for size in wanted]
     *shorter, last = sorted(set(rounded))
     up_to = {size: sum(each <= size for each in rounded) for size in (0, *shorter, last)}
 
-    def positions(kept: tuple[int, ...]) -> int:
-        return sum(size * (up_to[size] - up_to[below]) for below, size in pairwise((0, *kept)))
+    def cost(kept: tuple[int, ...]) -> float:
+        positions = (size * (up_to[size] - up_to[below]) for below, size in pairwise((0, *kept)))
+        return sum(positions) + compilation * len(kept)
 
-    some = combinations(shorter, min(MOST_LENGTHS - 1, len(shorter)))
-    kept = min(((*lengths, last) for lengths in some), key=positions)
+    counts = range(min(MOST_LENGTHS - 1, len(shorter)), -1, -1)
+    choices = ((*some, last) for count in counts for some in combinations(shorter, count))
+    kept = min(choices, key=cost)
     return [next(size for size in kept if size >= need) for need in rounded]

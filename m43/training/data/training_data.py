@@ -8,7 +8,7 @@ from pathlib import Path
 from m43.core import Batch, GemmaConfig, check_batch
 from m43.records import LintRecord, Profile, TemplateTable
 from m43.rows import Answered, answers, count_forms, count_repeats
-from m43.training.data.batches import PlannedBatch, assemble, plan_batches
+from m43.training.data.batches import COMPILATION, PlannedBatch, assemble, plan_batches
 from m43.training.data.examples import (
     Example,
     Question,
@@ -113,6 +113,7 @@ def prepare_training_data(profile: Profile, folder: Path, config: GemmaConfig) -
         packing=training.packing,
         seed=training.seed,
         epochs=math.ceil(profile.contract.epochs_at_most),
+        compilation=math.ceil(COMPILATION / config.parameters),
     )
     data = TrainingData(
         file=file,

@@ -51,6 +51,26 @@ def test_no_row_is_used_twice_and_every_batch_holds_its_rows(
     assert len({each.length for each in plan}) <= MOST_LENGTHS
 
 
+@pytest.mark.parametrize(
+    ("compilation", "kept"),
+    [(0, {24, 56, 96}), (128, {24, 56, 96}), (129, {56, 96}), (640, {56, 96}), (641, {96})],
+)
+def test_a_length_that_spares_less_than_it_costs_is_given_up(
+    compilation: int, kept: set[int]
+) -> None:
+    """Four steps of 24 spare 128 positions of 56; without them sixteen of 56 spare 640 of 96."""
+    lengths = [20] * 4 + [50] * 12 + [90] * 2
+    plan = planned(lengths, steps=18, compilation=compilation)
+    assert {each.length for each in plan} == kept
+
+
+@pytest.mark.parametrize(("compilation", "kept"), [(144, {24, 96}), (145, {96})])
+def test_all_rows_of_a_step_count_as_spared(compilation: int, kept: set[int]) -> None:
+    """In whatever order they come, one step has two short rows: 2 x 72 positions of 96."""
+    plan = planned([20] * 3 + [90], steps=2, batch_rows=2, compilation=compilation)
+    assert {each.length for each in plan} == kept
+
+
 @given(lengths_of_rows, st.integers(0, 2**31))
 def test_in_several_epochs_every_row_is_used_once_before_any_again(
     lengths: list[int], seed: int
@@ -92,18 +112,21 @@ def test_the_order_follows_from_the_seed() -> None:
         assert plans[0] != plans[2]
 
 
-@given(st.lists(st.integers(1, 70), min_size=1, max_size=40))
-def test_no_other_few_lengths_would_pad_less(lengths: list[int]) -> None:
-    """Held against every choice of as many lengths, multiples of 8 but for the longest allowed."""
-    plan = planned(lengths, steps=len(lengths), longest=70)
+@given(st.lists(st.integers(1, 70), min_size=1, max_size=40), st.integers(0, 300))
+def test_no_other_few_lengths_would_cost_less(lengths: list[int], compilation: int) -> None:
+    """Held against every choice of lengths, multiples of 8 but for the longest allowed."""
+    plan = planned(lengths, steps=len(lengths), longest=70, compilation=compilation)
 
     allowed = [*range(8, 70, 8), 70]
-    choices = (
-        [min((size for size in kept if size >= need), default=1000) for need in lengths]
-        for kept in combinations(allowed, MOST_LENGTHS)
+    costs = (
+        sum(min((size for size in kept if size >= need), default=1000) for need in lengths)
+        + compilation * count
+        for count in range(1, MOST_LENGTHS + 1)
+        for kept in combinations(allowed, count)
     )
-    assert {each.length for each in plan} <= set(allowed)
-    assert sum(each.length for each in plan) == min(map(sum, choices))
+    taken = {each.length for each in plan}
+    assert taken <= set(allowed)
+    assert sum(each.length for each in plan) + compilation * len(taken) == min(costs)
 
 
 def test_too_few_rows_name_how_many_steps_they_give() -> None:
