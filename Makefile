@@ -28,6 +28,15 @@ rehearsal: $(READY)  ## all four gates on a toy Gemma: no GPU, no token
 	@$(BIN)/python -m m43.harness.pytest_start rehearsal
 	$(BIN)/python -m pytest acceptance -m rehearsal
 
+.PHONY: rehearsal-many launchers
+MANY := $(BIN)/python -m pytest acceptance -m rehearsal --m43-profile=tests/launch
+rehearsal-many: $(READY)  ## the rehearsal by two processes of two devices each; needs mpirun
+	$(MANY)/mpirun.toml
+
+launchers: $(READY)  ## the same by Slurm on this machine, then harm that is done to mpirun's; needs root
+	$(BIN)/python -m tests.launch.slurm $(MANY)/slurm.toml
+	$(BIN)/python -m pytest -p no:cacheprovider tests/launch
+
 test: $(READY)  ## the unit tests, in three parts, two at a time
 	@echo "the unit tests, in three parts, two at a time; some minutes"
 	@$(MAKE) --no-print-directory -j2 --output-sync=target test-runs test-child test-judge

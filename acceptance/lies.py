@@ -45,6 +45,9 @@ LIES = {
     "test_train_ends_by_itself_and_well": {"train.process.exit_status": 1},
     "test_train_uses_jax_on_the_device_of_the_environment": {"train.backend": "torch"},
     "test_train_runs_on_as_many_devices_as_promised": {"train.devices": 2, "evaluation.devices": 2},
+    "test_train_is_done_by_as_many_processes_as_promised": {"contract.processes": 2},
+    "test_train_processes_are_alike": {"train.kinds_of_process": ("one", "another")},
+    "test_train_processes_compute_the_same": {"train.computed_by_processes": ("one", "another")},
     "test_train_runs_the_code_that_was_digested": {"train.imported.changed": ("m43/core/step.py",)},
     "test_train_loads_packages_as_their_wheels_brought_them": {
         "train.imported.altered": ("jax/__init__.py",)

@@ -148,6 +148,21 @@ def test_train_runs_on_as_many_devices_as_promised(train, contract):
     assert train.devices == contract.devices
 
 
+def test_train_is_done_by_as_many_processes_as_promised(train, contract):
+    """As many processes as promised worked to the end together, no more and no fewer."""
+    assert len(train.processes) == contract.processes
+
+
+def test_train_processes_are_alike(train):
+    """All had the same code, packages, profile, rows and weights, on devices of one kind."""
+    assert len(train.kinds_of_process) == 1
+
+
+def test_train_processes_compute_the_same(train):
+    """All computed equal losses and gradient norms at every step, and read back one model."""
+    assert len(train.computed_by_processes) == 1
+
+
 def test_train_runs_the_code_that_was_digested(train):
     """Training runs m43 and packages as they were digested before, and no start-up code beside."""
     assert train.imported.changed == ()

@@ -35,6 +35,7 @@ class Contract:
         config: what config.json says under each key of which it is known beforehand. With the
             shapes among them, what a run takes is planned before anything is fetched.
         devices: on how many devices of that kind the training runs.
+        processes: how many processes share them, each as many of its own.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Contract:
     platform: Literal["cpu", "gpu"]
     device_kind: str
     devices: int = 1
+    processes: int = 1
     optimizer_steps: int
     epochs_at_most: float
     train_minutes_at_most: float
@@ -211,6 +213,26 @@ ONE_DEVICE = MeshTable()
 
 
 @dataclass(frozen=True, kw_only=True)
+class LaunchTable:
+    """How the processes of the contract are started, where they are several.
+
+    Attributes:
+        command: of a launcher that starts what follows it once per process, such as
+            ["srun", "--ntasks=2"] or ["mpirun", "-n", "2"]; without a shell. On cards one per
+            host, which drives all of its.
+        meet_s: until all processes must have found each other.
+        heartbeat_s: how long one may be silent to the others before it counts as lost.
+    """
+
+    command: tuple[str, ...] = ()
+    meet_s: float = 120.0
+    heartbeat_s: float = 30.0
+
+
+NO_LAUNCHER = LaunchTable()
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoraTable:
     """Which projections of every layer get an adapter, and of which size.
 
@@ -280,4 +302,5 @@ class Profile:
     deadlines: DeadlineTable
     divergence: DivergenceTable = DivergenceTable()
     mesh: MeshTable = ONE_DEVICE
+    launch: LaunchTable = NO_LAUNCHER
     lora: LoraTable | None = None  # there exactly when training.method is "lora"

@@ -64,6 +64,7 @@ def _rules(profile: Profile) -> Iterator[_Rule]:
     yield from _lora_rules(profile.training.method, profile.lora)
     yield from _mesh_rules(profile)
     yield from _column_rules(profile)
+    yield from _launch_rules(profile)
 
 
 def _contract_rules(contract: Contract) -> Iterator[_Rule]:
@@ -232,6 +233,24 @@ def _column_rules(profile: Profile) -> Iterator[_Rule]:
         yield "data.columns.train", table.names, apart == {None}, expected
         expected = "no {steps}, which rows of data.columns.train have not"
         yield "template.completion", completion, "{steps}" not in completion, expected
+
+
+def _launch_rules(profile: Profile) -> Iterator[_Rule]:
+    """Ask for a launcher exactly where there are several processes, with as many devices each."""
+    launch, contract = profile.launch, profile.contract
+    processes, devices = contract.processes, contract.devices
+    yield "contract.processes", processes, processes > 0, "a number above 0"
+    if processes < 1:
+        return
+    shared = devices % processes == 0
+    yield "contract.processes", processes, shared, f"a divisor of contract.devices, {devices}"
+    expected = "the words of a launcher" if processes > 1 else "none, for one process"
+    asked = (processes > 1) == bool(launch.command)
+    yield "launch.command", launch.command, asked, expected
+    words = all(launch.command) and not any("\0" in word for word in launch.command)
+    yield "launch.command", launch.command, words, "words, none of them empty"
+    for key, seconds in {"meet_s": launch.meet_s, "heartbeat_s": launch.heartbeat_s}.items():
+        yield f"launch.{key}", seconds, 1 <= seconds <= _WEEK_S, "1 s or more, and a week at most"
 
 
 def _weights_named(files: tuple[str, ...]) -> bool:

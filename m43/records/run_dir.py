@@ -153,6 +153,7 @@ class RunDir:
     eval_error = file("eval.error.json", "why evaluation stopped by itself")
     eval_heartbeat = file("eval.heartbeat.json", "where evaluation was last")
     eval_stacks = file("eval.stacks.txt", "where the threads of evaluation stood when m43 ended it")
+    processes = file("processes", "what each further process left, where they were several")
     closing = file("closing.json", "what was true after the last gate", gate="closing")
     journal = file(
         "journal.jsonl", "what happened, in order, each entry sealed by the next", sealed=False
@@ -175,6 +176,7 @@ class RunDir:
     reserve = file(".reserve", "room on the disk for the last words", sealed=False)
     base_model = file(".base_model", "links to the pinned files")
     origins = file(".origins.json", "what a child says that it runs", sealed=False)
+    handed_code = file(".code.json", "m43's code, as a launcher's processes read it", sealed=False)
     bytecode = file(".bytecode", "what Python compiled for the run", sealed=False)
 
     @classmethod
@@ -195,6 +197,10 @@ class RunDir:
                 "to try again, name a new run with --m43-run NAME",
             ) from None
         return cls(path)
+
+    def of_process(self, number: int) -> "RunDir":
+        """Return where a process of several leaves its own records; of the first, here."""
+        return RunDir(self.path / self.processes.name / str(number)) if number else self
 
     def process(self, child: str) -> Path:
         """Return how a child ("download", "train" or "eval") ended."""
@@ -304,7 +310,10 @@ def unfinished(folder: Path) -> tuple[Path, ...]:
 def remove_unfinished(run: RunDir) -> tuple[str, ...]:
     """Remove what dead writers left by half, and what was needed until now; name the first."""
     left = unfinished(run.path)
-    for path in (*left, run.reserve, run.base_model, run.origins, run.bytecode):
+    # Those of further processes lie a folder deeper.
+    hidden = tuple(run.processes.glob("*/.*"))
+    needed = (run.reserve, run.base_model, run.origins, run.handed_code, run.bytecode)
+    for path in (*left, *hidden, *needed):
         if path.is_dir():
             shutil.rmtree(path)
         else:

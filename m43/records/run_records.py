@@ -1,6 +1,7 @@
 """The records: what each gate measured, as it stands on disk. Measurements only, no verdicts."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -133,6 +134,33 @@ class StepMetrics:
     duration_s: float
 
 
+def steps_sha256(steps: Iterable[StepMetrics]) -> str:
+    """Digest what every process of a run must have computed alike; only their times differ."""
+    lines = (
+        f"{step.step} {step.loss_nats!r} {step.gradient_norm!r} {step.supervised_tokens}\n"
+        for step in steps
+    )
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingProcess:
+    """What a process of the training says of itself, when it has ended its work."""
+
+    process: int  # from 0, as the launcher counts
+    host: str
+    devices: tuple[str, ...]  # of its own: "number platform:kind", as JAX numbers all
+    profile_sha256: str  # of the locked profile, as it read it
+    code_sha256: str  # of the listing of m43's files that it was given; empty where it was not
+    packages_sha256: str  # of the RECORD of every distribution on its path
+    train_rows_sha256: str
+    base_weights_sha256: str
+    steps_sha256: str  # of the loss, the gradient norm and the tokens of every step
+    reloaded_sha256: str  # of the saved weights, as it read them back
+    optimizer_steps: int
+    peak_host_bytes: int  # of its own memory
+
+
 @dataclass(frozen=True, kw_only=True)
 class Phase:
     """A named stretch of time in a child."""
@@ -162,6 +190,7 @@ class TrainRecord:
     trained_parameters: int  # all of the model's, or the adapters' beside it
     parameters_moved: int  # how many of the saved model's differ from the base, bit for bit
     optimizer_steps: int  # the counter in the optimizer's own state
+    processes: tuple[TrainingProcess, ...]  # of all, in their order, each as it told the others
     train_rows_sha256: str
     rows_in_file: int
     rows_used: int
@@ -169,6 +198,26 @@ class TrainRecord:
     phases: tuple[Phase, ...] = field(repr=False)
     peak_host_bytes: int
     peak_device_bytes: int  # 0 where the backend does not count
+
+    @property
+    def kinds_of_process(self) -> frozenset[tuple[str, ...]]:
+        """What each process ran and was given: code, packages, profile, rows, weights, devices."""
+        return frozenset(
+            (
+                *(each.code_sha256, each.packages_sha256, each.profile_sha256),
+                *(each.train_rows_sha256, each.base_weights_sha256),
+                *sorted({device.partition(" ")[2] for device in each.devices}),
+            )
+            for each in self.processes
+        )
+
+    @property
+    def computed_by_processes(self) -> frozenset[tuple[str, str, int]]:
+        """What each process computed: its steps, the weights that were saved, and their count."""
+        return frozenset(
+            (each.steps_sha256, each.reloaded_sha256, each.optimizer_steps)
+            for each in self.processes
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

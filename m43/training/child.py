@@ -2,10 +2,14 @@
 
 import errno
 import importlib
+import io
+import os
+import re
 import sys
 import tempfile
 import traceback
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 from m43 import typed_json
@@ -17,6 +21,31 @@ from m43.training.progress import Heartbeats
 
 # Thousands of bad rows make a record that nobody reads.
 _MOST_PROBLEMS = 100
+
+
+LAUNCHED = "M43_LAUNCHED"
+"""The variable by which a child knows that a launcher started it, once per process."""
+# The launchers' own, and that of who sets jax's by hand.
+_NUMBERS = ("JAX_PROCESS_ID", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID", "PMIX_RANK", "PMI_RANK")
+# Source: gloo and the coordination service of jax 0.10.2; NCCL's as jax issues 38503 and 40512
+# quote them.
+_LOST = re.compile(
+    r"Connection (?:reset|closed) by peer|Socket closed|Connection refused|[Hh]eartbeat timeout|"
+    r"stopped sending heartbeats|different incarnation|distributed service detected fatal errors|"
+    r"NCCL[^\n]{0,200}(?:remote process exited|remote error)"
+)
+
+
+def is_launched() -> bool:
+    """Return whether a launcher started this process, and others beside it."""
+    return LAUNCHED in os.environ
+
+
+def own_number() -> int:
+    """Return which process of several this is, before they have met; 0 where it is the only one."""
+    found = (os.environ.get(name, "") for name in _NUMBERS)
+    told = next((text for text in found if text.isdecimal()), "0")
+    return int(told) if is_launched() else 0
 
 
 def describe(error: BaseException, step: int) -> ChildError:
@@ -49,11 +78,17 @@ def _named(error: BaseException) -> FailureClass | None:
         return FailureClass.DISK_FULL
     # By name, because this must work where JAX and safetensors cannot be imported.
     kind, text = type(error).__name__, str(error)
-    if kind in ("JaxRuntimeError", "XlaRuntimeError") and "RESOURCE_EXHAUSTED" in text:
-        return FailureClass.OUT_OF_DEVICE_MEMORY
+    if kind in ("JaxRuntimeError", "XlaRuntimeError"):
+        return _named_by_xla(text)
     if kind == "SafetensorError" and f"os error {errno.ENOSPC}" in text:
         return FailureClass.DISK_FULL
     return None
+
+
+def _named_by_xla(text: str) -> FailureClass | None:
+    if "RESOURCE_EXHAUSTED" in text:
+        return FailureClass.OUT_OF_DEVICE_MEMORY
+    return FailureClass.PROCESS_LOST if is_launched() and _LOST.search(text) else None
 
 
 def _problems(error: BaseException) -> tuple[str, ...]:
@@ -78,17 +113,50 @@ def run_job(job: Job, run: RunDir) -> int:
     kill leaves none, and the parent recognises those by the wait status.
     """
     name = CHILD_OF_JOB[job]
-    beats = Heartbeats(run.heartbeat(name), sys.stdout)
+    own = run.of_process(own_number())
+    own.path.mkdir(parents=True, exist_ok=True)
+    # Of several one speaks: in one log their lines would lie across each other.
+    beats = Heartbeats(own.heartbeat(name), sys.stdout if own is run else io.StringIO())
     try:
         with beats.phase("import"):
             # Here and not at the top: the import takes seconds, and may be what fails.
             work = importlib.import_module(f"m43.training.{job}")
+        if is_launched():
+            _work_with_others(work, own, run, beats, name)
+            return FINISHED
         work.run(run, beats)
         # Last, so that nothing is imported after it.
         write_record(run.origins, origins())
     except Exception as error:  # noqa: BLE001 (whatever it was, its record must be left)
-        return _stop(run, name, error, beats.last.done)
+        status = _stop(own, name, error, beats.last.done)
+        if is_launched():
+            _end_now(status)
+        return status
     return FINISHED
+
+
+def _work_with_others(
+    work: ModuleType, own: RunDir, run: RunDir, beats: Heartbeats, name: str
+) -> None:
+    """Meet the other processes, do the work with them, and part from them."""
+    meeting = importlib.import_module("m43.training.meeting")
+    profile = run.read_profile()
+
+    def give_up(error: M43Error) -> None:
+        _end_now(_stop(own, name, error, 0))
+
+    with beats.phase("meet"):
+        meeting.join(profile, give_up)
+    work.run(run, beats)
+    write_record(own.origins, origins())
+    meeting.leave(profile.deadlines.silence_s)
+
+
+def _end_now(status: int) -> None:
+    """End without the end of Python: jax would wait there for processes that wait for this one."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def replay(run: RunDir, rows: Path, count: int) -> int:

@@ -38,7 +38,7 @@ from m43.training.data import (
     read_tokenizer,
 )
 from m43.training.device import bytes_in_use, device_of, peak_host_bytes, require_device
-from m43.training.mesh import copied, mesh_of, settle_devices
+from m43.training.mesh import copied, mesh_of, settle_devices, spread_rows, whole
 from m43.training.progress import Heartbeats
 from m43.training.weights import (
     model_digest,
@@ -92,9 +92,9 @@ class PromptBatch:
 def run(run: RunDir, beats: Heartbeats) -> None:
     """Evaluate as the locked profile says; `eval.json` is written last."""
     profile = run.read_profile()
-    settle_devices(profile)
+    settle_devices(profile, profile.contract.processes)
     base_folder = read_record(run.download, DownloadRecord).folder
-    beats.measure_device(lambda: bytes_in_use(jax.devices()[0]))
+    beats.measure_device(lambda: bytes_in_use(jax.local_devices()[0]))
     with beats.phase("check models"):
         # Both before either is decoded: a model that is missing should not cost the other's time.
         base, tuned = _candidate("base", base_folder), _candidate("tuned", run.model)
@@ -108,6 +108,9 @@ def run(run: RunDir, beats: Heartbeats) -> None:
     of_base, of_tuned = (
         _answer(candidate, profile, tokenizer, decoding, file, beats) for candidate in (base, tuned)
     )
+    if jax.process_index():
+        # All have every answer; the first one writes them.
+        return
     with beats.phase("score"):
         marker = profile.template.answer_marker
         rows = zip(file.rows, of_base.outputs, of_tuned.outputs, strict=True)
@@ -207,15 +210,15 @@ def _answer(
         for batch in prompt_batches(prompts, rows, table.prompt_tokens, config):
             tokens, counts = greedy_decode(
                 model,
-                jnp.asarray(batch.tokens),
-                jnp.asarray(batch.lengths),
+                spread_rows(batch.tokens, mesh),
+                spread_rows(batch.lengths, mesh),
                 max_new_tokens=decoding.max_new_tokens,
                 stop_ids=(*decoding.stop_ids, *decoding.stop_text_ids),
                 mesh=mesh,
             )
             device, devices = device_of(tokens), len(tokens.devices())
             for ids, count in zip(
-                np.asarray(tokens)[: batch.rows], np.asarray(counts)[: batch.rows], strict=True
+                whole(tokens)[: batch.rows], whole(counts)[: batch.rows], strict=True
             ):
                 said = [int(token) for token in ids[:count]]
                 outputs.append(output_text(said, decoding, tokenizer))

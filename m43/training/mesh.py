@@ -1,4 +1,4 @@
-"""The mesh of a run: the profile's arrangement of the devices that this process has."""
+"""The mesh of a run: the profile's arrangement of the devices that its processes have."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -6,10 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
-from m43.core import FSDP, Batch, GemmaConfig, make_mesh, shardings, spec_of
+from m43.core import EVERY, FSDP, Batch, GemmaConfig, make_mesh, shardings, spec_of
 from m43.errors import FailureClass, M43Error, Problem, ProblemsError
 from m43.gemma_families import SHAPES, uneven_sizes
 from m43.records import MeshTable, Profile
@@ -31,13 +32,18 @@ Placed = Callable[[tuple[Any, ...], int], NamedSharding]
 """Says where a parameter lies, by its path in the model and its number of axes."""
 
 
-def settle_devices(profile: Profile) -> None:
+def settle_devices(profile: Profile, processes: int = 1) -> None:
     """Have a CPU be as many devices for JAX as the contract promises; cards are what they are.
 
     To be called before JAX's first computation, which settles it for the process.
+
+    Args:
+        profile: says how many.
+        processes: that share them; of a process that works alone it is all of them.
     """
-    if profile.contract.devices > 1:
-        jax.config.update("jax_num_cpu_devices", profile.contract.devices)
+    devices = profile.contract.devices // processes
+    if devices > 1:
+        jax.config.update("jax_num_cpu_devices", devices)
 
 
 def mesh_of(
@@ -48,7 +54,7 @@ def mesh_of(
     Args:
         profile: says how.
         config: of the model, which the mesh must be able to share evenly.
-        devices: to arrange; None for all that this process has.
+        devices: to arrange; None for all that this process and those it has met have.
 
     Raises:
         DeviceCountError: if they are more or fewer than the contract promises. All cards of a
@@ -86,7 +92,10 @@ def _uneven(sizes: Mapping[str, int], table: MeshTable) -> list[Problem]:
 
 
 def spread(batch: Batch, mesh: Mesh | None) -> Batch:
-    """Put a batch where the step reads it: each device gets its own rows, and reads no others."""
+    """Put a batch where the step reads it: each device gets its own rows, and reads no others.
+
+    Of several processes each is asked for the rows of its own devices only.
+    """
     if mesh is None:
         return jax.tree.map(jnp.asarray, batch)
     by_rows = NamedSharding(mesh, PartitionSpec(FSDP))
@@ -117,6 +126,25 @@ def shapes_on(mesh: Mesh | None, tree: PyTree) -> PyTree:
         tree,
         shardings(tree, mesh),
     )
+
+
+def spread_rows(rows: np.ndarray, mesh: Mesh | None) -> jax.Array:
+    """Put prompts where they are answered: over all devices of a mesh, which share them."""
+    if mesh is None:
+        return jnp.asarray(rows)
+    by_rows = NamedSharding(mesh, PartitionSpec(EVERY))
+    return jax.make_array_from_callback(rows.shape, by_rows, lambda index: rows[index])
+
+
+def whole(array: jax.Array) -> np.ndarray:
+    """Return an array on this host, gathered where other processes hold parts of it.
+
+    Those ask for it too: it waits for them.
+    """
+    if array.is_fully_addressable or array.is_fully_replicated:
+        return np.asarray(array)
+    gathered: np.ndarray = multihost_utils.process_allgather(array, tiled=True)
+    return gathered
 
 
 def table_of(mesh: Mesh | AbstractMesh | None) -> MeshTable:

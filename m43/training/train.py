@@ -2,12 +2,14 @@
 
 import gc
 import hashlib
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 import flax
 import jax
 
+from m43 import typed_json
 from m43.core import GemmaConfig
 from m43.records import (
     DataTable,
@@ -18,8 +20,10 @@ from m43.records import (
     PlanRecord,
     Profile,
     RunDir,
+    TrainingProcess,
     TrainRecord,
     read_record,
+    steps_sha256,
     write_atomically,
     write_record,
 )
@@ -28,6 +32,7 @@ from m43.training.data import PlannedBatch, TrainingData, parquet_lines, prepare
 from m43.training.device import (
     bytes_in_use,
     compiled_folder,
+    device_name,
     give_back_memory,
     keep_compiled,
     memory_bytes,
@@ -36,6 +41,7 @@ from m43.training.device import (
     require_device,
     require_memory,
 )
+from m43.training.meeting import own_facts, require_alike, told_by_all
 from m43.training.mesh import mesh_of, settle_devices, shared
 from m43.training.progress import Heartbeats
 from m43.training.step_log import StepLog, TakenStep
@@ -43,6 +49,7 @@ from m43.training.trainer import Trainer, build_trainer, computing_device
 from m43.training.weights import (
     count_moved,
     count_stored,
+    give_shares,
     read_model_config,
     require_finite,
     round_trip_digest,
@@ -92,7 +99,8 @@ def run(run: RunDir, beats: Heartbeats) -> None:
     """Train as the locked profile says; `train.json` is written last, when all of it is true."""
     profile = run.read_profile()
     contract = profile.contract
-    settle_devices(profile)
+    settle_devices(profile, contract.processes)
+    own, within_s = run.of_process(jax.process_index()), profile.deadlines.silence_s
     compiled = compiled_folder(profile)
     if compiled is not None:
         keep_compiled(compiled)
@@ -103,13 +111,17 @@ def run(run: RunDir, beats: Heartbeats) -> None:
     base = _check_base(read_record(run.download, DownloadRecord).folder, beats)
     with beats.phase("rows"):
         data = prepare_training_data(profile, base.folder, base.config)
-        _keep_rows(run, profile.data, data.lint)
-        write_record(run.lint, data.lint)
+        if own is run:
+            _keep_rows(run, profile.data, data.lint)
+            write_record(run.lint, data.lint)
         give_back_memory()
+    facts = own_facts(run) | {"train_rows_sha256": data.file.sha256}
+    # Here they wait for the slowest: what follows are computations of all.
+    require_alike("facts", facts, within_s)
     with beats.phase("read weights"):
         trainer = build_trainer(profile, base.folder, base.config)
     _compile(trainer, data, beats)
-    _take_steps(trainer, data, run.metrics, beats, profile.divergence)
+    _take_steps(trainer, data, own.metrics, beats, profile.divergence)
     trained = _Trained(
         device=trainer.device,
         devices=trainer.devices,
@@ -119,12 +131,33 @@ def run(run: RunDir, beats: Heartbeats) -> None:
         optimizer_steps=trainer.steps,
     )
     _save(trainer, base, run, beats)
+    told_by_all("saved", "", within_s)
     # The model that is read back takes the place of the one that was trained.
     del trainer
     gc.collect()
     give_back_memory()
     saved = _read_back(profile, base, run, beats)
-    write_record(run.train, _record(profile, trained, base, data, saved, beats))
+    said = TrainingProcess(
+        process=jax.process_index(),
+        host=socket.gethostname(),
+        devices=tuple(f"{each.id} {device_name(each)}" for each in jax.local_devices()),
+        **facts,
+        base_weights_sha256=trained.base_sha256,
+        steps_sha256=steps_sha256(own.read_metrics()),
+        reloaded_sha256=saved.reloaded_sha256,
+        optimizer_steps=trained.optimizer_steps,
+        peak_host_bytes=peak_host_bytes(),
+    )
+    processes = _said_by_all(said, within_s)
+    if own is run:
+        write_record(run.train, _record(profile, trained, base, data, saved, beats, processes))
+
+
+def _said_by_all(said: TrainingProcess, within_s: float) -> tuple[TrainingProcess, ...]:
+    read = typed_json.parse
+    texts = told_by_all("ended", typed_json.dump_line(said), within_s)
+    found = [read(TrainingProcess, text, f"process {n}")[0] for n, text in enumerate(texts)]
+    return tuple(each for each in found if each is not None)
 
 
 def _keep_rows(run: RunDir, data: DataTable, lint: LintRecord) -> None:
@@ -139,7 +172,7 @@ def _keep_rows(run: RunDir, data: DataTable, lint: LintRecord) -> None:
 
 def _require_planned_memory(run: RunDir) -> None:
     """Hold what JAX got of a card against the plan; a CPU's memory is nobody's beforehand."""
-    device = jax.devices()[0]
+    device = jax.local_devices()[0]
     if device.platform == "cpu":
         return
     plan = read_record(run.plan, PlanRecord).training
@@ -205,6 +238,9 @@ def _save(trainer: Trainer, base: _Base, run: RunDir, beats: Heartbeats) -> None
     contract, lora = profile.contract, profile.lora
     with beats.phase("save"):
         model = trainer.model()
+        if jax.process_index():
+            give_shares(model, base.folder)
+            return
         write_weights(model, run.model, source=base.folder)
         if lora is not None:
             write_adapter(model, run.adapter, lora, repo=contract.repo, revision=contract.revision)
@@ -234,6 +270,7 @@ def _record(
     data: TrainingData,
     saved: _Saved,
     beats: Heartbeats,
+    processes: tuple[TrainingProcess, ...],
 ) -> TrainRecord:
     return TrainRecord(
         backend="jax",
@@ -253,11 +290,12 @@ def _record(
         trained_parameters=trained.parameters,
         parameters_moved=saved.parameters_moved,
         optimizer_steps=trained.optimizer_steps,
+        processes=processes,
         train_rows_sha256=data.file.sha256,
         rows_in_file=len(data.examples),
         rows_used=data.rows_used,
         epochs=data.rows_used / len(data.examples),
         phases=beats.phases,
-        peak_host_bytes=peak_host_bytes(),
+        peak_host_bytes=processes[0].peak_host_bytes,
         peak_device_bytes=max(map(peak_bytes, jax.local_devices())),
     )

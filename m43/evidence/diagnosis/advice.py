@@ -50,6 +50,8 @@ def words(loaded_run: LoadedRun, stop: Stop) -> Mapping[str, str]:
         "log": RunDir.eval_log.name if stop.gate == "eval" else RunDir.train_log.name,
         "profile": loaded_run.opening.profile if loaded_run.opening else "the profile",
         "commit": loaded_run.opening.commit if loaded_run.opening else "(not known)",
+        "launcher": " ".join(profile.launch.command) if profile else "the launcher",
+        "processes": str(contract.processes) if contract else "(not known)",
         "next_run": next_name(loaded_run.name),
         "contract": loaded_run.opening.contract if loaded_run.opening else M43,
     }

@@ -5,7 +5,7 @@ from typing import Literal
 
 from m43.evidence.documents.nodes import Bar, Fields, Node, Span, Table, Text, Words, code
 from m43.evidence.run import CardUse, LoadedRun, card_use, looks, performance, time_by_phase
-from m43.records import ProcessRecord, RunDir, VenvRecord
+from m43.records import RunDir, VenvRecord
 from m43.text import duration_words, size_words
 
 _PLAN, _METRICS, _BOTH = RunDir.plan.name, RunDir.metrics.name, "plan.json, training_metrics.jsonl"
@@ -22,7 +22,8 @@ def performance_section(run: Fields) -> list[Node]:
 def speed(run: Fields) -> list[Node]:
     """Show tokens per second, and what they are of what the device can do."""
     found = run.part("performance", lambda it: performance(it.plan, it.train))
-    on_card = run.record is None or run.record.train.peak_device_bytes
+    train = run.record.train if run.record else None
+    told = train is None or train.peak_device_bytes or len(train.processes) > 1
     rows = [
         ("padded tokens per second", found("padded_tokens_per_s", ",.0f"), _METRICS),
         ("real tokens per second", found("real_tokens_per_s", ",.0f"), _METRICS),
@@ -49,7 +50,7 @@ def speed(run: Fields) -> list[Node]:
         (
             "memory at the peak, measured",
             found("measured_peak_bytes", size_words),
-            RunDir.train.name if on_card else RunDir.train_process.name,
+            RunDir.train.name if told else RunDir.train_process.name,
         ),
     ]
     return [Table(("what", "value", "file"), rows), Text(_explanation(run, found))]
@@ -156,27 +157,31 @@ def _predicted(loaded_run: LoadedRun) -> Iterator[Row]:
 
 
 def _measured(loaded_run: LoadedRun) -> Iterator[Row]:
-    venv = loaded_run.venv
+    venv, train = loaded_run.venv, loaded_run.train
+    several = train is not None and len(train.processes) > 1
+    if train and several:
+        size = train.all_peak_bytes
+        yield "training, all processes", size_words(size), _of_host(size, venv), _file("train")
     for name, title, process in (
         ("train", "training process, host memory", loaded_run.train_child.process),
         ("eval", "evaluation process, host memory", loaded_run.eval_child.process),
     ):
-        if process:
-            share = _of_host(process, venv)
-            yield title, size_words(process.peak_bytes), share, _file(f"{name}.process")
-    if loaded_run.train and loaded_run.train.peak_device_bytes:
-        peak = loaded_run.train.peak_device_bytes
-        devices = venv.probe.devices if venv else ()
-        share = _of(peak, devices[0].memory_bytes if devices else 0)
-        yield "training, device memory", size_words(peak), share, _file("train")
+        # Of several what was watched is their launcher.
+        if process and not several:
+            size = process.peak_bytes
+            yield title, size_words(size), _of_host(size, venv), _file(f"{name}.process")
+    if train and train.peak_device_bytes:
+        peak = train.peak_device_bytes
+        whole = venv.probe.devices[0].memory_bytes if venv and venv.probe.devices else 0
+        yield "training, device memory", size_words(peak), _of(peak, whole), _file("train")
 
 
 def _file(name: str) -> Words:
     return code(f"{name}.json")
 
 
-def _of_host(process: ProcessRecord, venv: VenvRecord | None) -> Words:
-    return _of(process.peak_bytes, venv.probe.host_memory_bytes if venv else 0)
+def _of_host(size_bytes: int, venv: VenvRecord | None) -> Words:
+    return _of(size_bytes, venv.probe.host_memory_bytes if venv else 0)
 
 
 def _of(part: int, whole: int) -> Words:

@@ -110,8 +110,7 @@ def _document(run: Fields, profile: Profile, contract: ContractText | None) -> S
         Section("Impact on M42", _told(told, promises.impact_on_m42, Text(promises.UNHARMED))),
         Section("Evidence index", promises.evidence_index(_evidence(told))),
     ]
-    title = told.contract_name if told else profile.contract.name
-    head = f"{title.capitalize()} summary"
+    head = f"{(told.contract_name if told else profile.contract.name).capitalize()} summary"
     return Section(head + (f": {watermark}" if watermark else ""), parts)
 
 
@@ -256,20 +255,21 @@ def _phases(run: Fields) -> list[Node]:
         *train.rows("phases", lambda it: _phase("train-300", it, RunDir.train.name)),
         *evaluation.rows("phases", lambda it: _phase("eval", it, RunDir.evaluation.name)),
     ]
-    tokens = (_tokens(train, kind) for kind in ("supervised", "real", "padded"))
+    tokens = [_tokens(train, kind) for kind in ("supervised", "real", "padded")]
     moved = train.of(
         "parameters_moved / parameters",
         lambda it: f"{100 * it.parameters_moved / it.parameters:.1f}",
     )
+    ends, files = ("process.peak_bytes",) * 2, (RunDir.train_process, RunDir.eval_process)
+    if run.record and len(run.record.train.processes) > 1:
+        ends, files = ("all_peak_bytes", "peak_host_bytes"), (RunDir.train, RunDir.evaluation)
     lines = [
-        "Tokens: {} supervised, {} real, {} computed with padding (training_metrics.jsonl).".format(
-            *tokens
-        ),
+        f"Tokens: {tokens[0]} supervised, {tokens[1]} real, {tokens[2]} computed with padding "
+        "(training_metrics.jsonl).",
         f"Weights that moved: {train('parameters_moved', ',')} of {train('parameters', ',')} "
         f"({moved} %) (train.json).",
-        f"Peak host memory: {train('process.peak_bytes', size_words)} in training "
-        f"(train.process.json), {evaluation('process.peak_bytes', size_words)} in evaluation "
-        "(eval.process.json).",
+        f"Peak host memory: {train(ends[0], size_words)} in training ({files[0].name}), "
+        f"{evaluation(ends[1], size_words)} in evaluation ({files[1].name}).",
         f"Downloaded: {run('train.download', promises.transfer_words)} (download.json).",
     ]
     if run.record and run.record.train.widening:

@@ -176,6 +176,42 @@ ON_THE_MACHINE: Mapping[F, Failure] = {
             "longer warm-up is a change of the profile, and will be listed as one.",
         ),
     ),
+    F.PROCESSES_MISSING: Failure(
+        sentence="The processes of the run did not all come together.",
+        cause="The launcher failed, started fewer than were promised, or they cannot reach the "
+        "first one.",
+        confidence="hypothesis",
+        actions=(
+            "`{launcher} hostname` must print a line for each of the {processes} processes, by "
+            "itself, within seconds.",
+            "Every host must reach the address and port that is named above: a firewall, or a host "
+            "name that leads to 127.x in /etc/hosts, keeps them apart.",
+            _LOG,
+        ),
+    ),
+    F.PROCESS_LOST: Failure(
+        sentence="A process of the run was lost after {progress}, and the others were ended.",
+        cause="A process that leaves no record was killed, or its host or network failed.",
+        confidence="hypothesis",
+        actions=(
+            "Look at the host of the process that left no record: `dmesg | tail` there, and the "
+            "scheduler's account of its memory and time.",
+            _LOG,
+        ),
+    ),
+    F.PROCESSES_DISAGREE: Failure(
+        sentence="The processes of the run are not alike, so that what they compute together "
+        "would mean nothing.",
+        promises=(
+            "test_train_is_done_by_as_many_processes_as_promised",
+            "test_train_processes_are_alike",
+            "test_train_processes_compute_the_same",
+        ),
+        actions=(
+            "Let every host see one and the same checkout, environment, rows and run folder, at "
+            "the same paths, and have the launcher start {processes} processes: `{launcher}`.",
+        ),
+    ),
     F.TIMED_OUT: Failure(
         sentence="The time was over after {progress}.",
         cause="The device is slower than the plan, or something else used it.",

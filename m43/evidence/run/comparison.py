@@ -136,7 +136,7 @@ def _facts(loaded_run: LoadedRun) -> Iterator[tuple[str, str]]:
         yield "right after training", f"{overall.tuned_correct} of {overall.rows}"
     if loaded_run.train:
         yield "trained weights, SHA-256", loaded_run.train.model_sha256
-        yield "peak host memory", size_words(loaded_run.train.process.peak_bytes)
+        yield "peak host memory", size_words(loaded_run.train.all_peak_bytes)
     use = card_use(loaded_run, "train")
     if use and use.energy_j is not None:
         yield "energy of the training", f"{use.energy_j / 3600:.2f} Wh, by {use.energy_from}"

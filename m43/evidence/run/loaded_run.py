@@ -69,6 +69,11 @@ class TrainFacts(TrainRecord):
         return tuple(step.supervised_tokens for step in self.metrics)
 
     @property
+    def all_peak_bytes(self) -> int:
+        """The memory of all processes at their peaks; a launcher's own tells nothing of them."""
+        return max(self.process.peak_bytes, sum(each.peak_host_bytes for each in self.processes))
+
+    @property
     def widening(self) -> str:
         """What became of weights that are stored in float16; empty where none are."""
         if "F16" not in self.weights_dtypes:

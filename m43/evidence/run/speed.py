@@ -18,7 +18,7 @@ class Performance:
         model_flops: that the loss of the run needs: every token that is not padding through the
             layers, every supervised one through the head. Padding is no work.
         roofline_s: the least time in which the device could have taken these steps.
-        measured_peak_bytes: of the training process, on a card of its memory there.
+        measured_peak_bytes: of the training's processes, on a card of its memory there.
     """
 
     steps_s: float
@@ -52,7 +52,7 @@ def performance(plan: PlanRecord, train: TrainFacts) -> Performance | None:
         roofline_s=roofline_s,
         share_of_roofline=roofline_s / steps_s,
         planned_peak_bytes=training.peak_bytes,
-        measured_peak_bytes=train.peak_device_bytes if on_card else train.process.peak_bytes,
+        measured_peak_bytes=train.peak_device_bytes if on_card else train.all_peak_bytes,
     )
 
 

@@ -89,10 +89,24 @@ def _unreadable_entry(run: RunDir, item: _Found) -> Iterator[Problem]:
         yield _unreadable("no permission to read it", "a file that may be read", item.name)
 
 
-_KNOWN = frozenset(each.name for each in FILES)
+_KNOWN = frozenset(each.name for each in FILES) - {RunDir.processes.name}
 _FOLDERS = (RunDir.model.name, RunDir.adapter.name)
 # Source: PEFT 0.21, CONFIG_NAME and SAFETENSORS_WEIGHTS_NAME.
 _OF_ADAPTER = frozenset({"adapter_config.json", "adapter_model.safetensors"})
+
+
+# What a process of several leaves, beside what the first leaves for all.
+_OF_PROCESS = (
+    *(RunDir.metrics, RunDir.train_heartbeat, RunDir.train_error),
+    *(RunDir.eval_heartbeat, RunDir.eval_error),
+)
+
+
+def _of_processes(loaded_run: LoadedRun) -> tuple[str, ...]:
+    """List the folders that the processes of a run have; none where it has one alone."""
+    profile, name = loaded_run.profile, RunDir.processes.name
+    count = profile.contract.processes if profile is not None else 1
+    return (name, *(f"{name}/{number}" for number in range(count))) if count > 1 else ()
 
 
 def unknown_names(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
@@ -101,6 +115,8 @@ def unknown_names(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
     if loaded_run.profile is not None:
         known |= {f"{RunDir.model.name}/{name}" for name in loaded_run.profile.hub.files}
     known |= {f"{RunDir.adapter.name}/{name}" for name in _OF_ADAPTER}
+    own = _of_processes(loaded_run)
+    known |= {f"{place}/{each.name}" for place in own for each in _OF_PROCESS} | {*own}
     left = {path.name for path in unfinished(run.path)}
     closed = any(entry.event == "closed" for entry in loaded_run.entries)
     for item in _walk(run):
@@ -111,7 +127,7 @@ def unknown_names(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
         elif item.name not in known and item.name not in left:
             what = "an unknown folder" if is_folder else "an unknown file"
             yield _strange(what, "files of a run", item.name)
-        elif is_folder != (item.name in (*_FOLDERS, RunDir.base_model.name)):
+        elif is_folder != (item.name in (*_FOLDERS, RunDir.base_model.name, *own)):
             expected = "a file" if is_folder else "a folder"
             yield _strange("a folder" if is_folder else "a file", expected, item.name)
         elif is_folder and not any((run.path / item.name).iterdir()):

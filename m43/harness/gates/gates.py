@@ -20,6 +20,7 @@ from m43.evidence.run import (
 from m43.evidence.verify import code, helper_environment, judging_files
 from m43.harness.gates import auth, download, job, venv
 from m43.harness.gates import plan as plan_gate
+from m43.harness.gates.launched import origins_of_all
 from m43.harness.process import Sight
 from m43.harness.run import Attempt, HubAccess, audit, audit_judge, closing, code_integrity
 from m43.harness.terminal import RunView
@@ -27,10 +28,8 @@ from m43.records import (
     CLOSING,
     AuthRecord,
     ClosingRecord,
-    Origins,
     VenvRecord,
     gate_named,
-    read_record,
     write_atomically,
     write_record,
 )
@@ -146,14 +145,13 @@ def _audit(attempt: Attempt, child: job.Name) -> None:
     run, packages = attempt.run, attempt.packages_before
     assert packages is not None, "the venv gate comes first"
     record = audit(
-        read_record(run.origins, Origins),
+        origins_of_all(run, attempt.plan.profile),
         packages,
         attempt.site_packages,
         code.parse(run.code.read_text(encoding="utf-8")),
         compiled=venv.compiled_python(run, attempt.plan.profile) is not None,
     )
     write_record(run.imported(child), record)
-    run.origins.unlink()
     download.require_untouched(run.base_model, attempt.model_before)
 
 

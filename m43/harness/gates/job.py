@@ -14,8 +14,11 @@ from m43.evidence.contract import package
 from m43.evidence.diagnosis import process_class
 from m43.evidence.journal import redact
 from m43.harness.card import CardSeries, card_lines, card_memory
+from m43.harness.gates.launched import GRACE_S as LAUNCHED_GRACE_S
+from m43.harness.gates.launched import keep_first_cause, launcher_of
 from m43.harness.gates.venv import compiled_python, find_interpreter, venv_folder
 from m43.harness.process import (
+    GRACE_S,
     TRAINING,
     Child,
     Outcome,
@@ -34,6 +37,7 @@ from m43.records import (
     StepMetrics,
     gate_of_child,
     read_record,
+    write_atomically,
     write_last_record,
     write_record,
 )
@@ -64,39 +68,7 @@ def run_job(
     Raises:
         ChildFailedError: unless it ended by itself, with status 0.
     """
-    own = profile.venv.path == SELF_VENV
-    # Asked again: between plan and training lies the download, and a desktop goes on meanwhile.
-    memory = card_memory(hub_access.environment, profile.contract)
-    interpreter = find_interpreter(venv_folder(profile), own=own)
-    deadlines = profile.deadlines
-    code = own_code(package(repository).parent)
-    child = Child(
-        command=code.command(
-            interpreter,
-            TRAINING,
-            gate_of_child(name).job,
-            str(run.path),
-            compiled=compiled_python(run, profile),
-        ),
-        given=code.handed,
-        folder=repository,
-        environment=child_environment(
-            hub_access.environment,
-            platform=profile.contract.platform,
-            system=sys.platform,
-            parent_pid=os.getpid(),
-            secrets=hub_access.secrets,
-            share=memory.share if memory is not None else None,
-        ),
-        log=run.log(name),
-        deadline_s={"train": deadlines.train_s, "eval": deadlines.evaluate_s}[name],
-        secrets=hub_access.secrets,
-        heartbeat=run.heartbeat(name),
-        counted=(run.metrics, StepMetrics) if name == "train" else None,
-        silence_s=deadlines.silence_s,
-        stacks=run.stacks(name),
-    )
-
+    child = _child(name, run, hub_access, profile, repository)
     begun_s, ends = time.monotonic(), list[ProcessRecord]()
 
     def keep(record: ProcessRecord) -> None:
@@ -109,7 +81,56 @@ def run_job(
 
     with _card_watched(name, run, profile, child, see) as look:
         outcome = run_child(child, look, keep)
+    if child.launcher.command:
+        keep_first_cause(run, name, profile, outcome.record, _tail(outcome))
+        make_plain(run.error(name), hub_access.secrets)
     require_success(name, run, replace(outcome, record=(ends or [outcome.record])[-1]))
+
+
+def _child(
+    name: Name, run: RunDir, hub_access: HubAccess, profile: Profile, repository: Path
+) -> Child:
+    own = profile.venv.path == SELF_VENV
+    # Asked again: between plan and training lies the download, and a desktop goes on meanwhile.
+    memory = card_memory(hub_access.environment, profile.contract)
+    interpreter = find_interpreter(venv_folder(profile), own=own)
+    deadlines = profile.deadlines
+    code = own_code(package(repository).parent)
+    launcher = launcher_of(profile, hub_access)
+    launched = bool(launcher.command)
+    if launched:
+        # Where every process reads it.
+        write_atomically(run.handed_code, code.handed)
+    return Child(
+        command=code.command(
+            interpreter,
+            TRAINING,
+            gate_of_child(name).job,
+            str(run.path),
+            compiled=compiled_python(run, profile),
+            file=run.handed_code if launched else None,
+        ),
+        given=b"" if launched else code.handed,
+        launcher=launcher,
+        grace_s=LAUNCHED_GRACE_S if launched else GRACE_S,
+        folder=repository,
+        environment=child_environment(
+            hub_access.environment,
+            platform=profile.contract.platform,
+            system=sys.platform,
+            parent_pid=os.getpid(),
+            secrets=hub_access.secrets,
+            share=memory.share if memory is not None else None,
+            launched=launched,
+        ),
+        log=run.log(name),
+        deadline_s={"train": deadlines.train_s, "eval": deadlines.evaluate_s}[name],
+        secrets=hub_access.secrets,
+        heartbeat=run.heartbeat(name),
+        counted=(run.metrics, StepMetrics) if name == "train" else None,
+        silence_s=deadlines.silence_s,
+        stacks=run.stacks(name),
+    )
 
 
 @contextmanager
@@ -158,7 +179,7 @@ def require_success(name: Name, run: RunDir, outcome: Outcome) -> None:
     if failure_class is None:
         return
     texts = error.problems if error is not None and record.ended_by_parent == "no" else ()
-    tail = " | ".join(line.strip() for line in outcome.stderr[-_TAIL_LINES:] if line.strip())
+    tail = _tail(outcome)
     problem = Problem(
         found=" | ".join(texts) or f"{_ending(record)}{f': {tail}' if tail else ''}",
         expected=f"a {gate_of_child(name).job} process that ends by itself, with status 0",
@@ -166,6 +187,10 @@ def require_success(name: Name, run: RunDir, outcome: Outcome) -> None:
         action="read the failure analysis; nothing is retried, a new attempt is a new run",
     )
     raise ChildFailedError(failure_class, (problem,))
+
+
+def _tail(outcome: Outcome) -> str:
+    return " | ".join(line.strip() for line in outcome.stderr[-_TAIL_LINES:] if line.strip())
 
 
 def _ending(record: ProcessRecord) -> str:

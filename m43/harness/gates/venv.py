@@ -21,6 +21,7 @@ from m43.evidence.contract import home, package
 from m43.evidence.diagnosis import ending, process_class
 from m43.evidence.failures import recognise
 from m43.harness.card import card_memory
+from m43.harness.gates.launched import require_launcher
 from m43.harness.process import (
     TRAINING,
     Child,
@@ -150,6 +151,7 @@ def measure(
     Raises: GateStoppedError, when there is no environment that could report anything.
     """
     begun = time.monotonic()
+    require_launcher(profile, hub_access.environment)
     folder = venv_folder(profile)
     interpreter = find_interpreter(folder, own=profile.venv.path == SELF_VENV)
     outcome = _probe(hub_access, profile, repository, interpreter, see, compiled)

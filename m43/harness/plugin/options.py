@@ -253,7 +253,9 @@ def _written(config: pytest.Config, repository: Path) -> Iterator[tuple[str, Pat
         with suppress(ValueError):
             given = str(config.getini(name) or "")
         path = inside(place / os.path.expanduser(os.path.expandvars(given)), repository)  # noqa: PTH111
-        if given and path.is_relative_to(repository) and path != repository / ".pytest_cache":
+        # Where pytest keeps its cache by itself it is in nobody's way, but among the runs.
+        usual = path.name == ".pytest_cache" and not path.is_relative_to(repository / ledger.RUNS)
+        if given and path.is_relative_to(repository) and not usual:
             yield name, path
 
 

@@ -6,6 +6,7 @@ somebody exported a month ago. Python itself reads none of its own (isolation).
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from m43.evidence.journal import holds_secret
@@ -58,6 +59,47 @@ _SHARE = "XLA_CLIENT_MEM_FRACTION"
 _CPU: Mapping[str, str] = {"JAX_PLATFORMS": "cpu", VARIABLE: XLA_FLAGS_ON_CPU}
 
 
+# What a launcher, and jax's detection of it in the child, know of the allocation and the network.
+# Source: Slurm 22.05 srun(1), without which srun begins an allocation of its own; Open MPI 4.1 and
+# 5.0 mpirun(1); PMIx 5; NCCL 2.28; jax 0.10.2; JobSet and Kubeflow Trainer.
+_OF_LAUNCHERS = (
+    *("SLURM_", "SRUN_", "MUNGE_", "OMPI_", "PRTE_", "PMI_", "PMIX_", "NCCL_", "UCX_", "FI_"),
+    *("JAX_COORDINATOR_", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID", "JOB_COMPLETION_INDEX"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launcher:
+    """What starts a child: nothing but m43, once, or a command, once per process.
+
+    Attributes:
+        command: Its words, which the child's follow; none where m43 itself starts it.
+        environment: What it is given beside the child's variables, and hands on as it does.
+    """
+
+    command: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def words(self, command: tuple[str, ...], environment: Mapping[str, str]) -> tuple[str, ...]:
+        """Return what is called. Not every launcher hands variables on: so the words have them."""
+        if not self.command:
+            return command
+        variables = (f"{name}={text}" for name, text in sorted(environment.items()))
+        return (*self.command, "env", *variables, *command)
+
+
+ONCE_HERE = Launcher()
+
+
+def launcher_environment(environment: Mapping[str, str], secrets: Sequence[str]) -> dict[str, str]:
+    """Keep what a launcher needs beside what its processes are given; never a secret."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(_OF_LAUNCHERS) and not holds_secret(os.fsencode(value), secrets)
+    }
+
+
 def child_environment(
     environment: Mapping[str, str],
     *,
@@ -66,6 +108,7 @@ def child_environment(
     parent_pid: int,
     secrets: Sequence[str],
     share: float | None = None,
+    launched: bool = False,
 ) -> dict[str, str]:
     """Make the environment of a child process.
 
@@ -78,6 +121,7 @@ def child_environment(
             shaped like a hub token none may either.
         share: Of the card's memory, that JAX takes at once; None where there is no card, or where
             JAX's own three quarters will do.
+        launched: Whether a launcher starts it, so that its parent is another process.
     """
     kept = {
         name: value
@@ -91,6 +135,7 @@ def child_environment(
         **({_SHARE: f"{share:.4f}"} if share is not None else {}),
         **(_ALLOCATOR if system == "linux" else {}),
         "M43_PARENT_PID": str(parent_pid),
+        **({"M43_LAUNCHED": "1"} if launched else {}),
     }
     return {
         name: value for name, value in made.items() if not holds_secret(os.fsencode(value), secrets)

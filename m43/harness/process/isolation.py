@@ -35,6 +35,15 @@ _FIRST_WORDS = (
     f"exec(compile(given[{_THIS!r}],{_THIS!r},'exec'),m43:={{'__name__':'m43.isolation'}});"
     "m43['start'](given,sys.argv)"
 )
+# What a launcher starts has an input of its own, or none: it reads the same from a file, which
+# it knows by its digest.
+_FIRST_WORDS_OF_A_FILE = (
+    "import hashlib,json,sys;place,told=sys.argv[1:3];given=open(place,'rb').read();"
+    "hashlib.sha256(given).hexdigest()==told or sys.exit(place+' is not what m43 wrote');"
+    "del sys.argv[1:3];given=json.loads(given);"
+    f"exec(compile(given[{_THIS!r}],{_THIS!r},'exec'),m43:={{'__name__':'m43.isolation'}});"
+    "m43['start'](given,sys.argv)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +61,12 @@ class OwnCode:
         return json.dumps(self.sources).encode()
 
     def command(
-        self, interpreter: Path, module: str, *arguments: str, compiled: Path | None = None
+        self,
+        interpreter: Path,
+        module: str,
+        *arguments: str,
+        compiled: Path | None = None,
+        file: Path | None = None,
     ) -> tuple[str, ...]:
         """Return the command that runs `main` of a module of m43.
 
@@ -62,9 +76,14 @@ class OwnCode:
             arguments: Of it.
             compiled: Where Python keeps what it compiles, and finds it again; None takes the
                 compiled files that lie beside the packages, and leaves none there.
+            file: That holds what is handed over; None where it comes through standard input.
         """
         files = ("-B",) if compiled is None else ("-X", f"pycache_prefix={compiled}")
-        words = ("-I", "-S", "-u", *files, "-c", _FIRST_WORDS, str(self.repository))
+        told: tuple[str, ...] = (_FIRST_WORDS,)
+        if file is not None:
+            sha256 = hashlib.sha256(self.handed).hexdigest()
+            told = (_FIRST_WORDS_OF_A_FILE, str(file), sha256)
+        words = ("-I", "-S", "-u", *files, "-c", *told, str(self.repository))
         return (str(interpreter), *words, module, *arguments)
 
 
@@ -121,6 +140,9 @@ class Given:
         self._sources = sources
         self.digests: dict[str, str] = {}
         """The SHA-256 of every source that was run, by its path from the repository on."""
+        lines = (f"{_sha256(text)}  {path}\n" for path, text in sorted(sources.items()))
+        self.sha256 = _sha256("".join(lines))
+        """Of the listing of all that was handed over, as sha256sum writes it."""
 
     def find_spec(
         self, name: str, path: object = None, target: object = None
@@ -147,7 +169,7 @@ class Given:
         file = self._file(module.__name__)
         assert file is not None
         source = self._sources[file]
-        self.digests[file] = hashlib.sha256(source.encode()).hexdigest()
+        self.digests[file] = _sha256(source)
         exec(compile(source, str(self._repository / file), "exec"), vars(module))
 
     def get_source(self, name: str) -> str | None:
@@ -159,6 +181,10 @@ class Given:
         path = name.replace(".", "/")
         found = (file for file in (f"{path}/__init__.py", f"{path}.py") if file in self._sources)
         return next(found, None)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def start(sources: Mapping[str, str], words: Sequence[str]) -> None:

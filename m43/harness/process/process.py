@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, TypeVar
 
 from m43 import typed_json
+from m43.harness.process.environment import ONCE_HERE, Launcher
 from m43.harness.process.isolation import sealed_file
 from m43.harness.process.log_writer import LogWriter
 from m43.harness.process.reaper import MARK, Reaper, end_all
@@ -43,17 +44,15 @@ class JsonlTail:
         self._position += len(piece)
         *lines, self._rest = (self._rest + piece).split(b"\n")
         for line in lines:
-            value, _ = typed_json.parse(self._cls, line.decode(errors="replace"), self._path.name)
-            self.count += value is not None
+            text = line.decode(errors="replace")
+            self.count += typed_json.parse(self._cls, text, self._path.name)[0] is not None
         return self.count
 
 
 GRACE_S = 5.0
 _TICK_S = 0.1
 # Between two looks at a child; so long only where m43 is stopped, or is given no processor.
-_STOOD_STILL_S = 1.0
-_LOG_PATIENCE_S = 5.0
-_STACKS_PATIENCE_S = 3.0
+_STOOD_STILL_S, _LOG_PATIENCE_S, _STACKS_PATIENCE_S = 1.0, 5.0, 3.0
 # The child's faulthandler listens to it. Source: m43/training/__main__.py.
 STACKS_SIGNAL = signal.SIGUSR1
 _VMSTAT = Path("/proc/vmstat")
@@ -72,6 +71,7 @@ class Child:
         silence_s: How long the heartbeat may stand still.
         stacks: Where to keep the stacks of its threads when it has to be ended; None asks for none.
         given: What it finds on its standard input.
+        launcher: What starts it.
     """
 
     command: tuple[str, ...]
@@ -86,6 +86,7 @@ class Child:
     stacks: Path | None = None
     given: bytes = field(default=b"", repr=False)
     grace_s: float = GRACE_S
+    launcher: Launcher = ONCE_HERE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,9 +130,9 @@ def run_child(
     oom_before = oom_kills()
     with child.log.open("wb") as log, sealed_file(child.given) as given:
         process = subprocess.Popen(
-            child.command,
+            child.launcher.words(child.command, child.environment),
             cwd=child.folder,
-            env=dict(child.environment),
+            env={**child.launcher.environment, **child.environment},
             stdin=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -273,7 +274,7 @@ class _Watch:
     def record(self, ended_by: EndedBy, oom_before: int) -> ProcessRecord:
         assert self.process.returncode is not None
         return ProcessRecord(
-            command=self.child.command,
+            command=(*self.child.launcher.command, *self.child.command),
             exit_status=self.process.returncode,
             duration_s=self.ended_at - self.begun,
             peak_bytes=self.usage_bytes,
@@ -335,8 +336,7 @@ def read_beat(path: Path) -> Heartbeat | None:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return None
-    beat, _ = typed_json.parse(Heartbeat, text, path.name)
-    return beat
+    return typed_json.parse(Heartbeat, text, path.name)[0]
 
 
 def oom_kills(vmstat: Path = _VMSTAT) -> int:

@@ -126,10 +126,8 @@ def _begin(small: SmallStep, compute_dtype: jnp.dtype | type) -> _Begun:
     model = abstract_gemma(small.config, jnp.dtype(MASTERS), compute_dtype=compute_dtype)
     graphdef, *states = nnx.split(model, nnx.Param, ...)
     shapes, frozen = states
-    # Converted by NumPy: on the device each shape would be a program of its own.
     arrays = [
-        jnp.asarray(weight(name, leaf.shape).astype(MASTERS))
-        for name, leaf in named(shapes).items()
+        jnp.asarray(weight(name, leaf.shape), MASTERS) for name, leaf in named(shapes).items()
     ]
     optimizer = _keeping_gradient(make_optimizer(small.optimizer))
     state = TrainState.start(jax.tree.unflatten(jax.tree.structure(shapes), arrays), optimizer)

@@ -125,8 +125,13 @@ def _answer(request: PlanRequest, out: TextIO) -> None:
     settle_devices(request.profile)
     folder = request.config_folder
     config, stored = read_model_config(folder), declared_dtype(folder)
+    contract = request.profile.contract
     target = read_target(request.target) if request.target else None
-    devices = None if target is None else devices_of(target, request.profile.contract.devices)
+    # Of several hosts' cards this process has its own alone; the compiler needs none of them.
+    afar = target
+    if target is None and contract.processes > 1 and contract.platform == "gpu":
+        afar = read_target(contract.device_kind)
+    devices = None if afar is None else devices_of(afar, contract.devices, contract.processes)
     place = _stays if devices is None else place_on(devices[0])
     mesh = mesh_of(request.profile, config, devices)
     limits = measure_limits() if target is None else target.limits
@@ -134,7 +139,8 @@ def _answer(request: PlanRequest, out: TextIO) -> None:
     # As in the training, they stay in memory while the step is compiled.
     rows = hold_rows(request.profile) if on_host else ()
     give_back_memory()
-    process_bytes = held_bytes() if on_host else 0
+    # Several processes count as of one host, as their devices do.
+    process_bytes = contract.processes * held_bytes() if on_host else 0
 
     def plan(profile: Profile) -> TrainingPlan:
         return make_plan(

@@ -200,8 +200,8 @@ class NoCompilerError(M43Error):
     failure_class = FailureClass.PACKAGE_MISMATCH
 
 
-def devices_of(target: Target, count: int) -> list[jax.Device]:
-    """Return cards of a kind that are not here, in one host, so that a step can be compiled.
+def devices_of(target: Target, count: int, hosts: int = 1) -> list[jax.Device]:
+    """Return cards of a kind that are not here, in as many hosts, so that a step can be compiled.
 
     Raises:
         NoCompilerError: if JAX's CUDA plugin is not installed.
@@ -220,7 +220,7 @@ def devices_of(target: Target, count: int) -> list[jax.Device]:
         # Slices, hosts, cards of a host.
         platform="cuda",
         target_config=target.target_config,
-        topology=f"1x1x{count}",
+        topology=f"1x{hosts}x{count // hosts}",
     )
     return list(topology.devices)
 

@@ -16,6 +16,7 @@ from m43.training.weights.config_json import declared_dtype, read_model_config
 from m43.training.weights.folder import PROJECTIONS
 from m43.training.weights.peft import write_adapter
 from m43.training.weights.read_write import (
+    give_shares,
     model_digest,
     read_weights,
     round_trip_digest,
@@ -24,7 +25,7 @@ from m43.training.weights.read_write import (
 )
 
 __all__ = [
-    "PROJECTIONS", "count_moved", "count_stored", "declared_dtype", "model_digest",
+    "PROJECTIONS", "count_moved", "count_stored", "declared_dtype", "give_shares", "model_digest",
     "read_model_config",
     "read_weights", "require_finite", "round_trip_digest", "stored_dtype", "stored_dtypes",
     "weights_digest", "write_adapter", "write_weights",

@@ -20,6 +20,7 @@ from jax.sharding import Sharding
 from m43.core import Gemma, GemmaConfig, Projection, abstract_gemma
 from m43.files import ModelFolderError, weights_sha256, whole_folder
 from m43.training.device import give_back_memory
+from m43.training.mesh import whole
 from m43.training.weights.folder import (
     EMBEDDING,
     HEAD,
@@ -207,12 +208,29 @@ def _write_file(
 
 
 def tensor_of(model: Gemma, place: TensorPlace) -> np.ndarray:
-    """Return one tensor of the files from a model; an adapter is merged into its projection."""
+    """Return one tensor of the files from a model; an adapter is merged into its projection.
+
+    Where several processes hold the model, all of them ask for it.
+    """
     holder = functools.reduce(getattr, place.leaf[:-1], model)
     if isinstance(holder, Projection) and place.layer is not None:
-        return np.asarray(holder.merged(place.layer))
+        return whole(holder.merged(place.layer))
     leaf = getattr(holder, place.leaf[-1])[...]
-    return np.asarray(leaf if place.layer is None else leaf[place.layer])
+    return whole(leaf if place.layer is None else leaf[place.layer])
+
+
+def give_shares(model: Gemma, source: Path) -> None:
+    """Give the process that writes a model this one's shares, in the order that it asks for them.
+
+    Args:
+        model: as `write_weights` has it there.
+        source: as there.
+    """
+    places = {place.name: place for place in tensor_places(model.config)}
+    places[HEAD] = places[EMBEDDING]
+    for file in open_weight_folder(source, tuple(tensor_places(model.config))).files:
+        for tensor in file.tensors:
+            tensor_of(model, places[tensor.name])
 
 
 def _write_companions(source: Path, partial: Path, stored: StoredWeights, code: str | None) -> None:

@@ -19,6 +19,7 @@ from m43.rows import scoring
 from tests.unit.evidence.good_plan import plan_record
 from tests.unit.evidence.good_records import (
     BASE_SHA256,
+    DEVICE,
     FILES,
     ROWS,
     STEPS,
@@ -38,6 +39,7 @@ from tests.unit.evidence.good_records import (
     step_metrics,
     step_numerics,
     train_record,
+    training_process,
     venv_record,
 )
 from tests.unit.evidence.on_a_card import card_memory
@@ -225,6 +227,12 @@ def _steps(count: int) -> Callable[[Told], Told]:
 
 def _promised(**changes: object) -> Callable[[Told], Told]:
     return lambda told: replace(told, contract=replace(told.contract, **changes))
+
+
+def _two_processes(**changes: object) -> Callable[[Told], Told]:
+    """Promise two processes, of which the second says something else of itself."""
+    second = training_process(process=1, **({"devices": (f"1 {DEVICE}",)} | changes))
+    return _all(_promised(processes=2), _train(processes=(training_process(), second)))
 
 
 def _device(name: str) -> Callable[[Told], Told]:
@@ -516,6 +524,38 @@ LIES: tuple[Lie, ...] = (
         "one device of two",
         "test_train_runs_on_as_many_devices_as_promised",
         _all(_train(devices=2, mesh=MeshTable(fsdp=2)), _evaluation(devices=2)),
+    ),
+    _lie(
+        "one process of two",
+        "test_train_is_done_by_as_many_processes_as_promised",
+        _promised(processes=2),
+    ),
+    *(
+        _lie(
+            f"two processes with other {words}",
+            "test_train_processes_are_alike",
+            _two_processes(**changes),
+        )
+        for words, changes in {
+            "code": {"code_sha256": digest("other code")},
+            "packages": {"packages_sha256": digest("other packages")},
+            "profiles": {"profile_sha256": digest("another profile")},
+            "rows": {"train_rows_sha256": digest("other rows")},
+            "weights": {"base_weights_sha256": digest("other weights")},
+            "devices": {"devices": ("1 gpu:NVIDIA H100",)},
+        }.items()
+    ),
+    *(
+        _lie(
+            f"two processes with other {words}",
+            "test_train_processes_compute_the_same",
+            _two_processes(**changes),
+        )
+        for words, changes in {
+            "losses": {"steps_sha256": digest("other losses")},
+            "models": {"reloaded_sha256": digest("another model")},
+            "counts": {"optimizer_steps": STEPS - 1},
+        }.items()
     ),
     *_run_by("train", _train),
     _lie(

@@ -275,6 +275,20 @@ LIES: dict[str, dict[str, Change]] = {
         "one device of two": put("train.json", 2, "devices"),
         "answers of two devices": put("eval.json", 2, "devices"),
     },
+    "processes": {
+        "a process of another number": put("train.json", 1, "processes", 0, "process"),
+        "steps that the first process did not take": put(
+            "train.json", "0" * 64, "processes", 0, "steps_sha256"
+        ),
+        "a device of another kind": put("train.json", ["0 gpu:x"], "processes", 0, "devices"),
+        "another profile": put("train.json", "0" * 64, "processes", 0, "profile_sha256"),
+        "other code": put("train.json", "0" * 64, "processes", 0, "code_sha256"),
+        "other rows": put("train.json", "0" * 64, "processes", 0, "train_rows_sha256"),
+        "another base": put("train.json", "0" * 64, "processes", 0, "base_weights_sha256"),
+        "another model": put("train.json", "0" * 64, "processes", 0, "reloaded_sha256"),
+        "a step less": put("train.json", 299, "processes", 0, "optimizer_steps"),
+        "more memory": put("train.json", 2 * 10**9, "processes", 0, "peak_host_bytes"),
+    },
     "learning rate": {
         "a rate of nothing": all_steps(lambda step: {**step, "learning_rate": 0.0}),
         "a rate of its own in one step": put("training_metrics.jsonl", 0.25, 99, "learning_rate"),

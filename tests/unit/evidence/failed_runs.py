@@ -14,7 +14,7 @@ from m43.errors import Problem
 from m43.files import file_sha256
 from m43.records.hub_record import HubResponse, HubStep
 from m43.records.numerics_record import NumericsRecord
-from m43.records.profile import Profile
+from m43.records.profile import LaunchTable, MeshTable, Profile
 from m43.records.run_dir import RunDir, write_record
 from m43.rows import scoring
 from m43.rows.rows import read_rows
@@ -25,6 +25,7 @@ from tests.unit.evidence.good_records import (
     EVAL_ROWS,
     FILES,
     TRAIN_ROWS,
+    child_command,
     child_ended,
     closing_record,
     digest,
@@ -143,6 +144,26 @@ def unreachable(words: str) -> Failure:
 def in_training(write: Write, problem: Problem | None = None) -> Failure:
     """Return a failure in which gate 3 of a rehearsal stops."""
     return Failure(gate="train-300", how="stopped", write=write, problem=problem)
+
+
+def of_two(folder: Path) -> Profile:
+    """Return a rehearsal by two processes, which mpirun starts."""
+    profile = profile_of()
+    contract = replace(profile.contract, devices=2, processes=2)
+    launch = LaunchTable(command=("mpirun", "-n", "2"))
+    return replace(profile, contract=contract, mesh=MeshTable(fsdp=2), launch=launch)
+
+
+def by_two(failure_class: F, steps: int | None, phase: str, *problems: str) -> Failure:
+    """Return a failure of a training by two processes, as m43 puts their records together."""
+    ended = trained(
+        None if steps is None else steps_to(steps),
+        phase,
+        error(failure_class, steps or 0, *problems),
+        command=("mpirun", "-n", "2", *child_command("train", "/runs/rehearsal-1")),
+        exit_status=137 if failure_class is F.PROCESS_LOST else 3,
+    )
+    return Failure(gate="train-300", how="stopped", write=ended, profile=of_two)
 
 
 def on_the_card(write: Write) -> Failure:
@@ -417,6 +438,31 @@ FAILURES: Mapping[F, Failure] = {
     F.KILLED: in_training(left_behind.child("train", **GONE)),
     F.NON_FINITE_LOSS: in_training(left_behind.not_finite),
     F.DIVERGED: in_training(left_behind.diverged),
+    F.PROCESSES_MISSING: by_two(
+        F.PROCESSES_MISSING,
+        None,
+        "meet",
+        "without a record of their end: process 1; the launcher ended with exit status 3",
+        "process 0: mpirun -n 2: found process 0 of 2 alone, or not with all, after 120 s, "
+        "expected all of them at 10.0.0.1:62115; look whether the launcher started all, and "
+        "whether that port is free and reached from every host; launch.meet_s is their time",
+    ),
+    F.PROCESS_LOST: by_two(
+        F.PROCESS_LOST,
+        STOPPED_AT,
+        "train",
+        "without a record of their end: process 1; the launcher ended with exit status 137, as of "
+        "a process that signal 9 ended",
+        "process 0: JaxRuntimeError: UNKNOWN: Gloo all-reduce failed: Connection reset by peer",
+    ),
+    F.PROCESSES_DISAGREE: by_two(
+        F.PROCESSES_DISAGREE,
+        None,
+        "rows",
+        "process 0 of 2: train_rows_sha256: found process 0: 3f2a91; process 1: 77b0c4, expected "
+        "one and the same in all processes; let every host see the same run folder, checkout, "
+        "environment and rows",
+    ),
     F.TIMED_OUT: in_training(
         trained(
             steps_to(STOPPED_AT, 6.4),

@@ -18,7 +18,7 @@ from m43.evidence.journal.journal import Journal
 from m43.evidence.run.history import gate_seconds
 from m43.evidence.run.loaded_run import load_run
 from m43.evidence.run.snapshots import devices_snapshot, env_snapshot
-from m43.files import weights_sha256
+from m43.files import file_sha256, weights_sha256
 from m43.records.gates import CLOSING, STAGES
 from m43.records.hub_record import DownloadRecord
 from m43.records.profile import Profile, RunTable
@@ -51,6 +51,7 @@ from tests.unit.evidence.good_records import (
     step_metrics,
     ticking,
     train_record,
+    training_process,
     venv_record,
 )
 
@@ -91,7 +92,11 @@ def write_gate_files(run: RunDir, gate: str) -> None:
         on_a_card.card()(run)
     elif gate == "venv":
         write_record(run.venv, venv_record())
-        write_record(run.plan, plan_record())
+        plan = plan_record()
+        if plan.training is not None:
+            step = replace(plan.training.step, mesh=profile.mesh)
+            plan = replace(plan, training=replace(plan.training, step=step))
+        write_record(run.plan, plan)
         run.env_snapshot.write_text(env_snapshot(venv_record()))
         run.gpu_snapshot.write_text(devices_snapshot(venv_record()) + "\nno NVIDIA driver\n")
     elif gate == "train-300":
@@ -134,7 +139,8 @@ def _write_training(run: RunDir) -> None:
     run.model.mkdir()
     (run.model / "model.safetensors").write_bytes(WEIGHTS)
     (run.model / "config.json").write_bytes(CONFIG)
-    last, record = step_metrics(STEPS), train_record()
+    own = training_process(profile_sha256=file_sha256(run.profile))
+    last, record = step_metrics(STEPS), train_record(processes=(own,))
     pace = last.real_tokens / last.duration_s
     told = f"train: {STEPS} of {STEPS}, loss {last.loss_nats:.4f}, {pace:.0f} tokens/s\n"
     run.log("train").write_text(told + phase_lines(record.phases))

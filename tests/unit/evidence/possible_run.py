@@ -170,7 +170,9 @@ def _end(loaded_run: LoadedRun, name: str, child: Child, process: ProcessRecord)
         yield f"ended by m43, with status {process.exit_status}"
     if error is not None:
         status = _CRASHED if error.failure_class == "harness error" else _FORESEEN
-        if by_m43 or process.exit_status != status:
+        # A launcher tells of a process that a signal ended, in a status of its own.
+        lost = error.failure_class == "a process was lost" and process.exit_status == 128 + 9
+        if by_m43 or (process.exit_status != status and not lost):
             yield f"'{error.failure_class}' and status {process.exit_status}"
     if bool(child.stacks) != (by_m43 and child.heartbeat is not None):
         yield "stacks of a child that m43 did not end, or none of one that it did"

@@ -31,7 +31,16 @@ from m43.records.plan_record import (
 )
 from m43.records.profile import Profile
 from m43.records.run_dir import RunDir, read_record, write_atomically, write_record
-from m43.records.run_records import ChildError, Heartbeat, Origins, Phase, StepMetrics, TrainRecord
+from m43.records.run_records import (
+    ChildError,
+    Heartbeat,
+    Origins,
+    Phase,
+    StepMetrics,
+    TrainingProcess,
+    TrainRecord,
+    steps_sha256,
+)
 from m43.records.venv_record import Device, Package, ProbeRecord
 from m43.rows import scoring
 from m43.rows.overlap import Answered, KnownPrompts, count_forms, count_repeats
@@ -198,6 +207,20 @@ def train(run: RunDir, how: str) -> int:
     run.model.mkdir()
     (run.model / "model.safetensors").write_bytes(b"trained")
     write_atomically(run.model / "config.json", (folder / "config.json").read_bytes())
+    alone = TrainingProcess(
+        process=0,
+        host="host",
+        devices=("0 cpu:cpu",),
+        profile_sha256=sha256(run.profile),
+        code_sha256=getattr(sys.meta_path[0], "sha256", ""),
+        packages_sha256="0" * 64,
+        train_rows_sha256=sha256(profile.data.train),
+        base_weights_sha256=weights(folder),
+        steps_sha256=steps_sha256(steps),
+        reloaded_sha256=weights(run.model),
+        optimizer_steps=300,
+        peak_host_bytes=1,
+    )
     record = TrainRecord(
         backend="jax",
         device="cpu:cpu",
@@ -216,6 +239,7 @@ def train(run: RunDir, how: str) -> int:
         trained_parameters=profile.contract.parameters,
         parameters_moved=7,
         optimizer_steps=300,
+        processes=(alone,),
         train_rows_sha256=sha256(profile.data.train),
         rows_in_file=2400,
         rows_used=2400,

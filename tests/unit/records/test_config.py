@@ -118,6 +118,10 @@ def test_all_problems_of_form_are_told_at_once(tmp_path: Path) -> None:
         ("eval_rows = 100", "eval_rows = 0", "contract.eval_rows"),
         ("devices = 1", "devices = 2", "contract.devices"),
         ("[run]", "[mesh]\nfsdp = 2\n\n[run]", "contract.devices"),
+        ("devices = 1", "devices = 1\nprocesses = 0", "contract.processes"),
+        ("[run]", '[launch]\ncommand = ["srun"]\n\n[run]', "launch.command"),
+        ("[run]", "[launch]\nmeet_s = 0.0\n\n[run]", "launch.meet_s"),
+        ("[run]", "[launch]\nheartbeat_s = 0.5\n\n[run]", "launch.heartbeat_s"),
         ("[run]", "[mesh]\nfsdp = 0\n\n[run]", "mesh.fsdp"),
         ("[run]", "[mesh]\ntensor = -1\n\n[run]", "mesh.tensor"),
         ("train_minutes_at_most = 60.0", "train_minutes_at_most = 0", "contract.train_minutes"),
@@ -372,3 +376,27 @@ def test_a_mesh_that_cannot_share_evenly_is_refused_by_name(
     with pytest.raises(profile_check.ProfileError) as caught:
         profile_check.load(path)
     assert [problem.where.partition(", ")[2] for problem in caught.value.problems] == keys
+
+
+@pytest.mark.parametrize(
+    ("command", "processes", "refused"),
+    [
+        ('["srun", "--ntasks=2"]', 2, ""),
+        ('["srun", ""]', 2, "launch.command"),
+        ("[]", 2, "launch.command"),
+        ('["srun"]', 3, "contract.processes"),
+    ],
+)
+def test_several_processes_have_a_launcher_and_as_many_devices_each(
+    tmp_path: Path, command: str, processes: int, refused: str
+) -> None:
+    """Of four devices two processes have two each; without a launcher nothing would start them."""
+    tables = f"[mesh]\nfsdp = 4\n\n[launch]\ncommand = {command}\n\n[run]"
+    devices = ("devices = 1\n", f"devices = 4\nprocesses = {processes}\n")
+    path = changed(tmp_path, devices, ("[run]", tables))
+    if not refused:
+        assert profile_check.load(path).launch.command == ("srun", "--ntasks=2")
+        return
+    with pytest.raises(profile_check.ProfileError) as caught:
+        profile_check.load(path)
+    assert [problem.where.partition(", ")[2] for problem in caught.value.problems] == [refused]

@@ -1,12 +1,14 @@
 """Takes the same steps on one device and on meshes of four, and prints what came out.
 
 A process of its own: how many devices a CPU is for JAX is settled before its first computation.
-`tests/unit/training/test_mesh.py` starts it once and judges what it says.
+`tests/unit/training/test_mesh.py` starts it once and judges what it says; `test_processes.py`
+starts two at once, which share the four devices and take fewer steps, and the first one says it.
 """
 
 import functools
 import json
 import math
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -15,8 +17,12 @@ from pathlib import Path
 
 import jax
 
-DEVICES = 4
-jax.config.update("jax_num_cpu_devices", DEVICES)
+DEVICES, PROCESSES = 4, int(os.environ.get("JAX_NUM_PROCESSES", "1"))
+jax.config.update("jax_num_cpu_devices", DEVICES // PROCESSES)
+if PROCESSES > 1:
+    jax.distributed.initialize(
+        num_processes=PROCESSES, process_id=int(os.environ["JAX_PROCESS_ID"])
+    )
 
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
@@ -40,7 +46,7 @@ from m43.core import (  # noqa: E402
 )
 from m43.rehearsal.toy_gemma import write_toy_gemma  # noqa: E402
 from m43.training import trainer  # noqa: E402
-from m43.training.mesh import shared  # noqa: E402
+from m43.training.mesh import shared, spread_rows, whole  # noqa: E402
 from m43.training.plan.hlo import read_module  # noqa: E402
 from m43.training.weights import read_write, safetensors_file  # noqa: E402
 from m43.training.weights.config_json import read_model_config  # noqa: E402
@@ -194,8 +200,8 @@ def take(case: Case, mesh: tuple[int, int] | None) -> Taken:
     return Taken(
         metrics={name: float(value) for name, value in vars(metrics).items()},
         before=before,
-        gradient=jax.tree.map(np.asarray, gradient),
-        params=jax.tree.map(np.asarray, after.params),
+        gradient=jax.tree.map(whole, gradient),
+        params=jax.tree.map(whole, after.params),
         share=share_on_one((after, frozen)),
         devices=len({d for a in jax.tree.leaves(after.params) for d in a.devices()}),
         text=compiled.as_text(),
@@ -271,6 +277,10 @@ def activations(text: str, accumulate: int) -> int:
 
 def cases() -> Iterator[tuple[Case, tuple[tuple[int, int], ...]]]:
     """Yield every case with its meshes; accumulated ones on the two that cut the batch most."""
+    if PROCESSES > 1:
+        for method in ("full", "lora"):
+            yield Case(family="gemma", method=method, accumulate=1), ((4, 1), (2, 2))
+        return
     for family in FAMILIES:
         for method in ("full", "lora"):
             yield Case(family=family, method=method, accumulate=1), MESHES
@@ -282,18 +292,19 @@ def decoded() -> dict[str, object]:
     """Answer eight prompts on one device and on four, which all have all weights."""
     model = model_of(Case(family="gemma2", method="full", accumulate=1))
     rng = np.random.default_rng(1)
-    prompts = jnp.asarray(rng.integers(3, 256, (DEVICES * 2, 6)), jnp.int32)
-    lengths = jnp.asarray(rng.integers(1, 7, DEVICES * 2), jnp.int32)
+    prompts = rng.integers(3, 256, (DEVICES * 2, 6)).astype(np.int32)
+    lengths = rng.integers(1, 7, DEVICES * 2).astype(np.int32)
     asked = functools.partial(greedy_decode, max_new_tokens=12, stop_ids=(5, 9, 11, 200))
-    alone = asked(model, prompts, lengths)
+    alone = asked(model, jnp.asarray(prompts), jnp.asarray(lengths))
     mesh = make_mesh(jax.devices(), fsdp=2, tensor=2)
     graphdef, weights = nnx.split(model)
     everywhere = jax.device_put(weights, NamedSharding(mesh, PartitionSpec()))
-    found = asked(nnx.merge(graphdef, everywhere), prompts, lengths, mesh=mesh)
+    own = (spread_rows(prompts, mesh), spread_rows(lengths, mesh))
+    found = asked(nnx.merge(graphdef, everywhere), *own, mesh=mesh)
     return {
         "tokens_alone": alone[0].tolist(),
-        "tokens": found[0].tolist(),
-        "counts": found[1].tolist(),
+        "tokens": whole(found[0]).tolist(),
+        "counts": whole(found[1]).tolist(),
         "counts_alone": alone[1].tolist(),
         "devices": len(found[0].devices()),
         "rows_of_a_device": [shard.data.shape[0] for shard in found[0].addressable_shards],
@@ -317,7 +328,11 @@ def read_and_written() -> dict[str, object]:
         model = read_write.read_weights(
             folder, read_model_config(folder), None, placed=shared(mesh)
         )
-        read_write.write_weights(model, again, source=folder)
+        if jax.process_index():
+            read_write.give_shares(model, folder)
+            again = folder
+        else:
+            read_write.write_weights(model, again, source=folder)
         leaves = jax.tree.leaves(nnx.state(model))
         return {
             "files": read_write.weights_digest(folder),
@@ -332,6 +347,8 @@ def read_and_written() -> dict[str, object]:
 def main() -> None:
     """Print one line of JSON for each case and mesh, and one for each of the two others."""
     compile_fast()
+    if jax.process_index():
+        sys.stdout = sys.stderr
     for name, found in (("decoded", decoded()), ("weights", read_and_written())):
         sys.stdout.write(json.dumps({"case": name} | found) + "\n")
     make = trainer.make_optimizer

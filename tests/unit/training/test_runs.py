@@ -7,14 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from m43 import typed_json
 from m43.errors import FailureClass
+from m43.files import file_sha256
 from m43.records import profile_check
 from m43.records.evaluation_record import EvaluationRecord, EvaluationResults, LintRecord
 from m43.records.hub_record import DownloadRecord
-from m43.records.profile import Profile
+from m43.records.profile import ColumnsTable, DataColumns, DataTable, Profile
 from m43.records.run_dir import RunDir, read_record, write_record
 from m43.records.run_records import ChildError, Heartbeat, TrainRecord
 from m43.rows import scoring
@@ -229,6 +232,59 @@ def test_training_gives_the_same_again(finished: Finished, prepared: RunDir) -> 
     assert child.run_job("train", prepared) == child.FINISHED
 
     assert weights_digest(prepared.model) == weights_digest(finished.run.model)
+
+
+def as_parquet(path: Path, name: Callable[[dict[str, str]], dict[str, object]]) -> Path:
+    """Write a file of rows as Parquet, its columns under other names, and take the lines away."""
+    rows = [name(json.loads(line)) for line in path.read_text().splitlines()]
+    pq.write_table(pa.Table.from_pylist(rows), path.with_suffix(".parquet"))
+    path.unlink()
+    return path.with_suffix(".parquet")
+
+
+def turns(row: dict[str, str]) -> dict[str, object]:
+    """Write a training row as a chat."""
+    pairs = (("user", row["prompt"]), ("assistant", row["final_answer"]))
+    return {"messages": [{"role": role, "content": content} for role, content in pairs]}
+
+
+def test_rows_in_parquet_teach_and_ask_what_the_same_lines_do(
+    finished: Finished, prepared: RunDir
+) -> None:
+    """A chat in training, other names in evaluation; the run keeps what it read, by its digest."""
+    profile = prepared.read_profile()
+    groups = {name: name for name in ("id", "section", "category", "difficulty")}
+    data = DataTable(
+        train=as_parquet(profile.data.train, turns),
+        evaluation=as_parquet(
+            profile.data.evaluation,
+            lambda row: (
+                {"q": row["prompt"], "a": row["expected_answer"]}
+                | {name: row[name] for name in groups}
+            ),
+        ),
+        columns=DataColumns(
+            train=ColumnsTable(messages="messages"),
+            evaluation=ColumnsTable(prompt="q", answer="a", **groups),
+        ),
+    )
+    write_record(prepared.profile, replace(profile, data=data))
+
+    assert child.run_job("train", prepared) == child.FINISHED
+    assert child.run_job("evaluate", prepared) == child.FINISHED
+
+    losses = [[line.loss_nats for line in run.read_metrics()] for run in (prepared, finished.run)]
+    assert losses[0] == losses[1]
+    assert prepared.read_predictions() == finished.run.read_predictions()
+    lint, evaluation = (
+        read_record(prepared.lint, LintRecord), read_record(prepared.evaluation, EvaluationRecord)
+    )  # fmt: skip
+    assert lint.train_rows_sha256 == evaluation.train_rows_sha256 == file_sha256(data.train)
+    assert lint.eval_rows_sha256 == evaluation.eval_rows_sha256 == file_sha256(data.evaluation)
+    kept = [json.loads(line) for line in prepared.train_rows.read_text().splitlines()]
+    assert kept[0] == turns({"prompt": "0+1?", "final_answer": "1"})
+    assert (len(kept), len(prepared.eval_rows.read_text().splitlines())) == (ROWS, QUESTIONS)
+    assert not finished.run.train_rows.exists()
 
 
 def test_nothing_but_evidence_is_left_in_the_run_folder(finished: Finished) -> None:

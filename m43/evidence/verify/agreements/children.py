@@ -94,7 +94,10 @@ def commands(loaded_run: LoadedRun) -> Iterator[Problem]:
         process, where = child_of(loaded_run, name).process, child_file(name, "process").name
         if process is None:
             continue
-        command = process.command
+        launcher = loaded_run.profile.launch.command if loaded_run.profile is not None else ()
+        command = process.command[len(launcher) :]
+        if process.command[: len(launcher)] != launcher:
+            yield _problem(f"the command {process.command[:1]}", " ".join(launcher), where)
         if loaded_run.venv is not None and command[:1] != (loaded_run.venv.interpreter,):
             yield _problem(f"the command {command[:1]}", loaded_run.venv.interpreter, where)
         if job not in command or Path((command or ("",))[-1]).name != loaded_run.name:
@@ -179,6 +182,9 @@ def memory(loaded_run: LoadedRun) -> Iterator[Problem]:
         own = record.peak_host_bytes if record is not None else 0
         beat = child.heartbeat.host_bytes if child.heartbeat is not None else 0
         whole, where = child.process.peak_bytes, child_file(name, "process").name
+        if loaded_run.profile is not None and loaded_run.profile.launch.command:
+            # The launcher's own: what it started may be no child of it, as with srun.
+            whole = max(whole, own, beat)
         if min(own, beat, whole) < 0 or max(own, beat) > whole + _SLACK_BYTES:
             found = f"peaks of {own:,} and {beat:,} bytes in a process of {whole:,}"
             yield _problem(found, "no part larger than the whole", where)

@@ -186,6 +186,12 @@ TABLE: tuple[Agreement, ...] = (
         find=_of_run(training.mesh),
     ),
     Agreement(
+        name="processes",
+        says="each process said of itself what it left, and the first what the record has of all",
+        between=(_R.train.name, _R.metrics.name, _R.profile.name, _R.code.name),
+        find=_of_files(training.processes),
+    ),
+    Agreement(
         name="learning rate",
         says="the profile's schedule gives the learning rate of every step",
         between=(_R.metrics.name, _R.profile.name),

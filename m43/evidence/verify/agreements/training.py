@@ -1,14 +1,16 @@
 """The audit of training: whether steps, lengths, rates and speed can be those of one honest run."""
 
+import hashlib
 import math
 import struct
 from collections.abc import Iterator
 from functools import partial
 
-from m43.errors import Problem, problem
+from m43.errors import Problem, differences, problem
 from m43.evidence.run import LoadedRun, TrainFacts
 from m43.evidence.verify.agreements.model import describe
-from m43.records import Profile, RunDir, StepMetrics
+from m43.files import file_sha256
+from m43.records import Profile, RunDir, StepMetrics, read_lines, steps_sha256
 
 # Dense bfloat16 products with float32 sums, FLOP/s, by the device kind that JAX reports.
 # Source: the makers' data sheets. GeForce: NVIDIA RTX Blackwell GPU architecture 1.1 and NVIDIA Ada
@@ -94,9 +96,44 @@ def mesh(loaded_run: LoadedRun) -> Iterator[Problem]:
         yield _problem(found, f"{profile.mesh.devices}", RunDir.evaluation.name)
     # A CPU is as many devices for JAX as a process asks for.
     seen = [each for each in venv.probe.devices if each.platform != "cpu"] if venv else []
-    if seen and train.devices > len(seen):
+    if seen and train.devices > len(seen) * profile.contract.processes:
         found = f"{train.devices} devices"
         yield _problem(found, f"at most the {len(seen)} of venv.json", RunDir.train.name)
+
+
+def processes(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
+    """Hold what each process said of itself against what it left, and the first against all."""
+    train, where = loaded_run.train, f"{RunDir.train.name}, processes"
+    if train is None:
+        return
+    said, devices = train.processes, [each for one in train.processes for each in one.devices]
+    text = run.code.read_text(encoding="utf-8") if run.code.is_file() else ""
+    # What was handed over: m43's own modules, in the order of their paths.
+    listed = sorted((line.partition("  ")[2], line) for line in text.split("\n"))
+    own = "".join(
+        f"{line}\n" for path, line in listed if path.startswith("m43/") and path.endswith(".py")
+    )
+    pairs: dict[str, tuple[object, object]] = {
+        "process": ([each.process for each in said], [*range(len(said))]),
+        "devices": (len(set(devices)), train.devices),
+        "kind of device": ({each.partition(" ")[2] for each in devices}, {train.device}),
+    }
+    if said:
+        first = said[0]
+        pairs |= {
+            "profile_sha256": (first.profile_sha256, file_sha256(run.profile)),
+            "code_sha256": (first.code_sha256, hashlib.sha256(own.encode()).hexdigest()),
+            "train_rows_sha256": (first.train_rows_sha256, train.train_rows_sha256),
+            "base_weights_sha256": (first.base_weights_sha256, train.base_weights_sha256),
+            "reloaded_sha256": (first.reloaded_sha256, train.reloaded_sha256),
+            "optimizer_steps": (first.optimizer_steps, train.optimizer_steps),
+            "peak_host_bytes": (first.peak_host_bytes, train.peak_host_bytes),
+        }
+    for each in said:
+        metrics = run.of_process(each.process).metrics
+        left = steps_sha256(read_lines(metrics, StepMetrics)) if metrics.is_file() else "nothing"
+        pairs[f"steps_sha256 of process {each.process}"] = (each.steps_sha256, left)
+    yield from differences(pairs, where, "")
 
 
 def schedule(loaded_run: LoadedRun) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from m43.evidence.documents import expected_card
@@ -229,6 +229,7 @@ def test_a_card_beside_a_failed_run_is_named(tmp_path: Path) -> None:
 
 @hostile(200)
 @given(st.text(st.characters(exclude_categories=[]), max_size=60))
+@example("\ufffe\uffff\u2028\x85\ud800\n---\n\U0001f600: {a}")
 def test_any_text_comes_back_from_the_metadata_as_one_text(text: str) -> None:
     """As YAML reads it, with marks for what cannot be shown: never a key, a list or an end."""
     table = {"name": text, "results": [{"text": text, "many": [text, 0.25, 3]}, {"text": "---"}]}

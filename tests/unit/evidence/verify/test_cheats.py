@@ -439,8 +439,10 @@ def test_weights_pinned_by_their_git_blob_are_not_compared(run: RunDir) -> None:
     for name in ("auth.json", "download.json"):
         text = (run.path / name).read_text(encoding="utf-8")
         (run.path / name).write_text(text.replace('"sha256"', '"git-sha1"'))
-    record("train.json", TrainRecord, base_weights_sha256=digest("other"))(run)
-    record("eval.json", EvaluationRecord, base_weights_sha256=digest("other"))(run)
+    (own,) = read_record(run.train, TrainRecord).processes
+    other = {"base_weights_sha256": digest("other")}
+    record("train.json", TrainRecord, **other, processes=(replace(own, **other),))(run)
+    record("eval.json", EvaluationRecord, **other)(run)
 
     assert "base_weights_sha256" not in found(run)
     assert "records do not keep it" in found(run)  # the promise of the digest, which is not told

@@ -222,9 +222,9 @@ def test_what_is_no_public_key_is_a_named_error(
 ) -> None:
     """The private one, say, or a pipe that nobody writes to."""
     os.mkfifo(keys / "pipe")
-    for name in ("mine", "pipe"):
+    for name, kind in (("mine", "public"), ("pipe", "usable")):
         assert command.main(["verify", str(sealed.path), "--public-key", str(keys / name)]) == 1
-        assert "expected a public key in PEM" in capsys.readouterr().err
+        assert f"expected a {kind} key in PEM" in capsys.readouterr().err
 
 
 def test_without_the_extra_a_signature_is_not_passed_over(sealed: RunDir, keys: Path) -> None:
