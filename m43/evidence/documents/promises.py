@@ -330,6 +330,7 @@ def impact_on_m42(loaded_run: LoadedRun) -> list[Node]:
     return [Text(text), *_m42(loaded_run)]
 
 
+M42_HEAD = ("file of M42", "SHA-256 before (opening.json)", "after (closing.json)")
 _NO_M42 = "No file lay in submission_runs/m42*: if M42 lies elsewhere, it was not looked at."
 
 
@@ -353,8 +354,7 @@ def _m42(loaded_run: LoadedRun) -> Iterator[Node]:
     if not rows:
         yield Text(_NO_M42)
         return
-    head = ("file of M42", "SHA-256 before (opening.json)", "after (closing.json)")
-    table = Table(head, rows)
+    table = Table(M42_HEAD, rows)
     yield Details(f"Each of {counted(len(rows), 'file')}", (table,)) if len(rows) > _FEW else table
 
 

@@ -107,7 +107,10 @@ def _document(run: Fields, profile: Profile, contract: ContractText | None) -> S
             "What this does not establish",
             (Bullets(limits(run, profile)), Text(UNSIGNED), possible_table()),
         ),
-        Section("Impact on M42", _told(told, promises.impact_on_m42, Text(promises.UNHARMED))),
+        Section(
+            "Impact on M42",
+            _told(told, promises.impact_on_m42, Text(promises.UNHARMED), _blank(promises.M42_HEAD)),
+        ),
         Section("Evidence index", promises.evidence_index(_evidence(told))),
     ]
     head = f"{(told.contract_name if told else profile.contract.name).capitalize()} summary"

@@ -41,7 +41,7 @@ def read(path: Path) -> tuple[Attempt, ...]:
     """
     try:
         data = read_whole(path, _MOST_BYTES)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ()
     except OSError as error:
         action = "do not rely on it: no m43 wrote this, or nobody may read it"

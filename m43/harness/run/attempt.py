@@ -262,7 +262,7 @@ class Attempt:
                 failure_class=FailureClass.HARNESS_ERROR,
                 detail="a token was found in " + ", ".join(path.name for path in leaks),
             )
-        write.write_model_card(self.run, self.read_again())
+        write.write_model_card(self.run, self.now)
         digest = manifest.seal(self.run)
         self.journal.append("sealed", detail=digest)
         # As it lies on disk now that nothing more is added: this is what is judged.

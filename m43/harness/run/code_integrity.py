@@ -50,9 +50,11 @@ def foreign_code(
         tree: The folder in which the run is made; in a checkout it holds that of m43.
     """
     found: list[str] = []
+    # Pytest may have been called through a link.
+    package, tree = package.resolve(), tree.resolve()
     conftests = {tree / CONFTEST, *(tree / name / CONFTEST for name in contract_folders(tree))}
     for name, module in sorted(modules.items()):
-        path = Path(getattr(module, "__file__", None) or "no file")
+        path = _place(module)
         is_own = name.partition(".")[0] == _PACKAGE
         if is_own and not path.is_relative_to(package):
             found.append(f"{name} (from {path})")
@@ -62,16 +64,22 @@ def foreign_code(
     return tuple(dict.fromkeys(found))
 
 
+def _place(module: types.ModuleType) -> Path:
+    file = getattr(module, "__file__", None)
+    return Path(file).resolve() if file else Path("no file")
+
+
 def _strays(
     modules: Mapping[str, types.ModuleType], package: Path, repository: Path
 ) -> Iterator[str]:
+    environment = Path(sys.prefix).resolve()
     own = [package, *(repository / part for part in _OWN_PARTS)]
     folders = (repository / name for name in contract_folders(repository))
     own += [folder / name for folder in folders for name in (PROMISES, CONFTEST)]
     for name, module in sorted(modules.items()):
-        path = Path(getattr(module, "__file__", None) or "no file")
+        path = _place(module)
         # The environment may lie in the checkout.
-        inside = path.is_relative_to(repository) and not path.is_relative_to(sys.prefix)
+        inside = path.is_relative_to(repository) and not path.is_relative_to(environment)
         if inside and not any(path.is_relative_to(part) for part in own):
             yield f"{name} (from {path.relative_to(repository)})"
 

@@ -120,6 +120,7 @@ def plan_step(planned: Planned, built: BuiltStep) -> StepPlan:
     arguments = (state, frozen, rows_on(planned.mesh, batch))
     if planned.mesh is None:
         arguments = planned.place(arguments)
+    processes = planned.profile.contract.processes
     compiled, taken = measured(lambda: built.lower(*arguments).compile())
     memory, text = compiled.memory_analysis(), compiled.as_text()
     if memory is None or text is None:
@@ -148,8 +149,9 @@ def plan_step(planned: Planned, built: BuiltStep) -> StepPlan:
             size_bytes(weights), memory.alias_size_in_bytes, remat=training.remat
         ),
         buffers=(*_arguments(state, frozen), *module.buffers()[:_LARGEST]),
-        compiling_bytes=taken.most_bytes,
-        compiled_bytes=taken.kept_bytes,
+        # On one host each of several processes compiles for itself.
+        compiling_bytes=processes * taken.most_bytes,
+        compiled_bytes=processes * taken.kept_bytes,
         mesh=planned.profile.mesh,
         collectives=module.collectives() if planned.mesh is not None else (),
     )
