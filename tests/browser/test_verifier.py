@@ -56,7 +56,8 @@ def test_a_good_run_is_verified_and_everybody_can_read_it(
     seen.verify(EXAMPLE)
 
     assert seen.head == "\u2713 ACCEPTED (rehearsal)"
-    assert page.inner_text("#tally") == "19 of 19 hold"
+    assert page.inner_text("#judged").startswith("example_rehearsal: ")
+    assert page.inner_text("#tally") == "20 of 20 hold"
     assert "nothing that it says of them was held against them" in page.inner_text("#weights")
     assert page.locator("#possible tr").count() == 10
     assert page.locator("#signed li").count() == 3
@@ -70,6 +71,28 @@ def test_a_good_run_is_verified_and_everybody_can_read_it(
     page.screenshot(path=SCREENSHOTS / f"verifier-{width}-{scheme}.png")
     assert seen.said == []
     assert all(url.startswith((address, "blob:" + address)) for url in seen.asked)
+
+
+def test_a_link_within_the_report_leads_to_its_place_and_one_to_a_file_nowhere(
+    seen: Seen,
+) -> None:
+    """Neither takes the report away, nor the verdict above it."""
+    seen.verify(EXAMPLE)
+    seen.page.locator("#frame").scroll_into_view_if_needed()
+    frame = seen.page.frame_locator("#frame")
+    frame.locator("h1").wait_for()
+    place = "it => Math.round(it.getBoundingClientRect().top)"
+    below = frame.locator("#promises").evaluate(place)
+
+    frame.locator('a[href="#promises"]').first.click()
+    assert below > 1000
+    assert abs(frame.locator("#promises").evaluate(place)) < 100
+    frame.locator("a", has_text="m43_summary.md").first.click()
+
+    assert frame.locator("h1").inner_text() == "\u2713 ACCEPTED (rehearsal)"
+    assert seen.head == "\u2713 ACCEPTED (rehearsal)"
+    # What Playwright runs to look into the frame is blocked there, as any script is.
+    assert [each for each in seen.said if not each.startswith("Blocked script execution")] == []
 
 
 def _damage(run: Path, damage: str) -> None:
@@ -205,7 +228,7 @@ def test_a_dropped_folder_is_verified_and_anything_else_refused(seen: Seen, run:
     """One folder, with what lies in its folders; another file or two folders get a sentence."""
     _drop(seen, run)
     assert seen.head == "\u2713 ACCEPTED (rehearsal)"
-    assert seen.page.inner_text("#tally") == "19 of 19 hold"
+    assert seen.page.inner_text("#tally") == "20 of 20 hold"
 
     _drop(seen, run / "report.html")
     assert "expected a zip file" in seen.page.inner_text("#verdict p")
@@ -219,7 +242,7 @@ def test_a_bundle_is_opened_by_verify_itself(seen: Seen, run: Path, tmp_path: Pa
     made = write_bundle(RunDir(run), load_run(RunDir(run)), tmp_path / "run.zip")
     _drop(seen, made.path)
     assert seen.head == "\u2713 ACCEPTED (rehearsal)"
-    assert seen.page.inner_text("#tally") == "19 of 19 hold"
+    assert seen.page.inner_text("#tally") == "20 of 20 hold"
     seen.page.frame_locator("#frame").locator("h1").wait_for(state="attached")
 
     with zipfile.ZipFile(made.path, "a", zipfile.ZIP_DEFLATED) as archive:

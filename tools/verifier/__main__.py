@@ -171,7 +171,8 @@ def _page(folder: Path) -> str:
         # The report in its frame is under this policy too, and its own style is known by digest.
         "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; "
         f"style-src 'self' '{_integrity(style)}'; img-src data:; worker-src blob:; "
-        "base-uri 'none'; form-action 'none'"
+        # The links within it are its own, whatever the address of the page around it.
+        "base-uri about:; form-action 'none'"
     )
     parts = [
         {"name": name, "size": len(data), "integrity": _integrity(data)}

@@ -4,6 +4,7 @@ It decides nothing: verdict, claims and words are those of `m43 verify`, on any 
 """
 
 import json
+import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -140,6 +141,9 @@ def _report(run: RunDir) -> str:
         page = page_html(run, loaded_run, title, read_tests(tests.partition("</section>")[0]))
     except (ArithmeticError, LookupError, OSError, ValueError):
         return ""
+    # A link within it leads into the frame's own document; one to a file of the folder is none.
+    page = page.replace("<head>", '<head><base href="about:srcdoc"/>', 1)
+    page = re.sub(r'(<a[^>]*) href="(?!#)[^"]*"', r"\1", page)
     return page.rpartition("<script>")[0] + "</body></html>"
 
 

@@ -172,6 +172,8 @@ function verdict(state, words, why) {
   box.firstChild.append(make("span", `${kind === "good" ? "\u2713" : "\u2717"} ${words}`,
     `mark ${kind}`));
   box.className = `verdict ${kind}`;
+  by("judged").textContent =
+    waiting ? `${by("folder").textContent}: ${by("count").textContent}` : "";
   by("details").hidden = true;
   by("answer").hidden = false;
   box.focus();
@@ -210,6 +212,7 @@ function show(answer, bytes) {
     ? "The folder was not verified: believe nothing here that the claims above do not support."
     : "";
   by("frame").title = `The report of ${shown(name)}`;
+  by("frame").className = answer.state === "unsupported" ? "doubted" : "";
   by("details").hidden = false;
 }
 

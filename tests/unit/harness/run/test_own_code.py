@@ -169,6 +169,11 @@ TAMPERINGS: dict[str, tuple[Callable[[Any], None], str]] = {
         lambda m: setattr(m.Record, "good", Always(m.Record.good.fget)),
         "m43.small.Record.good (Always in its place)",
     ),
+    # Where Python asks a function of the class for its annotations, and where it does not.
+    "what computes its annotations": (
+        lambda m: setattr(m.Record, "__annotate_func__", other),
+        "m43.small.Record.__annotate_func__ (",
+    ),
     "no file": (lambda m: setattr(m, "__file__", None), "m43.small (from no file)"),
 }
 
