@@ -109,7 +109,7 @@ def test_the_training_child_looks_before_it_reads_a_weight(
     run = RunDir(tmp_path)
     write_record(run.plan, plan_record())
     card = Card(stats={"bytes_limit": 2**34, "pool_bytes": 2**29}, platform=platform)
-    monkeypatch.setattr(train.jax, "devices", lambda: [card])
+    monkeypatch.setattr(train.jax, "local_devices", lambda: [card])
     with pytest.raises(device.LessMemoryError) if refused else nullcontext():
         train._require_planned_memory(run)
 

@@ -203,7 +203,7 @@ def test_a_token_on_the_way_is_refused(run: RunDir) -> None:
 
 
 def test_other_packages_in_one_process_are_named_before_a_step(run: RunDir, tmp_path: Path) -> None:
-    """Both stop, and both say which of the facts differs."""
+    """Both stop and say which of the facts differs; the end of the first may abort the other."""
     folder = tmp_path / "more" / "added-1.0.dist-info"
     folder.mkdir(parents=True)
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: added\nVersion: 1.0\n")
@@ -212,8 +212,10 @@ def test_other_packages_in_one_process_are_named_before_a_step(run: RunDir, tmp_
     run.profile.write_text(text.replace('"meet_s": 3.0', f'"meet_s": {patient.meet_s}'))
     more = {1: {"PYTHONPATH": str(folder.parent)}}
     with Processes(JOB, "train", str(run.path), changes=more) as processes:
-        assert processes.ended()[0] == [child.STOPPED] * 2
-    for number in range(PROCESSES):
+        first, second = processes.ended()[0]
+    assert first == child.STOPPED
+    assert second in (child.STOPPED, -signal.SIGABRT)
+    for number in range(PROCESSES if second == child.STOPPED else 1):
         error = error_of(run, number)
         assert error.failure_class is FailureClass.PROCESSES_DISAGREE
         assert error.problems[0].startswith("packages_sha256: found process 0: ")
