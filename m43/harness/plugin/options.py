@@ -109,9 +109,11 @@ def strangers(
         recorded: The files that wheels brought to where pytest itself is installed, with digests.
     """
     places = [repository / name / CONFTEST for name in contract_folders(repository)]
-    # Where ours was taken away, the closing says so: it is no plugin of somebody else's.
-    mine, digest = repository / M43 / CONFTEST, _digest(home(repository) / M43 / CONFTEST)
-    own = {path for path in places if path == mine or _digest(path) == digest != ""}
+    digest = _digest(home(repository) / M43 / CONFTEST)
+    own = {path for path in places if _digest(path) == digest != ""}
+    if not (mine := repository / M43 / CONFTEST).is_file():
+        # Where ours was taken away, the closing says so: it is no plugin of somebody else's.
+        own.add(mine)
     top = repository / CONFTEST
     own |= {top for each in plugins if each.file == top and not each.steering}
     return tuple(

@@ -113,10 +113,12 @@ def test_a_run_without_a_token_stops_at_auth_and_says_so_everywhere(
 def test_a_run_without_a_token_loads_neither_jax_nor_the_hub_and_is_quick(
     copied_tree: CopiedTree,
 ) -> None:
-    """What is not needed is not imported; the whole process computes under three seconds."""
+    """What is not needed is not imported; it computes five times as long as to collect takes."""
     arguments = copied_tree.command("acceptance", "-m", "production")
     copied_tree.pytest("acceptance", "--collect-only", "-q")  # compiles the copy's modules
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = _computed_s()
+    copied_tree.pytest("acceptance", "--collect-only", "-q")
+    collecting_s, before = _computed_s() - before, _computed_s()
     result = subprocess.run(
         [arguments[0], "-X", "importtime", *arguments[1:]],
         cwd=copied_tree.root,
@@ -126,14 +128,18 @@ def test_a_run_without_a_token_loads_neither_jax_nor_the_hub_and_is_quick(
         check=False,
         timeout=60,
     )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    spent_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    spent_s = _computed_s() - before
     loaded = set(re.findall(r"\| +([\w.]+)$", result.stderr, flags=re.MULTILINE))
     assert result.returncode == 1
     assert "m43.harness.plugin.reporting" in loaded
     assert not loaded & {"jax", "flax", "huggingface_hub", "transformers", "rich"}
     # What it computes, not how long it waits: these tests share their machine with others.
-    assert spent_s < 3
+    assert spent_s < 8 * collecting_s
+
+
+def _computed_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_a_second_run_under_the_same_name_is_refused(copied_tree: CopiedTree) -> None:
