@@ -78,8 +78,9 @@ def test_a_link_within_the_report_leads_to_its_place_and_one_to_a_file_nowhere(
 ) -> None:
     """Neither takes the report away, nor the verdict above it."""
     seen.verify(EXAMPLE)
-    seen.page.locator("#frame").scroll_into_view_if_needed()
     frame = seen.page.frame_locator("#frame")
+    frame.locator("h1").wait_for(state="attached")
+    seen.page.locator("#frame").scroll_into_view_if_needed()
     frame.locator("h1").wait_for()
     place = "it => Math.round(it.getBoundingClientRect().top)"
     below = frame.locator("#promises").evaluate(place)
@@ -287,7 +288,7 @@ def test_a_bundle_whose_readme_is_not_m43s_is_not_verified(
     seen.verify(made.path)
 
     assert seen.head == "\u2717 NOT VERIFIED"
-    assert seen.page.inner_text("#tally") == "19 of 20 hold"
+    assert seen.page.inner_text("#tally") == "20 of 21 hold"
     ((where, found, *_),) = seen.problems
     assert (where, found) == ("run.zip: README.txt", "another text")
 

@@ -102,6 +102,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Look at the call before anything else does; refuse it, or make ready for it."""
+    looks, noted = bool(config.getoption("m43_look")), Noted()
+    if looks:
+        config.option.collectonly = True
     tree = _tree(config)
     lost = options.overwriting(config, tree, lambda path: git_files(tree, path))
     if lost:
@@ -109,7 +112,6 @@ def pytest_configure(config: pytest.Config) -> None:
     asked = options.read(config, tree)
     if not invocation.concerns_acceptance(asked, tree):
         return
-    looks, noted = bool(config.getoption("m43_look")), Noted()
     if not asked.passive:
         noted.let_warnings_pass(config)
         config.pluginmanager.register(noted, "m43-noted")

@@ -26,6 +26,7 @@ from m43.evidence.verify import code, git, missing_lines, own_conftest
 from m43.files import file_sha256
 from m43.harness.run.closing import Tree
 from m43.records import (
+    SELF_VENV,
     TIME_IN_NAME,
     OpeningRecord,
     Profile,
@@ -179,6 +180,8 @@ def profile_differences(path: Path, kind: str, repository: Path) -> tuple[str, .
 def _relative(profile: Profile, repository: Path) -> Profile:
     """Write paths inside the repository as the same words wherever the repository lies."""
     data, venv = profile.data, profile.venv
+    if venv.path != SELF_VENV:
+        venv = replace(venv, path=shown(Path(venv.path), repository))
     return replace(
         profile,
         data=replace(
@@ -186,7 +189,7 @@ def _relative(profile: Profile, repository: Path) -> Profile:
             train=Path(shown(data.train, repository)),
             evaluation=Path(shown(data.evaluation, repository)),
         ),
-        venv=replace(venv, path=shown(Path(venv.path), repository)),
+        venv=venv,
     )
 
 

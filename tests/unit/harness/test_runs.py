@@ -271,3 +271,10 @@ def test_a_call_that_only_looks_leaves_no_trace(copied_tree: CopiedTree, option:
     result = copied_tree.pytest("acceptance", option, "-q")
     assert result.returncode == 0, result.stdout + result.stderr
     assert not copied_tree.runs.exists()
+
+
+def test_a_call_that_asks_what_is_refused_begins_no_run(copied_tree: CopiedTree) -> None:
+    """By itself, without another option that only looks."""
+    result = copied_tree.pytest("acceptance", "-m", "rehearsal", "--m43-look", "-q")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert not copied_tree.runs.exists()

@@ -274,7 +274,10 @@ def download_log(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
                 [each["found"]["digest"] for each in arrivals],
                 [each.digest for each in record.files],
             ),
-            "cache": ({str(Path(each["path"]).parent) for each in arrivals}, {str(record.cache)}),
+            "cache": (
+                sorted({str(Path(each["path"]).parent) for each in arrivals}),
+                [str(record.cache)],
+            ),
             "bytes_moved": (sum(each["bytes_moved"] for each in arrivals), record.bytes_moved),
             "requests": (told["requests"], record.requests),
             "transport": (told["transport"], record.transport),

@@ -104,8 +104,10 @@ def describe(run: RunDir) -> Described | Problem:
             vocab_size=int(table["vocab_size"]),
         )
     except (OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
+        # Not by its number, which is another in a browser.
+        why = error.strerror if isinstance(error, OSError) else error
         return problem(
-            f"{type(error).__name__}: {error}",
+            f"{type(error).__name__}: {why}",
             "the description of the model that was trained",
             f"model/{path.name}",
             "do not rely on this folder: which model it was, and how much was computed, cannot be "

@@ -79,7 +79,11 @@ def test_this_attempt_is_counted_and_the_earlier_ones_are_disclosed(plan: Plan) 
 def test_an_installed_m43_tells_itself_from_the_tree(
     plan: Plan, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has a version and no commit; rows are told from those of M43 by their digests alone."""
+    """It has a version and no commit; rows are told from those of M43 by their digests alone.
+
+    From whichever folder of the tree pytest was called.
+    """
+    monkeypatch.chdir(plan.repository / "acceptance")
     install(tmp_path_factory.mktemp("site-packages"), monkeypatch)
     conftest = plan.repository / "conftest.py"
     conftest.write_text("x = 1\n")
