@@ -1,5 +1,7 @@
 """Every field of every record, changed: what stays possible is listed, and nothing else is."""
 
+import pytest
+
 from tests.lies import fields
 
 # Of the fields that another record or file constrains, at least so many are named when they change.
@@ -8,6 +10,7 @@ LEAST_SHARE = 0.95
 MOST_FREE = 0.1
 
 
+@pytest.mark.timeout(1200)
 def test_what_verify_cannot_name_is_what_the_list_says() -> None:
     """The list is the table of what an owner could still write; a field more on it is a rule less.
 
