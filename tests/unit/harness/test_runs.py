@@ -113,7 +113,7 @@ def test_a_run_without_a_token_stops_at_auth_and_says_so_everywhere(
 def test_a_run_without_a_token_loads_neither_jax_nor_the_hub_and_is_quick(
     copied_tree: CopiedTree,
 ) -> None:
-    """What is not needed is not imported; it computes five times as long as to collect takes."""
+    """What is not needed is not imported; it computes under eight times what collecting takes."""
     arguments = copied_tree.command("acceptance", "-m", "production")
     copied_tree.pytest("acceptance", "--collect-only", "-q")  # compiles the copy's modules
     before = _computed_s()
