@@ -177,7 +177,8 @@ def audit_attestations(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
                 found="no file" if found is None else "another statement",
                 expected="none" if text is None else "the statement that follows from the records",
                 where=path.name,
-                action="do not rely on it; `python -m m43 render RUN_DIR` writes it again",
+                action="do not rely on it; where the run was made, "
+                "`python -m m43 render RUN_DIR` writes it again",
             )
 
 

@@ -144,9 +144,9 @@ def next_actions(loaded_run: LoadedRun, stop: Stop, failure_class: F) -> tuple[s
             "later reports will disclose it."
         )
     else:
-        own = facts["contract"] != M43
-        way = "`pytest {contract} -m rehearsal`" if own else "`make rehearsal`"
-        again = f"Then: {way} makes a new one. This folder stays as it is."
+        again = (
+            "Then: `pytest {contract} -m rehearsal` makes a new one. This folder stays as it is."
+        )
     # The other gates leave no log of a child behind.
     logged = stop.gate in ("train-300", "eval")
     actions = FAILURES[failure_class].actions

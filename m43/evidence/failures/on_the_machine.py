@@ -309,7 +309,7 @@ ON_THE_MACHINE: Mapping[F, Failure] = {
         promises=("test_auth_belongs_to_the_only_attempt_under_this_name",),
         actions=(
             "Read the problems and the excerpt; report them with this folder as an issue of m43.",
-            "`make rehearsal` tells whether m43 works on this machine at all.",
+            "`pytest {contract} -m rehearsal` tells whether m43 works on this machine at all.",
         ),
     ),
 }

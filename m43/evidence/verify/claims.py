@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from m43.errors import M43Error, Problem, problem
 from m43.evidence.attestation import audit_attestations
 from m43.evidence.diagnosis import diagnose_loaded, is_cut_off
-from m43.evidence.journal import gate_digest, manifest, secrets
+from m43.evidence.journal import gate_digest, ledger, manifest, secrets
 from m43.evidence.run import LoadedRun, load_run
 from m43.evidence.verify import line_ends
 from m43.evidence.verify.agreements import Folder, audit_agreements
@@ -157,6 +157,7 @@ def _findings(
     checks = _checks(
         run, loaded_run, repository, runs, without_weights=without_weights, public_key=public_key
     )
+    words = _words(run, runs, public_key)
     return Findings(
         verdict=loaded_run.verdict_words(accepted),
         why=_why(loaded_run),
@@ -164,7 +165,7 @@ def _findings(
         contract=_contract(loaded_run),
         claims=(
             readable,
-            *(_claim(run, *each, watch) for each in zip(_WORDS, checks, strict=True)),
+            *(_claim(run, *each, watch) for each in zip(words, checks, strict=True)),
         ),
     )
 
@@ -224,7 +225,7 @@ _WORDS = (
     "What the training and the evaluation imported of m43 is that code.",
     "The promises are those of the contract.",
     "The profile differs from the locked one in no other way than it discloses.",
-    "The ledger, where it lies beside the folder, tells of every attempt disclosed.",
+    "The attempts that the run discloses are a chain{ledger}.",
     "The records agree with one another and with the rows.",
     "Every answer, scored again, gives the recorded scores.",
     "Every file is one that a run leaves.",
@@ -233,11 +234,28 @@ _WORDS = (
     "The loss curve is that of the recorded steps.",
     "The attestations say what the records say.",
     "The report says what the records say, as far as they reach.",
-    "What is signed, where something is, are these files.",
+    "{signed}.",
     "Nothing is shaped like a token of the hub.",
 )
 _READABLE = "The folder and every record in it can be read."
 CLAIMS = len(_WORDS) + 1
+
+
+def _words(run: RunDir, runs: Path, public_key: Path | None) -> Iterator[str]:
+    """Word each claim as what this folder lets be checked: over nothing, none counts as held."""
+    kept = (runs / ledger.FILE).is_file()
+    signed = "Nothing in this folder is signed"
+    if run.signature.is_file():
+        signed = "What is signed are these files; who signed it was not asked"
+    if public_key is not None:
+        signed = "What is signed are these files, by the holder of the given key"
+    facts = {
+        "ledger": ", which the ledger beside the folder does not contradict"
+        if kept
+        else "; no ledger lies beside the folder",
+        "signed": signed,
+    }
+    return (words.format_map(facts) for words in _WORDS)
 
 
 def _claim(run: RunDir, words: str, check: Callable[[], Iterator[Problem]], watch: Watch) -> Claim:
@@ -281,8 +299,8 @@ def audit_ending(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
         yield problem("no first entry", "'opened' as the first entry", where, _ALTERED)
     if events[-2:] != ["sealed", "closed"]:
         action = (
-            "the run was cut off, or is still on: it supports no claim as a whole; the next run "
-            "closes it, or `python -m m43 render RUN_DIR`"
+            "the run was cut off, or is still on: it supports no claim as a whole; where it was "
+            "made, the next run closes it, or `python -m m43 render RUN_DIR`"
         )
         yield problem("no closing record", "'sealed' and 'closed' at the end", where, action)
         return

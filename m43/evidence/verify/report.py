@@ -41,7 +41,7 @@ def audit_reports(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
     if not run.reports_seal.is_file() and not is_drawn_to_the_end(text, loaded_run):
         # A run that was killed over its reports. One that is not closed is told of as that.
         if any(entry.event == "closed" for entry in loaded_run.entries):
-            action = "`python -m m43 render RUN_DIR` draws it again and seals it"
+            action = "where it was made, `python -m m43 render RUN_DIR` draws it again and seals it"
             where = run.report.name
             yield Problem(found=_EARLIER, expected="one of its end", where=where, action=action)
         return
@@ -283,5 +283,6 @@ def audit_loss_curve(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
 
 _RENDER = (
     "look at the difference first: another version of m43 may word it otherwise (the run's commit "
-    "stands in opening.json); `python -m m43 render RUN_DIR` writes it from the records"
+    "stands in opening.json); where the run was made, `python -m m43 render RUN_DIR` writes it "
+    "from the records"
 )

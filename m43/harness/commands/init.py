@@ -33,6 +33,10 @@ next
   pytest acceptance -m rehearsal     all four gates on a toy Gemma, on this machine's CPU
   python -m m43 checklist            could production start here?
 """
+_NO_COMMIT = """\
+this folder is in no git repository: the documents of a run will name no commit of it, and nobody
+can tell later what it was made with; git init and commit first
+"""
 _ALONE = f"""\
 pytest without a folder stops at {M43}/ now; testpaths in {INI} names the tests that it is to run
 """
@@ -93,6 +97,8 @@ def init(tree: Path, answers: TextIO, out: TextIO, *, yes: bool = False) -> int:
     if additions:
         out.write(f"written: {counted(len(additions), 'file')}\n")
     out.write(_NEXT)
+    if not _top(tree):
+        out.write(_NO_COMMIT)
     if "testpaths" not in IniConfig(INI, data=(tree / INI).read_text(encoding="utf-8"))["pytest"]:
         out.write(_ALONE)
     return 0
@@ -125,6 +131,11 @@ def _additions(tree: Path) -> Iterator[Addition]:
             yield Addition(name=name, before=before, after=made.encode())
 
 
+def _top(tree: Path) -> str:
+    """Return the top of the repository that a folder lies in; empty where there is none."""
+    return (git(tree, "rev-parse", "--show-toplevel") or b"").decode(errors="replace").strip()
+
+
 def _require_place(tree: Path) -> None:
     """Refuse a tree in which no run could be made, or in which it would not see all of it."""
     if not is_installed():
@@ -134,7 +145,7 @@ def _require_place(tree: Path) -> None:
             tree,
             "pip install that checkout, without -e, into an environment of this repository",
         )
-    top = (git(tree, "rev-parse", "--show-toplevel") or b"").decode(errors="replace").strip()
+    top = _top(tree)
     if top and Path(top) != tree.resolve():
         raise _refused(
             f"a folder within the repository {top}",

@@ -7,7 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from m43.errors import M43Error, Problem, ProblemsError
-from m43.evidence.contract import contract_path, folder_of, read_contract
+from m43.evidence.contract import (
+    contract_path,
+    folder_of,
+    home,
+    promise_differences,
+    read_contract,
+)
 from m43.evidence.journal import CutChainError, ledger
 from m43.files import is_held
 from m43.harness.run.hub_access import ACCEPTED_SOURCE, flaw, outside_world, shell_secrets
@@ -49,7 +55,7 @@ def ground_items(
     return (
         _kind(profile),
         *_differences(profile, path, repository),
-        _contract(repository, folder_of(path, repository)),
+        *_contract(repository, folder_of(path, repository)),
         _free(profile, repository),
         writable("the runs can be written", runs_folder(repository), repository),
         temporary(repository),
@@ -125,16 +131,24 @@ def _differences(profile: Profile, path: Path, repository: Path) -> Iterator[Ite
     )
 
 
-def _contract(repository: Path, folder: str) -> Item:
+def _contract(repository: Path, folder: str) -> Iterator[Item]:
     path = contract_path(repository, folder)
     name, expected = "the contract can be read", "promises for every gate"
     try:
-        promises = read_contract(path).promises
+        contract = read_contract(path)
     except M43Error as error:
         problem = error.problems[0]
-        return checked(name, False, problem.found, expected, problem.action)
-    found = f"{len(promises)} promises in {shown(path, repository)}"
-    return checked(name, bool(promises), found, expected, "restore it from git")
+        yield checked(name, False, problem.found, expected, problem.action)
+        return
+    found = f"{len(contract.promises)} promises in {shown(path, repository)}"
+    yield checked(name, bool(contract.promises), found, expected, "restore it from git")
+    m43 = read_contract(contract_path(home(repository)))
+    if differences := promise_differences(contract, m43):
+        yield note(
+            "the promises are not those of the M43 contract",
+            listed(differences),
+            "no difference; each one is listed in the documents, which do not call the run M43",
+        )
 
 
 def _free(profile: Profile, repository: Path) -> Item:

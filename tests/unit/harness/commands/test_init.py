@@ -72,6 +72,14 @@ def test_an_empty_folder_gets_everything_byte_for_byte(tree: Path, carried: Path
     assert called(tree, yes=False) == (0, f"nothing is missing here\n{next_words}")
 
 
+def test_a_folder_without_git_is_told_that_no_commit_will_be_named(tree: Path) -> None:
+    """A run works there; what it was made with cannot be told later."""
+    _, shown = called(tree)
+    assert "this folder is in no git repository" in shown
+    subprocess.run(["git", "init", "--quiet"], cwd=tree, check=True)
+    assert "git" not in called(tree)[1]
+
+
 @pytest.mark.parametrize(
     ("answers", "written"),
     [

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -423,3 +424,19 @@ def test_the_opening_names_what_is_left_out_and_not_searched_for(
     (root / ".hf").mkdir()
     (root / ".hf" / "blob").write_text("")
     assert attempt.tree_before.left_out == (".hf",)
+
+
+def test_promises_that_are_not_those_of_m43_are_listed_before_a_run(root: Path) -> None:
+    """What the documents will say at their top; the M43 contract itself gets no such line."""
+    name = "the promises are not those of the M43 contract"
+    assert name not in items(root, {})
+    shutil.copytree(root / "acceptance", root / "mine")
+    contract = root / "mine" / "test_production.py"
+    text = contract.read_text()
+    contract.write_text(text.replace("def test_train_takes_exactly", "def test_train_takes"))
+    path = root / "mine" / "production.toml"
+    environment = {"HOME": str(root.parent / "home")}
+    profile = profile_check.load(path)
+    found = {each.name: each for each in ground_items(profile, path, root, environment)}[name]
+    assert found.state == "note"
+    assert "dropped: test_train_takes_exactly" in found.found
