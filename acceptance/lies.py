@@ -38,6 +38,7 @@ LIES = {
     "test_venv_finds_the_card_by_its_driver_as_well": {"plan.card_by_driver": "another card"},
     "test_venv_device_computes_right_numbers": {"venv.probe.numerics.product_relative_error": 0.5},
     "test_venv_device_takes_right_steps": {"venv.probe.numerics.loss_relative_error": 0.5},
+    "test_venv_devices_exchange_right_bits": {"venv.right_devices": 0},
     "test_venv_loads_packages_as_their_wheels_brought_them": {"venv.altered": ("jax/__init__.py",)},
     "test_venv_plans_for_the_promised_model": {"plan.parameters": 1},
     "test_venv_has_the_memory_that_training_takes": {"plan.memory_bytes": 0},

@@ -104,6 +104,11 @@ def test_venv_device_takes_right_steps(venv):
     assert 0 <= venv.probe.numerics.update_relative_error < 0.02
 
 
+def test_venv_devices_exchange_right_bits(venv, contract):
+    """As many devices as promised compute, and where they are several exchange right bits."""
+    assert venv.right_devices == contract.devices
+
+
 def test_venv_loads_packages_as_their_wheels_brought_them(venv):
     """Every file that the packages load has the digest that its wheel recorded; none is added."""
     assert venv.altered == ()

@@ -275,11 +275,19 @@ def read_table(cls: type[T], data: object, source: str) -> tuple[T | None, tuple
     return (None if reader.problems else value), tuple(reader.problems)
 
 
+NOT_WRITTEN_AS_NONE: Mapping[str, bool] = {"not written as None": True}
+"""The metadata of a field that a record has only where there is something to say."""
+
+
 def to_plain(value: Any) -> Any:
     """Turn a dataclass into what JSON can hold."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = dataclasses.fields(value)
-        return {field.name: to_plain(getattr(value, field.name)) for field in fields}
+        pairs = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
+        return {
+            field.name: to_plain(each)
+            for field, each in pairs
+            if each is not None or not NOT_WRITTEN_AS_NONE.items() <= field.metadata.items()
+        }
     if isinstance(value, tuple | list):
         return [to_plain(item) for item in value]
     if isinstance(value, Mapping):

@@ -114,6 +114,14 @@ class RunDir:
     auth = file("auth.json", "what the hub answered", gate="auth")
     venv = file("venv.json", "the environment and its devices", gate="venv")
     plan = file("plan.json", "what the run was predicted to take", gate="venv")
+    # Of a probe by several devices; one alone reports on its standard output.
+    probe = file("probe.json", "what a further process found of its environment")
+    probe_log = file("probe_log.txt", "what the probe of several devices printed")
+    probe_error = file("probe.error.json", "why the probe of several devices stopped by itself")
+    probe_heartbeat = file("probe.heartbeat.json", "where the probe of several devices was last")
+    probe_stacks = file(
+        "probe.stacks.txt", "where the threads of the probe stood when m43 ended it"
+    )
     env_snapshot = file("env_snapshot.txt", "every installed package")
     gpu_snapshot = file("gpu_snapshot.txt", "what the driver said")
     download = file("download.json", "the files of the model, with digests", gate="train-300")

@@ -53,6 +53,7 @@ def main(arguments: Sequence[str]) -> int:
         # It compiles many small programs, and holds nothing that is large: what traces make stays,
         # and to look through it at every 700 objects takes a tenth of its processor time.
         gc.set_threshold(100_000, 50, 50)
+    if options.job == "probe" and options.run is None:
         report = probe.probe()
         sys.stdout.write(typed_json.dump_line(origins()))
         # Last, where it is looked for.
@@ -81,7 +82,9 @@ def _dump_stacks_on_signal() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m m43.training", description=__doc__)
     jobs = parser.add_subparsers(dest="job", required=True)
-    jobs.add_parser("probe", help="print what this environment is, as one line of JSON")
+    probing = jobs.add_parser("probe", help="print what this environment is, as one line of JSON")
+    # With a folder: what several devices are, as the profile in it says.
+    probing.add_argument("run", type=Path, metavar="RUN_DIR", nargs="?")
     plan = jobs.add_parser("plan", help="print what a run will take, as lines of JSON")
     plan.add_argument("request", type=Path, metavar="REQUEST")
     train = jobs.add_parser("train", help="train as the profile in the run folder says")

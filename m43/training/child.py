@@ -99,9 +99,9 @@ def _problems(error: BaseException) -> tuple[str, ...]:
     return (*texts[:_MOST_PROBLEMS], *([f"and {more} more"] if more > 0 else []))
 
 
-Job = Literal["train", "evaluate"]
+Job = Literal["probe", "train", "evaluate"]
 # What the run folder calls the child that does a job.
-CHILD_OF_JOB = {gate.job: gate.children[-1] for gate in TABLE if gate.job}
+CHILD_OF_JOB = {"probe": "probe"} | {gate.job: gate.children[-1] for gate in TABLE if gate.job}
 
 FINISHED, CRASHED, STOPPED = 0, 1, 3
 

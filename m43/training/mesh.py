@@ -57,9 +57,22 @@ def mesh_of(
         devices: to arrange; None for all that this process and those it has met have.
 
     Raises:
+        DeviceCountError: as `arranged`.
+        UnevenMeshError: with every size of the model that cannot be shared evenly.
+    """
+    mesh = arranged(profile, devices)
+    sizes = {size: getattr(config, size) for size in SHAPES}
+    if mesh is not None and (problems := tuple(_uneven(sizes, profile.mesh))):
+        raise UnevenMeshError(problems)
+    return mesh
+
+
+def arranged(profile: Profile, devices: Sequence[jax.Device] | None = None) -> Mesh | None:
+    """Arrange the devices as the profile says, for whatever model.
+
+    Raises:
         DeviceCountError: if they are more or fewer than the contract promises. All cards of a
             host are used: one that is left over would be idle, and nobody would say so.
-        UnevenMeshError: with every size of the model that cannot be shared evenly.
     """
     table = profile.mesh
     if table.devices == 1:
@@ -73,9 +86,6 @@ def mesh_of(
             action="set CUDA_VISIBLE_DEVICES to as many cards, or contract.devices and [mesh] to "
             "what is there",
         )
-    sizes = {size: getattr(config, size) for size in SHAPES}
-    if problems := tuple(_uneven(sizes, table)):
-        raise UnevenMeshError(problems)
     return make_mesh(found, fsdp=table.fsdp, tensor=table.tensor)
 
 

@@ -167,6 +167,7 @@ def venv_checks(record: VenvRecord, profile: Profile) -> tuple[Check, ...]:
             or FailureClass.BROKEN_VENV,
         ),
         *_device_checks(probe, profile),
+        *([_mesh_check(record, profile)] if profile.contract.devices > 1 else []),
     )
 
 
@@ -290,6 +291,19 @@ def _numerics_checks(record: NumericsRecord) -> Iterator[Check]:
         "of each gradient below 0.06, of each update below 0.02",
         holds=every and not wrong,
         action=action,
+        failure_class=FailureClass.NUMERIC_CANARY,
+    )
+
+
+def _mesh_check(record: VenvRecord, profile: Profile) -> Check:
+    mesh = record.probe.mesh
+    tried = f"{record.right_devices} devices, {mesh.mesh}" if mesh else "nothing was exchanged"
+    return Check(
+        name="the devices compute and exchange right bits",
+        found="; ".join(mesh.wrong_words if mesh else ()) or tried,
+        expected=f"{profile.contract.devices} devices, {profile.mesh}, and no value wrong",
+        holds=record.right_devices == profile.contract.devices,
+        action="do not train on them: look at that device, and at what connects the devices",
         failure_class=FailureClass.NUMERIC_CANARY,
     )
 

@@ -28,7 +28,7 @@ from m43.evidence.documents.promises import (
     transfer_words,
     unasked_words,
 )
-from m43.evidence.run import LoadedRun
+from m43.evidence.run import LoadedRun, exchanged
 from m43.records import FILES, AuthRecord, OpeningRecord, Profile, RunDir
 from m43.text import is_folder_name, is_weight_file, size_words
 
@@ -199,6 +199,7 @@ def _facts(loaded_run: LoadedRun) -> Iterator[tuple[str, Words]]:
             f"loss {near.loss_relative_error:.1g}, gradient {near.gradient_relative_error:.1g}, "
             f"update {near.update_relative_error:.1g} off at most (relative)",
         )
+        yield from (("exchanged before training", line) for line in exchanged(venv))
         yield "NVIDIA driver", probe.driver_version
         yield "system", f"{probe.system} {probe.release}"
         yield "Python", probe.python_version

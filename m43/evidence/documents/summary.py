@@ -34,7 +34,7 @@ from m43.evidence.documents.provenance import (
     way_words,
     weights_words,
 )
-from m43.evidence.run import Complete, GateState, LoadedRun, gate_states, history
+from m43.evidence.run import Complete, GateState, LoadedRun, exchanged, gate_states, history
 from m43.records import STAGES, Profile, RunDir
 from m43.text import counted, duration_words, size_words
 
@@ -327,6 +327,7 @@ def _versions(run: Fields) -> list[Node]:
     ]
     every = probe.of("packages", lambda it: str(len(it.packages)))
     numerics = probe.part("numerics")
+    tried = exchanged(run.record.venv) if run.record else ()
     return [
         Table(("what", "version", "file"), rows),
         Text(f"All {every} packages: env_snapshot.txt (venv.json)."),
@@ -336,6 +337,7 @@ def _versions(run: Fields) -> list[Node]:
             f"the loss, {numerics('gradient_relative_error', '.1g')} in a gradient, at most "
             "(relative, venv.json)."
         ),
+        *(Text(f"Before training, {line} (venv.json).") for line in tried),
     ]
 
 

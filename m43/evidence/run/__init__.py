@@ -38,7 +38,7 @@ from m43.evidence.run.loaded_run import (
     moment,
 )
 from m43.evidence.run.run_end import GateState, Stop, find_stop, gate_states
-from m43.evidence.run.snapshots import devices_snapshot, env_snapshot
+from m43.evidence.run.snapshots import devices_snapshot, env_snapshot, exchanged
 from m43.evidence.run.speed import (
     SMOOTHED_STEPS,
     performance,
@@ -71,7 +71,7 @@ __all__ = [
     "compare", "contract_differences",
     "devices_snapshot",
     "energy_by_power_j",
-    "env_snapshot",
+    "env_snapshot", "exchanged",
     "find_stop",
     "gate_states",
     "load_run",

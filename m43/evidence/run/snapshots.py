@@ -21,6 +21,17 @@ def env_snapshot(record: VenvRecord) -> str:
     return "\n".join(lines) + "\n"
 
 
+def exchanged(record: VenvRecord) -> tuple[str, ...]:
+    """Say what the devices of a mesh exchanged, and how fast; nothing of one device."""
+    mesh = record.probe.mesh
+    if mesh is None:
+        return ()
+    return tuple(
+        f"{each}, {each.devices} devices at {each.bytes_per_s / 1e9:.3g} GB/s of each"
+        for each in mesh.exchanges
+    )
+
+
 def devices_snapshot(record: VenvRecord) -> str:
     """Write the devices as JAX saw them: the beginning of `gpu_snapshot.txt`."""
     probe = record.probe
@@ -32,6 +43,7 @@ def devices_snapshot(record: VenvRecord) -> str:
             for device in probe.devices
         ),
     ]
+    lines += [f"exchanged     {line}" for line in exchanged(record)]
     if not any(device.platform == "gpu" for device in probe.devices):
         lines.append("JAX saw no GPU in this environment.")
     if probe.import_error:

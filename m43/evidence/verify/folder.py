@@ -97,6 +97,7 @@ _OF_ADAPTER = frozenset({"adapter_config.json", "adapter_model.safetensors"})
 
 # What a process of several leaves, beside what the first leaves for all.
 _OF_PROCESS = (
+    *(RunDir.probe, RunDir.probe_heartbeat, RunDir.probe_error),
     *(RunDir.metrics, RunDir.train_heartbeat, RunDir.train_error),
     *(RunDir.eval_heartbeat, RunDir.eval_error),
 )

@@ -86,7 +86,12 @@ def pass_venv(attempt: Attempt, hub_access: HubAccess) -> VenvRecord:
     def measure() -> None:
         compiled = venv.compiled_python(run, plan.profile)
         found = venv.measure(
-            hub_access, plan.profile, plan.repository, _watched(attempt), compiled=compiled
+            hub_access,
+            plan.profile,
+            plan.repository,
+            _watched(attempt),
+            run=run,
+            compiled=compiled,
         )
         attempt.packages_before = found.packages
         attempt.site_packages = found.record.probe.site_packages

@@ -12,10 +12,15 @@ from typing import Literal
 from m43.errors import FailureClass, Problem, ProblemsError
 from m43.evidence.contract import package
 from m43.evidence.diagnosis import process_class
-from m43.evidence.journal import redact
 from m43.harness.card import CardSeries, card_lines, card_memory
 from m43.harness.gates.launched import GRACE_S as LAUNCHED_GRACE_S
-from m43.harness.gates.launched import keep_first_cause, launcher_of
+from m43.harness.gates.launched import (
+    ended_words,
+    keep_first_cause,
+    launcher_of,
+    make_plain,
+    tail_of,
+)
 from m43.harness.gates.venv import compiled_python, find_interpreter, venv_folder
 from m43.harness.process import (
     GRACE_S,
@@ -39,12 +44,9 @@ from m43.records import (
     read_record,
     write_atomically,
     write_last_record,
-    write_record,
 )
-from m43.text import duration_words
 
 Name = Literal["train", "eval"]
-_TAIL_LINES = 8
 
 
 class ChildFailedError(ProblemsError):
@@ -82,7 +84,7 @@ def run_job(
     with _card_watched(name, run, profile, child, see) as look:
         outcome = run_child(child, look, keep)
     if child.launcher.command:
-        keep_first_cause(run, name, profile, outcome.record, _tail(outcome))
+        keep_first_cause(run, name, profile, outcome.record, tail_of(outcome))
         make_plain(run.error(name), hub_access.secrets)
     require_success(name, run, replace(outcome, record=(ends or [outcome.record])[-1]))
 
@@ -158,16 +160,6 @@ def _card_watched(
         series.close()
 
 
-def make_plain(path: Path, secrets: tuple[str, ...]) -> None:
-    """Take secrets out of the record that a child left, which knows none and so hides none."""
-    if not path.exists():
-        return
-    error = read_record(path, ChildError)
-    clean = replace(error, problems=tuple(redact(text, secrets) for text in error.problems))
-    if clean != error:
-        write_record(path, clean)
-
-
 def require_success(name: Name, run: RunDir, outcome: Outcome) -> None:
     """Name how the child failed, if it did.
 
@@ -179,33 +171,14 @@ def require_success(name: Name, run: RunDir, outcome: Outcome) -> None:
     if failure_class is None:
         return
     texts = error.problems if error is not None and record.ended_by_parent == "no" else ()
-    tail = _tail(outcome)
+    tail = tail_of(outcome)
     problem = Problem(
-        found=" | ".join(texts) or f"{_ending(record)}{f': {tail}' if tail else ''}",
+        found=" | ".join(texts) or f"{ended_words(record)}{f': {tail}' if tail else ''}",
         expected=f"a {gate_of_child(name).job} process that ends by itself, with status 0",
         where=f"{(path if texts else run.log(name)).name}, {_place(record)}",
         action="read the failure analysis; nothing is retried, a new attempt is a new run",
     )
     raise ChildFailedError(failure_class, (problem,))
-
-
-def _tail(outcome: Outcome) -> str:
-    return " | ".join(line.strip() for line in outcome.stderr[-_TAIL_LINES:] if line.strip())
-
-
-def _ending(record: ProcessRecord) -> str:
-    took = duration_words(record.duration_s, whole=True)
-    words = {
-        "deadline": f"ended by m43 at its deadline, after {took}",
-        "silence": f"ended by m43 because it stood still, after {took}",
-        "interrupt": "ended by m43 because the run was interrupted",
-        "no": (
-            f"ended by signal {-record.exit_status}"
-            if record.exit_status < 0
-            else f"exit status {record.exit_status}"
-        ),
-    }
-    return words[record.ended_by_parent]
 
 
 def _place(record: ProcessRecord) -> str:

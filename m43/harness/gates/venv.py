@@ -21,11 +21,18 @@ from m43.evidence.contract import home, package
 from m43.evidence.diagnosis import ending, process_class
 from m43.evidence.failures import recognise
 from m43.harness.card import card_memory
-from m43.harness.gates.launched import require_launcher
+from m43.harness.gates.launched import (
+    folder_of_all,
+    origins_of_all,
+    probe_by_all,
+    read_probes,
+    require_launcher,
+)
 from m43.harness.process import (
     TRAINING,
     Child,
     Outcome,
+    OwnCode,
     Sight,
     child_environment,
     last_of,
@@ -144,9 +151,13 @@ def measure(
     repository: Path,
     see: Callable[[Sight], None] = lambda sight: None,
     *,
+    run: RunDir | None = None,
     compiled: Path | None = None,
 ) -> VenvMeasurement:
     """Look at the environment and let a child, which `see` is shown, report what it is.
+
+    Where several devices are promised, it is all processes of the run that report, and leave in the
+    run's folder what each says; for a look alone in one that goes again.
 
     Raises: GateStoppedError, when there is no environment that could report anything.
     """
@@ -154,12 +165,20 @@ def measure(
     require_launcher(profile, hub_access.environment)
     folder = venv_folder(profile)
     interpreter = find_interpreter(folder, own=profile.venv.path == SELF_VENV)
-    outcome = _probe(hub_access, profile, repository, interpreter, see, compiled)
-    probe = read_probe(outcome, interpreter)
-    found = measure_packages(Path(text) for text in probe.site_packages)
-    origins = last_of(outcome, Origins)
+    code = own_code(package(repository).parent)
+    child = _child(hub_access, profile, repository, code, interpreter, compiled)
+    if profile.contract.devices > 1:
+        with folder_of_all(run, profile, repository) as place:
+            several = probe_by_all(child, place, profile, hub_access, code, compiled)
+            outcome = _run(several, interpreter, see)
+            probe = read_probes(place, profile, outcome, interpreter, hub_access.secrets)
+            origins: Origins | None = origins_of_all(place, profile)
+    else:
+        outcome = _run(child, interpreter, see)
+        probe, origins = read_probe(outcome, interpreter), last_of(outcome, Origins)
     if origins is None:
         raise _broken(interpreter, "a probe that does not say what it imported", "its report")
+    found = measure_packages(Path(text) for text in probe.site_packages)
     imported = audit(origins, found, probe.site_packages, {}, compiled=compiled is not None)
     record = VenvRecord(
         path=str(folder),
@@ -223,14 +242,14 @@ def find_interpreter(folder: Path, *, own: bool = False, system: str = sys.platf
     return interpreter
 
 
-def _probe(
+def _child(
     hub_access: HubAccess,
     profile: Profile,
     repository: Path,
+    code: OwnCode,
     interpreter: Path,
-    see: Callable[[Sight], None],
     compiled: Path | None,
-) -> Outcome:
+) -> Child:
     contract, deadlines = profile.contract, profile.deadlines
     memory = card_memory(hub_access.environment, contract)
     environment = child_environment(
@@ -240,9 +259,9 @@ def _probe(
         parent_pid=os.getpid(),
         secrets=hub_access.secrets,
         share=memory.share if memory is not None else None,
+        launched=bool(profile.launch.command),
     )
-    code = own_code(package(repository).parent)
-    child = Child(
+    return Child(
         command=code.command(interpreter, TRAINING, "probe", compiled=compiled),
         given=code.handed,
         folder=repository,
@@ -252,6 +271,9 @@ def _probe(
         deadline_s=deadlines.probe_s,
         secrets=hub_access.secrets,
     )
+
+
+def _run(child: Child, interpreter: Path, see: Callable[[Sight], None]) -> Outcome:
     try:
         return run_child(child, see)
     except OSError as error:

@@ -29,6 +29,7 @@ from tests.unit.evidence.good_records import (
     download_record,
     evaluation_record,
     imported_record,
+    mesh_record,
     numerics_record,
     opening_record,
     predictions,
@@ -441,6 +442,11 @@ LIES: tuple[Lie, ...] = (
         "test_venv_device_takes_right_steps",
         _gemma2_steps(update_relative_error=2.0),
         number=4,
+    ),
+    _lie(
+        "a sum of two devices that is wrong in one value",
+        "test_venv_devices_exchange_right_bits",
+        _probe(mesh=mesh_record(wrong_values=1)),
     ),
     _lie(
         "a card of the driver's where none was promised",

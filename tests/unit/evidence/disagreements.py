@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,16 @@ from typing import Any
 from m43 import typed_json
 from m43.evidence.journal.journal import stamp
 from m43.evidence.run.loaded_run import moment
-from m43.records.run_dir import RunDir
-from tests.unit.evidence.good_records import INSTALLED
+from m43.files import file_sha256
+from m43.records.numerics_record import NOT_MEASURED
+from m43.records.run_dir import RunDir, write_record
+from tests.unit.evidence.good_records import (
+    DEVICE,
+    INSTALLED,
+    mesh_record,
+    probe_record,
+    venv_record,
+)
 from tests.unit.evidence.tampering import Change, rechain
 from tests.unit.evidence.watched_run import series, write_series
 
@@ -120,6 +129,37 @@ def for_both(variable: str) -> Change:
     return change
 
 
+def on_a_mesh(run: RunDir) -> None:
+    """Make the run one of two devices in two processes, which agree with each other."""
+    data = json.loads(run.profile.read_text())
+    data["contract"] |= {"devices": 2, "processes": 2}
+    data |= {"mesh": {"fsdp": 2, "tensor": 1}}
+    run.profile.write_text(typed_json.dump(data))
+    told = mesh_record()
+    own = {"profile_sha256": file_sha256(run.profile)}
+    processes = tuple(replace(each, **own) for each in told.processes)
+    venv = venv_record(probe_record(mesh=replace(told, processes=processes)))
+    write_record(run.venv, venv)
+    second = run.of_process(1)
+    second.path.mkdir(parents=True)
+    write_record(second.probe, probe_record(numerics=NOT_MEASURED))
+
+
+def meshed(change: Change) -> Change:
+    """Tell a lie over a run of two devices."""
+
+    def changed(run: RunDir) -> None:
+        on_a_mesh(run)
+        change(run)
+
+    return changed
+
+
+def of_mesh(value: object, *place: str | int) -> Change:
+    """Write a value into what the devices of a mesh exchanged."""
+    return meshed(put("venv.json", value, "probe", "mesh", *place))
+
+
 _DAY_S, _YEAR_S = 86_400.0, 31_536_000.0
 
 LIES: dict[str, dict[str, Change]] = {
@@ -189,6 +229,30 @@ LIES: dict[str, dict[str, Change]] = {
         "a family of another house": put(
             "venv.json", "llama", "probe", "numerics", "steps", 2, "family"
         ),
+    },
+    "exchanges": {
+        "a mesh of one device": lambda run: write_record(
+            run.venv, venv_record(probe_record(mesh=mesh_record()))
+        ),
+        "two devices that were not tried": meshed(
+            lambda run: write_record(run.venv, venv_record())
+        ),
+        "another mesh": of_mesh(4, "mesh", "fsdp"),
+        "a process of another number": of_mesh(2, "processes", 1, "process"),
+        "one device twice": of_mesh([f"0 {DEVICE}"], "processes", 1, "devices"),
+        "a device that computed nothing": of_mesh([], "processes", 1, "wrong_products"),
+        "another kind of device": of_mesh(["2048 gpu:x"], "processes", 1, "devices"),
+        "another profile": of_mesh("0" * 64, "processes", 1, "profile_sha256"),
+        "other code": of_mesh("0" * 64, "processes", 1, "code_sha256"),
+        "other packages": of_mesh("0" * 64, "processes", 1, "packages_sha256"),
+        "another Python": of_mesh("3.12.1", "processes", 1, "python_version"),
+        "another driver": of_mesh("580.1", "processes", 1, "driver_version"),
+        "a collective that was left out": of_mesh("all-gather", "exchanges", 0, "operation"),
+        "more wrong values than values": of_mesh(10**9, "exchanges", 0, "wrong_values"),
+        "few values of many": of_mesh(9, "exchanges", 1, "values"),
+        "a time longer than the gate": of_mesh(9e9, "exchanges", 1, "duration_s"),
+        "a second process that left nothing": meshed(lambda run: run.of_process(1).probe.unlink()),
+        "a second process of other packages": meshed(put("processes/1/probe.json", [], "packages")),
     },
     "device": {
         "a device that is none of its own": put(

@@ -49,7 +49,16 @@ from m43.records.run_records import (
     TrainRecord,
     steps_sha256,
 )
-from m43.records.venv_record import Device, Package, ProbeRecord, Requirement, VenvRecord
+from m43.records.venv_record import (
+    Device,
+    Exchange,
+    MeshRecord,
+    Package,
+    ProbedProcess,
+    ProbeRecord,
+    Requirement,
+    VenvRecord,
+)
 from m43.rows.overlap import Answered, KnownPrompts, count_forms, count_repeats
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -284,6 +293,52 @@ def numerics_record(**changes: object) -> NumericsRecord:
     return NumericsRecord(**{**values, **changes})
 
 
+def probed_process(**changes: object) -> ProbedProcess:
+    """Give what the first of two processes of a good mesh of two devices says of itself."""
+    values: dict[str, object] = {
+        "process": 0,
+        "host": "host",
+        "devices": (f"0 {DEVICE}",),
+        "wrong_products": (0,),
+        "profile_sha256": digest("contract.lock.json"),
+        "code_sha256": handed_sha256(),
+        "packages_sha256": digest("RECORDs"),
+        "python_version": "3.11.9",
+        "driver_version": "none",
+    }
+    return ProbedProcess(**{**values, **changes})
+
+
+def mesh_record(wrong_values: int = 0, **changes: object) -> MeshRecord:
+    """Give what two processes of a device each say of each other and of what they exchanged."""
+    reduced = Exchange(
+        axis="fsdp",
+        operation="all-reduce",
+        devices=2,
+        values=2_099_200,
+        wrong_values=wrong_values,
+        payload_bytes=1 << 22,
+        duration_s=0.0321,
+    )
+    gathered = replace(
+        reduced, operation="all-gather", values=4_198_400, wrong_values=0, duration_s=0.0456
+    )
+    values: dict[str, object] = {
+        "mesh": MeshTable(fsdp=2),
+        "processes": (probed_process(), probed_process(process=1, devices=(f"2048 {DEVICE}",))),
+        "exchanges": (reduced, gathered),
+    }
+    return MeshRecord(**{**values, **changes})
+
+
+def handed_sha256() -> str:
+    """Give the digest of m43's code as it is handed to the processes of a good run."""
+    listed = sorted(code.parse(code_listing()).items())
+    own = "".join(f"{sha256}  {path}\n" for path, sha256 in listed
+                  if path.startswith("m43/") and path.endswith(".py"))  # fmt: skip
+    return hashlib.sha256(own.encode()).hexdigest()
+
+
 def distribution(requirement: str) -> str:
     """Return whose requirement it is."""
     return re.split("[<>=!~; ]", requirement, maxsplit=1)[0]
@@ -374,15 +429,12 @@ def step_metrics(step: int) -> StepMetrics:
 
 def training_process(**changes: object) -> TrainingProcess:
     """Give what the only process of a good run says of itself."""
-    listed = sorted(code.parse(code_listing()).items())
-    own = "".join(f"{sha256}  {path}\n" for path, sha256 in listed
-                  if path.startswith("m43/") and path.endswith(".py"))  # fmt: skip
     values: dict[str, object] = {
         "process": 0,
         "host": "host",
         "devices": (f"0 {DEVICE}",),
         "profile_sha256": digest("contract.lock.json"),
-        "code_sha256": hashlib.sha256(own.encode()).hexdigest(),
+        "code_sha256": handed_sha256(),
         "packages_sha256": digest("RECORDs"),
         "train_rows_sha256": file_sha256(TRAIN_ROWS),
         "base_weights_sha256": BASE_SHA256,

@@ -120,6 +120,12 @@ TABLE: tuple[Agreement, ...] = (
         find=_of_code(software.numerics),
     ),
     Agreement(
+        name="exchanges",
+        says="the promised mesh was tried whole, by processes that left what they said of it",
+        between=(_R.venv.name, _R.profile.name, _R.code.name, _R.probe.name),
+        find=_of_files(software.exchanges),
+    ),
+    Agreement(
         name="device",
         says="what ran and where is one of the devices, and lies in the environment",
         between=(_R.venv.name, _R.profile.name),

@@ -101,18 +101,20 @@ def mesh(loaded_run: LoadedRun) -> Iterator[Problem]:
         yield _problem(found, f"at most the {len(seen)} of venv.json", RunDir.train.name)
 
 
+def handed_sha256(run: RunDir) -> str:
+    """Digest what every process was handed: m43's own modules, in the order of their paths."""
+    text = run.code.read_text(encoding="utf-8") if run.code.is_file() else ""
+    listed = sorted((line.partition("  ")[2], line) for line in text.split("\n"))
+    own = (f"{line}\n" for path, line in listed if path.startswith("m43/") and path.endswith(".py"))
+    return hashlib.sha256("".join(own).encode()).hexdigest()
+
+
 def processes(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
     """Hold what each process said of itself against what it left, and the first against all."""
     train, where = loaded_run.train, f"{RunDir.train.name}, processes"
     if train is None:
         return
     said, devices = train.processes, [each for one in train.processes for each in one.devices]
-    text = run.code.read_text(encoding="utf-8") if run.code.is_file() else ""
-    # What was handed over: m43's own modules, in the order of their paths.
-    listed = sorted((line.partition("  ")[2], line) for line in text.split("\n"))
-    own = "".join(
-        f"{line}\n" for path, line in listed if path.startswith("m43/") and path.endswith(".py")
-    )
     pairs: dict[str, tuple[object, object]] = {
         "process": ([each.process for each in said], [*range(len(said))]),
         "devices": (len(set(devices)), train.devices),
@@ -122,7 +124,7 @@ def processes(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
         first = said[0]
         pairs |= {
             "profile_sha256": (first.profile_sha256, file_sha256(run.profile)),
-            "code_sha256": (first.code_sha256, hashlib.sha256(own.encode()).hexdigest()),
+            "code_sha256": (first.code_sha256, handed_sha256(run)),
             "train_rows_sha256": (first.train_rows_sha256, train.train_rows_sha256),
             "base_weights_sha256": (first.base_weights_sha256, train.base_weights_sha256),
             "reloaded_sha256": (first.reloaded_sha256, train.reloaded_sha256),

@@ -12,11 +12,12 @@ from m43.evidence.run.loaded_run import load_run
 from m43.evidence.verify.agreements import TABLE, Folder, audit_agreements, is_given
 from m43.evidence.verify.agreements.machine import satisfies
 from m43.evidence.verify.agreements.training import learning_rate
+from m43.evidence.verify.folder import unknown_names
 from m43.harness.process.environment import child_environment, hub_environment
 from m43.records.run_dir import RunDir
 from m43.rows import answers
 from m43.training.trainer import optimizer_settings
-from tests.unit.evidence.disagreements import LIES
+from tests.unit.evidence.disagreements import LIES, on_a_mesh
 from tests.unit.evidence.good_records import REPOSITORY, profile_of
 from tests.unit.evidence.good_run import write_good_run
 
@@ -39,6 +40,16 @@ def named(run: RunDir) -> str:
 def test_a_good_run_agrees_with_itself(good: RunDir) -> None:
     """Nothing is held against an honest folder."""
     assert named(good) == ""
+
+
+def test_a_good_run_on_a_mesh_agrees_with_itself(good: RunDir, tmp_path: Path) -> None:
+    """Its lies are told over it, and would else be named for something that all have."""
+    run = RunDir(Path(shutil.copytree(good.path, tmp_path / good.path.name)))
+    on_a_mesh(run)
+    folder = Folder(run=run, loaded_run=load_run(run), repository=REPOSITORY)
+    agreement = next(each for each in TABLE if each.name == "exchanges")
+    assert list(agreement.find(folder)) == []
+    assert list(unknown_names(run, folder.loaded_run)) == []
 
 
 def test_every_agreement_has_its_lies() -> None:
