@@ -17,6 +17,8 @@ FOREIGN := .venv-foreign
 FOREIGN_READY := $(FOREIGN)/.ready
 ADOPT := .venv-adopt
 ADOPT_READY := $(ADOPT)/.ready
+MANIFEST := .venv-manifest
+MANIFEST_READY := $(MANIFEST)/.ready
 PLAN := .venv-plan
 PLAN_READY := $(PLAN)/.ready
 # Where the example's paths say that it was made.
@@ -30,12 +32,17 @@ rehearsal: $(READY)  ## all four gates on a toy Gemma: no GPU, no token
 
 .PHONY: rehearsal-many launchers
 MANY := $(BIN)/python -m pytest acceptance -m rehearsal --m43-profile=tests/launch
-rehearsal-many: $(READY)  ## the rehearsal by two processes of two devices each; needs mpirun
-	$(MANY)/mpirun.toml
+rehearsal-many: $(READY)  ## the rehearsal by two processes of two devices each, started as a Job's pods are
+	$(BIN)/python -m tests.launch.pods $(MANY)/pods.toml
 
-launchers: $(READY)  ## the same by Slurm on this machine, then harm that is done to mpirun's; needs root
+launchers: $(READY)  ## the same by mpirun and by Slurm, then harm that is done to such runs; needs both, and root
+	$(MANY)/mpirun.toml
 	$(BIN)/python -m tests.launch.slurm $(MANY)/slurm.toml
 	$(BIN)/python -m pytest -p no:cacheprovider tests/launch
+
+.PHONY: manifest
+manifest: $(MANIFEST_READY)  ## the Kubernetes manifest against the published schemas
+	$(MANIFEST)/bin/kubernetes-validate --strict tools/kubernetes/job.yaml
 
 test: $(READY)  ## the unit tests, in three parts, two at a time
 	@echo "the unit tests, in three parts, two at a time; some minutes"
@@ -204,7 +211,7 @@ newest: $(READY)  ## the newest pair whose Python is here: lint, the child's qui
 newest-child: $(READY)
 	$(BIN)/python -m pytest $(QUICK_CHILD)
 
-check: lint types contracts test rehearsal adopt newest faults-quick world-quick coverage parity verify-example  ## what CI runs
+check: lint types contracts test rehearsal rehearsal-many adopt newest faults-quick world-quick coverage parity verify-example  ## what CI runs
 
 lock:  ## write requirements.lock again (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -221,6 +228,11 @@ $(PARITY_READY): requirements.lock pyproject.toml
 $(BROWSER_READY): pyproject.toml
 	@test -x $(BROWSER)/bin/python || $(PYTHON) -m venv $(BROWSER)
 	@$(BROWSER)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[browser]'
+	@touch $@
+
+$(MANIFEST_READY): pyproject.toml
+	@test -x $(MANIFEST)/bin/python || $(PYTHON) -m venv $(MANIFEST)
+	@$(MANIFEST)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[manifest]'
 	@touch $@
 
 $(MUTATION_READY): pyproject.toml

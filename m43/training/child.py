@@ -14,11 +14,13 @@ from typing import Literal
 
 from m43 import typed_json
 from m43.errors import FailureClass, M43Error, causes
-from m43.files import is_disk_full
+from m43.files import give_room, is_disk_full, keep_room
 from m43.records import TABLE, ChildError, RunDir, write_last_record, write_record
 from m43.training.origins import origins
 from m43.training.progress import Heartbeats
 
+# Of a further process's disk, which the first one's reserve says nothing of.
+_RESERVE_BYTES, _RESERVE_FILES = 16 << 10, 2
 # Thousands of bad rows make a record that nobody reads.
 _MOST_PROBLEMS = 100
 
@@ -30,8 +32,9 @@ _NUMBERS = ("JAX_PROCESS_ID", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID", "PMIX_RANK
 # Source: gloo and the coordination service of jax 0.10.2; NCCL's as jax issues 38503 and 40512
 # quote them.
 _LOST = re.compile(
-    r"Connection (?:reset|closed) by peer|Socket closed|Connection refused|[Hh]eartbeat timeout|"
-    r"stopped sending heartbeats|different incarnation|distributed service detected fatal errors|"
+    r"Gloo \w+ failed|Connection (?:reset|closed) by peer|Socket closed|Connection refused|"
+    r"[Hh]eartbeat timeout|stopped sending heartbeats|different incarnation|"
+    r"distributed service detected fatal errors|"
     r"NCCL[^\n]{0,200}(?:remote process exited|remote error)"
 )
 
@@ -145,10 +148,14 @@ def _work_with_others(
     def give_up(error: M43Error) -> None:
         _end_now(_stop(own, name, error, 0))
 
+    if own is not run:
+        keep_room(own.reserve, _RESERVE_BYTES, _RESERVE_FILES)
     with beats.phase("meet"):
         meeting.join(profile, give_up)
     work.run(run, beats)
     write_record(own.origins, origins())
+    if own is not run:
+        give_room(own.reserve)
     meeting.leave(profile.deadlines.silence_s)
 
 

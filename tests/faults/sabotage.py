@@ -1,7 +1,8 @@
 """Stands in front of m43.training in a copied tree, and does the damage that is written beside it.
 
 The product has no door for this: the copy's `__main__.py` is replaced by this file, and the real
-one is called from here as `honest`. `misbehaviour` holds a word and, for some, a step or seconds.
+one is called from here as `honest`. `misbehaviour` holds a word and, for some, a step or seconds;
+a third word is the number of the one process of several that does it.
 """
 
 import os
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-HOW, _, STEP = Path(__file__).with_name("misbehaviour").read_text().partition(" ")
+HOW, STEP, ONLY, *_ = (*Path(__file__).with_name("misbehaviour").read_text().split(), "", "")
 
 # A grandchild that does not listen, and one that has left the child's session as well.
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(120)"
@@ -131,8 +132,22 @@ def fill_memory(trainer: Any, batch: Any, honest: Any) -> Any:
     return (jnp.ones((1 << 23, 1 << 23)) + 1.0).block_until_ready()
 
 
+def fail(error: Exception) -> Any:
+    """Make a step that raises."""
+
+    def harm(trainer: Any, batch: Any, honest: Any) -> Any:
+        raise error
+
+    return harm
+
+
 def main(arguments: Sequence[str]) -> int:
     """Do the damage, then what the honest child does."""
+    from m43.training import honest
+    from m43.training.child import own_number
+
+    if ONLY and own_number() != int(ONLY):
+        return honest.main(arguments)
     os.environ.setdefault("M43_SABOTAGE", HOW)
     job = arguments[0]
     training = job != "probe"
@@ -149,11 +164,11 @@ def main(arguments: Sequence[str]) -> int:
         "hang": sleep,
         "crawl": sleepy,
         "memory": fill_memory,
+        "raise": fail(RuntimeError("planted")),
+        "memory-error": fail(MemoryError("planted")),
     }
     if job == "train" and HOW in harms:
         at_step(harms[HOW])
     if job == "probe" and HOW == "slow-probe":
         time.sleep(float(STEP))
-    from m43.training import honest
-
     return honest.main(arguments)

@@ -5,6 +5,7 @@ dies of, the others only notice: so a lost process is named where none says more
 """
 
 import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -44,6 +45,8 @@ GRACE_S = 10.0
 # Of a shell, and of launchers: what ended a process, where a signal did.
 _BY_SIGNAL = 128
 _TAIL_LINES = 8
+# Of a stack as abseil writes it: some dozen of them would hide why jax ended a process.
+_FRAME = re.compile(r"\s*@ +0x")
 _EFFECTS = (FailureClass.PROCESS_LOST, FailureClass.PROCESSES_MISSING)
 
 
@@ -202,7 +205,10 @@ def keep_first_cause(
         folder = RunDir(run.path / run.processes.name / "0")
         folder.path.mkdir(parents=True, exist_ok=True)
         write_record(folder.error(name), errors[0])
-    first = next((n for n, each in errors.items() if each.failure_class not in _EFFECTS), None)
+    causes = [n for n, each in errors.items() if each.failure_class not in _EFFECTS]
+    # What nobody foresaw may be how a process noticed the end of another that has a name.
+    named = [n for n in causes if errors[n].failure_class is not FailureClass.HARNESS_ERROR]
+    first = next(iter(named or causes), None)
     if first is not None:
         problems = (f"process {first} of {len(numbers)}: {errors[first].problems[0]}",)
         found = replace(errors[first], problems=problems + errors[first].problems[1:])
@@ -248,7 +254,8 @@ def make_plain(path: Path, secrets: tuple[str, ...]) -> None:
 
 def tail_of(outcome: Outcome) -> str:
     """Return the last that a child wrote to standard error, in one line."""
-    return " | ".join(line.strip() for line in outcome.stderr[-_TAIL_LINES:] if line.strip())
+    lines = [line.strip() for line in outcome.stderr if line.strip() and not _FRAME.match(line)]
+    return " | ".join(lines[-_TAIL_LINES:])
 
 
 def ended_words(record: ProcessRecord) -> str:

@@ -65,6 +65,7 @@ _CPU: Mapping[str, str] = {"JAX_PLATFORMS": "cpu", VARIABLE: XLA_FLAGS_ON_CPU}
 _OF_LAUNCHERS = (
     *("SLURM_", "SRUN_", "MUNGE_", "OMPI_", "PRTE_", "PMI_", "PMIX_", "NCCL_", "UCX_", "FI_"),
     *("JAX_COORDINATOR_", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID", "JOB_COMPLETION_INDEX"),
+    "M43_CALLS",  # of tools/kubernetes
 )
 
 

@@ -133,6 +133,15 @@ def test_each_end_has_its_class_and_its_words(
     assert "in phase 'train', 138 steps or rows seen" in str(raised.value)
 
 
+def test_the_frames_of_a_stack_do_not_hide_what_was_said_before_them(run: RunDir) -> None:
+    """Where jax ends a process from C++, its reason stands above some dozen of them."""
+    frames = tuple(f"    @     0x7f186d30{number:04x}  (unknown)" for number in range(30))
+    said = ("stopped sending heartbeats", *frames)
+    outcome = Outcome(record=replace(ENDED, exit_status=-6), stdout=(), stderr=said)
+    with pytest.raises(ChildFailedError, match="stopped sending heartbeats"):
+        require_success("train", run, outcome)
+
+
 def test_what_the_child_said_of_itself_comes_first(run: RunDir) -> None:
     """The child knows better than its status."""
     error = ChildError(

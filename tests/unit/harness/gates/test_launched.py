@@ -30,6 +30,7 @@ REPOSITORY = Path(__file__).parents[4]
 LOST = ChildError(failure_class=F.PROCESS_LOST, problems=("Connection reset by peer",), step=7)
 MISSING = ChildError(failure_class=F.PROCESSES_MISSING, problems=("after 120 s",), step=0)
 FULL = ChildError(failure_class=F.DISK_FULL, problems=("No space left", "on /data"), step=9)
+UNFORESEEN = ChildError(failure_class=F.HARNESS_ERROR, problems=("Gloo: unheard of",), step=8)
 # Stands for mpirun and srun: starts what follows twice, and says which is which.
 TWICE = (
     "sh", "-c", 'for n in 0 1; do RANK=$n "$@" & done; wait', "twice",
@@ -94,6 +95,8 @@ def test_a_process_without_a_record_is_the_one_that_was_lost(run: RunDir, by_two
         ({0: LOST, 1: LOST}, "train", F.PROCESS_LOST),
         ({0: MISSING}, "train", F.PROCESS_LOST),
         ({0: FULL, 1: FULL}, "train", F.DISK_FULL),
+        ({0: UNFORESEEN, 1: FULL}, "train", F.DISK_FULL),
+        ({0: LOST, 1: UNFORESEEN}, "train", F.HARNESS_ERROR),
     ],
 )
 def test_what_is_said_where_nobody_names_a_cause(
