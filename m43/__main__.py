@@ -248,14 +248,15 @@ def _add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "--model",
         type=Path,
         metavar="FOLDER",
-        help="a folder with the model's config.json (default: the contract's own shapes)",
+        help="a folder with the model's config.json, or gemma-2-9b, gemma-3-4b, -12b or -27b "
+        "(default: the contract's own shapes)",
     )
     command.add_argument(
         "--target",
         default="",
         metavar="DEVICE",
-        help="cpu, rtx5090, h100 or a file like those in m43/training/plan/targets "
-        "(default: the contract's device); a card needs the extra cuda13, not the card",
+        help="cpu, rtx5090, h100, v5e or a file like those in m43/training/plan/targets "
+        "(default: the contract's device); it needs the compiler (cuda13, libtpu), not the device",
     )
     command.add_argument(
         "--mesh",

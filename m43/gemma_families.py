@@ -28,6 +28,69 @@ ACTIVATION = "gelu_pytorch_tanh"
 """Of every Gemma; Gemma 1 was published with "gelu" and means this one all the same."""
 
 
+MULTIMODAL, MULTIMODAL_ARCHITECTURE = "gemma3", "Gemma3ForConditionalGeneration"
+"""What config.json of Gemma 3 4B, 12B and 27B says: a vision tower beside the text model."""
+
+BASE_CONFIG = "base_config.json"
+"""In a trained folder: config.json of the multimodal base, from which that of the text follows."""
+
+# What the published text_config leaves out.
+# Source: transformers 5.24, Gemma3TextConfig; the rotation and the pattern in the spelling of 4.57.
+_TEXT_DEFAULTS: Mapping[str, object] = {
+    "vocab_size": 262_208,
+    "hidden_size": 2304,
+    "intermediate_size": 9216,
+    "num_hidden_layers": 26,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "head_dim": 256,
+    "hidden_activation": ACTIVATION,
+    "max_position_embeddings": 131_072,
+    "rms_norm_eps": 1e-6,
+    "pad_token_id": 0,
+    "eos_token_id": 1,
+    "bos_token_id": 2,
+    "query_pre_attn_scalar": 256,
+    "sliding_window": 4096,
+    "tie_word_embeddings": True,
+}
+_ROTATION: Mapping[str, object] = {"rope_theta": 1e6, "rope_local_base_freq": 1e4}
+_PATTERN: Mapping[str, object] = {"sliding_window_pattern": 6}
+_PATTERN_KEYS = ("layer_types", "_sliding_window_pattern")
+_DTYPES = ("dtype", "torch_dtype")
+
+
+def is_multimodal(config: Mapping[str, object]) -> bool:
+    """Return whether config.json describes a model with a vision tower, which m43 leaves out."""
+    return config.get("model_type") == MULTIMODAL
+
+
+def text_part(config: Mapping[str, object]) -> Mapping[str, object]:
+    """Return config.json of the text model that is trained, which of most folders is the whole.
+
+    Of a multimodal folder it is `text_config`, completed by transformers' defaults. Which ids end
+    a text and which dtype the weights have is said outside of it, for all parts.
+
+    Example:
+        >>> text_part({"model_type": "gemma3", "text_config": {"head_dim": 128}})["head_dim"]
+        128
+    """
+    text = config.get("text_config")
+    if not is_multimodal(config) or not isinstance(text, dict):
+        return config
+    defaults = dict(_TEXT_DEFAULTS)
+    if text.get("rope_parameters") is None:
+        defaults |= _ROTATION
+    if all(text.get(key) is None for key in _PATTERN_KEYS):
+        defaults |= _PATTERN
+    whole = {key: config[key] for key in ("eos_token_id", *_DTYPES) if config.get(key) is not None}
+    if any(key in whole for key in _DTYPES):
+        text = {key: value for key, value in text.items() if key not in _DTYPES}
+    family = "gemma3_text"
+    named = {"model_type": family, "architectures": [ARCHITECTURES[family]]}
+    return {**defaults, **text, **whole, **named}
+
+
 def family_of(architecture: str) -> str:
     """Name the family, as `model_type` in config.json does, of one of the architectures."""
     return next(family for family, named in ARCHITECTURES.items() if named == architecture)

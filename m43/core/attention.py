@@ -38,16 +38,19 @@ class Rotation:
     cos: Float[Array, "B L half"]
 
 
-def rotation(positions: Int[Array, "B L"], head_dim: int, theta: float) -> Rotation:
-    """Compute the angles position * theta ** (-2i / head_dim).
+def rotation(
+    positions: Int[Array, "B L"], head_dim: int, theta: float, factor: float = 1.0
+) -> Rotation:
+    """Compute the angles position * theta ** (-2i / head_dim) / factor.
 
     The frequencies are rounded as transformers rounds them (every step in float32): at
     position 8191 one unit in the last place of a frequency is an angle of 5e-4.
 
-    Source: transformers 5.23, GemmaRotaryEmbedding.compute_default_rope_parameters.
+    Source: transformers 5.23, GemmaRotaryEmbedding.compute_default_rope_parameters; of the factor,
+    5.24, _compute_linear_scaling_rope_parameters.
     """
     exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
-    frequencies = np.float32(1.0) / np.power(np.float32(theta), exponents)
+    frequencies = np.float32(1.0) / np.power(np.float32(theta), exponents) / np.float32(factor)
     angles = positions[:, :, None].astype(jnp.float32) * jnp.asarray(frequencies)[None, None, :]
     return Rotation(sin=jnp.sin(angles), cos=jnp.cos(angles))
 

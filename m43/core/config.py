@@ -41,6 +41,8 @@ class GemmaConfig:
     pad_id: int
     bos_id: int
     eos_ids: tuple[int, ...]
+    rope_factor: float = 1.0
+    """What global layers divide a position by: 8 in Gemma 3 from 4B on."""
 
     @property
     def architecture(self) -> str:

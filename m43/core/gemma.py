@@ -235,7 +235,9 @@ class Rotations:
     def at(cls, positions: Int[Array, "B L"], config: GemmaConfig) -> "Rotations":
         """Compute both for these positions."""
         return cls(
-            of_global=rotation(positions, config.head_dim, config.rope_theta_global),
+            of_global=rotation(
+                positions, config.head_dim, config.rope_theta_global, config.rope_factor
+            ),
             of_local=rotation(positions, config.head_dim, config.rope_theta_local),
         )
 

@@ -177,7 +177,8 @@ class TrainingPlan:
     weights_bytes: int = 0  # as they are read, before the optimizer has a state
     reading_bytes: int = 0  # on a CPU: of the largest array, which is there twice for a moment
     compilations: int = 1  # at most, of the step: one for each padded length
-    architecture: str = ""  # of the config.json that was read, as it names it
+    architecture: str = ""  # of the model that config.json describes: of its text part
+    multimodal: bool = False  # whether it describes other parts, which are left out
 
     @property
     def phases(self) -> tuple[PhasePeak, ...]:

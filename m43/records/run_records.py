@@ -198,6 +198,18 @@ class TrainRecord:
     phases: tuple[Phase, ...] = field(repr=False)
     peak_host_bytes: int
     peak_device_bytes: int  # 0 where the backend does not count
+    left_out_parameters: int = 0  # of a multimodal base, and of nothing that was saved
+
+    @property
+    def left_out(self) -> str:
+        """What became of the other parts of a multimodal base; empty where there are none."""
+        if not self.left_out_parameters:
+            return ""
+        return (
+            f"The base is multimodal: its other {self.left_out_parameters:,} parameters, the "
+            "vision tower and what joins it to the text, were left out; the text model alone was "
+            "trained and saved"
+        )
 
     @property
     def kinds_of_process(self) -> frozenset[tuple[str, ...]]:

@@ -47,6 +47,7 @@ from m43.training.progress import Heartbeats
 from m43.training.step_log import StepLog, TakenStep
 from m43.training.trainer import Trainer, build_trainer, computing_device
 from m43.training.weights import (
+    count_left_out,
     count_moved,
     count_stored,
     give_shares,
@@ -93,6 +94,7 @@ class _Saved:
     model_sha256: str
     reloaded_sha256: str
     parameters_moved: int
+    left_out_parameters: int
 
 
 def run(run: RunDir, beats: Heartbeats) -> None:
@@ -243,7 +245,14 @@ def _save(trainer: Trainer, base: _Base, run: RunDir, beats: Heartbeats) -> None
             return
         write_weights(model, run.model, source=base.folder)
         if lora is not None:
-            write_adapter(model, run.adapter, lora, repo=contract.repo, revision=contract.revision)
+            write_adapter(
+                model,
+                run.adapter,
+                lora,
+                repo=contract.repo,
+                revision=contract.revision,
+                beside=count_left_out(base.folder, base.config) > 0,
+            )
 
 
 def _read_back(profile: Profile, base: _Base, run: RunDir, beats: Heartbeats) -> _Saved:
@@ -260,6 +269,7 @@ def _read_back(profile: Profile, base: _Base, run: RunDir, beats: Heartbeats) ->
                 folder, config, placed=shared(mesh_of(profile, config))
             ),
             parameters_moved=count_moved(base.folder, folder, base.config),
+            left_out_parameters=count_left_out(base.folder, base.config),
         )
 
 
@@ -298,4 +308,5 @@ def _record(
         phases=beats.phases,
         peak_host_bytes=processes[0].peak_host_bytes,
         peak_device_bytes=max(map(peak_bytes, jax.local_devices())),
+        left_out_parameters=saved.left_out_parameters,
     )

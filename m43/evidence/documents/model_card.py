@@ -256,6 +256,8 @@ def _base(facts: Complete) -> Iterator[tuple[str, Words]]:
     yield "hub", code(facts.auth.endpoint)
     yield "weights, by the hub's word", weights_words(facts.auth)
     yield "architecture", f"{train.architecture}, {train.parameters:,} parameters"
+    if train.left_out:
+        yield "left out", train.left_out
     yield "base weights, SHA-256", code(train.base_weights_sha256)
     yield "trained weights, SHA-256", code(train.model_sha256)
 

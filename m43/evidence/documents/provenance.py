@@ -209,6 +209,8 @@ def _facts(loaded_run: LoadedRun) -> Iterator[tuple[str, Words]]:
         yield "trained weights, SHA-256", code(train.model_sha256)
         if train.widening:
             yield "how weights are stored", train.widening
+        if train.left_out:
+            yield "parts of the base", train.left_out
     if opening:
         yield "m43", opening.m43_version
 

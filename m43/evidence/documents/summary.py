@@ -277,6 +277,8 @@ def _phases(run: Fields) -> list[Node]:
     ]
     if run.record and run.record.train.widening:
         lines.insert(2, f"{run.record.train.widening} (train.json).")
+    if run.record and run.record.train.left_out:
+        lines.insert(2, f"{run.record.train.left_out} (train.json).")
     if run.record and (stood := unwatched_words(run.record.train.process)):
         lines.append(f"The training process:{stood} (train.process.json).")
     if run.record and (unasked := promises.unasked_words(run.record.loaded_run)):

@@ -66,10 +66,6 @@ class Findings:
 Watch = Callable[[str], None]
 
 
-def _unwatched(words: str) -> None:
-    """Say nothing of a claim that is about to be checked."""
-
-
 def verify(
     run_path: Path,
     repository: Path,
@@ -89,7 +85,7 @@ def examine(
     *,
     without_weights: bool = False,
     public_key: Path | None = None,
-    watch: Watch = _unwatched,
+    watch: Watch = lambda words: None,
 ) -> Findings:
     """Recompute every claim of a run folder, and its verdict with them.
 
@@ -130,8 +126,8 @@ def examine(
 
 
 def _unjudged(problems: tuple[Problem, ...]) -> Findings:
-    claim = Claim(words=_READABLE, problems=problems)
-    return Findings(verdict="", why="", accepted=False, claims=(claim,))
+    claims = (Claim(words=_READABLE, problems=problems),)
+    return Findings(verdict="", why="", accepted=False, claims=claims)
 
 
 def _moved(claim: Claim, old: str, new: str) -> Claim:
@@ -244,18 +240,11 @@ CLAIMS = len(_WORDS) + 1
 def _words(run: RunDir, runs: Path, public_key: Path | None) -> Iterator[str]:
     """Word each claim as what this folder lets be checked: over nothing, none counts as held."""
     kept = (runs / ledger.FILE).is_file()
-    signed = "Nothing in this folder is signed"
-    if run.signature.is_file():
-        signed = "What is signed are these files; who signed it was not asked"
-    if public_key is not None:
-        signed = "What is signed are these files, by the holder of the given key"
-    facts = {
-        "ledger": ", which the ledger beside the folder does not contradict"
-        if kept
-        else "; no ledger lies beside the folder",
-        "signed": signed,
-    }
-    return (words.format_map(facts) for words in _WORDS)
+    beside = ", as in the ledger" if kept else "; no ledger lies beside the folder"
+    asked = "by the holder of the given key" if public_key else "by whom was not asked"
+    is_signed = public_key is not None or run.signature.is_file()
+    signed = f"What is signed are these files, {asked}" if is_signed else "Nothing here is signed"
+    return (words.format(ledger=beside, signed=signed) for words in _WORDS)
 
 
 def _claim(run: RunDir, words: str, check: Callable[[], Iterator[Problem]], watch: Watch) -> Claim:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
+import m43
 from m43 import typed_json
 from m43.errors import FailureClass, M43Error, problem
 from m43.evidence.contract import alternatives_words, card_memory_words
@@ -57,6 +58,8 @@ def _memory(plan: TrainingPlan, day: str) -> Iterator[Line]:
     several = f", each of {step.devices} ({step.mesh})" if step.devices > 1 else ""
     yield _title(f"memory of {limits.device}{several}")
     yield _row("parameters", f"{plan.parameters:,}, of them trained {plan.trained_parameters:,}")
+    if plan.multimodal:
+        yield _row("of the base, left out", "its vision tower; the text model alone is trained")
     yield _row("arguments", size_words(step.arguments_bytes))
     yield _row("outputs", size_words(step.outputs_bytes))
     yield _row("  aliased (donated) to arguments", size_words(step.aliased_bytes))
@@ -95,6 +98,9 @@ def _exchange(plan: TrainingPlan) -> Iterator[Line]:
     """Write what devices say to one another in a step."""
     step, rate = plan.step, plan.limits.link_bytes_per_s
     yield _title("collectives of a step, on each device")
+    if plan.limits.device.startswith("tpu:"):
+        yield _row("not known, and in no time below", "a TPU's program does not tell them")
+        return
     for each in step.collectives:
         often = "for each chunk of supervised tokens" if each.per_chunk else "a step"
         sent = f"{each.count} {often}, {size_words(each.sent_bytes)} sent"
@@ -126,7 +132,8 @@ def _time(plan: TrainingPlan) -> Iterator[Line]:
 
 def _disk(plan: TrainingPlan) -> Iterator[Line]:
     yield _title("disk")
-    yield _row("download, weights alone", size_words(plan.model_bytes))
+    more = ", and those of the vision tower" if plan.multimodal else ""
+    yield _row("download, weights alone", f"{size_words(plan.model_bytes)}{more}")
     yield _row("trained model", size_words(plan.model_bytes + plan.adapter_bytes))
 
 
@@ -138,6 +145,7 @@ def _verdict(plan: TrainingPlan) -> Line:
 
 
 HERE = "cpu"
+MODELS = Path(m43.__file__).parent / "training" / "plan" / "models"
 _PATIENCE_S = 1800.0
 # Source: FACTS of deviceless compilation, tried with jax 0.10.2: the plugin must not look for the
 # driver of a card that is not there, and autotuning would run kernels on it.
@@ -145,6 +153,10 @@ _WITHOUT_A_CARD: Mapping[str, str] = {
     "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1",
     "XLA_FLAGS": "--xla_gpu_autotune_level=0",
     "JAX_PLATFORMS": "cpu",
+    # libtpu would look for the machine's TPU at an address of Google's cloud.
+    "TPU_SKIP_MDS_QUERY": "1",
+    # And would let one process at a time have it.
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
 
 
@@ -182,8 +194,9 @@ def plan(
 
     Args:
         path: of the profile.
-        model: a folder with the model's config.json; None takes the contract's own shapes, or the
-            Hugging Face cache's config.json where the contract has none.
+        model: a folder with the model's config.json, or the name of one that m43 describes; None
+            takes the contract's own shapes, or the Hugging Face cache's config.json where the
+            contract has none.
         target: "cpu" for this machine, a card's name or file; empty for the contract's device.
         repository: the working tree.
         out: where the plan goes.
@@ -201,7 +214,7 @@ def plan(
     if model is None and contract.config:
         answer = ask_by_contract(who, profile, card)
     else:
-        folder = model if model is not None else _cached(profile)
+        folder = _cached(profile) if model is None else described(model)
         if not (folder / "config.json").is_file():
             raise _no_config(str(folder), profile)
         request = PlanRequest(profile=profile, config_folder=folder.resolve(), target=card)
@@ -218,6 +231,15 @@ def plan(
     else:
         show(plan_page(found, title, day), out)
     return 0 if fits(found) else 1
+
+
+def described(model: Path) -> Path:
+    """Return the folder of a model that m43 describes by its name, such as gemma-3-27b.
+
+    Their config.json say what Google published: of the keys those that the arithmetic needs.
+    """
+    known = MODELS / model
+    return known if str(model) == model.name and known.is_dir() else model
 
 
 def arranged(profile: Profile, text: str) -> Profile:

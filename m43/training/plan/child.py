@@ -27,7 +27,7 @@ from m43.training.device import give_back_memory, held_bytes
 from m43.training.mesh import mesh_of, settle_devices
 from m43.training.plan.devices import devices_of, measure_limits, place_on, read_target
 from m43.training.plan.plan import Planned, make_plan
-from m43.training.weights import declared_dtype, read_model_config
+from m43.training.weights import declared_dtype, describes_more, read_model_config
 
 MOST = 3
 # The contract has the limit; alternatives are searched for that stay clear of it.
@@ -152,6 +152,7 @@ def _answer(request: PlanRequest, out: TextIO) -> None:
                 place=place,
                 mesh=mesh,
                 process_bytes=process_bytes,
+                multimodal=describes_more(folder),
             )
         )
 

@@ -40,7 +40,9 @@ class Target:
         flops_per_s: peak, of bfloat16 products with float32 accumulation.
         sustained_share: the MFU that a good run reaches.
         link_bytes_per_s: from one card to others, each way; 0 where its maker names none.
-        target_config: what XLA's compiler asks about it, an xla.GpuTargetConfigProto as text.
+        target_config: of a GPU, what XLA's compiler asks about it: an xla.GpuTargetConfigProto as
+            text.
+        topology: of a TPU, what libtpu calls its slices.
     """
 
     device_kind: str
@@ -50,14 +52,15 @@ class Target:
     bytes_per_s: float
     sustained_share: float
     source: str
-    target_config: str = field(repr=False)
+    target_config: str = field(default="", repr=False)
     link_bytes_per_s: float = 0.0
+    topology: str = ""
 
     @property
     def limits(self) -> Limits:
         """What of it a run can use."""
         return Limits(
-            device=f"gpu:{self.device_kind}",
+            device=f"{'tpu' if self.topology else 'gpu'}:{self.device_kind}",
             memory_bytes=int(self.memory_bytes * self.usable_share),
             flops_per_s=self.flops_per_s,
             bytes_per_s=self.bytes_per_s,
@@ -109,6 +112,12 @@ def _problems(target: Target, where: str) -> Iterator[Problem]:
         ("flops_per_s", target.flops_per_s, target.flops_per_s > 0, "a number above 0"),
         ("bytes_per_s", target.bytes_per_s, target.bytes_per_s > 0, "a number above 0"),
         ("sustained_share", target.sustained_share, 0 < target.sustained_share <= 1, "0 to 1"),
+        (
+            "target_config",
+            target.target_config,
+            bool(target.target_config) != bool(target.topology),
+            "a text for a GPU, or none and a topology for a TPU",
+        ),
     )
     for key, found, kept, expected in rules:
         if not kept:
@@ -192,6 +201,10 @@ def _best_s(
 
 
 _PLUGINS = ("jax-cuda13-plugin", "jax-cuda12-plugin")
+# Source: jax 0.10.2, setup.py, _libtpu_version: each jax has its own.
+_LIBTPU = "libtpu==0.0.42.*"
+_SLICES = tuple(2**power for power in range(2, 9))
+"""How many chips a slice of a TPU v5e has, arranged as a square or half of one."""
 
 
 class NoCompilerError(M43Error):
@@ -204,8 +217,11 @@ def devices_of(target: Target, count: int, hosts: int = 1) -> list[jax.Device]:
     """Return cards of a kind that are not here, in as many hosts, so that a step can be compiled.
 
     Raises:
-        NoCompilerError: if JAX's CUDA plugin is not installed.
+        NoCompilerError: if JAX's CUDA plugin, or for a TPU libtpu, is not installed.
+        TargetError: if no slice of a TPU has so many chips.
     """
+    if target.topology:
+        return _chips(target, count)
     found = [name for name in _PLUGINS if _installed(name)]
     if not found:
         raise NoCompilerError(
@@ -223,6 +239,26 @@ def devices_of(target: Target, count: int, hosts: int = 1) -> list[jax.Device]:
         topology=f"1x{hosts}x{count // hosts}",
     )
     return list(topology.devices)
+
+
+def _chips(target: Target, count: int) -> list[jax.Device]:
+    """Return chips of a TPU; one or two are taken from the smallest slice."""
+    if not _installed("libtpu"):
+        raise NoCompilerError(
+            found="no libtpu",
+            expected=_LIBTPU,
+            where="this environment",
+            action="make one with the compiler and plan from there: python3 -m venv .venv-plan && "
+            f".venv-plan/bin/pip install . '{_LIBTPU}' && .venv-plan/bin/python -m m43 plan …; "
+            "no TPU is needed",
+        )
+    size = max(count, _SLICES[0])
+    if size not in _SLICES:
+        expected = f"{', '.join(map(str, _SLICES))} of them, or fewer than {_SLICES[0]}"
+        raise TargetError((_problem(f"{count} devices", expected, target.device_kind),))
+    rows = 1 << (size.bit_length() - 1) // 2
+    name = f"{target.topology}:{rows}x{size // rows}"
+    return list(topologies.get_topology_desc(name, platform="tpu").devices)[:count]
 
 
 def place_on(card: jax.Device) -> Callable[[PyTree], PyTree]:

@@ -47,6 +47,7 @@ class Planned:
         place: where its arrays lie; on a mesh they know it.
         mesh: of the devices that share the state; None for one device.
         process_bytes: what the process holds before it reads a weight; on a card 0.
+        multimodal: whether the model's folder has other parts, which are left out.
     """
 
     profile: Profile
@@ -56,6 +57,7 @@ class Planned:
     place: Placed
     process_bytes: int
     mesh: Mesh | None = None
+    multimodal: bool = False
 
 
 def make_plan(planned: Planned) -> TrainingPlan:
@@ -76,6 +78,7 @@ def make_plan(planned: Planned) -> TrainingPlan:
     return TrainingPlan(
         limits=planned.limits,
         architecture=config.architecture,
+        multimodal=planned.multimodal,
         parameters=config.parameters,
         trained_parameters=sum(leaf.size for leaf in jax.tree.leaves(built.params)),
         step=step,
@@ -153,8 +156,16 @@ def plan_step(planned: Planned, built: BuiltStep) -> StepPlan:
         compiling_bytes=processes * taken.most_bytes,
         compiled_bytes=processes * taken.kept_bytes,
         mesh=planned.profile.mesh,
-        collectives=module.collectives() if planned.mesh is not None else (),
+        collectives=() if _is_untold(planned) else module.collectives(),
     )
+
+
+def _is_untold(planned: Planned) -> bool:
+    """Return whether the compiled step has no collectives, or none that its text tells.
+
+    For a TPU, XLA cuts them into pieces between the products, and repeats them in each fusion.
+    """
+    return planned.mesh is None or planned.limits.device.startswith("tpu:")
 
 
 def abstract_batch(rows: int, length: int) -> Batch:

@@ -80,6 +80,11 @@ def count_stored(folder: Path, config: GemmaConfig) -> int:
     return sum(math.prod(tensors[place.name][1].shape) for place in tensor_places(config))
 
 
+def count_left_out(folder: Path, config: GemmaConfig) -> int:
+    """Count the weights of a multimodal folder that are not its text model's; 0 of any other."""
+    return _open(folder, config).left_out()
+
+
 def _bits(values: np.ndarray) -> np.ndarray:
     return values.view({2: np.uint16, 4: np.uint32}[values.itemsize])
 

@@ -1,57 +1,59 @@
 """A model folder's config.json, read as a `GemmaConfig`, and refused where m43 would differ."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 
 from m43.core import GemmaConfig
-from m43.errors import FailureClass, Problem, ProblemsError
-from m43.files import read_whole
 from m43.gemma_families import (
     ACTIVATION,
     ARCHITECTURES,
+    MULTIMODAL,
+    MULTIMODAL_ARCHITECTURE,
     GemmaFamily,
     has_post_norms,
     has_qk_norm,
+    is_multimodal,
+    text_part,
 )
-from m43.text import NotTextError, brief, clipped, read_text
+from m43.text import brief, clipped
+from m43.training.weights.config_keys import Keys, ModelConfigError, read_config_table
 from m43.training.weights.safetensors_file import DTYPES
-from m43.typed_json import read_json
 
 LOCAL, GLOBAL = "sliding_attention", "full_attention"
-MOST, MOST_LAYERS = 2**31 - 1, 1000
-"""Sizes are int32 on the device; a stack of more layers is a damaged file, not a Gemma."""
+MOST_LAYERS = 1000
+"""A stack of more layers is a damaged file, not a Gemma."""
 MOST_WIDE, MOST_HEADS = 2**24, 2**12
 """So that no product of sizes leaves 64 bits, in which compilers count bytes."""
-LEAST_NUMBER, MOST_NUMBER = 1e-30, 1e30
-"""What float32 holds with room for a product; every number in a Gemma is far inside."""
-_MOST_BYTES, _MOST_IDS = 1 << 24, 64
-_AS_PUBLISHED = "use a Gemma 1, Gemma 2 or Gemma 3 text model as it was published"
-
-
-class ModelConfigError(ProblemsError):
-    """A config.json that describes something which m43 does not compute."""
-
-    failure_class = FailureClass.MODEL_INVALID
 
 
 def read_model_config(folder: Path) -> GemmaConfig:
     """Read config.json in the spelling of transformers 4 or 5.
 
-    Every key that changes the arithmetic is read or refused; none is guessed.
+    Every key that changes the arithmetic is read or refused; none is guessed. Of a multimodal
+    folder the text part is read, which may leave keys to transformers' defaults.
 
     Raises:
         ModelConfigError: with everything that is missing, malformed or not implemented.
     """
     path = folder / "config.json"
-    reader = _Keys(path=path, data=_table(path))
+    reader = Keys(path=path, data=read_config_table(path))
+    if is_multimodal(reader.data):
+        reader = _text_keys(reader)
     config = _read(reader)
     if config is None or reader.problems:
         raise ModelConfigError(reader.problems)
     return config
+
+
+def describes_more(folder: Path) -> bool:
+    """Return whether config.json describes more than a text model: what m43 leaves out.
+
+    Raises:
+        ModelConfigError: if it holds no table.
+    """
+    return is_multimodal(read_config_table(folder / "config.json"))
 
 
 def declared_dtype(folder: Path) -> np.dtype:
@@ -63,103 +65,45 @@ def declared_dtype(folder: Path) -> np.dtype:
         ModelConfigError: if it names none, or one that m43 does not read.
     """
     path = folder / "config.json"
-    data = _table(path)
+    data = text_part(read_config_table(path))
     # Source: transformers 5.23, PretrainedConfig: `dtype`, before it `torch_dtype`.
     name = data.get("dtype", data.get("torch_dtype"))
     known = {str(dtype): dtype for dtype in DTYPES.values()}
     if not isinstance(name, str) or name not in known:
-        reader = _Keys(path=path, data=data)
+        reader = Keys(path=path, data=data)
         reader.refuse("dtype", "nothing" if name is None else brief(name), " or ".join(known))
         raise ModelConfigError(reader.problems)
     return known[name]
 
 
-def _table(path: Path) -> Mapping[str, object]:
-    """Read the file's table.
+def _text_keys(keys: Keys) -> Keys:
+    """Refuse what a multimodal folder says of all its parts, and return the keys of its text part.
 
-    Raises: ModelConfigError, when it holds none.
+    Source: transformers 5.24, Gemma3Config and Gemma3ForConditionalGeneration.
     """
-    reader = _Keys(path=path)
-    try:
-        data = read_json(read_text(read_whole(path, _MOST_BYTES)))
-    except NotTextError as error:
-        reader.refuse("", str(error), "a readable JSON object", error.action)
-        raise ModelConfigError(reader.problems) from error
-    except (OSError, ValueError) as error:
-        reader.refuse("", f"{type(error).__name__}: {error}", "a readable JSON object")
-        raise ModelConfigError(reader.problems) from error
-    if not isinstance(data, dict):
-        reader.refuse("", type(data).__name__, "a JSON object")
-        raise ModelConfigError(reader.problems)
-    return data
+    keys.only("architectures", ([MULTIMODAL_ARCHITECTURE],), "of which m43 trains the text part")
+    keys.only("tie_word_embeddings", (True,), "m43's head is the embedding")
+    keys.only("quantization_config", (), "because m43 reads plain weights, not quantised ones")
+    text = keys.data.get("text_config")
+    if not isinstance(text, dict):
+        keys.refuse("text_config", keys.shown("text_config"), "a table: the text model's keys")
+        # The rest is asked of transformers' defaults, in which nothing is wrong.
+        text = {}
+    within = "text_config."
+    said = Keys(path=keys.path, data=text, within=within, problems=keys.problems)
+    family = "gemma3_text"
+    said.only("model_type", (family,), "the only text model of Gemma 3")
+    named = ARCHITECTURES[family]
+    said.only("architectures", ([named],), "the decoder with its head")
+    completed = text_part({**keys.data, "text_config": text})
+    return Keys(path=keys.path, data=completed, within=within, problems=keys.problems)
 
 
-@dataclass(kw_only=True)
-class _Keys:
-    """Read typed values of config.json and collect what does not fit.
-
-    After a problem a stand-in of the right type is returned, so that reading goes on.
-    """
-
-    path: Path
-    data: Mapping[str, object] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-
-    def refuse(self, key: str, found: str, expected: str, action: str = _AS_PUBLISHED) -> None:
-        self.problems.append(
-            Problem(
-                found=found,
-                expected=expected,
-                where=f"{self.path}, {key}" if key else str(self.path),
-                action=action,
-            )
-        )
-
-    def shown(self, key: str) -> str:
-        return brief(self.data[key]) if key in self.data else "nothing"
-
-    def integer(self, key: str, least: int, most: int = MOST) -> int:
-        value = self.data.get(key)
-        if type(value) is not int or not least <= value <= most:
-            self.refuse(key, self.shown(key), f"a whole number from {least} to {most}")
-            return max(least, 1)
-        return value
-
-    def number(self, key: str) -> float:
-        return self.positive(key, self.data.get(key), self.shown(key))
-
-    def positive(self, key: str, value: object, shown: str) -> float:
-        number = cast("float", value)
-        if type(value) not in (int, float) or not LEAST_NUMBER <= number <= MOST_NUMBER:
-            self.refuse(key, shown, f"a number above 0, of {LEAST_NUMBER} to {MOST_NUMBER}")
-            return 1.0
-        return float(cast("float", value))
-
-    def optional_number(self, key: str) -> float | None:
-        return None if self.data.get(key) is None else self.number(key)
-
-    def only(self, key: str, allowed: tuple[object, ...], why: str) -> None:
-        """Refuse a key that is there with another value; that it is absent is fine."""
-        value = self.data.get(key)
-        if value is not None and value not in allowed:
-            # JSON's null is what its absence means: nothing else was ever asked for.
-            words = " or ".join(map(repr, allowed)) or "null or no such key"
-            self.refuse(key, brief(value), f"{words}, {why}")
-
-    def ids(self, key: str) -> tuple[int, ...]:
-        value = self.data.get(key)
-        ids = value if isinstance(value, list) else [value]
-        sound = all(type(one) is int and 0 <= one <= MOST for one in ids)
-        if not 0 < len(ids) <= _MOST_IDS or not sound:
-            self.refuse(key, self.shown(key), f"a token id or a list of {_MOST_IDS} at most")
-            return (0,)
-        return tuple(ids)
-
-
-def _read(keys: _Keys) -> GemmaConfig | None:
+def _read(keys: Keys) -> GemmaConfig | None:
     family = keys.data.get("model_type")
     if not isinstance(family, str) or family not in ARCHITECTURES:
-        keys.refuse("model_type", keys.shown("model_type"), " or ".join(map(repr, ARCHITECTURES)))
+        known = (*ARCHITECTURES, MULTIMODAL)
+        keys.refuse("model_type", keys.shown("model_type"), " or ".join(map(repr, known)))
         return None
     family = cast("GemmaFamily", family)
     _refuse_what_is_not_implemented(keys, family)
@@ -202,6 +146,7 @@ def _read(keys: _Keys) -> GemmaConfig | None:
         pad_id=keys.integer("pad_token_id", 0),
         bos_id=keys.integer("bos_token_id", 0),
         eos_ids=keys.ids("eos_token_id"),
+        rope_factor=_rope_factor(keys, family),
     )
     for key, ids in (
         ("pad_token_id", (config.pad_id,)),
@@ -214,7 +159,7 @@ def _read(keys: _Keys) -> GemmaConfig | None:
     return config
 
 
-def _refuse_what_is_not_implemented(keys: _Keys, family: GemmaFamily) -> None:
+def _refuse_what_is_not_implemented(keys: Keys, family: GemmaFamily) -> None:
     """Refuse keys that would change the arithmetic.
 
     Source: transformers 5.23, configuration and modeling files of gemma, gemma2 and gemma3.
@@ -225,8 +170,11 @@ def _refuse_what_is_not_implemented(keys: _Keys, family: GemmaFamily) -> None:
     keys.only("attention_dropout", (0, 0.0), "m43 has no dropout")
     keys.only("tie_word_embeddings", (True,), "m43's head is the embedding")
     keys.only("use_bidirectional_attention", (False,), "m43's attention is causal")
-    if not _says_default(keys.data.get("rope_scaling")):
-        keys.only("rope_scaling", (), "because m43 does not stretch positions")
+    keys.only("partial_rotary_factor", (1, 1.0), "the whole of every head is rotated")
+    scaling = keys.data.get("rope_scaling")
+    if not _says_default(scaling) and not (family == "gemma3_text" and _is_linear(scaling)):
+        why = "stretches none but Gemma 3's, linearly" if scaling else "does not stretch"
+        keys.only("rope_scaling", (), f"because m43 {why} positions")
     keys.only("quantization_config", (), "because m43 reads plain weights, not quantised ones")
     keys.only("vision_config", (), "because m43 reads text models")
     activations = ("gelu", ACTIVATION) if family == "gemma" else (ACTIVATION,)
@@ -243,13 +191,26 @@ def _refuse_what_is_not_implemented(keys: _Keys, family: GemmaFamily) -> None:
         keys.only("sliding_window", (), "because every layer of Gemma 1 is global")
 
 
+def _is_linear(scaling: object) -> bool:
+    """Return whether a scaling divides positions by a factor, and says nothing else.
+
+    The older "type" alone does not do it: transformers 5 then scales nothing.
+    """
+    known = ("rope_type", "type", "factor")
+    return (
+        isinstance(scaling, dict)
+        and scaling.get("rope_type") == scaling.get("type", "linear") == "linear"
+        and all(key in known for key in scaling)
+    )
+
+
 def _says_default(scaling: object) -> bool:
     """Return whether a rope_scaling only says, in either spelling, that nothing is scaled."""
     default = (("rope_type", "default"), ("type", "default"))
     return isinstance(scaling, dict) and all(pair in default for pair in scaling.items())
 
 
-def _global_layers(keys: _Keys, family: GemmaFamily, layers: int) -> tuple[bool, ...]:
+def _global_layers(keys: Keys, family: GemmaFamily, layers: int) -> tuple[bool, ...]:
     """Read which layers see everything: layer_types, or before it the pattern's length.
 
     Source: transformers 5.23, Gemma2Config and Gemma3TextConfig.__post_init__.
@@ -280,7 +241,7 @@ def _global_layers(keys: _Keys, family: GemmaFamily, layers: int) -> tuple[bool,
 
 
 def _refuse_another_pattern(
-    keys: _Keys, layers: tuple[bool, ...], pattern_keys: tuple[str, ...]
+    keys: Keys, layers: tuple[bool, ...], pattern_keys: tuple[str, ...]
 ) -> None:
     """Refuse a pattern's length beside layer_types that says something else than they do."""
     for key in pattern_keys:
@@ -296,7 +257,7 @@ def _periodic(layers: int, period: int) -> tuple[bool, ...]:
     return tuple((number + 1) % period == 0 for number in range(layers))
 
 
-def _rope_thetas(keys: _Keys, family: GemmaFamily) -> tuple[float, float]:
+def _rope_thetas(keys: Keys, family: GemmaFamily) -> tuple[float, float]:
     """Read the base of the rotation in global and in local layers.
 
     Source: transformers 5.23, Gemma3TextConfig.convert_rope_params_to_dict; 4.57, the same file's
@@ -321,14 +282,41 @@ def _rope_thetas(keys: _Keys, family: GemmaFamily) -> tuple[float, float]:
     return of_global, of_local
 
 
-def _rope_theta(keys: _Keys, parent: object, key: str) -> float:
+def _rope_theta(keys: Keys, parent: object, key: str) -> float:
+    """Read a base; of Gemma 3's global layers alone the table may hold a factor as well."""
     where = key if key == "rope_parameters" else f"rope_parameters.{key}"
     table = parent.get(key) if isinstance(parent, dict) else None
     if not isinstance(table, dict):
         keys.refuse(where, brief(table), "a table with rope_theta")
         return 1.0
+    scaling = {name: value for name, value in table.items() if name != "rope_theta"}
+    stretched = key == GLOBAL and _is_linear(scaling)
     for name, value in table.items():
-        if name not in ("rope_theta", "rope_type") or (name == "rope_type" and value != "default"):
+        usual = name == "rope_theta" or (name == "rope_type" and value == "default")
+        if not usual and not (stretched and name in ("rope_type", "factor")):
             keys.refuse(f"{where}.{clipped(name, 80)}", brief(value), "no stretching of positions")
     theta = table.get("rope_theta")
     return keys.positive(f"{where}.rope_theta", theta, brief(theta))
+
+
+def _rope_factor(keys: Keys, family: GemmaFamily) -> float:
+    """Read by what global layers divide positions; 1 where nothing stretches them.
+
+    Source: transformers 5.24, Gemma3TextConfig.convert_rope_params_to_dict, which puts rope_scaling
+    into the rotation of the global layers, and _compute_linear_scaling_rope_parameters.
+    """
+    if family != "gemma3_text":
+        return 1.0
+    parameters, scaling = keys.data.get("rope_parameters"), keys.data.get("rope_scaling")
+    of_global = parameters.get(GLOBAL) if isinstance(parameters, dict) else None
+    problems = len(keys.problems)
+    factors = [
+        keys.positive(f"{where}.factor", table.get("factor"), brief(table.get("factor")))
+        if table.get("rope_type") == "linear"
+        else 1.0
+        for where, table in ((f"rope_parameters.{GLOBAL}", of_global), ("rope_scaling", scaling))
+        if isinstance(table, dict) and table
+    ]
+    if len(set(factors)) > 1 and len(keys.problems) == problems:
+        keys.refuse("rope_scaling", brief(scaling), "the same as rope_parameters says")
+    return factors[0] if factors else 1.0

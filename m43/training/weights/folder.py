@@ -1,8 +1,9 @@
 """A folder's safetensors files together: which tensor is in which, and where it belongs."""
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from m43.core import GemmaConfig
@@ -43,6 +44,35 @@ _QK_NORMS: Mapping[str, tuple[str, ...]] = {
     "self_attn.q_norm": ("attention", "query_norm"),
     "self_attn.k_norm": ("attention", "key_norm"),
 }
+
+
+# Source: transformers 5.24, conversion_mapping.py, "llava": the names in a multimodal folder, as
+# published and as transformers 5 holds them.
+_TEXT = ("language_model.model.", "model.language_model.")
+_TEXT_HEAD = "language_model.lm_head.weight"
+_LEFT_OUT = tuple(
+    f"{before}{part}."
+    for before in ("", "model.")
+    for part in ("vision_tower", "multi_modal_projector")
+)
+"""What a multimodal folder has beside its text model; it is neither trained nor saved."""
+
+
+def text_name(name: str) -> str:
+    """Return what a tensor of a multimodal folder is called where the text model stands alone.
+
+    Empty for what is left out.
+
+    Example:
+        >>> text_name("language_model.model.norm.weight")
+        'model.norm.weight'
+    """
+    if name == _TEXT_HEAD:
+        return HEAD
+    before = next((each for each in _TEXT if name.startswith(each)), "")
+    if before:
+        return f"model.{name.removeprefix(before)}"
+    return "" if name.startswith(_LEFT_OUT) else name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,10 +149,30 @@ class WeightsError(ProblemsError):
 
 @dataclass(frozen=True, kw_only=True)
 class StoredWeights:
-    """Every tensor of a folder, and the files in the order of their names."""
+    """Every tensor of a folder's model, and the files in the order of their names.
+
+    Attributes:
+        tensors: by their names where the text model stands alone.
+        multimodal: whether there are other parts beside it, which are left out.
+    """
 
     files: tuple[SafetensorsFile, ...]
     tensors: dict[str, tuple[SafetensorsFile, StoredTensor]] = field(repr=False)
+    multimodal: bool = False
+
+    def name_of(self, tensor: StoredTensor) -> str:
+        """Return what a tensor is called where the text model stands alone; empty if left out."""
+        return text_name(tensor.name) if self.multimodal else tensor.name
+
+    def kept(self, file: SafetensorsFile) -> tuple[StoredTensor, ...]:
+        """Return a file's tensors of the text model, by their names where it stands alone."""
+        named = ((self.name_of(tensor), tensor) for tensor in file.tensors)
+        return tuple(replace(tensor, name=name) for name, tensor in named if name)
+
+    def left_out(self) -> int:
+        """Count the numbers of the tensors that belong to no text model."""
+        every = (tensor for file in self.files for tensor in file.tensors)
+        return sum(math.prod(tensor.shape) for tensor in every if not self.name_of(tensor))
 
 
 def open_weight_folder(folder: Path, places: tuple[TensorPlace, ...]) -> StoredWeights:
@@ -139,13 +189,15 @@ def open_weight_folder(folder: Path, places: tuple[TensorPlace, ...]) -> StoredW
         problems += found
         files += [file] if file is not None else []
     tensors: dict[str, tuple[SafetensorsFile, StoredTensor]] = {}
+    multimodal = any(tensor.name.startswith(_TEXT) for file in files for tensor in file.tensors)
+    stored = StoredWeights(files=tuple(files), tensors=tensors, multimodal=multimodal)
     for file in files:
-        for tensor in file.tensors:
-            if tensor.name in tensors:
-                where = f"{file.path.name} and {tensors[tensor.name][0].path.name}"
-                problems.append(_problem(folder, f"{tensor.name} in {where}", "it once"))
-            tensors[tensor.name] = (file, tensor)
-    stored = StoredWeights(files=tuple(files), tensors=tensors)
+        for tensor in filter(stored.name_of, file.tensors):
+            name = stored.name_of(tensor)
+            if name in tensors:
+                where = f"{file.path.name} and {tensors[name][0].path.name}"
+                problems.append(_problem(folder, f"{name} in {where}", "it once"))
+            tensors[name] = (file, tensor)
     # A file that cannot be opened explains its missing tensors; a list of them would bury it.
     if not problems:
         problems += _tensor_problems(folder, stored, places)
@@ -251,10 +303,17 @@ def _tensor_problems(
 
 
 def _digest_of(file: SafetensorsFile, tensor: StoredTensor) -> tuple[str, str]:
-    digest, left = hashlib.sha256(), tensor.size_bytes
+    digest = hashlib.sha256()
+    for block in blocks_of(file, tensor):
+        digest.update(block)
+    return tensor.dtype, digest.hexdigest()
+
+
+def blocks_of(file: SafetensorsFile, tensor: StoredTensor) -> Iterator[bytes]:
+    """Yield the bytes of a tensor as they lie in its file, a MiB at a time."""
+    left = tensor.size_bytes
     with file.path.open("rb") as opened:
         opened.seek(tensor.start_byte)
         while left and (block := opened.read(min(left, 1 << 20))):
-            digest.update(block)
+            yield block
             left -= len(block)
-    return tensor.dtype, digest.hexdigest()

@@ -16,7 +16,13 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 def write_adapter(
-    model: Gemma, folder: Path, table: LoraTable, *, repo: str, revision: str
+    model: Gemma,
+    folder: Path,
+    table: LoraTable,
+    *,
+    repo: str,
+    revision: str,
+    beside: bool = False,
 ) -> None:
     """Write the adapters in float32, so that PEFT loads them onto the same base.
 
@@ -26,6 +32,7 @@ def write_adapter(
         table: of the profile: rank, alpha and targets.
         repo: the base model's name, as the hub knows it.
         revision: of the base model.
+        beside: whether the base is multimodal; of its parts the text model alone is adapted.
 
     Raises:
         ModelFolderError: if there is something in the folder already.
@@ -43,7 +50,10 @@ def write_adapter(
         # PEFT declares a whole number, and some of its readers insist.
         "lora_alpha": int(table.alpha) if table.alpha.is_integer() else table.alpha,
         "lora_dropout": 0.0,
-        "target_modules": list(table.targets),
+        # A vision tower has projections of the same names.
+        "target_modules": rf".*\.language_model\..*\.({'|'.join(table.targets)})"
+        if beside
+        else list(table.targets),
         "modules_to_save": None,
         "bias": "none",
         "fan_in_fan_out": False,
@@ -56,16 +66,17 @@ def write_adapter(
         (partial / CONFIG).write_text(text, encoding="utf-8")
         # transformers asks for this word before it reads a file. Not save_file: what that writes
         # nobody else may read.
-        data = save(dict(_tensors(model)), metadata={"format": "pt"})
+        within = "model.language_model" if beside else "model"
+        data = save(dict(_tensors(model, within)), metadata={"format": "pt"})
         (partial / WEIGHTS).write_bytes(data)
 
 
-def _tensors(model: Gemma) -> Iterator[tuple[str, np.ndarray]]:
+def _tensors(model: Gemma, within: str) -> Iterator[tuple[str, np.ndarray]]:
     """Return both matrices of every adapter by PEFT's names; A is [R, I] and B [O, R] in both.
 
     Source: PEFT 0.21, tuners/lora/layer.py: lora_A and lora_B are Linear layers inside the
     adapted one; utils/save_and_load.py takes the adapter's own name out; base_model.model is
-    where PeftModel and LoraModel keep the model.
+    where PeftModel and LoraModel keep the model. transformers 5.24, Gemma3Model.language_model.
     """
     found = projections(model)
     for name, (_, leaf) in PROJECTIONS.items():
@@ -74,5 +85,5 @@ def _tensors(model: Gemma) -> Iterator[tuple[str, np.ndarray]]:
             continue
         for letter, weight in (("A", adapter.a), ("B", adapter.b)):
             for layer, values in enumerate(np.asarray(weight[...])):
-                key = f"base_model.model.model.layers.{layer}.{name}.lora_{letter}.weight"
+                key = f"base_model.model.{within}.layers.{layer}.{name}.lora_{letter}.weight"
                 yield key, np.ascontiguousarray(values)

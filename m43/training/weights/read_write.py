@@ -2,9 +2,6 @@
 
 import functools
 import hashlib
-import json
-import math
-import shutil
 from collections import defaultdict
 from collections.abc import Callable
 from itertools import zip_longest
@@ -21,12 +18,13 @@ from m43.core import Gemma, GemmaConfig, Projection, abstract_gemma
 from m43.files import ModelFolderError, weights_sha256, whole_folder
 from m43.training.device import give_back_memory
 from m43.training.mesh import whole
+from m43.training.weights.companions import write_companions
 from m43.training.weights.folder import (
     EMBEDDING,
     HEAD,
-    INDEX,
     StoredWeights,
     TensorPlace,
+    blocks_of,
     open_weight_folder,
     tensor_places,
 )
@@ -35,24 +33,12 @@ from m43.training.weights.safetensors_file import (
     FLOAT32,
     LENGTH_BYTES,
     SafetensorsFile,
+    StoredTensor,
     aligned_empty,
     common_dtype,
     make_header,
     read_into,
 )
-
-COMPANIONS = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-)
-"""What makes a folder of weights a model that others can load; copied where it is there."""
 
 Leaf = tuple[Any, ...]
 """The path of a parameter in the model."""
@@ -157,6 +143,9 @@ def write_weights(
     config.json are copied; only the dtype in config.json changes, and only if it does. The
     folder is written under another name and renamed when it is whole and on the disk.
 
+    Of a multimodal source it is a text model's folder: with that model's names and config.json,
+    without the other parts and without a file that holds nothing else.
+
     Args:
         model: as it is to be stored.
         folder: that is not there yet.
@@ -180,24 +169,26 @@ def write_weights(
     places = {place.name: place for place in tensor_places(model.config)}
     places[HEAD] = places[EMBEDDING]
     with whole_folder(folder) as partial:
-        for file in stored.files:
+        for file in filter(stored.kept, stored.files):
             with (partial / file.path.name).open("wb") as out:
-                _write_file(out, file, code, model, places)
-        _write_companions(source, partial, stored, code)
+                _write_file(out, file, stored.kept(file), code, model, places)
+        write_companions(source, partial, stored, code)
 
 
 def _write_file(
     out: BinaryIO,
     file: SafetensorsFile,
+    kept: tuple[StoredTensor, ...],
     code: str | None,
     model: Gemma,
     places: dict[str, TensorPlace],
 ) -> None:
-    changed = code is not None and any(tensor.dtype != code for tensor in file.tensors)
+    changed = code is not None and any(tensor.dtype != code for tensor in kept)
     # The source's own header where it still holds: other writers pad and order differently.
-    header = make_header(file.tensors, str(code), file.metadata) if changed else file.header
+    other = changed or kept != file.tensors
+    header = make_header(kept, code, file.metadata) if other else file.header
     out.write(len(header).to_bytes(LENGTH_BYTES, "little") + header)
-    for tensor in file.tensors:
+    for tensor in kept:
         values = tensor_of(model, places[tensor.name])
         # As bytes: NumPy gives bfloat16 no buffer of its own.
         # What float16 cannot hold becomes infinite there, which who reads it back will name.
@@ -228,33 +219,10 @@ def give_shares(model: Gemma, source: Path) -> None:
     """
     places = {place.name: place for place in tensor_places(model.config)}
     places[HEAD] = places[EMBEDDING]
-    for file in open_weight_folder(source, tuple(tensor_places(model.config))).files:
-        for tensor in file.tensors:
+    stored = open_weight_folder(source, tuple(tensor_places(model.config)))
+    for file in stored.files:
+        for tensor in stored.kept(file):
             tensor_of(model, places[tensor.name])
-
-
-def _write_companions(source: Path, partial: Path, stored: StoredWeights, code: str | None) -> None:
-    for name in COMPANIONS:
-        if (source / name).exists():
-            shutil.copyfile(source / name, partial / name)
-    if (source / INDEX).exists():
-        shutil.copyfile(source / INDEX, partial / INDEX)
-    tensors = [tensor for file in stored.files for tensor in file.tensors]
-    if code is None or all(tensor.dtype == code for tensor in tensors):
-        return
-    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    keys = [key for key in ("dtype", "torch_dtype") if key in config] or ["torch_dtype"]
-    config.update(dict.fromkeys(keys, DTYPES[code].name))
-    _write_json(partial / "config.json", config)
-    if (source / INDEX).exists():
-        index = json.loads((source / INDEX).read_text(encoding="utf-8"))
-        size_bytes = sum(math.prod(tensor.shape) for tensor in tensors) * DTYPES[code].itemsize
-        index["metadata"] = index.get("metadata", {}) | {"total_size": size_bytes}
-        _write_json(partial / INDEX, index)
-
-
-def _write_json(path: Path, table: dict[str, object]) -> None:
-    path.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
 
 
 def weights_digest(folder: Path) -> str:
@@ -301,8 +269,9 @@ def model_digest(model: Gemma, folder: Path) -> str:
     """Digest a model's arrays in the layout of the files that it was read from.
 
     Equal to `weights_digest` of the folder exactly when every tensor arrived bit for bit in its
-    place; reading the same bytes of a file twice would prove nothing about that, and between two
-    readings a file can be exchanged. A model of 5 GB takes some ten seconds.
+    place; what a multimodal folder has beside the model is taken from its files. Reading the same
+    bytes of a file twice would prove nothing about that, and between two readings a file can be
+    exchanged. A model of 5 GB takes some ten seconds.
 
     Args:
         model: in dtypes that hold every tensor exactly.
@@ -312,11 +281,16 @@ def model_digest(model: Gemma, folder: Path) -> str:
     place_of = {place.name: place for place in places}
     place_of[HEAD] = place_of[EMBEDDING]
     lines = []
-    for file in open_weight_folder(folder, places).files:
+    stored = open_weight_folder(folder, places)
+    for file in stored.files:
         digest = hashlib.sha256(len(file.header).to_bytes(LENGTH_BYTES, "little") + file.header)
         for tensor in file.tensors:
-            values = tensor_of(model, place_of[tensor.name])
-            stored = np.ascontiguousarray(values.astype(DTYPES[tensor.dtype], copy=False))
-            digest.update(stored.reshape(-1).view(np.uint8).data)
+            if not (name := stored.name_of(tensor)):
+                for block in blocks_of(file, tensor):
+                    digest.update(block)
+                continue
+            values = tensor_of(model, place_of[name])
+            exact = np.ascontiguousarray(values.astype(DTYPES[tensor.dtype], copy=False))
+            digest.update(exact.reshape(-1).view(np.uint8).data)
         lines.append(f"{digest.hexdigest()}  {file.path.name}\n")
     return hashlib.sha256("".join(lines).encode()).hexdigest()

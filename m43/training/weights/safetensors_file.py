@@ -234,15 +234,16 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 
 def make_header(
-    tensors: tuple[StoredTensor, ...], dtype: str, metadata: tuple[tuple[str, str], ...]
+    tensors: tuple[StoredTensor, ...], dtype: str | None, metadata: tuple[tuple[str, str], ...]
 ) -> bytes:
-    """Return the header of the same tensors, in the same order, stored in another dtype."""
+    """Return the header of tensors in this order, stored in another dtype, or each in its own."""
     table: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     start = 0
     for tensor in tensors:
-        stop = start + math.prod(tensor.shape) * DTYPES[dtype].itemsize
+        kept = dtype or tensor.dtype
+        stop = start + math.prod(tensor.shape) * DTYPES[kept].itemsize
         table[tensor.name] = {
-            "dtype": dtype,
+            "dtype": kept,
             "shape": list(tensor.shape),
             "data_offsets": [start, stop],
         }

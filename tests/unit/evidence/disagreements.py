@@ -381,6 +381,8 @@ LIES: dict[str, dict[str, Change]] = {
         "a weight changed": another_weight,
         "a base of another digest": put("train.json", "0" * 64, "base_weights_sha256"),
         "another config.json": replaced("model/config.json", "{", "{ "),
+        "parts left out of no base": put("train.json", 7, "left_out_parameters"),
+        "a base beside its model": lambda run: _write(run.model / "base_config.json", "{}"),
         "another tokenizer": lambda run: _write(run.model / "tokenizer.json", "{}"),
     },
     "weight files": {
@@ -394,6 +396,7 @@ LIES: dict[str, dict[str, Change]] = {
         "2.5 billion parameters": put("train.json", 2_506_172_416, "parameters"),
         "another family": put("train.json", "Gemma2ForCausalLM", "architecture"),
         "a plan of another model": put("plan.json", 639_617, "training", "parameters"),
+        "a plan of a multimodal base": put("plan.json", True, "training", "multimodal"),
         "files that are too small": put("download.json", 9, "files", -1, "size_bytes"),
     },
     "decoding": {

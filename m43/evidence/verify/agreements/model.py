@@ -12,8 +12,8 @@ from m43.errors import Problem, problem
 from m43.evidence.contract import model_words
 from m43.evidence.run import LoadedRun, TrainFacts
 from m43.files import bytes_sha256, file_sha256, weights_digest, weights_sha256
-from m43.gemma_families import ARCHITECTURES, count_parameters
-from m43.records import PinnedFile, RunDir
+from m43.gemma_families import ARCHITECTURES, BASE_CONFIG, count_parameters, text_part
+from m43.records import PinnedFile, RunDir, TrainRecord
 from m43.text import is_weight_file
 from m43.typed_json import NotJsonError, read_json
 
@@ -129,11 +129,7 @@ def audit_weights(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
         expected = f"{train.model_sha256}, as in train.json"
         action = "do not rely on this folder: the model was swapped after training"
         yield problem(f"weights with SHA-256 {found}", expected, "model", action)
-    config = run.model / "config.json"
-    if config.is_file() and file_sha256(config) != train.repo_config_sha256:
-        expected = f"{train.repo_config_sha256}, which training read (train.json)"
-        action = "do not rely on this folder: the model's description was changed"
-        yield problem(f"SHA-256 {file_sha256(config)}", expected, "model/config.json", action)
+    yield from config_problems(run.model, train)
     yield from _companions(run, train.download.files)
     pinned = {
         file.name: file.digest
@@ -153,6 +149,34 @@ def audit_weights(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
             )
 
 
+def config_problems(model: Path, train: TrainRecord) -> Iterator[Problem]:
+    """Hold the saved config.json against the one that training read.
+
+    Of a multimodal base that is kept beside it, and what was saved is the text model's part of it.
+    """
+    base, config = model / BASE_CONFIG, model / "config.json"
+    read = base if base.is_file() else config
+    action = "do not rely on this folder: the model's description was changed"
+    if read.is_file() and file_sha256(read) != train.repo_config_sha256:
+        expected = f"{train.repo_config_sha256}, which training read (train.json)"
+        yield problem(f"SHA-256 {file_sha256(read)}", expected, f"model/{read.name}", action)
+    if base.is_file() != (train.left_out_parameters > 0):
+        found = f"{train.left_out_parameters:,} parameters left out"
+        there = "a number above 0, as there is" if base.is_file() else "0, as there is no"
+        yield problem(found, f"{there} model/{BASE_CONFIG}", RunDir.train.name, action)
+    if base.is_file() and config.is_file() and not _follows(config, base):
+        yield problem("another text model", f"that of {BASE_CONFIG}", "model/config.json", action)
+
+
+def _follows(config: Path, base: Path) -> bool:
+    """Return whether a saved config.json is the text model's part of a multimodal base's."""
+    try:
+        saved, whole = (json.loads(path.read_text(encoding="utf-8")) for path in (config, base))
+        return saved == text_part(whole) != whole
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False
+
+
 def _companions(run: RunDir, files: Sequence[PinnedFile]) -> Iterator[Problem]:
     """Hold what was saved beside the weights against its pins: training copied it as it was read.
 
@@ -160,7 +184,10 @@ def _companions(run: RunDir, files: Sequence[PinnedFile]) -> Iterator[Problem]:
     """
     pinned = {file.name: file for file in files if not is_weight_file(file.name)}
     for path in sorted(run.model.iterdir()) if run.model.is_dir() else ():
-        file = pinned.get(path.name)
+        # Of a multimodal base config.json is kept under another name.
+        name = "config.json" if path.name == BASE_CONFIG else path.name
+        made = path.name == "config.json" and (run.model / BASE_CONFIG).is_file()
+        file = None if made else pinned.get(name)
         if file is None or not path.is_file():
             continue
         data = path.read_bytes()
@@ -194,6 +221,13 @@ def audit_model(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
             action = "do not rely on this folder: it was another model"
             expected = f"{described.words}, as model/config.json gives"
             yield problem(claimed, expected, where, action)
+    plan = loaded_run.plan
+    if plan is not None and plan.training is not None:
+        # A plan that was made from the contract's own shapes has seen no config.json.
+        more = plan.config is not None and train.left_out_parameters > 0
+        if plan.training.multimodal != more:
+            found, expected = f"multimodal {plan.training.multimodal}", f"{more}, as in train.json"
+            yield _problem(found, expected, f"{RunDir.plan.name}, training.multimodal")
     stored = sum(f.size_bytes for f in train.download.files if is_weight_file(f.name))
     least, most = _stored_bytes(train)
     if not least <= stored <= most:
@@ -214,7 +248,8 @@ _HEADER_BYTES, _MOST_HEADER_BYTES = 1 << 20, 1 << 24
 
 def _stored_bytes(train: TrainFacts) -> tuple[int, int]:
     sizes = [_SIZES.get(dtype, 0) for dtype in train.weights_dtypes] or [0]
-    least, most = min(sizes) * train.parameters, max(sizes) * train.parameters
+    numbers = train.parameters + train.left_out_parameters
+    least, most = min(sizes) * numbers, max(sizes) * numbers
     return least, 2 * most + _HEADER_BYTES * max(1, len(train.download.files))
 
 

@@ -216,6 +216,42 @@ def test_a_link_that_nobody_knows_is_said_to_be_unknown(
     assert "not known, and in no time below" in text
 
 
+def test_what_a_tpu_sends_is_said_to_be_unknown(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    """Its program cuts collectives into pieces: none is counted, rather than some of them."""
+    found = training_plan(
+        step=step_plan(mesh=MeshTable(fsdp=4)),
+        limits=limits(device="tpu:a chip", link_bytes_per_s=200e9),
+    )
+    asked(monkeypatch, found)
+    _, text = run(REHEARSAL, folder, "v5e")
+    assert "a TPU's program does not tell them" in text
+    assert "sent in a step" not in text
+
+
+def test_a_plan_of_a_multimodal_base_says_what_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    """The sizes are those of the text model, and the download has more in it."""
+    asked(monkeypatch, training_plan(multimodal=True))
+    _, text = run(REHEARSAL, folder, "")
+    assert "its vision tower; the text model alone is trained" in text
+    assert "and those of the vision tower" in text
+
+
+def test_a_model_that_m43_describes_is_planned_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Before anything is downloaded; a folder of that name elsewhere is that folder."""
+    child = asked(monkeypatch, training_plan())
+    run(REHEARSAL, Path("gemma-3-27b"), "")
+    assert child.config is not None
+    assert (child.config.layers, child.config.parameters) == (62, 27_009_346_304)
+    assert plan.described(tmp_path / "gemma-3-27b") == tmp_path / "gemma-3-27b"
+    assert plan.described(Path("gemma-7b")) == Path("gemma-7b")
+
+
 @pytest.mark.parametrize("mesh", ["fsdp", "fsdp=0x4", "pipeline=2", "fsdp=2,fsdp=2", "fsdp=4,"])
 def test_what_is_no_mesh_is_refused(folder: Path, mesh: str) -> None:
     """With what one looks like."""

@@ -2,13 +2,17 @@
 
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from m43.training.device import free_host_bytes, host_memory_bytes
+from m43.training.plan import devices
 from m43.training.plan.devices import (
     FOLDER,
+    NoCompilerError,
     TargetError,
+    devices_of,
     known_targets,
     measure_limits,
     read_target,
@@ -18,10 +22,12 @@ from m43.training.plan.devices import (
 
 def test_every_bundled_card_can_be_read_and_found_by_its_name() -> None:
     """What XLA is told and what the plan divides by are the same card."""
-    assert known_targets() == ("h100", "rtx5090")
+    assert known_targets() == ("h100", "rtx5090", "v5e")
     for name in known_targets():
         target = read_target(name)
         assert target_of(target.device_kind) == target
+        if target.topology:
+            continue
         assert f"device_memory_size: {target.memory_bytes}\n" in target.target_config
         assert f"memory_bandwidth: {int(target.bytes_per_s)}\n" in target.target_config.replace(
             "3352320000000", "3352000000000"
@@ -36,6 +42,45 @@ def test_the_rtx_5090_is_the_one_of_the_facts() -> None:
     assert (card.flops_per_s, card.bytes_per_s) == (209.5e12, 1792e9)
     assert card.memory_bytes >> 20 == 32_606
     assert card.limits.memory_bytes == int(0.9 * card.memory_bytes)
+
+
+def test_a_tpu_is_described_by_its_slices() -> None:
+    """A chip of 16 GiB; libtpu itself knows what XLA has to be told of a card."""
+    chip = read_target("v5e")
+    assert (chip.topology, chip.target_config) == ("v5e", "")
+    assert chip.limits.device == "tpu:TPU v5 lite"
+    assert chip.memory_bytes == 16 << 30
+    assert (chip.flops_per_s, chip.bytes_per_s, chip.link_bytes_per_s) == (197e12, 819e9, 200e9)
+
+
+@pytest.mark.parametrize(
+    ("count", "name", "given"), [(1, "v5e:2x2", 1), (8, "v5e:2x4", 8), (256, "v5e:16x16", 256)]
+)
+def test_chips_are_those_of_a_slice(
+    monkeypatch: pytest.MonkeyPatch, count: int, name: str, given: int
+) -> None:
+    """A square or half of one; fewer than the smallest slice has are taken from it."""
+    asked = []
+
+    def topology(name: str, *, platform: str) -> SimpleNamespace:
+        asked.append((name, platform))
+        return SimpleNamespace(devices=range(256))
+
+    monkeypatch.setattr(devices, "_installed", lambda package: package == "libtpu")
+    monkeypatch.setattr(devices.topologies, "get_topology_desc", topology)
+    assert len(devices_of(read_target("v5e"), count)) == given
+    assert asked == [(name, "tpu")]
+    with pytest.raises(TargetError, match="found 12 devices, expected 4, 8, 16"):
+        devices_of(read_target("v5e"), 12)
+
+
+def test_a_tpu_without_its_compiler_says_which_one_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of the release that goes with this JAX."""
+    monkeypatch.setattr(devices, "_installed", lambda package: False)
+    with pytest.raises(NoCompilerError, match=r"found no libtpu, expected libtpu==0.0.42"):
+        devices_of(read_target("v5e"), 16)
 
 
 def test_a_card_of_ones_own_is_read_from_its_file(tmp_path: Path) -> None:
@@ -54,6 +99,7 @@ def test_a_card_of_ones_own_is_read_from_its_file(tmp_path: Path) -> None:
         ("flops_per_s = 989.4e12", "flops_per_s = 0.0", "flops_per_s"),
         ("bytes_per_s", "byte_rate", "byte_rate"),
         ("device_kind =", "device_kind", "Expected"),
+        ("link_bytes_per_s", 'topology = "v5e"\nlink_bytes_per_s', "target_config"),
     ],
 )
 def test_a_wrong_card_is_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
@@ -66,7 +112,7 @@ def test_a_wrong_card_is_refused(tmp_path: Path, old: str, new: str, told: str) 
 
 def test_an_unknown_card_is_told_which_ones_there_are() -> None:
     """Neither a name of m43 nor a file."""
-    with pytest.raises(TargetError, match="cpu, h100, rtx5090"):
+    with pytest.raises(TargetError, match="cpu, h100, rtx5090, v5e"):
         read_target("rtx9090")
 
 

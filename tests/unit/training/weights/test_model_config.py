@@ -130,7 +130,7 @@ def test_transformers_5_spelling(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "key", "value"),
     [
-        (GEMMA1, "model_type", "gemma3"),
+        (GEMMA1, "model_type", "gemma3n"),
         (GEMMA1, "model_type", "llama"),
         (GEMMA1, "architectures", ["GemmaForSequenceClassification"]),
         (GEMMA1, "attention_bias", True),
