@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m43.typed_json import dump, dump_line, parse, read_table
+from m43.typed_json import NOT_WRITTEN_AS_NONE, dump, dump_line, parse, read_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +71,21 @@ def test_a_line_is_one_line(tree: Tree) -> None:
     assert line.endswith("\n")
     assert len(line.splitlines()) == 1
     assert line.encode().decode() == line
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sparse:
+    """A record of which a field is written only where it says something."""
+
+    told: int | None = None
+    sparse: int | None = field(default=None, metadata=NOT_WRITTEN_AS_NONE)
+
+
+def test_a_field_that_says_nothing_is_left_out_where_it_is_so_declared() -> None:
+    """Records of before stay as they were to the byte; what is there comes back."""
+    assert dump_line(Sparse()) == '{"told": null}\n'
+    for record in (Sparse(), Sparse(sparse=0)):
+        assert parse(Sparse, dump(record), "there") == (record, ())
 
 
 def test_every_problem_is_told_at_once() -> None:

@@ -44,9 +44,9 @@ from m43.text import duration_words
 GRACE_S = 10.0
 # Of a shell, and of launchers: what ended a process, where a signal did.
 _BY_SIGNAL = 128
-_TAIL_LINES = 8
-# Of a stack as abseil writes it: some dozen of them would hide why jax ended a process.
-_FRAME = re.compile(r"\s*@ +0x")
+_TAIL_LINES = 12
+# Frames of a stack as abseil writes them, and mpirun's rules: they would hide what was said.
+_NOISE = re.compile(r"\s*@ +0x|-{8,}$")
 _EFFECTS = (FailureClass.PROCESS_LOST, FailureClass.PROCESSES_MISSING)
 
 
@@ -254,7 +254,7 @@ def make_plain(path: Path, secrets: tuple[str, ...]) -> None:
 
 def tail_of(outcome: Outcome) -> str:
     """Return the last that a child wrote to standard error, in one line."""
-    lines = [line.strip() for line in outcome.stderr if line.strip() and not _FRAME.match(line)]
+    lines = [line.strip() for line in outcome.stderr if line.strip() and not _NOISE.match(line)]
     return " | ".join(lines[-_TAIL_LINES:])
 
 

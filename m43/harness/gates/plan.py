@@ -17,7 +17,7 @@ from m43.evidence.contract import package
 from m43.evidence.diagnosis import process_class
 from m43.evidence.failures import COMPILING, recognise
 from m43.files import read_whole
-from m43.gemma_families import ACTIVATION, family_of
+from m43.gemma_families import ACTIVATION, family_of, text_part
 from m43.harness.card import card_memory
 from m43.harness.gates import download
 from m43.harness.gates.venv import compiled_python, find_interpreter, venv_folder
@@ -140,7 +140,7 @@ def measure(
 
 
 def read_values(path: Path, contract: Contract) -> dict[str, ConfigValue]:
-    """Read what config.json says under the keys that the contract names.
+    """Read what config.json says of the text model under the keys that the contract names.
 
     What is no table has none of them; the child, which reads all of it, says what is wrong.
     """
@@ -148,7 +148,7 @@ def read_values(path: Path, contract: Contract) -> dict[str, ConfigValue]:
         data = typed_json.read_json(read_text(read_whole(path, _MOST_CONFIG_BYTES)))
     except (OSError, ValueError):
         data = None
-    table = data if isinstance(data, dict) else {}
+    table = text_part(data) if isinstance(data, dict) else {}
     return {key: _recorded(table[key]) for key in contract.config if key in table}
 
 

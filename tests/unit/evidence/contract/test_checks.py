@@ -10,15 +10,19 @@ from m43.evidence.contract.checks import auth_checks, venv_checks
 from m43.evidence.contract.hub_failure import response_class
 from m43.records.hub_record import HubStep
 from m43.records.numerics_record import NOT_MEASURED, StepNumerics
-from m43.records.venv_record import Device, Package, Requirement
+from m43.records.profile import MeshTable
+from m43.records.venv_record import Device, MeshRecord, Package, Requirement
 from tests.unit.evidence.good_records import (
     CONTRACT,
+    DEVICE,
     FILES,
     REQUIRED,
     auth_record,
     hub_response,
+    mesh_record,
     numerics_record,
     probe_record,
+    probed_process,
     profile_of,
     requirement,
     step_numerics,
@@ -248,6 +252,30 @@ def test_wrong_numbers_are_shown_with_their_part(changes: dict[str, object], sho
     assert check.failure_class is F.NUMERIC_CANARY
     assert shown in check.found
     assert "gemma3_text" not in check.found
+
+
+@pytest.mark.parametrize(
+    ("mesh", "shown"),
+    [
+        (mesh_record(wrong_values=3), "all-reduce along fsdp: 3 of 2,099,200 values wrong"),
+        (
+            mesh_record(processes=(probed_process(wrong_products=(7,)),)),
+            f"7 values of a product wrong on device 0 {DEVICE} of process 0",
+        ),
+        (mesh_record(processes=(probed_process(),)), "1 devices, fsdp 2 x tensor 1"),
+        (None, "nothing was exchanged"),
+    ],
+    ids=["a sum", "a product", "one of two", "none"],
+)
+def test_what_a_mesh_does_wrong_is_told(mesh: MeshRecord | None, shown: str) -> None:
+    """A value, a device, or that nothing was tried; one device alone has no such check."""
+    contract = replace(PROFILE.contract, devices=2, processes=2)
+    profile = replace(PROFILE, contract=contract, mesh=MeshTable(fsdp=2))
+    (check,) = failing(venv_checks(venv_record(probe_record(mesh=mesh)), profile))
+    assert (check.found, check.failure_class) == (shown, F.NUMERIC_CANARY)
+    assert check.name not in {each.name for each in venv_checks(venv_record(), PROFILE)}
+    good = venv_record(probe_record(mesh=mesh_record()))
+    assert not failing(venv_checks(good, profile))
 
 
 def test_the_limits_of_the_canary_are_those_of_the_contract() -> None:

@@ -95,6 +95,16 @@ def test_a_config_json_that_is_no_table_says_nothing(
         assert plan.read_values(path, contract) == {"head_dim": odd}
 
 
+def test_of_a_multimodal_base_the_contract_knows_the_text_part(
+    tmp_path: Path, profile: Profile
+) -> None:
+    """Under the keys that a text model of the same shapes would have."""
+    path = tmp_path / "config.json"
+    path.write_text('{"model_type": "gemma3", "text_config": {"head_dim": 128}}')
+    contract = replace(profile.contract, config={"head_dim": 128, "model_type": "gemma3_text"})
+    assert plan.read_values(path, contract) == contract.config
+
+
 def test_without_the_hub_the_contract_is_planned_and_nothing_is_fetched(
     start_world: StartWorld, tmp_path: Path, told: list[plan.PlanRequest]
 ) -> None:
