@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,6 @@ from typing import Any
 from m43 import typed_json
 from m43.evidence.journal.journal import stamp
 from m43.evidence.run.loaded_run import moment
-from m43.files import file_sha256
-from m43.records.numerics_record import NOT_MEASURED
 from m43.records.run_dir import RunDir, write_record
 from tests.unit.evidence.good_records import (
     DEVICE,
@@ -20,6 +17,7 @@ from tests.unit.evidence.good_records import (
     probe_record,
     venv_record,
 )
+from tests.unit.evidence.good_run import write_mesh
 from tests.unit.evidence.tampering import Change, rechain
 from tests.unit.evidence.watched_run import series, write_series
 
@@ -135,14 +133,7 @@ def on_a_mesh(run: RunDir) -> None:
     data["contract"] |= {"devices": 2, "processes": 2}
     data |= {"mesh": {"fsdp": 2, "tensor": 1}}
     run.profile.write_text(typed_json.dump(data))
-    told = mesh_record()
-    own = {"profile_sha256": file_sha256(run.profile)}
-    processes = tuple(replace(each, **own) for each in told.processes)
-    venv = venv_record(probe_record(mesh=replace(told, processes=processes)))
-    write_record(run.venv, venv)
-    second = run.of_process(1)
-    second.path.mkdir(parents=True)
-    write_record(second.probe, probe_record(numerics=NOT_MEASURED))
+    write_record(run.venv, write_mesh(run))
 
 
 def meshed(change: Change) -> Change:

@@ -21,9 +21,11 @@ from m43.evidence.run.snapshots import devices_snapshot, env_snapshot
 from m43.files import file_sha256, weights_sha256
 from m43.records.gates import CLOSING, STAGES
 from m43.records.hub_record import DownloadRecord
+from m43.records.numerics_record import NOT_MEASURED
 from m43.records.profile import Profile, RunTable
 from m43.records.run_dir import RunDir, write_record
 from m43.records.run_records import Phase, StepMetrics
+from m43.records.venv_record import VenvRecord
 from m43.rows import scoring
 from tests.unit.evidence.contract_words import broken_words
 from tests.unit.evidence.good_plan import plan_record
@@ -45,8 +47,10 @@ from tests.unit.evidence.good_records import (
     heartbeat,
     imported_record,
     lint_record,
+    mesh_record,
     opening_record,
     predictions,
+    probe_record,
     profile_of,
     step_metrics,
     ticking,
@@ -91,14 +95,15 @@ def write_gate_files(run: RunDir, gate: str) -> None:
 
         on_a_card.card()(run)
     elif gate == "venv":
-        write_record(run.venv, venv_record())
+        venv = venv_record() if profile.contract.devices == 1 else write_mesh(run)
+        write_record(run.venv, venv)
         plan = plan_record()
         if plan.training is not None:
             step = replace(plan.training.step, mesh=profile.mesh)
             plan = replace(plan, training=replace(plan.training, step=step))
         write_record(run.plan, plan)
-        run.env_snapshot.write_text(env_snapshot(venv_record()))
-        run.gpu_snapshot.write_text(devices_snapshot(venv_record()) + "\nno NVIDIA driver\n")
+        run.env_snapshot.write_text(env_snapshot(venv))
+        run.gpu_snapshot.write_text(devices_snapshot(venv) + "\nno NVIDIA driver\n")
     elif gate == "train-300":
         write_download(run)
         _write_training(run)
@@ -113,6 +118,16 @@ def write_gate_files(run: RunDir, gate: str) -> None:
         run.log("eval").write_text(phase_lines(evaluation_record().phases))
     elif gate == CLOSING:
         write_record(run.closing, closing_record())
+
+
+def write_mesh(run: RunDir) -> VenvRecord:
+    """Write what the second of two processes says of its environment; give what the first says."""
+    told, own = mesh_record(), {"profile_sha256": file_sha256(run.profile)}
+    processes = tuple(replace(each, **own) for each in told.processes)
+    second = run.of_process(1)
+    second.path.mkdir(parents=True)
+    write_record(second.probe, probe_record(numerics=NOT_MEASURED))
+    return venv_record(probe_record(mesh=replace(told, processes=processes)))
 
 
 def _bytecode(run: RunDir) -> str:
