@@ -268,7 +268,7 @@ HUB: tuple[Case, ...] = (
     Case(fault="slow answers at a file", failure_class=F.HUB_UNREACHABLE, **_DOWNLOAD),
 )
 
-EVERY: tuple[Case, ...] = (*SIGNALS, *CHILD, *DISK, *HUB)
+EVERY: tuple[Case, ...] = (*SIGNALS, *CHILD, *PROCESSES, *DISK, *HUB)
 
 # What has no gate that it strikes, and no failure of its own.
 NO_FAULT = "no fault at all"

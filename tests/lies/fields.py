@@ -47,12 +47,16 @@ Place = tuple[str | int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Edit:
-    """A change of one value of one file, or of the same value in two."""
+    """A change of one value of one file, or of the same value in two.
+
+    Where there was none, its type is guessed: a file that cannot be read any more is no lie.
+    """
 
     file: str
     place: Place
     value: object
     also: tuple[str, Place] | None = None
+    guessed: bool = False
 
     @property
     def field(self) -> str:
@@ -105,10 +109,10 @@ def changes(value: object) -> tuple[object, ...]:
     if isinstance(value, float):
         return (1.5 * value + 0.01, 0.5 * value, -value - 1.0, 1e6 * value + 1e6)
     if isinstance(value, list):
-        return (value[:-1], [*value, value[-1]]) if value else ()
+        return (value[:-1], [*value, value[-1]]) if value else (["something"], [1])
     if isinstance(value, str):
         return _texts(value)
-    return ()
+    return ("something", 1)
 
 
 def _texts(value: str) -> tuple[str, ...]:
@@ -142,8 +146,9 @@ def edits(run: RunDir) -> Iterator[Edit]:
             twin = next((each for each in holders[repr(value)] if each[0] != name), None)
             for changed in dict.fromkeys(map(json.dumps, changes(value))):
                 if changed != json.dumps(value):
-                    yield Edit(file=name, place=place, value=json.loads(changed))
-            if twin is not None and len(repr(value)) > 3 and changes(value):
+                    new, guessed = json.loads(changed), value is None or value == []
+                    yield Edit(file=name, place=place, value=new, guessed=guessed)
+            if twin is not None and len(repr(value)) > 3 and value is not None:
                 yield Edit(file=name, place=place, value=changes(value)[0], also=twin)
 
 
@@ -230,6 +235,8 @@ def try_all(run: RunDir, chosen: Callable[[Edit], bool] = lambda edit: True) -> 
     for edit in filter(chosen, edits(run)):
         restore = apply(run, edit)
         try:
+            if edit.guessed and load_run(run).problems:
+                continue
             caught = is_named(run, with_code=edit.file == RunDir.opening.name)
         finally:
             restore()
@@ -258,6 +265,16 @@ def listed(tried: dict[str, Tried]) -> str:
     return "".join(f"{tried[name].state:8} {name}\n" for name in left)
 
 
+def named_of_constrained(tried: dict[str, Tried]) -> tuple[int, int]:
+    """Count the fields that something constrains, and those of them of which a change is named.
+
+    Both from the changes: a field is constrained where its value stands in another file as well,
+    or where verify named a change of it.
+    """
+    constrained = [each for each in tried.values() if each.doubles[1] or each.state != "free"]
+    return sum(each.state != "free" for each in constrained), len(constrained)
+
+
 def shares(tried: dict[str, Tried]) -> Iterator[str]:
     """Write the share that verify names, record by record, and of all together."""
     heads = ("fields", "held", "bound", "free", "single", "double")
@@ -271,6 +288,9 @@ def shares(tried: dict[str, Tried]) -> Iterator[str]:
         )
         counts = " ".join(f"{states.count(state):5}" for state in ("held", "bounded", "free"))
         yield f"{file:28} {len(mine):6} {counts} {single:>7} {double:>7}"
+    named, constrained = named_of_constrained(tried)
+    share = _share([(named, constrained)])
+    yield f"named of the fields that something constrains: {named} of {constrained}, {share}"
 
 
 def _share(pairs: Iterable[tuple[int, int]]) -> str:

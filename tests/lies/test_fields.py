@@ -21,10 +21,18 @@ def test_what_verify_cannot_name_is_what_the_list_says() -> None:
     free = {
         line.split("  ", 1)[1].strip() for line in text.splitlines() if line.startswith("free ")
     }
-    constrained = [each for name, each in tried.items() if name not in free]
-    named = [each for each in constrained if each.state != "free"]
+    named, constrained = fields.named_of_constrained(tried)
 
     print(*fields.shares(tried), sep="\n")  # noqa: T201 - the shares are what is asked for
-    assert len(named) >= LEAST_SHARE * len(constrained)
+    assert named >= LEAST_SHARE * constrained
     assert len(free) <= MOST_FREE * len(tried)
     assert fields.listed(tried) == text
+
+
+def test_the_share_falls_with_a_rule_that_is_gone() -> None:
+    """A value that another file holds as well still counts, though no change of it is named."""
+    held, bounded = (fields.Tried(named=(done, 2), doubles=(0, 0)) for done in (2, 1))
+    alone, twin = (fields.Tried(named=(0, 2), doubles=(0, pairs)) for pairs in (0, 1))
+    tried = {"held": held, "bounded": bounded, "alone": alone, "twin": twin}
+
+    assert fields.named_of_constrained(tried) == (2, 3)

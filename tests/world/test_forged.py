@@ -18,10 +18,11 @@ import pytest
 from m43.records import Profile, profile_check
 from m43.records.run_dir import RunDir
 from tests.faults.remains import ITSELF, examine_folder
-from tests.world.circumstances import GOOD
+from tests.world.circumstances import GOOD, PROXY, Circumstance
 from tests.world.engineer import RUN, Engineer
 from tests.world.namespace import REPOSITORY
 
+BY_PROXY = next(each for each in GOOD if each.proxy == "needed")
 COMMAND = [sys.executable, "-m", "pytest", "acceptance", "-m", "production"]
 
 # What makes a card of a CPU.
@@ -37,7 +38,12 @@ for _device in jax.devices("cpu"):
     type(_device).platform = property(lambda self: "gpu")
 jax.default_backend = lambda: "gpu"
 """
-# The same for every process of an environment, once it imports what trains.
+NO_STEP = """
+import optax
+
+optax.apply_updates = lambda parameters, updates: parameters
+"""
+# Both for every process of an environment, once it imports what trains.
 LIAR = f"""
 import sys
 
@@ -46,7 +52,7 @@ class Finder:
     def find_spec(self, name, path=None, target=None):
         if name == "m43.training":
             sys.meta_path.remove(self)
-            exec({LIE!r})
+            exec({LIE + NO_STEP!r})
         return None
 
 
@@ -107,12 +113,18 @@ def environment_for_a_card(folder: Path) -> Path:
     return inside
 
 
-def go(engineer: Engineer, forged: Path, profile: Profile, **served_as: object) -> str:
+def go(
+    engineer: Engineer,
+    forged: Path,
+    profile: Profile,
+    circumstance: Circumstance = GOOD[0],
+    **served_as: object,
+) -> str:
     """Run production as it stands, and return what its one document says."""
     contract = profile.contract
     forger = replace(engineer, model=forged)
     served = {"name": contract.repo, "revision": contract.revision} | served_as
-    (ran,) = forger.go(GOOD[0], COMMAND, **served).ended
+    (ran,) = forger.go(circumstance, COMMAND, **served).ended
     assert ran.status == 1, ran.output
     run = RunDir(engineer.tree.folder_of(RUN))
     assert examine_folder(engineer.tree, run.path, ran.status).closed_by == ITSELF
@@ -126,11 +138,21 @@ def packages(engineer: Engineer) -> Path:
     return environment_for_a_card(engineer.tree.root / ".venv-gpu")
 
 
+@pytest.mark.parametrize("circumstance", [GOOD[0], BY_PROXY], ids=lambda each: each.name)
 def test_a_toy_under_the_name_of_the_model_is_not_taken_for_it(
-    engineer: Engineer, forged_model: Path, production: Profile, packages: Path
+    engineer: Engineer,
+    forged_model: Path,
+    production: Profile,
+    packages: Path,
+    circumstance: Circumstance,
 ) -> None:
-    """The contract knows the sizes of the files; the hub's word is held against it."""
-    document = go(engineer, forged_model, production)
+    """The contract knows the sizes of the files; the hub's word is held against it.
+
+    Whether the machine's own names lead to the server or HTTPS_PROXY does; which, is told.
+    """
+    document = go(engineer, forged_model, production, circumstance)
+    assert (f"HTTPS_PROXY={PROXY}" in document) is (circumstance is BY_PROXY)
+    assert "SSL_CERT_FILE=" in document
     assert "test_auth_finds_weights_of_the_promised_sizes" in document
     assert "wrong model" in document
     for size in production.contract.file_bytes.values():

@@ -29,6 +29,9 @@ def auth_findings(
     texts += [f"The revision has no file {name}." for name in record.missing_files]
     if failure_class is FailureClass.WRONG_MODEL and contract:
         texts += _differences(hub_model_checks(record, contract))
+    if record.way.settings:
+        set_there = " and ".join(record.way.settings)
+        texts.append(f"Set in the environment: {set_there} (a proxy or an authority).")
     findings = [finding(text, "established", _AUTH_FILE) for text in texts]
     findings += likely_cause(failure_class, _AUTH_FILE)
     if failure_class is FailureClass.TOKEN_REFUSED and record.token_oddity:
@@ -46,7 +49,7 @@ def _response_text(endpoint: str, response: HubResponse) -> str:
     elif response.sent:
         text = f"The hub at {endpoint} gave no answer to {response.step}"
     else:
-        text = f"{response.step} ended before anything was sent to the hub at {endpoint}"
+        text = f"Nothing was sent to the hub at {endpoint} for {response.step}"
     # In quotation marks: it may be anything, and m43 neither says it nor vouches for it.
     said = "in words that may be the hub's own" if response.status else "its client says"
     return f'{text}; {said}: "{response.error}".' if response.error else f"{text}."

@@ -133,10 +133,14 @@ def not_excluded() -> str:
 def way_words(record: AuthRecord) -> str:
     """Say how the hub was reached: by which address, and on whose word it was the hub."""
     way = record.way
-    if not way.address:
-        return f"no answer came from {record.endpoint} and nothing is known of the way"
     words = f"{way.address} answered for {record.endpoint}"
-    if not way.certificates:
+    if not any(each.sent for each in record.responses):
+        words = f"nothing was sent to {record.endpoint}"
+    elif not any(each.status for each in record.responses):
+        words = f"no answer came from {record.endpoint}, so nothing is known of the way"
+    elif not way.address:
+        words = f"which address answered for {record.endpoint} is not known"
+    elif not way.certificates:
         words += " without TLS, so nothing vouches for who that was"
     else:
         own, root = way.certificates[0], way.certificates[-1]

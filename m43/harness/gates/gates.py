@@ -177,7 +177,7 @@ def measure_closing(attempt: Attempt) -> None:
         packages_before=attempt.packages_before,
         site_packages=[Path(folder) for folder in attempt.site_packages],
         foreign_code=code_integrity.foreign_code(sys.modules, m43, tree),
-        judge=audit_judge(sys.modules.copy(), own, sys.path),
+        judge=audit_judge(sys.modules.copy(), own, sys.path, os.environ.get("PYTHONPATH", "")),
     )
     write_record(attempt.run.closing, record)
 

@@ -95,5 +95,6 @@ def failure_words(error: BaseException, secrets: Sequence[str]) -> str:
     An address in them is written so that no terminal and no page makes a link of it: it would look
     as if m43 sent its reader there.
     """
-    words = f"{type(error).__name__}: {error}"
+    # Before an address is written otherwise: by that a login in it is known.
+    words = redact(f"{type(error).__name__}: {error}", secrets)
     return told(words.replace("://", "[:]//").replace("www.", "www[.]"), LONGEST_ERROR, secrets)

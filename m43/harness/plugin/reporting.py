@@ -292,7 +292,7 @@ def _foreign_code(plan: Plan) -> tuple[str, ...]:
     tree = plan.repository
     found = code_integrity.foreign_code(sys.modules, package(tree), tree)
     own = judging_files(tree, plan.contract_folder)
-    judge = audit_judge(sys.modules.copy(), own, sys.path)
+    judge = audit_judge(sys.modules.copy(), own, sys.path, os.environ.get("PYTHONPATH", ""))
     return (
         *(f"found {name}, expected the code of m43's own files" for name in found),
         *(

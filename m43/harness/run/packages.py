@@ -273,7 +273,10 @@ def audit(
 
 
 def audit_judge(
-    modules: Mapping[str, types.ModuleType], own: Iterable[Path], path: Iterable[str]
+    modules: Mapping[str, types.ModuleType],
+    own: Iterable[Path],
+    path: Iterable[str],
+    python_path: str = "",
 ) -> ImportedRecord:
     """Digest what this process imported of packages, as of a child: they judge.
 
@@ -281,11 +284,17 @@ def audit_judge(
         modules: The loaded modules, by name: `sys.modules`.
         own: The files of m43 and of the contract, which `code_integrity` looks at.
         path: Where modules are found: `sys.path`.
+        python_path: Where they were found at the start already: PYTHONPATH.
     """
     folders = [folder for folder in path if Path(folder).name in _PACKAGES]
     known = set(map(os.path.realpath, own))
     # The start-up files may have left no module; of a child's none is run.
-    files = set(map(str, _start_files(folders)))
+    files = {str(file.absolute()) for file in _start_files(folders)}
+    files |= {
+        str(file.absolute())
+        for file in _start_files(filter(None, python_path.split(os.pathsep)))
+        if file.suffix != ".pth"  # read in folders of packages alone
+    }
     files |= {
         place
         for module in modules.values()

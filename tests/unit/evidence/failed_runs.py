@@ -218,8 +218,8 @@ FAILURES: Mapping[F, Failure] = {
     F.CERTIFICATE_NOT_TRUSTED: unreachable(
         "SSLCertVerificationError: certificate verify failed: certificate has expired"
     ),
-    F.PROXY_FAILED: unreachable("ProxyError: 407 Proxy Authentication Required"),
-    F.OFFLINE_MODE: unreachable("OfflineModeIsEnabled: Cannot reach the hub: offline mode is on"),
+    F.PROXY_FAILED: at_auth(left_behind.proxy_failed),
+    F.OFFLINE_MODE: at_auth(left_behind.offline),
     F.NOT_THE_HUB: at_auth(
         auth(
             *("whoami", 200, _PORTAL),

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from m43.errors import FailureClass as F
 from m43.evidence.run.snapshots import devices_snapshot, env_snapshot
-from m43.records.hub_record import HubResponse, HubStep
+from m43.records.hub_record import HubResponse, HubStep, HubWay
 from m43.records.numerics_record import NOT_MEASURED
 from m43.records.plan_record import PlanRecord
 from m43.records.run_dir import RunDir, read_record, write_record
@@ -70,6 +70,8 @@ def asked(run: RunDir, responses: Sequence[HubResponse], **changes: object) -> N
         "revision": profile.contract.revision if known else "",
         "files": pinned_files(profile) if known else (),
     }
+    if not any(each.status for each in responses):
+        values["way"] = HubWay()
     write_record(run.auth, auth_record(profile, **{**values, **changes}))
 
 
@@ -81,6 +83,22 @@ def no_token(run: RunDir) -> None:
 def malformed_token(run: RunDir) -> None:
     """Leave the auth record of a token with a hyphen that is none."""
     asked(run, (), token_flaw="characters outside visible ASCII: 1 of 37", duration_s=0.0)
+
+
+def proxy_failed(run: RunDir) -> None:
+    """Leave the auth record of a proxy that wants to know who asks."""
+    answer = hub_response("whoami", 0, "ProxyError: 407 Proxy Authentication Required")
+    settings = (
+        "HTTPS_PROXY=http://[REDACTED]@proxy.example:3128", "SSL_CERT_FILE=/etc/ssl/own_ca.pem"
+    )  # fmt: skip
+    asked(run, (answer,), way=HubWay(settings=settings))
+
+
+def offline(run: RunDir) -> None:
+    """Leave the auth record of a client that was told to stay offline: nothing was sent."""
+    words = "OfflineModeIsEnabled: Cannot reach the hub: offline mode is on"
+    answer = replace(hub_response("whoami", 0, words), sent=False)
+    asked(run, (answer,), hub_variables=("HF_HUB_OFFLINE", "HF_TOKEN"))
 
 
 def files_missing(run: RunDir) -> None:

@@ -109,6 +109,8 @@ def _auth(loaded_run: LoadedRun) -> Iterator[str]:
 
 def _questions(auth: AuthRecord) -> Iterator[str]:
     asked = tuple(response.step for response in auth.responses)
+    if auth.way.address and not any(each.status for each in auth.responses):
+        yield "the address of who answered, and no answer"
     if auth.token_source == "absent" or auth.token_flaw:
         if asked or auth.account or auth.duration_s:
             yield "a hub that was asked without a token"

@@ -6,6 +6,7 @@ tested in seconds; what a child does is tested with the real one.
 
 import hashlib
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -180,6 +181,8 @@ def train(run: RunDir, how: str) -> int:
             loss = 3.0 - done / 200
             beat(run, "train", "train", done, total=300, loss_nats=loss, host_bytes=2 * 10**9)
             time.sleep(0.2)
+    if how == "silent":
+        time.sleep(7.0)
     if how == "hang":
         # A grandchild of the same group, which must not outlive the run either.
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
@@ -200,6 +203,8 @@ def train(run: RunDir, how: str) -> int:
         )
         write_record(run.error("train"), error)
         return 3
+    if how == "exchange train":
+        exchange(folder)
     if how == "touch":
         Path("acceptance", "left-behind.txt").write_text("by the child")
     steps = [step(number) for number in range(1, 301 - (how == "299"))]
@@ -281,9 +286,23 @@ def lint(profile: Profile, steps: list[StepMetrics]) -> LintRecord:
     )
 
 
+def exchange(folder: Path) -> None:
+    """Write other weights where the base model lies, and put the right ones back with their time.
+
+    What a child reads in between is the right ones as well: only that they were written to shows.
+    """
+    path = next(folder.glob("*.safetensors"))
+    data, status = path.read_bytes(), path.stat()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    path.write_bytes(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
 def evaluate(run: RunDir, how: str) -> int:
     """Write an evaluation of every row, or of one less."""
     profile = run.read_profile()
+    if how == "exchange evaluate":
+        exchange(read_record(run.download, DownloadRecord).folder)
     lines = profile.data.evaluation.read_text().splitlines()
     rows = [json.loads(line) for line in lines[: 99 if how == "99 rows" else 100]]
     trained = KnownPrompts.of(

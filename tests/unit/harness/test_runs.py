@@ -13,9 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from m43.errors import FailureClass
 from m43.records.gates import STAGES
 from tests.unit.evidence.good_run import PROMISES
+from tests.unit.harness.conftest import TOKEN
 from tests.unit.harness.copied_tree import CopiedTree
+
+CORRUPT = FailureClass.DOWNLOAD_CORRUPT.value
 
 
 def behind(gate: str) -> int:
@@ -166,6 +170,8 @@ def test_a_second_run_under_the_same_name_is_refused(copied_tree: CopiedTree) ->
         ("99 rows", "eval", "", behind("eval")),
         ("stray train", "train-300", "", behind("train-300")),
         ("stray evaluate", "eval", "", behind("eval")),
+        ("exchange train", "train-300", CORRUPT, behind("venv")),
+        ("exchange evaluate", "eval", CORRUPT, behind("train-300")),
         ("touch", "closing", "", 0),
     ],
 )
@@ -191,14 +197,7 @@ def test_one_thing_wrong_stops_at_its_gate(
 def test_a_signal_ends_the_run_in_order(copied_tree: CopiedTree, number: signal.Signals) -> None:
     """The child's group dies, the journal says what came, the document is written."""
     copied_tree.misbehave("hang")
-    process = subprocess.Popen(
-        copied_tree.command("acceptance", "-m", "rehearsal"),
-        cwd=copied_tree.root,
-        env=copied_tree.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    process = begun(copied_tree)
     try:
         beat = wait_for_beat(copied_tree)
         process.send_signal(number)
@@ -216,6 +215,65 @@ def test_a_signal_ends_the_run_in_order(copied_tree: CopiedTree, number: signal.
     assert "interrupted" in (run / "failure_analysis.md").read_text()
     assert page_problems(copied_tree, run) == []
     assert not survivors(run)
+
+
+def begun(tree: CopiedTree, **variables: str) -> subprocess.Popen[str]:
+    """Start a rehearsal."""
+    return subprocess.Popen(
+        tree.command("acceptance", "-m", "rehearsal"),
+        cwd=tree.root,
+        env=tree.environment(**variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_a_run_shows_its_neighbours_no_secret_and_dumps_no_memory(copied_tree: CopiedTree) -> None:
+    """Before its first child: the kernel tells others what a process was given at its start."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+    process = begun(copied_tree, HF_TOKEN=TOKEN, COPY=f"x{TOKEN}", NOTE="no secret")
+    try:
+        while process.poll() is None and not list(copied_tree.runs.glob("*/journal.jsonl")):
+            time.sleep(0.001)
+        told = [Path("/proc", str(process.pid), name).read_text() for name in ("environ", "limits")]
+        process.terminate()
+        output, _ = process.communicate(timeout=40)
+    finally:
+        process.kill()
+        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
+    assert "NOTE=no secret\0" in told[0]
+    assert TOKEN not in told[0] + output
+    assert re.search(r"Max core file size +0 ", told[1])
+    files = [path for path in the_run(copied_tree).rglob("*") if path.is_file()]
+    assert not [path for path in files if TOKEN.encode() in path.read_bytes()]
+
+
+def test_a_run_that_is_stopped_itself_calls_no_child_silent_and_says_so(
+    copied_tree: CopiedTree,
+) -> None:
+    """By SIGSTOP, for longer than a child may be silent: what took so long was m43."""
+    profile = copied_tree.root / "acceptance" / "rehearsal.toml"
+    silent, text = "silence_s = 180.0", profile.read_text()
+    assert silent in text
+    profile.write_text(text.replace(silent, "silence_s = 5.0"))
+    copied_tree.misbehave("silent")
+    process = begun(copied_tree)
+    try:
+        run = wait_for_beat(copied_tree).parent
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(6.0)
+        process.send_signal(signal.SIGCONT)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    record = json.loads((run / "train.process.json").read_text())
+    assert process.returncode == 0, output
+    assert record["ended_by_parent"] == "no"
+    assert 5.9 <= record["unwatched_s"] <= record["duration_s"]
+    stood = f"m43 itself stood still for {record['unwatched_s']:.1f} s of that"
+    assert stood in (run / "m43_summary.md").read_text()
 
 
 def wait_for_beat(tree: CopiedTree) -> Path:

@@ -1,5 +1,6 @@
 """A whole training and evaluation run, and what each broken thing does to it."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -225,6 +226,37 @@ def test_weights_that_are_exchanged_while_they_answer_have_another_digest(
     record = read_record(run.evaluation, EvaluationRecord)
     assert record.model_sha256 != weights_digest(run.model)
     assert record.base_weights_sha256 != weights_digest(base)
+
+
+def test_rows_that_are_exchanged_once_they_were_opened_are_not_what_is_trained(
+    finished: Finished, prepared: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever digests them apart digests others: each opening but the first finds other rows."""
+    path = prepared.read_profile().data.train
+    original, own = path.read_bytes(), os.open
+    others = original.replace(b'"final_answer": "1', b'"final_answer": "9')
+    assert len(others) == len(original)
+    opened: list[object] = []
+
+    def exchange(name: object, *words: object, **more: object) -> int:
+        descriptor = own(name, *words, **more)  # type: ignore[arg-type]
+        if name == path:
+            opened.append(name)
+            path.rename(path.with_suffix(".read"))
+            path.write_bytes(others)
+        return descriptor
+
+    monkeypatch.setattr("m43.files.os.open", exchange)
+    assert child.run_job("train", prepared) == child.FINISHED
+
+    record, lint = (
+        read_record(prepared.train, TrainRecord), read_record(prepared.lint, LintRecord)
+    )  # fmt: skip
+    digest = hashlib.sha256(original).hexdigest()
+    assert opened
+    assert (record.train_rows_sha256, lint.train_rows_sha256) == (digest, digest)
+    assert {each.train_rows_sha256 for each in record.processes} == {digest}
+    assert weights_digest(prepared.model) == weights_digest(finished.run.model)
 
 
 def test_training_gives_the_same_again(finished: Finished, prepared: RunDir) -> None:

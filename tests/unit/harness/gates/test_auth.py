@@ -147,6 +147,8 @@ def test_a_link_in_what_a_hub_says_leads_nowhere() -> None:
     """Documents and terminals make links of addresses: as if m43 had sent its reader there."""
     words = failure_words(ValueError("renew at https://evil.example or www.evil.example"), ())
     assert words == "ValueError: renew at https[:]//evil.example or www[.]evil.example"
+    words = failure_words(ValueError("no way by http://me:night@proxy.example:3128"), ())
+    assert words == "ValueError: no way by http[:]//[REDACTED]@proxy.example:3128"
 
 
 def test_a_step_that_failed_before_it_asked_is_told_apart(

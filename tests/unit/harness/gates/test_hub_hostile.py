@@ -16,6 +16,7 @@ from m43.errors import FailureClass, GateStoppedError
 from m43.evidence.contract.check import failing
 from m43.evidence.contract.checks import auth_checks
 from m43.evidence.journal.secrets import holds_secret
+from m43.harness.gates.hub_exchange import LONGEST_ERROR
 from m43.harness.run.hub_access import HubAccess
 from m43.records import profile_check
 from m43.records.hub_record import AuthRecord
@@ -39,6 +40,8 @@ from tests.unit.harness.rude_hub import (
 from tests.unit.harness.test_runs import the_run
 from tests.unit.harness.test_runs_hostile import assert_harmless
 
+# Of no five letters of it does a run write any by chance.
+ODD_TOKEN = "hf_" + "qZ7xK2vW9jR4" * 3
 # What a status means wherever it comes, unless the answer's own code says more.
 CLASSES = {
     401: FailureClass.TOKEN_REFUSED,
@@ -208,3 +211,34 @@ def test_nothing_of_what_a_hub_says_comes_through(
     assert "\n# heading" not in analysis
     ET.parse(run / "junit.xml")
     assert_harmless((run / "report.html").read_text(encoding="utf-8"))
+
+
+def test_of_a_token_whose_end_is_cut_off_nothing_is_told(
+    copied_tree: CopiedTree, model_folder: Path
+) -> None:
+    """In the record, the documents, the terminal: an error is shortened after it was redacted."""
+
+    def saying(text: str) -> Rudeness:
+        headers = {"X-Error-Message": text}
+        return Rudeness(question="whoami", status=403, headers=headers, body=b"")
+
+    path = copied_tree.root / "acceptance" / "rehearsal.toml"
+    profile = profile_check.load(path)
+    with rude_world(model_folder, profile, saying("x" * LONGEST_ERROR)) as hub_access:
+        cut = asked_here(hub_access, profile).responses[0].error
+    # So that nine letters of the token are kept, fewer than a piece is known by.
+    before = len(cut) - len(cut.rstrip("x")) - len(" hf_qZ7xK2")
+    said = f"{'x' * before} {ODD_TOKEN} and more"
+    with rude_world(model_folder, profile, saying(said)) as hub_access:
+        path.write_text(path.read_text().replace('"loopback"', f'"{hub_access.endpoint}"'))
+        result = copied_tree.pytest("acceptance", "-m", "rehearsal", "-rA", HF_TOKEN=ODD_TOKEN)
+
+    run = the_run(copied_tree)
+    assert len(cut) == LONGEST_ERROR
+    assert 'xx [REDACTED"' in (run / "auth.json").read_text()
+    told = {path.name: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    told |= {"terminal": (result.stdout + result.stderr).encode()}
+    assert {"auth.json", "report.html", "failure_analysis.md"} < told.keys()
+    pieces = [ODD_TOKEN[at : at + 5].encode() for at in range(3, 3 + 12)]
+    found = [name for name, data in told.items() if any(piece in data for piece in pieces)]
+    assert found == []

@@ -116,6 +116,18 @@ def test_a_module_at_the_root_of_the_checkout_is_refused(copied_tree: CopiedTree
     refused(copied_tree, "found argparse (from argparse.py)")
 
 
+@pytest.mark.parametrize("leaves", ["its module", "nothing"])
+@pytest.mark.parametrize("name", ["sitecustomize", "usercustomize"])
+def test_start_up_code_at_the_root_of_the_checkout_is_refused(
+    copied_tree: CopiedTree, name: str, leaves: str
+) -> None:
+    """PYTHONPATH leads Python there before it runs pytest; a module may take itself out again."""
+    code = "import sys\nsys.mine = 1\n"
+    code += "del sys.modules[__name__]\n" if leaves == "nothing" else ""
+    (copied_tree.root / f"{name}.py").write_text(code)
+    refused(copied_tree, name, PYTHONPATH=".")
+
+
 def test_a_conftest_above_the_repository_is_refused(copied_tree: CopiedTree) -> None:
     """With --confcutdir pytest would load it."""
     above = copied_tree.root.parent
