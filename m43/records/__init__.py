@@ -54,6 +54,7 @@ from m43.records.plan_record import (
 )
 from m43.records.profile import (
     DEFAULT_ENDPOINT,
+    DEFAULT_HUB,
     LOOPBACK_ENDPOINT,
     SELF_VENV,
     TIME_IN_NAME,
@@ -118,8 +119,9 @@ from m43.records.venv_record import (
 )
 
 __all__ = [
-    "CLOSING", "DEFAULT_ENDPOINT", "EVIDENCE_BYTES", "FILES", "GATES", "LOOPBACK_ENDPOINT",
-    "MARGIN", "NOT_MEASURED", "SELF_VENV", "STAGES", "TABLE", "TIME_IN_NAME", "Alternative",
+    "CLOSING", "DEFAULT_ENDPOINT", "DEFAULT_HUB", "EVIDENCE_BYTES", "FILES", "GATES",
+    "LOOPBACK_ENDPOINT", "MARGIN", "NOT_MEASURED", "SELF_VENV", "STAGES", "TABLE",
+    "TIME_IN_NAME", "Alternative",
     "AuthRecord", "Buffer", "CardMemory", "CardProcess", "CardReading", "CardSample",
     "Certificate", "ChildError", "ClosingRecord", "Collective", "Collectives", "ColumnsTable",
     "ConfigValue", "Contract", "DataColumns", "DataTable", "Decoding", "Device", "Disk",

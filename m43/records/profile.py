@@ -16,6 +16,8 @@ Transport = Literal["http", "xet"]
 SELF_VENV = "self"
 DEFAULT_ENDPOINT = "default"
 LOOPBACK_ENDPOINT = "loopback"
+# Source: huggingface_hub 2.4, constants.py: what it asks when nothing else is set.
+DEFAULT_HUB = "https://huggingface.co"
 TIME_IN_NAME = "@time"
 
 ConfigValue = bool | int | float | str

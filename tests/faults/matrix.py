@@ -181,6 +181,13 @@ CHILD: tuple[Case, ...] = (
         status=-9,
         closed_by=RENDER,
     ),
+    Case(
+        fault="SIGKILL of pytest and both its guardians",
+        gate="train-300",
+        failure_class=F.INTERRUPTED,
+        status=-9,
+        closed_by=RENDER,
+    ),
 )
 
 # Allowed to the user of the run: pytest alone, and what it starts first.

@@ -1,5 +1,7 @@
 """The training child fails, is failed by the machine, hangs, or does not listen."""
 
+import os
+import signal
 import time
 from collections.abc import Callable, Mapping
 
@@ -10,7 +12,7 @@ from tests.faults.agreement import assert_named_before
 from tests.faults.cgroup import MemoryGroup
 from tests.faults.conftest import Starter
 from tests.faults.matrix import Case
-from tests.faults.rehearsal import Rehearsal
+from tests.faults.rehearsal import Rehearsal, processes
 from tests.faults.remains import examine
 from tests.faults.tree import FaultTree
 from tests.faults.world import marked
@@ -27,6 +29,7 @@ SABOTAGE: Mapping[str, str] = {
     "deadline of the probe": "slow-probe 60",
     "deaf to SIGTERM, with grandchildren": "stubborn 0.5",
     "SIGKILL of pytest over a deaf child with grandchildren": "stubborn 0.5",
+    "SIGKILL of pytest and both its guardians": "dawdle 0.2",
 }
 PROFILE: Mapping[str, dict[str, object]] = {
     "divergence": {"training__learning_rate": 3.0, "training__clip_norm": 1e9},
@@ -54,9 +57,21 @@ def kill(rehearsal: Rehearsal) -> None:
     rehearsal.process.kill()
 
 
+def kill_with_guardians(rehearsal: Rehearsal) -> None:
+    """Kill pytest and whoever would act on its end, so that none is left to start another."""
+    rehearsal.wait_for_gate("train-300")
+    word = f"reaper.py {rehearsal.child()} ".encode()
+    found = [pid for pid, line in processes() if word in line.replace(b"\0", b" ")]
+    assert len(found) == 2
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in (*found, rehearsal.process.pid):
+            os.kill(pid, number)
+
+
 HARM: Mapping[str, Callable[[Rehearsal], None]] = {
     "killed by the kernel for memory": starve,
     "SIGKILL of pytest over a deaf child with grandchildren": kill,
+    "SIGKILL of pytest and both its guardians": kill_with_guardians,
 }
 
 

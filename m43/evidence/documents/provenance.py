@@ -41,9 +41,13 @@ UNSIGNED = (
 
 @dataclass(frozen=True, kw_only=True)
 class Possibility:
-    """What an owner of the machine could still do and the folder alone cannot exclude."""
+    """What an owner of the machine could still do and the folder alone cannot exclude.
+
+    `short` and `shown_by` are the same two in a few words, for a line on a terminal.
+    """
 
     short: str
+    shown_by: str
     could: str
     reveals: str
 
@@ -51,12 +55,14 @@ class Possibility:
 POSSIBLE: tuple[Possibility, ...] = (
     Possibility(
         short="a folder written by hand",
+        shown_by="a witness; a replay",
         could="Write the whole folder by hand from the documented formats, without any training.",
         reveals="A witness: the line that the run prints before it trains, dated by somebody "
         "else; with the weights, `m43 verify --replay`, which has the saved model answer again.",
     ),
     Possibility(
         short="numbers invented within what the records allow",
+        shown_by="a signature; a witness; the card's counters; a second run",
         could="Invent steps, losses, gradient norms or durations within what the records allow "
         "each other, or take them from another run of the same rows, and seal everything again.",
         reveals="A signature, against anybody but the signer; a witness; the series of the card's "
@@ -64,25 +70,30 @@ POSSIBLE: tuple[Possibility, ...] = (
     ),
     Possibility(
         short="outputs that the saved model did not give",
+        shown_by="a replay",
         could="Write outputs into the predictions that the saved model never gave.",
         reveals="A replay, where the weights were handed on.",
     ),
     Possibility(
         short="a Python, package or driver that lies",
+        shown_by="the card's counters; the digests of what ran; a replay elsewhere",
         could="Run a Python, a package or a driver that was changed to lie and that digests "
-        "itself as if it were not, such as a CPU that calls itself a card.",
+        "itself as if it were not, such as a CPU that calls itself a card. A rehearsal also runs "
+        "the compiled files (.pyc) of packages as it finds them; production compiles its own.",
         reveals="The card's own counters, which draw no power then; the speed against the device's "
         "limits; the digests of what ran, beside the published wheels; a replay on another "
         "machine.",
     ),
     Possibility(
         short="checks replaced in memory",
+        shown_by="a replay; a second run",
         could="Replace m43's checks in the memory of its process, as root, with a debugger or by "
         "compiled code that puts itself back.",
         reveals="A replay; a second run by somebody else. Nothing in the folder.",
     ),
     Possibility(
         short="a server in the hub's place",
+        shown_by="its first page: who answered, and the weights' digests",
         could="Lead the hub's name to a server of one's own, by a proxy, a hosts file and an "
         "authority of one's own, and serve another model under the promised names.",
         reveals="The first page: who answered, on which root certificate's word, and the digests "
@@ -90,6 +101,7 @@ POSSIBLE: tuple[Possibility, ...] = (
     ),
     Possibility(
         short="failed attempts removed",
+        shown_by="a witness for each beginning",
         could="Repeat the run until it ends well, and remove the others with their lines of the "
         "ledger.",
         reveals="A witness for each beginning: a line without a run that follows it. A later run, "
@@ -97,18 +109,23 @@ POSSIBLE: tuple[Possibility, ...] = (
     ),
     Possibility(
         short="another date",
+        shown_by="a witness",
         could="Set the clock, so that the run has another date or order.",
         reveals="A witness, which others date.",
     ),
     Possibility(
-        short="values that nothing else constrains",
+        short="values and words that nothing else constrains",
+        shown_by="a signature",
         could="Change values that no other record constrains, such as the account's name or the "
         "command, or, within what a promise allows, free memory and disk and the errors of the "
-        "numerics check; tests/lies/unconstrained.txt lists them.",
+        "numerics check; tests/lies/unconstrained.txt lists them. Change words that are in no "
+        "record: what the report and junit.xml quote of a test, what nvidia-smi printed, lines of "
+        "a log that are about no phase and no step, what a dependency warned of.",
         reveals="A signature, against anybody but the signer.",
     ),
     Possibility(
         short="a signer who lies",
+        shown_by="a witness; a replay",
         could="Sign a folder that was forged in one of these ways.",
         reveals="A witness or a replay, as above; the signature says whose word it is.",
     ),
@@ -121,13 +138,9 @@ def possible_table() -> Table:
     return Table(head, [(rich(each.could), rich(each.reveals)) for each in POSSIBLE])
 
 
-def not_excluded() -> str:
-    """Name what stays possible on one line."""
-    return (
-        "what the folder alone does not exclude: "
-        + ", ".join(each.short for each in POSSIBLE)
-        + "; its summary and README, Limits, say what would reveal each"
-    )
+def not_excluded() -> tuple[str, ...]:
+    """Name what stays possible and what would reveal it, a line each."""
+    return tuple(f"{each.short}: {each.shown_by}" for each in POSSIBLE)
 
 
 def way_words(record: AuthRecord) -> str:

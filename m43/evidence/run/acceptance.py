@@ -57,9 +57,9 @@ def _contract_reasons(contract: ContractText | None, opening: OpeningRecord) -> 
 
 
 _LONGEST = 300
-# What [contract] holds, and what a hub has to serve for it; a digest, or a key of config.json, that
-# the M43 contract does not know asks more of the same model.
-_OF_CONTRACT = ("contract.", "hub.files:")
+# What [contract] holds, which hub has to serve it and what of it; a digest, or a key of
+# config.json, that the M43 contract does not know asks more of the same model.
+_OF_CONTRACT = ("contract.", "hub.endpoint:", "hub.files:")
 _ASK_MORE = ("contract.file_sha256.", "contract.config.")
 
 

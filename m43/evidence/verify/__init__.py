@@ -11,7 +11,7 @@ lies beside it. Outsiders use
 
 from m43.evidence.verify.agreements import rows_file
 from m43.evidence.verify.bundle import BundleError, Unpacked, unpacked, write_bundle
-from m43.evidence.verify.claims import Claim, Findings, examine, secrets_in, verify
+from m43.evidence.verify.claims import Claim, Findings, examine, verify
 from m43.evidence.verify.code import (
     LISTINGS,
     checkout_of,
@@ -22,7 +22,7 @@ from m43.evidence.verify.code import (
     listed_commit,
     own_conftest,
 )
-from m43.evidence.verify.folder import unreadable
+from m43.evidence.verify.folder import secrets_in, unreadable
 from m43.evidence.verify.ledger import missing_lines
 from m43.evidence.verify.line_ends import checkout_problem
 from m43.evidence.verify.signature import sign

@@ -12,12 +12,12 @@ from tempfile import TemporaryDirectory
 from m43.errors import M43Error, Problem, problem
 from m43.evidence.attestation import audit_attestations
 from m43.evidence.diagnosis import diagnose_loaded, is_cut_off
-from m43.evidence.journal import gate_digest, ledger, manifest, secrets
+from m43.evidence.journal import gate_digest, ledger, manifest
 from m43.evidence.run import LoadedRun, load_run
 from m43.evidence.verify import line_ends
 from m43.evidence.verify.agreements import Folder, audit_agreements
 from m43.evidence.verify.code import audit_code, audit_imported, other_version
-from m43.evidence.verify.folder import unknown_names, unreadable
+from m43.evidence.verify.folder import secrets_in, unknown_names, unreadable
 from m43.evidence.verify.judged import audit_contract, audit_profile, audit_scores
 from m43.evidence.verify.ledger import audit_ledger
 from m43.evidence.verify.report import (
@@ -99,8 +99,7 @@ def examine(
     run, runs = RunDir(run_path), run_path.absolute().parent
     watch(_READABLE)
     # Before the first byte is read: a pipe has no end.
-    unread = unreadable(run)
-    if unread:
+    if unread := unreadable(run):
         return _unjudged(unread)
     # Contract, profile, rows and code are this checkout's: nothing else can be held against them.
     unfit = line_ends.checkout_problem(repository) or other_version(run, repository)
@@ -300,8 +299,7 @@ def audit_ending(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
         found = f"'closed' with the verdict {loaded_run.entries[-1].detail!r}"
         yield problem(found, f"{words!r} ({why})", where, _ALTERED)
     told = [entry.name for entry in loaded_run.entries if entry.event.startswith("promise_")]
-    promised = loaded_run.contract.names if loaded_run.contract else ()
-    for name in promised:
+    for name in loaded_run.contract.names if loaded_run.contract else ():
         if told.count(name) != 1:
             found = f"{told.count(name)} entries about {name}"
             yield problem(found, "exactly one", where, _ALTERED)
@@ -315,9 +313,8 @@ def _seals(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
             where = f"records of gate {entry.gate}"
             yield from _digest_problem(digest, entry.detail, where)
         if entry.event == "sealed":
-            path = run.manifest
-            digest = file_sha256(path) if path.is_file() else "no file"
-            yield from _digest_problem(digest, entry.detail, path.name)
+            digest = file_sha256(run.manifest) if run.manifest.is_file() else "no file"
+            yield from _digest_problem(digest, entry.detail, run.manifest.name)
 
 
 def _manifest(run: RunDir, loaded_run: LoadedRun, *, without_weights: bool) -> Iterator[Problem]:
@@ -336,14 +333,6 @@ def _gate_digest(run: RunDir, gate: str) -> str:
 def _digest_problem(found: str, expected: str, where: str) -> Iterator[Problem]:
     if found != expected:
         yield problem(f"SHA-256 {found}", f"{expected}, as in the journal", where, _ALTERED)
-
-
-def secrets_in(run: RunDir, known: tuple[str, ...] = ()) -> Iterator[Problem]:
-    """Name the files that hold a secret that is known, or what is shaped like a hub token."""
-    for path in secrets.search(run.path, known):
-        action = "revoke that token now; then take the folder out of circulation"
-        where = path.relative_to(run.path).as_posix()
-        yield problem("something shaped like a hub token", "no secrets", where, action)
 
 
 _MISSING = "the run did not get as far, or the file was taken away"

@@ -174,9 +174,14 @@ def _parted(names: list[str], answer: bytes) -> Mapping[str, str] | None:
     return digests
 
 
-def helper_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Give the few variables that a helper of m43's is started with, such as git or nvidia-smi."""
-    named = ("PATH", "HOME", "LD_LIBRARY_PATH")
+def helper_environment(environment: Mapping[str, str], *own: str) -> dict[str, str]:
+    """Give the few variables that a helper of m43's is started with, such as git or nvidia-smi.
+
+    Args:
+        environment: The engineer's variables, of which these alone are kept.
+        own: Names of those that this helper needs beside what all of them do.
+    """
+    named = ("PATH", "HOME", "LD_LIBRARY_PATH", *own)
     kept = {name: environment[name] for name in named if name in environment}
     return kept | {"LC_ALL": "C"}
 

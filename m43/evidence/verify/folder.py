@@ -2,7 +2,7 @@
 
 A pipe would be waited on for ever and a file with holes may be larger than any disk: such a folder
 is refused whole, by its names and sizes alone. What can be read must also be something: a file that
-stands in no table and follows from no record is named.
+stands in no table and follows from no record is named, and one that holds a secret.
 """
 
 import os
@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from m43.errors import Problem, problem
+from m43.evidence.journal import secrets
 from m43.evidence.run import LoadedRun
 from m43.records import FILES, RunDir, unfinished
 from m43.text import is_weight_file
@@ -133,3 +134,11 @@ def unknown_names(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
             yield _strange("a folder" if is_folder else "a file", expected, item.name)
         elif is_folder and not any((run.path / item.name).iterdir()):
             yield _strange("an empty folder", "none, or files in it", item.name)
+
+
+def secrets_in(run: RunDir, known: tuple[str, ...] = ()) -> Iterator[Problem]:
+    """Name the files that hold a secret that is known, or what is shaped like a hub token."""
+    for path in secrets.search(run.path, known):
+        action = "revoke that token now; then take the folder out of circulation"
+        where = path.relative_to(run.path).as_posix()
+        yield problem("something shaped like a hub token", "no secrets", where, action)

@@ -125,6 +125,11 @@ def audit_junit(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
         return
     suite = suites[0]
     cases = suite.findall("testcase")
+    for child in suite:
+        if child.tag != "testcase":
+            yield _problem(f"<{child.tag}> beside the tests", "tests alone", where)
+    for child in (child for case in cases for child in case if child.tag not in _CHILDREN):
+        yield _problem(f"<{child.tag}> in a test", f"{', '.join(_CHILDREN)} at most", where)
     yield from _audit_cases(loaded_run, cases, where)
     outcomes = Counter(_outcome(case) for case in cases)
     counts = {

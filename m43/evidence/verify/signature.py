@@ -22,6 +22,7 @@ from m43.errors import M43Error, Problem, problem
 from m43.evidence import attestation
 from m43.evidence.journal import manifest
 from m43.evidence.run import LoadedRun
+from m43.evidence.verify.code import helper_environment
 from m43.files import file_sha256, read_whole
 from m43.records import RunDir, write_atomically
 
@@ -177,6 +178,9 @@ _NAMESPACE = "m43"
 _OF_SSH = (b"-----BEGIN OPENSSH PRIVATE KEY", b"ssh-", b"ecdsa-sha2-", b"sk-")
 _LONGEST_KEY = 1 << 20
 _PATIENCE_S = 300.0  # a person may have to type a password, or touch a key
+# By which it finds a person's agent, and what asks for a password where there is no terminal.
+# Source: ssh-keygen(1) and ssh(1) of OpenSSH 9.2, ENVIRONMENT.
+_OF_AGENT = ("SSH_AUTH_SOCK", "SSH_ASKPASS", "DISPLAY")
 
 
 def _encoded(payload: bytes) -> bytes:
@@ -236,7 +240,7 @@ def _ssh_keygen(*words: str, given: bytes = b"") -> subprocess.CompletedProcess[
             capture_output=True,
             timeout=_PATIENCE_S,
             check=False,
-            env={**os.environ, "LC_ALL": "C"},
+            env=helper_environment(os.environ, *_OF_AGENT),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise MissingExtraError(

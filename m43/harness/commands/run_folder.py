@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,7 +113,7 @@ def verdict_words(found: "Findings", *, supported: bool) -> str:
     return words if supported else f"NOT VERIFIED, its records as they lie say {words}"
 
 
-_REPLAY_S, _WIDTH = 3600.0, 100
+_REPLAY_S = 3600.0
 
 
 def _replay(run: RunDir, repository: Path, count: int) -> tuple[str, tuple[Problem, ...]]:
@@ -131,13 +130,15 @@ def _replay(run: RunDir, repository: Path, count: int) -> tuple[str, tuple[Probl
         rows = rows_file(run, repository)
     except M43Error as error:
         return "", error.problems
+    if rows is None:
+        found = "no file of the rows that were evaluated, by its digest"
+        return "", (problem(found, expected, where, "put the file where the profile names it"),)
     code = own_code(package(repository).parent)
     words = ("replay", str(run.path.absolute()), str(rows), str(count))
-    kept = {name: text for name, text in os.environ.items() if not name.startswith("HF_")}
     done = subprocess.run(
         code.command(Path(sys.executable), TRAINING, *words), input=code.handed.decode(),
         cwd=repository, capture_output=True, text=True, errors="replace", timeout=_REPLAY_S,
-        check=False, env=kept | {"HF_HUB_OFFLINE": "1"},
+        check=False, env=_replay_environment(),
     )  # fmt: skip
     if done.returncode != 0:
         said = done.stderr.strip().rpartition("\n")[2] or f"status {done.returncode}"
@@ -145,15 +146,37 @@ def _replay(run: RunDir, repository: Path, count: int) -> tuple[str, tuple[Probl
     told = json.loads(done.stdout.splitlines()[-1])
     asked, others = told["asked"], told["differing"]
     words_told = f"replay: {asked - len(others)} of {asked} answers came out as recorded"
-    exact = run.read_profile().evaluation.precision == "float32"
-    if not others or (len(others) < asked and not exact):
+    precision = run.read_profile().evaluation.precision
+    if not others:
         return words_told, ()
+    if precision != "float32" and len(others) < asked:
+        why = f"in {precision} another device may answer otherwise, so that no other one is held"
+        return f"{words_told}; {why} against it", ()
     found = f"{len(others)} other answers of {asked} ({', '.join(others[:_SHOWN])})"
     action = "do not rely on this folder: its model does not answer what it records"
     return words_told, (problem(found, "those of predictions.jsonl", where, action),)
 
 
 _SHOWN = 5
+
+
+def _replay_environment() -> dict[str, str]:
+    """Make the variables of a child of a run; but it computes on whatever the reader has."""
+    from m43.harness.process import child_environment
+    from m43.harness.run import shell_secrets
+
+    made = child_environment(
+        os.environ,
+        platform="gpu",
+        system=sys.platform,
+        parent_pid=os.getpid(),
+        secrets=shell_secrets(os.environ).secrets,
+    )
+    # Empty, it lets JAX choose; a reader may name a platform, as for any program.
+    return made | {_PLATFORMS: os.environ.get(_PLATFORMS, "")}
+
+
+_PLATFORMS = "JAX_PLATFORMS"
 
 
 def _signed(run: RunDir, handed_on: "Unpacked | None", public_key: Path | None) -> str:
@@ -166,7 +189,10 @@ def _signed(run: RunDir, handed_on: "Unpacked | None", public_key: Path | None) 
     elif run.signature.exists() or _is_signed_around(run, handed_on):
         words = "its signature was not checked; give --public-key, from a source that you trust"
     lines = witness_lines(run, journal.read(run.journal))
-    possible = textwrap.wrap(f"{words}; {not_excluded()}", _WIDTH, subsequent_indent="  ")
+    possible = (
+        f"{words}; what the folder alone does not exclude, and what would reveal it:",
+        *(f"  {line}" for line in not_excluded()),
+    )
     return "\n".join((*possible, *(f"witness  {line}" for line in lines)))
 
 

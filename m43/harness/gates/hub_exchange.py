@@ -84,17 +84,24 @@ class Failed:
 
 
 def told(words: object, most: int, secrets: Sequence[str]) -> str:
-    """Write down what somebody said: on a line, without what steers, and never the token."""
-    text = redact(str(words), secrets)
-    return visible(" ".join(text.split()))[:most]
+    """Write down an address or a name: on a line, without what steers, and never the token."""
+    return _plain(words, secrets)[:most]
+
+
+def said(words: object, most: int, secrets: Sequence[str]) -> str:
+    """Write down what the hub said, as `told` does, and without links.
+
+    An address in it is written so that no terminal and no page makes a link of it: it would look
+    as if m43 sent its reader there.
+    """
+    # Redacted first: a login is known by what comes before it in an address.
+    return _plain(words, secrets).replace("://", "[:]//").replace("www.", "www[.]")[:most]
 
 
 def failure_words(error: BaseException, secrets: Sequence[str]) -> str:
-    """Write down what ended a question, in words that may be the hub's.
+    """Write down what ended a question, in words that may be the hub's."""
+    return said(f"{type(error).__name__}: {error}", LONGEST_ERROR, secrets)
 
-    An address in them is written so that no terminal and no page makes a link of it: it would look
-    as if m43 sent its reader there.
-    """
-    # Before an address is written otherwise: by that a login in it is known.
-    words = redact(f"{type(error).__name__}: {error}", secrets)
-    return told(words.replace("://", "[:]//").replace("www.", "www[.]"), LONGEST_ERROR, secrets)
+
+def _plain(words: object, secrets: Sequence[str]) -> str:
+    return visible(" ".join(redact(str(words), secrets).split()))

@@ -12,10 +12,8 @@ from m43.evidence.contract import CARRIED
 from m43.harness.gates.hub_exchange import HubRequest
 from m43.harness.process import Child, Outcome, Sight, hub_environment, own_code, run_child
 from m43.harness.run import HubAccess
-from m43.records import ProcessRecord, Profile, write_record
+from m43.records import DEFAULT_HUB, ProcessRecord, Profile, write_record
 
-# Source: huggingface_hub 2.4, constants.py: what it asks when nothing else is set.
-DEFAULT_HUB = "https://huggingface.co"
 _TAIL_LINES = 8
 
 

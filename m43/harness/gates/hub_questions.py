@@ -10,7 +10,7 @@ from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
 
 from m43.evidence.contract import cause_names
 from m43.harness.gates.hub_client import Others, hub_client, way_of
-from m43.harness.gates.hub_exchange import Asked, Asking, HubRequest, failure_words, told
+from m43.harness.gates.hub_exchange import Asked, Asking, HubRequest, failure_words, said
 from m43.records import HubResponse, HubStep, HubWay, PinnedFile
 
 TIMEOUT_S = 15.0
@@ -115,7 +115,7 @@ class _Ladder:
         api = HfApi(endpoint=self.request.endpoint, token=self.token)
         repo, revision = self.request.repo, self.request.revision
         who = self.ask("whoami", lambda: _table(api.whoami()))
-        self.account = self._told(who.get("name", ""), _LONGEST_NAME) if who else ""
+        self.account = self._said(who.get("name", ""), _LONGEST_NAME) if who else ""
         # A token that is refused, a hub that does not answer or has enough of us: stop here.
         if self.responses[-1].status in (_NOBODY, 401, 403, _ENOUGH):
             return
@@ -127,7 +127,7 @@ class _Ladder:
             lambda: api.model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT_S),
         )
         if info is not None:
-            self.revision = self._told(info.sha or "", _LONGEST_NAME)
+            self.revision = self._said(info.sha or "", _LONGEST_NAME)
             self.files = tuple(
                 pinned for sibling in info.siblings or () if (pinned := pin(sibling)) is not None
             )
@@ -197,8 +197,8 @@ class _Ladder:
     def _text(self, problem: Exception) -> str:
         return failure_words(problem, self.secrets)
 
-    def _told(self, words: object, most: int) -> str:
-        return told(words, most, self.secrets)
+    def _said(self, words: object, most: int) -> str:
+        return said(words, most, self.secrets)
 
 
 def _names_a_host(address: str) -> bool:

@@ -29,6 +29,12 @@ TRAINING = "m43.training.__main__"
 
 _PACKAGE = "m43"
 _THIS = "m43/harness/process/isolation.py"
+# What code of a .pth file, or of a module called sitecustomize, is run by does nothing here.
+PACKAGES_ALONE = """import site
+for name in ("addpackage", "execsitecustomize", "execusercustomize"):
+    setattr(site, name, lambda *_: None)
+site.main()
+"""
 # json alone is imported for it, with a path on which nothing but the standard library lies yet.
 _FIRST_WORDS = (
     "import json,sys;given=json.load(sys.stdin.buffer);"
@@ -198,11 +204,4 @@ def start(sources: Mapping[str, str], words: Sequence[str]) -> None:
 
 def _add_packages() -> None:
     """Do what Python does at its start for an environment, but run nothing that lies in it."""
-    import site
-
-    def passed_over(*_: object) -> None:
-        """Stand for what would run code of a .pth file or of a module called sitecustomize."""
-
-    for name in ("addpackage", "execsitecustomize", "execusercustomize"):
-        setattr(site, name, passed_over)
-    site.main()
+    exec(PACKAGES_ALONE, {})

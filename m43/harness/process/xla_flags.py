@@ -10,6 +10,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from m43.harness.process.isolation import PACKAGES_ALONE
+
 XLA_FLAGS_ON_CPU = "--xla_disable_hlo_passes=while-loop-invariant-code-motion"
 """The CPU backend slices in float32 only. To take one layer out of stacked bfloat16 weights it
 converts them, and this pass moves the conversion of all layers in front of the loop: a second
@@ -22,7 +24,7 @@ temporaries with the pass and 0.3 GiB without, in less time.
 VARIABLE = "XLA_FLAGS"
 # Reads the flags and starts no backend, in 0.2 to 0.4 s. Source: parse_flags_from_env.cc of XLA;
 # tried with jaxlib 0.10.2, 0.11.2 and 0.12.0.1.
-_READ = "from jaxlib import xla_client; xla_client.CompileOptions()"
+_READ = f"{PACKAGES_ALONE}from jaxlib import xla_client; xla_client.CompileOptions()"
 _ANSWERS_WITHIN_S = 20.0
 
 
@@ -41,8 +43,9 @@ def known_flags(interpreter: Path, environment: Mapping[str, str]) -> tuple[str,
 def _is_known(interpreter: Path, flag: str, rest: tuple[tuple[str, str], ...]) -> bool:
     try:
         answer = subprocess.run(
-            (str(interpreter), "-c", _READ),
-            env={**dict(rest), VARIABLE: flag, "PYTHONDONTWRITEBYTECODE": "1"},
+            # As isolated as the children, and nothing is written (-B).
+            (str(interpreter), "-I", "-S", "-B", "-c", _READ),
+            env={**dict(rest), VARIABLE: flag},
             cwd=os.sep,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

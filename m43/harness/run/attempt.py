@@ -33,14 +33,9 @@ from m43.files import (
 from m43.harness.process import Interruption
 from m43.harness.run import closing, recovery
 from m43.harness.run.closing import Tree
-from m43.harness.run.hub_access import shell_secrets
+from m43.harness.run.hub_access import shell_secrets, with_its_hub
 from m43.harness.run.local_checks import require_ground
-from m43.harness.run.opening import (
-    Plan,
-    git_commit,
-    opening_record,
-    require_whole_ledger,
-)
+from m43.harness.run.opening import Plan, git_commit, opening_record, require_whole_ledger
 from m43.harness.run.packages import Packages
 from m43.harness.run.recovery import Recovered, vitals
 from m43.harness.run.traces import own_traces
@@ -312,11 +307,12 @@ def begin(plan: Plan, environment: Mapping[str, str] = os.environ) -> Attempt:
         run, hold = RunDir(plan.folder), _first_traces(plan)
     journal = Journal.open(run.journal, steady_clock())
     write_record(run.vitals, vitals())
-    write_record(run.profile, plan.profile)
+    told = replace(plan, profile=with_its_hub(plan.profile, environment))
+    write_record(run.profile, told.profile)
     contract.keep(run, contract_path(plan.repository, plan.contract_folder))
     write_atomically(run.code, code.listing(plan.repository, plan.contract_folder).encode())
     shell = shell_secrets(environment)
-    opening = opening_record(plan, before, file_sha256(run.code), git_commit, shell.unsearched)
+    opening = opening_record(told, before, file_sha256(run.code), git_commit, shell.unsearched)
     write_record(run.opening, opening)
     journal.append("opened")
     loaded = load_run(run)

@@ -4,7 +4,7 @@ import ctypes
 import os
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from m43.evidence.journal import is_searchable, redact
 from m43.files import read_whole
-from m43.records import DEFAULT_ENDPOINT, LOOPBACK_ENDPOINT, Profile
+from m43.records import DEFAULT_ENDPOINT, DEFAULT_HUB, LOOPBACK_ENDPOINT, Profile
 
 Source = Literal["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "token file", "absent"]
 
@@ -284,6 +284,19 @@ def outside_world(profile: Profile, environment: Mapping[str, str]) -> HubAccess
     named = profile.hub.endpoint
     endpoint = environment.get("HF_ENDPOINT", "") if named == DEFAULT_ENDPOINT else named
     return HubAccess(environment=environment, endpoint=endpoint.rstrip("/"), cache_dir=None)
+
+
+def with_its_hub(profile: Profile, environment: Mapping[str, str]) -> Profile:
+    """Name in a profile the hub that HF_ENDPOINT leads to, where it is another than the usual one.
+
+    So that a run tells it as what it is: a hub that its profile does not name.
+    """
+    scheme, colon, rest = environment.get("HF_ENDPOINT", "").rstrip("/").partition("://")
+    # A login in it is nobody's to read.
+    address = f"{scheme}{colon}{rest.rpartition('@')[2]}"
+    if profile.hub.endpoint != DEFAULT_ENDPOINT or address in ("", DEFAULT_HUB):
+        return profile
+    return replace(profile, hub=replace(profile.hub, endpoint=address))
 
 
 def rehearsal_world(

@@ -16,7 +16,13 @@ from m43.evidence.contract import (
 )
 from m43.evidence.journal import CutChainError, ledger
 from m43.files import is_held
-from m43.harness.run.hub_access import ACCEPTED_SOURCE, flaw, outside_world, shell_secrets
+from m43.harness.run.hub_access import (
+    ACCEPTED_SOURCE,
+    flaw,
+    outside_world,
+    shell_secrets,
+    with_its_hub,
+)
 from m43.harness.run.items import Item, checked, listed, note
 from m43.harness.run.next_command import free_name
 from m43.harness.run.opening import (
@@ -54,7 +60,7 @@ def ground_items(
     hub_access = shell_secrets(environment) if own_hub else outside_world(profile, environment)
     return (
         _kind(profile),
-        *_differences(profile, path, repository),
+        *_differences(with_its_hub(profile, environment), path, repository),
         *_contract(repository, folder_of(path, repository)),
         _free(profile, repository),
         writable("the runs can be written", runs_folder(repository), repository),
@@ -123,7 +129,7 @@ def _kind(profile: Profile) -> Item:
 
 
 def _differences(profile: Profile, path: Path, repository: Path) -> Iterator[Item]:
-    differences = profile_differences(path, profile.kind, repository)
+    differences = profile_differences(path, profile, repository)
     yield note(
         "the locked decisions",
         listed(differences) if differences else "no difference",

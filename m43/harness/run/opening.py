@@ -127,7 +127,7 @@ def opening_record(
         commit=commit(repository),
         profile=shown(plan.profile_path, repository),
         profile_sha256=profile_check.digest(plan.profile_path),
-        profile_differences=profile_differences(plan.profile_path, profile.kind, repository),
+        profile_differences=profile_differences(plan.profile_path, profile, repository),
         contract=plan.contract_folder,
         contract_name="",
         promise_differences=promise_differences(plan.contract, read_contract(contract_path(m43))),
@@ -169,11 +169,17 @@ def _of_tree(record: OpeningRecord, tree: Path) -> OpeningRecord:
     )
 
 
-def profile_differences(path: Path, kind: str, repository: Path) -> tuple[str, ...]:
-    """List where a profile leaves the locked decisions: the bundled profile of its kind."""
-    mine = _relative(profile_check.load(path), repository)
+def profile_differences(path: Path, profile: Profile, repository: Path) -> tuple[str, ...]:
+    """List where a profile leaves the locked decisions: the bundled profile of its kind.
+
+    Args:
+        path: Of the profile, as it was written.
+        profile: The same with its hub, which may be one that the environment names.
+        repository: Of the run.
+    """
+    mine = _relative(replace(profile_check.load(path), hub=profile.hub), repository)
     m43 = home(repository)
-    theirs = _relative(profile_check.load(profile_path(m43, kind)), m43)
+    theirs = _relative(profile_check.load(profile_path(m43, profile.kind)), m43)
     return profile_check.differences(mine, theirs)
 
 

@@ -83,6 +83,22 @@ def twice(path: Path) -> None:
     path.write_text(typed_json.dump(data))
 
 
+def too_old(version: str) -> Change:
+    """Have the first requirement met by an older package, wherever that is told."""
+
+    def change(run: RunDir) -> None:
+        venv = json.loads(run.venv.read_text())
+        name = venv["requirements"][0]["requirement"].partition(">=")[0]
+        for each in venv["probe"]["packages"]:
+            each["version"] = version if each["name"] == name else each["version"]
+        venv["requirements"][0] |= {"installed": version, "satisfied": True}
+        run.venv.write_text(typed_json.dump(venv))
+        if name == "jax":
+            put("train.json", version, "jax_version")(run)
+
+    return change
+
+
 def stand_still(run: RunDir) -> None:
     """Write the same time into every entry."""
     entries = [json.loads(line) for line in run.journal.read_text().splitlines()]
@@ -195,6 +211,8 @@ LIES: dict[str, dict[str, Change]] = {
         "a version that is not installed": put("train.json", "0.11.0", "jax_version"),
         "a package that is not there": put("venv.json", "0.9.9", "probe", "packages", 0, "version"),
         "a requirement left out": replaced("venv.json", "flax>=", "jax>="),
+        "met by a package that is too old": too_old("0.9.9"),
+        "met by a candidate of one that is too old": too_old("0.9.9rc1"),
         "met, though it is not": put("venv.json", False, "requirements", 0, "satisfied"),
     },
     "imported": {

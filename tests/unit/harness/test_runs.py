@@ -14,7 +14,11 @@ from pathlib import Path
 import pytest
 
 from m43.errors import FailureClass
+from m43.evidence.journal import witness_lines
+from m43.evidence.run import load_run
+from m43.evidence.verify.claims import examine
 from m43.records.gates import STAGES
+from m43.records.run_dir import RunDir
 from tests.unit.evidence.good_run import PROMISES
 from tests.unit.harness.conftest import TOKEN
 from tests.unit.harness.copied_tree import CopiedTree
@@ -86,6 +90,39 @@ def test_a_good_rehearsal_is_accepted_and_leaves_the_summary(copied_tree: Copied
         "0",
         "0",
     )
+
+
+def test_a_run_gives_its_first_witness_before_it_trains(copied_tree: CopiedTree) -> None:
+    """Once, whole, behind the gates that have closed and before a word of the training."""
+    result = copied_tree.pytest("acceptance", "-m", "rehearsal")
+    run = RunDir(the_run(copied_tree))
+    entries = load_run(run).entries
+    (line, _) = witness_lines(run, entries)
+    lines = [" ".join(each.split()) for each in result.stdout.splitlines()]
+    (place,) = (number for number, each in enumerate(lines) if each.startswith("witness "))
+    assert lines[place] == f"witness {line}"
+    assert lines[place - 2].startswith("venv: ")
+    assert lines[place + 2].startswith("Gate 3 of 4: train-300")
+    # The entry whose digest it holds is the last before the gate: what follows it cannot be in it.
+    opened = next(n for n, each in enumerate(entries) if each.gate == "train-300")
+    assert entries[opened - 1].sha256 in line
+
+
+def test_another_hub_by_a_variable_is_told_at_the_top(copied_tree: CopiedTree) -> None:
+    """On the terminal, in the document and by verify: the contract names the usual one."""
+    named = "https://mirror.example"
+    result = copied_tree.pytest("acceptance", "-m", "production", HF_ENDPOINT=named)
+    run = RunDir(the_run(copied_tree))
+    line = f"hub.endpoint: '{named}' instead of 'default'"
+    assert result.returncode == 1
+    assert run.read_profile().hub.endpoint == named
+    first = run.failure_analysis.read_text(encoding="utf-8").partition("## ")[0]
+    for text in (result.stdout, first):
+        assert line in " ".join(text.split())
+    found = examine(run.path, copied_tree.root)
+    assert found.contract[1:] == (line,)
+    # Nothing was asked, and all that was written follows from the records.
+    assert found.problems == ()
 
 
 def test_a_run_without_a_token_stops_at_auth_and_says_so_everywhere(

@@ -1,18 +1,18 @@
 """The environment, the device, the hub and the working tree, as more than one record has them."""
 
 import re
-import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 from m43.errors import Problem, differences, problem
 from m43.evidence.run import LoadedRun, devices_snapshot, env_snapshot
+from m43.evidence.verify.agreements.software import project_table
 from m43.files import file_sha256
 from m43.records import (
     DEFAULT_ENDPOINT,
+    DEFAULT_HUB,
     LOOPBACK_ENDPOINT,
     SELF_VENV,
     TIME_IN_NAME,
@@ -24,130 +24,7 @@ from m43.records import (
 )
 
 _problem = partial(problem, action="")
-
-
-# --- packages ----------------------------------------------------------------------------------
-
-
-def packages(loaded_run: LoadedRun, repository: Path) -> Iterator[Problem]:
-    """Hold requirements and the versions that training named against the list of packages."""
-    venv, train = loaded_run.venv, loaded_run.train
-    if venv is None:
-        return
-    installed = {_name(each.name): each.version for each in venv.probe.packages}
-    for item in venv.requirements:
-        where = f"{RunDir.venv.name}, requirements"
-        version = installed.get(_name(item.requirement), "absent")
-        if item.installed != version:
-            found = f"{item.requirement} by {item.installed}"
-            yield _problem(found, f"{version}, as the packages have it", where)
-        meets = satisfies(version, item.requirement)
-        if meets is not None and meets != item.satisfied:
-            words = "satisfied" if item.satisfied else "not satisfied"
-            yield _problem(f"{item.requirement} {words} by {version}", "the opposite", where)
-    yield from _requirements(venv, repository)
-    if train is not None:
-        for package, version in (("jax", train.jax_version), ("flax", train.flax_version)):
-            if installed.get(package) != version:
-                expected = f"{installed.get(package, 'none')}, as venv.json lists"
-                where = f"{RunDir.train.name}, {package}_version"
-                yield _problem(version, expected, where)
-
-
-def _project(repository: Path) -> Mapping[str, Any]:
-    """Read what pyproject.toml says of the project; nothing where it cannot be read."""
-    try:
-        text = (repository / "pyproject.toml").read_text(encoding="utf-8")
-        table: Mapping[str, Any] = tomllib.loads(text).get("project", {})
-    except (OSError, ValueError):
-        return {}
-    return table
-
-
-def _requirements(venv: VenvRecord, repository: Path) -> Iterator[Problem]:
-    """Require the lists that the code of the run has; code of another commit is told as that."""
-    extras = _project(repository).get("optional-dependencies", {})
-    # Without the code of the run there is nothing to compare; that is told by its own check.
-    wanted = extras.get("training", ())
-    told = [item.requirement for item in venv.requirements]
-    where = f"{RunDir.venv.name}, requirements"
-    if len(set(told)) != len(told):
-        yield _problem(f"{len(told)} requirements", f"{len(set(told))}, each once", where)
-    asked = {_plain(text) for text in wanted if _applies(text, venv.probe.python_version)}
-    if not asked:
-        return
-    for text in sorted(set(told) - asked):
-        yield _problem(text, "a requirement of pyproject.toml, extra training", where)
-    for text in sorted(asked - set(told)):
-        yield _problem("no comparison", f"that of {text}", where)
-    tested = {
-        _name(text): _plain(text).partition("==")[2].removesuffix(".*")
-        for text in extras.get("tested", ())
-        if _applies(text, venv.probe.python_version)
-    }
-    for item in venv.requirements:
-        if item.tested != tested.get(_name(item.requirement), ""):
-            expected = f"{tested.get(_name(item.requirement), 'none')}, as in pyproject.toml"
-            yield _problem(f"{item.requirement}, tested with {item.tested}", expected, where)
-
-
-def _plain(requirement: str) -> str:
-    """Return a requirement as the gate records it, without its marker."""
-    return requirement.partition(";")[0].strip()
-
-
 _COMMIT = re.compile(r"[0-9a-f]{40}(\+changes)?|none")
-_MARKER = re.compile(r"python_version\s*([<>=!~]+)\s*['\"]([\d.]+)['\"]")
-
-
-def _applies(requirement: str, python_version: str) -> bool:
-    """Tell whether a requirement is meant for a Python; what cannot be read is not insisted on."""
-    _, semicolon, marker = requirement.partition(";")
-    parts = [_MARKER.fullmatch(each.strip()) for each in marker.split(" and ")] if semicolon else []
-    minor = ".".join(python_version.split(".")[:2])
-    return all(part is not None and satisfies(minor, f"x{part[1]}{part[2]}") for part in parts)
-
-
-def _name(requirement: str) -> str:
-    """Return the name of a distribution as all indexes have it. Source: PEP 503."""
-    text = re.split(r"[<>=!~;\[\s(]", requirement.strip(), maxsplit=1)[0]
-    return re.sub(r"[-_.]+", "-", text).lower()
-
-
-_CLAUSE = re.compile(r"(~=|==|!=|<=|>=|<|>)\s*(\d+(?:\.\d+)*)")
-_COMPARE: Mapping[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
-    "==": lambda one, other: one == other,
-    "!=": lambda one, other: one != other,
-    "<=": lambda one, other: one <= other,
-    ">=": lambda one, other: one >= other,
-    "<": lambda one, other: one < other,
-    ">": lambda one, other: one > other,
-}
-
-
-def satisfies(version: str, requirement: str) -> bool | None:
-    """Tell whether a version meets a requirement; None where either is of a form not known here.
-
-    Example:
-        >>> satisfies("0.10.2", "jax>=0.10.2,<0.11"), satisfies("2.0", "x~=1.4")
-        (True, False)
-    """
-    if version == "absent":
-        return False
-    text = re.sub(r"^[\w.-]+\s*(\[[^]]*\])?", "", requirement.partition(";")[0].strip())
-    listed = [part.strip() for part in text.split(",") if part.strip()]
-    clauses = [_CLAUSE.fullmatch(each) for each in listed]
-    if not re.fullmatch(r"\d+(\.\d+)*", version) or None in clauses:
-        return None
-    return all(_meets(version, clause[1], clause[2]) for clause in clauses if clause is not None)
-
-
-def _meets(version: str, operator: str, bound: str) -> bool:
-    if operator == "~=":
-        least = bound.split(".")
-        return _meets(version, ">=", bound) and version.split(".")[: len(least) - 1] == least[:-1]
-    pairs = list(zip_longest(map(int, version.split(".")), map(int, bound.split(".")), fillvalue=0))
-    return _COMPARE[operator](tuple(a for a, _ in pairs), tuple(b for _, b in pairs))
 
 
 # --- the device --------------------------------------------------------------------------------
@@ -221,8 +98,6 @@ def snapshots(run: RunDir, loaded_run: LoadedRun) -> Iterator[Problem]:
 
 # --- the hub -----------------------------------------------------------------------------------
 
-_HUGGING_FACE = "https://huggingface.co"
-
 
 def hub(loaded_run: LoadedRun) -> Iterator[Problem]:
     """Hold the hub that was asked, its answers and the download against the profile."""
@@ -249,17 +124,14 @@ def hub(loaded_run: LoadedRun) -> Iterator[Problem]:
 
 def _endpoint(auth: AuthRecord, profile: Profile) -> Iterator[Problem]:
     named, where = profile.hub.endpoint, f"{RunDir.auth.name}, endpoint"
-    given = "HF_ENDPOINT" in auth.hub_variables
-    expected = named
-    if named == DEFAULT_ENDPOINT:
-        # Which one the variable names stands in no other record.
-        expected = auth.endpoint if given else _HUGGING_FACE
+    expected = DEFAULT_HUB if named == DEFAULT_ENDPOINT else named
+    # HF_ENDPOINT may hold a login, which no profile does.
+    asked = re.sub("(?<=://)[^/]*@", "", auth.endpoint).rstrip("/")
     if named == LOOPBACK_ENDPOINT:
         if not re.fullmatch(r"http://127\.0\.0\.1:\d{1,5}", auth.endpoint):
             yield _problem(auth.endpoint, "a hub on this machine", where)
-    elif auth.endpoint.rstrip("/") != expected.rstrip("/"):
-        found = f"{auth.endpoint}, with HF_ENDPOINT {'set' if given else 'not set'}"
-        yield _problem(found, f"{expected}, as the profile names", where)
+    elif asked != expected.rstrip("/"):
+        yield _problem(auth.endpoint, f"{expected}, as the profile names", where)
 
 
 def _download(loaded_run: LoadedRun) -> Iterator[Problem]:
@@ -330,7 +202,7 @@ def opening_words(run: RunDir, loaded_run: LoadedRun, repository: Path) -> Itera
     named = words[words.index("--m43-run") + 1] if "--m43-run" in words[:-1] else opening.run
     if named != opening.run and TIME_IN_NAME not in named:
         yield _problem(f"--m43-run {named}", opening.run, f"{where}, command")
-    version = _project(repository).get("version")
+    version = project_table(repository).get("version")
     from_here = version and digests.get("pyproject.toml") == file_sha256(
         repository / "pyproject.toml"
     )

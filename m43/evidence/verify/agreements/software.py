@@ -1,4 +1,4 @@
-"""The software: what the children imported, and the numbers it computed before anything else.
+"""The software: what is installed, what of it the children imported, and what it computed first.
 
 Digests of packages cannot be recomputed without their wheels. Here stands what follows all the
 same: whose the files are, that one file has one digest, and what is the same for everybody.
@@ -6,11 +6,13 @@ same: whose the files are, that one file has one digest, and what is the same fo
 
 import json
 import re
+import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from m43.errors import Problem, differences, problem
 from m43.evidence.contract import package
@@ -33,6 +35,139 @@ from m43.records import (
 _problem = partial(problem, action="")
 _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 _REFERENCE = Path("training/numerics/float64.json")
+
+
+# --- packages ----------------------------------------------------------------------------------
+
+
+def packages(loaded_run: LoadedRun, repository: Path) -> Iterator[Problem]:
+    """Hold requirements and the versions that training named against the list of packages."""
+    venv, train = loaded_run.venv, loaded_run.train
+    if venv is None:
+        return
+    installed = {_name(each.name): each.version for each in venv.probe.packages}
+    for item in venv.requirements:
+        where = f"{RunDir.venv.name}, requirements"
+        version = installed.get(_name(item.requirement), "absent")
+        if item.installed != version:
+            found = f"{item.requirement} by {item.installed}"
+            yield _problem(found, f"{version}, as the packages have it", where)
+        meets = satisfies(version, item.requirement)
+        if meets is not None and meets != item.satisfied:
+            words = "satisfied" if item.satisfied else "not satisfied"
+            yield _problem(f"{item.requirement} {words} by {version}", "the opposite", where)
+    yield from _requirements(venv, repository)
+    if train is not None:
+        for package, version in (("jax", train.jax_version), ("flax", train.flax_version)):
+            if installed.get(package) != version:
+                expected = f"{installed.get(package, 'none')}, as venv.json lists"
+                where = f"{RunDir.train.name}, {package}_version"
+                yield _problem(version, expected, where)
+
+
+def project_table(repository: Path) -> Mapping[str, Any]:
+    """Read what pyproject.toml says of the project; nothing where it cannot be read."""
+    try:
+        text = (repository / "pyproject.toml").read_text(encoding="utf-8")
+        table: Mapping[str, Any] = tomllib.loads(text).get("project", {})
+    except (OSError, ValueError):
+        return {}
+    return table
+
+
+def _requirements(venv: VenvRecord, repository: Path) -> Iterator[Problem]:
+    """Require the lists that the code of the run has; code of another commit is told as that."""
+    extras = project_table(repository).get("optional-dependencies", {})
+    # Without the code of the run there is nothing to compare; that is told by its own check.
+    wanted = extras.get("training", ())
+    told = [item.requirement for item in venv.requirements]
+    where = f"{RunDir.venv.name}, requirements"
+    if len(set(told)) != len(told):
+        yield _problem(f"{len(told)} requirements", f"{len(set(told))}, each once", where)
+    asked = {_plain(text) for text in wanted if _applies(text, venv.probe.python_version)}
+    if not asked:
+        return
+    for text in sorted(set(told) - asked):
+        yield _problem(text, "a requirement of pyproject.toml, extra training", where)
+    for text in sorted(asked - set(told)):
+        yield _problem("no comparison", f"that of {text}", where)
+    tested = {
+        _name(text): _plain(text).partition("==")[2].removesuffix(".*")
+        for text in extras.get("tested", ())
+        if _applies(text, venv.probe.python_version)
+    }
+    for item in venv.requirements:
+        if item.tested != tested.get(_name(item.requirement), ""):
+            expected = f"{tested.get(_name(item.requirement), 'none')}, as in pyproject.toml"
+            yield _problem(f"{item.requirement}, tested with {item.tested}", expected, where)
+
+
+def _plain(requirement: str) -> str:
+    """Return a requirement as the gate records it, without its marker."""
+    return requirement.partition(";")[0].strip()
+
+
+_MARKER = re.compile(r"python_version\s*([<>=!~]+)\s*['\"]([\d.]+)['\"]")
+
+
+def _applies(requirement: str, python_version: str) -> bool:
+    """Tell whether a requirement is meant for a Python; what cannot be read is not insisted on."""
+    _, semicolon, marker = requirement.partition(";")
+    parts = [_MARKER.fullmatch(each.strip()) for each in marker.split(" and ")] if semicolon else []
+    minor = ".".join(python_version.split(".")[:2])
+    return all(part is not None and satisfies(minor, f"x{part[1]}{part[2]}") for part in parts)
+
+
+def _name(requirement: str) -> str:
+    """Return the name of a distribution as all indexes have it. Source: PEP 503."""
+    text = re.split(r"[<>=!~;\[\s(]", requirement.strip(), maxsplit=1)[0]
+    return re.sub(r"[-_.]+", "-", text).lower()
+
+
+# Not those with an epoch ("1!2.0"), which comes before all else. Source: PEP 440.
+_VERSION = re.compile(r"(\d+(?:\.\d+)*)([^!\d][^!]*)?")
+_CLAUSE = re.compile(r"(~=|==|!=|<=|>=|<|>)\s*(\d+(?:\.\d+)*)")
+_COMPARE: Mapping[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
+    "==": lambda one, other: one == other,
+    "!=": lambda one, other: one != other,
+    "<=": lambda one, other: one <= other,
+    ">=": lambda one, other: one >= other,
+    "<": lambda one, other: one < other,
+    ">": lambda one, other: one > other,
+}
+
+
+def satisfies(version: str, requirement: str) -> bool | None:
+    """Tell whether a version meets a requirement; None where either is of a form not known here.
+
+    Example:
+        >>> satisfies("0.10.2", "jax>=0.10.2,<0.11"), satisfies("2.0", "x~=1.4")
+        (True, False)
+    """
+    if version == "absent":
+        return False
+    text = re.sub(r"^[\w.-]+\s*(\[[^]]*\])?", "", requirement.partition(";")[0].strip())
+    listed = [part.strip() for part in text.split(",") if part.strip()]
+    clauses = [_CLAUSE.fullmatch(each) for each in listed]
+    told = _VERSION.fullmatch(version)
+    if told is None or None in clauses:
+        return None
+    release, bounds = told[1], [(each[1], each[2]) for each in clauses if each is not None]
+    # What follows the numbers decides only beside the same numbers, and is not read here.
+    if told[2] and any(_meets(release, "==", bound) for _, bound in bounds):
+        return None
+    return all(_meets(release, *bound) for bound in bounds)
+
+
+def _meets(version: str, operator: str, bound: str) -> bool:
+    if operator == "~=":
+        least = bound.split(".")
+        return _meets(version, ">=", bound) and version.split(".")[: len(least) - 1] == least[:-1]
+    pairs = list(zip_longest(map(int, version.split(".")), map(int, bound.split(".")), fillvalue=0))
+    return _COMPARE[operator](tuple(a for a, _ in pairs), tuple(b for _, b in pairs))
+
+
+# --- what was imported -------------------------------------------------------------------------
 
 
 def imported(loaded_run: LoadedRun) -> Iterator[Problem]:

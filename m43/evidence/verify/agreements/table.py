@@ -105,7 +105,7 @@ TABLE: tuple[Agreement, ...] = (
         name="packages",
         says="requirements are met by the listed packages, and training named their versions",
         between=(_R.venv.name, _R.train.name, "pyproject.toml"),
-        find=_of_code(machine.packages),
+        find=_of_code(software.packages),
     ),
     Agreement(
         name="imported",

@@ -10,15 +10,17 @@ import pytest
 from m43.core.optimizer import make_schedule
 from m43.evidence.run.loaded_run import load_run
 from m43.evidence.verify.agreements import TABLE, Folder, audit_agreements, is_given
-from m43.evidence.verify.agreements.machine import satisfies
+from m43.evidence.verify.agreements.machine import hub
+from m43.evidence.verify.agreements.software import satisfies
 from m43.evidence.verify.agreements.training import learning_rate
 from m43.evidence.verify.folder import unknown_names
+from m43.evidence.verify.judged import audit_profile
 from m43.harness.process.environment import child_environment, hub_environment
 from m43.records.run_dir import RunDir
 from m43.rows import answers
 from m43.training.trainer import optimizer_settings
-from tests.unit.evidence.disagreements import LIES, on_a_mesh
-from tests.unit.evidence.good_records import REPOSITORY, profile_of
+from tests.unit.evidence.disagreements import LIES, on_a_mesh, put
+from tests.unit.evidence.good_records import REPOSITORY, own_differences, profile_of
 from tests.unit.evidence.good_run import write_good_run
 
 
@@ -76,6 +78,23 @@ def test_each_lie_is_named_by_its_agreement(
     assert all(each.found and each.expected and each.where for each in found)
 
 
+def test_another_hub_of_a_production_run_is_named(tmp_path: Path) -> None:
+    """Also beside the variable that leads there: the profile of such a run names that hub."""
+    run = write_good_run(tmp_path, "production", profile_differences=own_differences())
+    put("contract.lock.json", "default", "hub", "endpoint")(run)
+    put("auth.json", "https://huggingface.co", "endpoint")(run)
+    put("auth.json", ["HF_ENDPOINT", "HF_TOKEN"], "hub_variables")(run)
+    assert list(hub(load_run(run))) == []
+    put("auth.json", "https://mary:word@mirror.example", "endpoint")(run)
+    (problem,) = hub(load_run(run))
+    assert "https://huggingface.co, as the profile names" in problem.expected
+    put("contract.lock.json", "https://mirror.example", "hub", "endpoint")(run)
+    loaded_run = load_run(run)
+    assert list(hub(loaded_run)) == []
+    undisclosed = [each.found for each in audit_profile(loaded_run, REPOSITORY)]
+    assert "hub.endpoint: 'https://mirror.example' instead of 'default'" in undisclosed
+
+
 @pytest.mark.parametrize("platform", ["cpu", "gpu"])
 def test_every_variable_that_m43_gives_is_known(platform: str) -> None:
     """The list of the verifier and that of the harness are one; LD_PRELOAD is on neither."""
@@ -110,6 +129,10 @@ def test_the_schedule_is_that_of_the_optimizer() -> None:
         ("2.0", "x!=2", False),
         ("absent", "x", False),
         ("1.0rc1", "x>=1", None),
+        ("0.9rc1", "x>=1", False),
+        ("1.1.dev3", "x>=1,<2", True),
+        ("0.10.1+cuda", "jax>=0.10.2", False),
+        ("0!9.9", "x>=1", None),
         ("1.0", "x @ https://example.org/x.whl", None),
         ("3.12", "x>=1; python_version >= '3.12'", True),
     ],

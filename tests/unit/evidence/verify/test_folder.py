@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from m43.__main__ import main
+from m43.evidence.documents import not_excluded
 from m43.evidence.verify import folder
 from m43.evidence.verify.claims import examine
 from m43.records.run_dir import RunDir
@@ -214,12 +215,16 @@ def test_the_verdict_is_said_first_and_a_failed_run_never_reads_as_success(
     )
 
     assert main(["verify", str(good.path)]) == 0
-    first, signed, *_, last = capsys.readouterr().out.splitlines()
+    first, signed, *told, last = capsys.readouterr().out.splitlines()
     assert first == (
         f"{good.path}: ACCEPTED (rehearsal): every promise of the contract was kept, "
         f"{COUNT} of {COUNT}"
     )
-    assert signed.startswith("not signed; what the folder alone does not exclude: a folder written")
+    assert signed.startswith("not signed; what the folder alone does not exclude, and what would")
+    possible = [line for line in told if not line.startswith("witness  ")]
+    assert possible == [f"  {line}" for line in not_excluded()]
+    assert len(possible) <= 12
+    assert max(map(len, possible)) <= 110
     assert last.endswith("every claim of this folder is supported by its records")
 
 
@@ -286,6 +291,14 @@ JUNIT: dict[str, tuple[Change, str]] = {
         "0.010 s for the tests of auth",
     ),
     "another day": (in_junit('timestamp="2026', 'timestamp="2027'), "the time '2027"),
+    "words of nobody": (
+        in_junit('time="0.000"></testcase>', 'time="0.000"><system-out>x</system-out></testcase>'),
+        "found <system-out> in a test",
+    ),
+    "a property": (
+        in_junit("<testcase ", "<properties></properties><testcase "),
+        "found <properties> beside the tests",
+    ),
     "no XML": (in_junit("</testsuites>", ""), "junit.xml: found ParseError"),
     "entities": (
         in_junit("<testsuites", "<!DOCTYPE x []><testsuites"),

@@ -295,6 +295,26 @@ def test_a_signature_of_openssh_is_over_the_very_bytes(
     assert expected in told(ssh_sealed, ssh_keys / "mine.signers")
 
 
+def test_ssh_keygen_is_started_with_what_it_needs_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No token and no library of others; a person's agent is found."""
+    program, seen = tmp_path / "ssh-keygen", tmp_path / "seen"
+    program.write_text(f"#!/bin/sh\n/usr/bin/env > {seen}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HTTPS_PROXY", "LD_AUDIT", "SSH_AUTH_SOCK"):
+        monkeypatch.setenv(name, "of the engineer's")
+    signature._ssh_keygen("-l")
+
+    names = {line.partition("=")[0] for line in seen.read_text().splitlines()}
+    # What the shell of this program adds by itself is not m43's.
+    assert names - {"PWD", "SHLVL", "_"} <= {
+        *("PATH", "HOME", "LD_LIBRARY_PATH", "LC_ALL", "SSH_AUTH_SOCK", "SSH_ASKPASS", "DISPLAY")
+    }
+    assert "SSH_AUTH_SOCK" in names
+
+
 def test_without_openssh_one_error_says_what_is_missing(
     ssh_keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +324,20 @@ def test_without_openssh_one_error_says_what_is_missing(
     with pytest.raises(signature.MissingExtraError, match="no ssh-keygen that answers"):
         signature.sign(run, load_run(run), ssh_keys / "mine", lambda prompt: "")
     assert not run.signature.exists()
+
+
+def test_seal_gives_both_lines_that_others_may_date(
+    keys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After the signature: from before training, and from the end."""
+    run = write_good_run(tmp_path)
+    assert command.main(["seal", "--key", str(keys / "mine"), str(run.path)]) == 0
+    signed, *lines = capsys.readouterr().out.splitlines()
+    assert signed.startswith(f"{run.signature}: signed by the key ")
+    expected = witness_lines(run, load_run(run).entries)
+    assert lines == [f"witness  {line}" for line in expected]
+    assert [", before training: " in line for line in expected] == [True, False]
+    assert ", at its end: " in expected[1]
 
 
 def test_two_lines_are_fit_to_be_dated_by_others(

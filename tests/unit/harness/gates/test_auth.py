@@ -151,6 +151,12 @@ def test_a_link_in_what_a_hub_says_leads_nowhere() -> None:
     assert words == "ValueError: no way by http[:]//[REDACTED]@proxy.example:3128"
 
 
+def test_a_login_in_a_link_is_hidden_and_the_link_still_leads_nowhere() -> None:
+    """Whatever the password, also one that is a word and in no variable."""
+    words = failure_words(ValueError("renew at https://mary:pass@evil.example/x"), ())
+    assert words == "ValueError: renew at https[:]//[REDACTED]@evil.example/x"
+
+
 def test_a_step_that_failed_before_it_asked_is_told_apart(
     start_world: StartWorld, profile: Profile
 ) -> None:

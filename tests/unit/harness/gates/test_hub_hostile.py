@@ -242,3 +242,25 @@ def test_of_a_token_whose_end_is_cut_off_nothing_is_told(
     pieces = [ODD_TOKEN[at : at + 5].encode() for at in range(3, 3 + 12)]
     found = [name for name, data in told.items() if any(piece in data for piece in pieces)]
     assert found == []
+
+
+def test_a_link_that_a_hub_sends_stands_nowhere_and_a_login_in_it_neither(
+    copied_tree: CopiedTree, model_folder: Path
+) -> None:
+    """In no file and on no output, though what the hub said is quoted."""
+    said = "Renew at https://mary:word@evil.example/x or www.evil.example"
+    headers = {"X-Error-Message": said}
+    rude = Rudeness(question="/revision/", status=500, headers=headers, body=said.encode())
+    path = copied_tree.root / "acceptance" / "rehearsal.toml"
+    with rude_world(model_folder, profile_check.load(path), rude) as hub_access:
+        path.write_text(path.read_text().replace('"loopback"', f'"{hub_access.endpoint}"'))
+        result = copied_tree.pytest("acceptance", "-m", "rehearsal", HF_TOKEN=TOKEN)
+
+    run = the_run(copied_tree)
+    texts = {path.name: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    texts["outputs"] = (result.stdout + result.stderr).encode()
+    quoting = {name for name, text in texts.items() if b"evil.example" in text}
+    assert {"auth.json", "failure_analysis.md", "report.html"} <= quoting
+    for name, text in texts.items():
+        for part in (b"mary:word", b"://mary", b"://[REDACTED]", b"://evil", b"www.evil"):
+            assert part not in text, name

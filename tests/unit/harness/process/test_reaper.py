@@ -93,6 +93,31 @@ def test_a_killed_guardian_is_replaced(killed: str) -> None:
     assert ended(child)
 
 
+ASKS_THE_KERNEL = (
+    "import os, time; from m43.training.__main__ import die_with_parent\n"
+    "die_with_parent(os.environ); print('asked', flush=True); time.sleep(60)"
+)
+
+
+def test_a_child_ends_though_no_guardian_is_left_to_end_it() -> None:
+    """Both and the watcher killed at once: the child of a run asks the kernel beforehand."""
+    begins = f"[sys.executable, '-c', {ASKS_THE_KERNEL!r}], stdout=subprocess.PIPE, "
+    asked = "assert child.stdout.readline() == b'asked\\n'; print("
+    code = WATCHER.replace("print(", asked).replace("Popen(sleep, ", f"Popen({begins}")
+    watcher = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert watcher.stdout is not None
+    try:
+        child = int(watcher.stdout.readline())
+        until(lambda: len(watchers(child)) == 2)
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in (*watchers(child), watcher.pid):
+                os.kill(pid, number)
+    finally:
+        watcher.kill()
+        watcher.communicate()
+    assert ended(child)
+
+
 def until(true: Callable[[], bool]) -> None:
     """Wait for what comes within a moment."""
     for _ in range(100):
@@ -115,7 +140,8 @@ def test_what_has_left_the_group_is_known_by_its_mark(start: Start) -> None:
     """A grandchild in a session of its own still carries the environment that it was given."""
     mark = f"test-{os.getpid()}"
     group, strayed, other = start(), start(env={MARK: mark}), start(env={MARK: f"{mark}0"})
-    assert list(marked(mark)) == [strayed.pid]
+    # Popen returns while the new program still moves in.
+    until(lambda: list(marked(mark)) == [strayed.pid])
     end_all(group.pid, mark)
     assert group.wait(5) == strayed.wait(5) == -signal.SIGKILL
     assert other.poll() is None

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import venv
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -72,3 +73,23 @@ def test_a_child_without_flags_is_asked_nothing(tmp_path: Path) -> None:
     quiet = replace(child(tmp_path, ""), command=(str(interpreter),), environment={})
     run_child(quiet, lambda sight: None)
     assert count.read_text() == "\n"
+
+
+def test_who_is_asked_runs_no_start_up_files(tmp_path: Path) -> None:
+    """Neither a .pth nor a sitecustomize of the environment, nor one that PYTHONPATH leads to."""
+    mark, elsewhere = tmp_path / "mark", tmp_path / "elsewhere"
+    leaves_a_mark = f"open({str(mark)!r}, 'a').close()\n"
+    venv.create(tmp_path / "env", symlinks=True)
+    (site,) = (tmp_path / "env" / "lib").glob("*/site-packages")
+    elsewhere.mkdir()
+    for folder in (site, elsewhere):
+        (folder / "sitecustomize.py").write_text(leaves_a_mark)
+        (folder / "usercustomize.py").write_text(leaves_a_mark)
+    (site / "first.pth").write_text(f"import os; {leaves_a_mark}")
+    (site / "jaxlib").mkdir()
+    (site / "jaxlib" / "__init__.py").write_text("")
+    (site / "jaxlib" / "xla_client.py").write_text("CompileOptions = dict\n")
+    interpreter, given = tmp_path / "env" / "bin" / "python", flags(XLA_FLAGS_ON_CPU)
+
+    assert known_flags(interpreter, {**given, "PYTHONPATH": str(elsewhere)}) == (XLA_FLAGS_ON_CPU,)
+    assert not mark.exists()

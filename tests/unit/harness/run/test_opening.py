@@ -12,10 +12,12 @@ import pytest
 from m43.evidence.contract.contract import read_contract
 from m43.evidence.journal import ledger
 from m43.evidence.journal.journal import stamp
+from m43.evidence.run.acceptance import contract_differences
 from m43.evidence.verify.code import checkout_of
 from m43.files import file_sha256
 from m43.harness.plugin import plugin
 from m43.harness.run import closing
+from m43.harness.run.hub_access import with_its_hub
 from m43.harness.run.opening import (
     Plan,
     ShortenedLedgerError,
@@ -104,8 +106,42 @@ def test_a_profile_of_ones_own_is_held_against_the_bundled_one(plan: Plan) -> No
     path = plan.repository / "mine.toml"
     text = plan.profile_path.read_text().replace("data/", "acceptance/data/")
     path.write_text(text.replace("seed = 43", "seed = 44"))
-    found = profile_differences(path, "rehearsal", plan.repository)
+    found = profile_differences(path, plan.profile, plan.repository)
     assert found == ("training.seed: 44 instead of 43",)
+
+
+MIRROR = "hub.endpoint: 'https://mirror.example' instead of 'default'"
+
+
+@pytest.mark.parametrize(
+    ("value", "differences"),
+    [
+        ("https://mirror.example", (MIRROR,)),
+        ("https://mary:word@mirror.example/", (MIRROR,)),
+        ("https://huggingface.co/", ()),
+        (None, ()),
+    ],
+)
+def test_a_hub_that_a_variable_names_is_told_as_another_contract(
+    plan: Plan, value: str | None, differences: tuple[str, ...]
+) -> None:
+    """Its profile does not name it; a login in the address is nobody's to read."""
+    path = plan.repository / "acceptance" / "production.toml"
+    path.write_bytes((REPOSITORY / "acceptance" / "production.toml").read_bytes())
+    environment = {} if value is None else {"HF_ENDPOINT": value}
+    profile = with_its_hub(profile_check.load(path), environment)
+    mine = replace(plan, profile_path=path, profile=profile)
+    ledger.append(plan.ledger, run="r", kind="production", started_utc="2026-01-01T00:00:00Z")
+    before = closing.measure_tree(plan.repository, plan.folder)
+    record = opening_record(mine, before, "d" * 64, lambda repository: "c" * 40)
+
+    assert record.profile_differences == contract_differences(record) == differences
+    assert record.contract_name == ("own" if differences else "m43")
+
+
+def test_a_hub_of_a_profiles_own_is_not_led_elsewhere(plan: Plan) -> None:
+    """A rehearsal asks its own, whatever the variable says."""
+    assert with_its_hub(plan.profile, {"HF_ENDPOINT": "https://x.example"}) == plan.profile
 
 
 def test_the_commit_says_when_files_differ_from_it(tmp_path: Path) -> None:
