@@ -30,6 +30,7 @@ class Started:
         self,
         *launcher: str,
         meet_s: float = 120.0,
+        heartbeat_s: float = 10.0,
         before: tuple[str, ...] = (),
         variables: dict[str, str] | None = None,
         **values: object,
@@ -39,6 +40,7 @@ class Started:
         Args:
             launcher: its words.
             meet_s: as in the profile.
+            heartbeat_s: as there.
             before: words before pytest's.
             variables: of pytest.
             **values: of the profile.
@@ -50,7 +52,7 @@ class Started:
         self.tree.profile.write_text(
             text.replace("devices = 1\n", "devices = 2\nprocesses = 2\n")
             + f"\n[mesh]\nfsdp = 2\n\n[launch]\ncommand = [{words}]\n"
-            f"meet_s = {meet_s}\nheartbeat_s = 10.0\n"
+            f"meet_s = {meet_s}\nheartbeat_s = {heartbeat_s}\n"
         )
         self.rehearsal = start(self.tree, before=before, **(variables or {}))
         return self.rehearsal

@@ -65,8 +65,11 @@ def on_hosts(
 def test_a_link_that_is_away_for_a_moment_is_waited_for(
     on_hosts: Callable[..., Rehearsal], hosts: TwoHosts
 ) -> None:
-    """The run is accepted, and both hosts are in its record."""
-    rehearsal = on_hosts()
+    """The run is accepted, and both hosts are in its record.
+
+    TCP sends again at growing intervals: what was cut for 4 s may stand still for 10.
+    """
+    rehearsal = on_hosts(heartbeat_s=60.0)
     rehearsal.wait_for_gate("train-300")
     hosts.cut()
     time.sleep(4.0)
