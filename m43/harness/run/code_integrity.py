@@ -21,8 +21,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from _pytest.assertion import rewrite
-
 from m43.evidence.contract import CONFTEST, M43, PROMISES, contract_folders
 from m43.files import file_state
 
@@ -259,14 +257,15 @@ def _is_pythons(source: str) -> bool:
 
 
 def _is_rewritten(spec: importlib.machinery.ModuleSpec) -> bool:
-    return isinstance(spec.loader, rewrite.AssertionRewritingHook)
+    rewrite = sys.modules.get(_REWRITER)
+    return rewrite is not None and isinstance(spec.loader, rewrite.AssertionRewritingHook)
 
 
 def _compiled(spec: importlib.machinery.ModuleSpec) -> Path | None:
     """Give the file that Python, or pytest for what it rewrites, looks for beside the source."""
     if spec.cached is None or not _is_rewritten(spec):
         return Path(spec.cached) if spec.cached else None
-    source = Path(str(spec.origin))
+    rewrite, source = importlib.import_module(_REWRITER), Path(str(spec.origin))
     return rewrite.get_cache_dir(source) / f"{source.stem}{rewrite.PYC_TAIL}"
 
 
@@ -304,11 +303,13 @@ def _is_exchanged(of_source: _Seen, of_compiled: _Seen, *, rewritten: bool) -> b
         written: bytes | ast.Module = text
         if rewritten:
             written = tree = ast.parse(text)
-            rewrite.rewrite_asserts(tree, text, str(source))
+            importlib.import_module(_REWRITER).rewrite_asserts(tree, text, str(source))
         return bool(kept != compile(written, str(source), "exec", dont_inherit=True))
     except (EOFError, SyntaxError, TypeError, ValueError):
         # What cannot be compared is not taken for equal.
         return True
 
 
+# Imported where pytest has rewritten something: on a lent card m43 trains where pytest is not.
+_REWRITER = "_pytest.assertion.rewrite"
 _HASHED = 3

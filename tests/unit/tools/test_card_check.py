@@ -810,3 +810,11 @@ def test_what_was_carried_and_no_torch_stands_in_an_environment(
     assert sorted(path.name for path in site.iterdir()) == [
         *("flax", "flax-0.12.12.dist-info", "jax", "jax-0.11.2.dist-info")
     ]
+
+
+def test_it_runs_where_no_pytest_is() -> None:
+    """On a lent card the environment that trains has none; the judge's has one of its own."""
+    absent = "import sys; sys.modules.update({'pytest': None, '_pytest': None}); "
+    words = [sys.executable, "-c", f"{absent}import tools.card_check.__main__"]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
