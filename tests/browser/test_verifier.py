@@ -80,8 +80,12 @@ def test_a_link_within_the_report_leads_to_its_place_and_one_to_a_file_nowhere(
     seen.verify(EXAMPLE)
     frame = seen.page.frame_locator("#frame")
     frame.locator("h1").wait_for(state="attached")
-    seen.page.locator("#frame").scroll_into_view_if_needed()
-    frame.locator("h1").wait_for()
+    # What is out of sight is not laid out, and what is above it may still grow.
+    for _ in range(60):
+        seen.page.locator("#frame").scroll_into_view_if_needed()
+        if frame.locator("h1").is_visible():
+            break
+        seen.page.wait_for_timeout(500)
     place = "it => Math.round(it.getBoundingClientRect().top)"
     below = frame.locator("#promises").evaluate(place)
 
