@@ -169,10 +169,12 @@ class Reporting:
             if self.attempt.stopped is None and call.excinfo is not None:
                 self.attempt.give_up(call.excinfo.value)
             self.attempt.pass_over(item.name, self.attempt.blocked(item.name))
-            terminal.make_not_run(report, item)
-        if report.when == "call":
-            kept = report.passed
-            self.attempt.judge(item.name, None if kept else _assertion(report))
+            terminal.make_not_run(report, item, report.longreprtext)
+        if report.when == "call" and not self.attempt.judge(
+            item.name, None if report.passed else _assertion(report)
+        ):
+            # As the journal will say once it can be closed: the report may claim no more.
+            terminal.make_not_run(report, item, self.attempt.blocked(item.name))
         return report
 
     def pytest_keyboard_interrupt(self) -> None:
@@ -219,9 +221,11 @@ class Reporting:
     def pytest_unconfigure(self, config: pytest.Config) -> None:
         """Seal the reports, which are finished by now, and leave the signals as they were found."""
         if self.attempt is not None:
+            # A run that could not be closed is closed by a later command, which draws them again.
             # Where the disk is full that was told already; verify then misses the seal.
             with suppress(OSError):
-                seal_reports(self.attempt.run)
+                if not self.trouble:
+                    seal_reports(self.attempt.run)
             _append_job_summary(self.attempt, options.job_summary_file(config, os.environ))
         self.interruption.restore()
 

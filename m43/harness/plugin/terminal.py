@@ -43,10 +43,10 @@ def report_not_run(item: pytest.Item, reason: str) -> None:
     hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
 
-def make_not_run(report: pytest.TestReport, item: pytest.Item) -> None:
-    """Have a report that failed before the promise was judged say so."""
+def make_not_run(report: pytest.TestReport, item: pytest.Item, reason: str) -> None:
+    """Have the report of a promise that was not judged, or in vain, say so."""
     report.outcome = "skipped"
-    report.longrepr = _why(item, report.longreprtext)
+    report.longrepr = _why(item, reason)
     setattr(report, _MARK, True)
 
 
@@ -68,7 +68,7 @@ def reason(report: pytest.TestReport) -> str:
 
 def category(report: pytest.TestReport) -> str:
     """Give what pytest counts it as, once: under neither passed, failed nor skipped."""
-    return "not run" if report.when == "setup" else ""
+    return "" if report.when == "teardown" else "not run"
 
 
 def open_view(config: pytest.Config, attempt: Attempt, trouble: Callable[[], str]) -> None:
@@ -120,8 +120,9 @@ class ViewPlugin:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Say what became of a promise."""
         name = _name(report.nodeid)
-        if is_not_run(report) and report.when == "setup":
-            self._view.judged(name, NOT_RUN, reason(report))
+        if is_not_run(report):
+            if report.when != "teardown":
+                self._view.judged(name, NOT_RUN, reason(report))
         elif report.when == "call":
             kept = report.passed
             self._view.judged(name, KEPT if kept else BROKEN, "" if kept else report.longreprtext)

@@ -178,8 +178,11 @@ class Attempt:
                 return f"gate {self.promise(other).gate} did not keep its promises"
         return ""
 
-    def judge(self, name: str, broken: str | None) -> None:
-        """Write down whether a promise was kept; `broken` is the text of its assertion."""
+    def judge(self, name: str, broken: str | None) -> bool:
+        """Write down whether a promise was kept; `broken` is the text of its assertion.
+
+        Returns: Whether that could be written; what was not is no judgement.
+        """
         gate = self.promise(name).gate
         if broken is None:
             self.kept.append(name)
@@ -190,6 +193,7 @@ class Attempt:
             self._write(
                 lambda: self.journal.append("promise_broken", gate=gate, name=name, detail=detail)
             )
+        return any(entry.name == name for entry in self.journal.entries)
 
     def pass_over(self, name: str, reason: str) -> None:
         """Write down that a promise was not judged, and why."""

@@ -123,7 +123,7 @@ def test_a_journal_on_a_full_disk_says_so_at_the_cost_of_the_reserve(
         return append(event, **fields)
 
     monkeypatch.setattr(attempt.journal, "append", tight)
-    attempt.judge(names(attempt, "auth")[0], None)
+    assert attempt.judge(names(attempt, "auth")[0], None)
     told = [(entry["event"], entry["failure_class"]) for entry in entries(attempt)]
     assert told[-2:] == [("promise_kept", ""), ("interrupted", "disk full")]
     assert "disk full" not in attempt.unwritable
@@ -144,8 +144,8 @@ def test_a_journal_that_can_no_longer_be_written_has_no_gaps(
 
     give_room(attempt.run.reserve)
     monkeypatch.setattr(attempt.journal, "append", once)
-    attempt.judge(names(attempt, "auth")[0], None)
-    attempt.judge(names(attempt, "auth")[1], None)
+    assert not attempt.judge(names(attempt, "auth")[0], None)
+    assert not attempt.judge(names(attempt, "auth")[1], "assert 1 == 2")
     assert [entry["event"] for entry in entries(attempt)] == ["opened"]
     assert attempt.unwritable.startswith("run folder not writable")
     with pytest.raises(OSError, match="not writable"):
