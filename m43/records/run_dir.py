@@ -318,8 +318,9 @@ def unfinished(folder: Path) -> tuple[Path, ...]:
 def remove_unfinished(run: RunDir) -> tuple[str, ...]:
     """Remove what dead writers left by half, and what was needed until now; name the first."""
     left = unfinished(run.path)
-    # Those of further processes lie a folder deeper.
-    hidden = tuple(run.processes.glob("*/.*"))
+    # Those of further processes lie a folder deeper, and so does the model's card.
+    card = run.model_card
+    hidden = (*run.processes.glob("*/.*"), *card.parent.glob(f".{card.name}.*"))
     needed = (run.reserve, run.base_model, run.origins, run.handed_code, run.bytecode)
     for path in (*left, *hidden, *needed):
         if path.is_dir():

@@ -10,6 +10,7 @@ from m43.records.run_dir import (
     RunExistsError,
     read_lines,
     read_record,
+    remove_unfinished,
     write_atomically,
     write_record,
 )
@@ -65,3 +66,14 @@ def test_a_missing_record_says_where_it_should_be(tmp_path: Path) -> None:
     """The run did not get as far, or somebody took it away."""
     with pytest.raises(MalformedRecordError, match=r"closing\.json"):
         read_record(RunDir(tmp_path).closing, ClosingRecord)
+
+
+def test_half_a_model_card_is_taken_away_and_the_model_stays(tmp_path: Path) -> None:
+    """As a power cut leaves it, a folder deeper than other records."""
+    run = RunDir(tmp_path)
+    run.model.mkdir()
+    half, kept = run.model / ".README.md.o9dksim3", run.model / ".another"
+    for path in (half, kept):
+        path.write_text("---")
+    remove_unfinished(run)
+    assert list(run.model.iterdir()) == [kept]
