@@ -188,7 +188,7 @@ AT_THE_HUB: Mapping[F, Failure] = {
         ),
     ),
     F.TRANSFER_STALLED: Failure(
-        sentence="What was asked of {endpoint} did not come to an end in time; m43 ended it "
+        sentence="The exchange with {endpoint} did not come to an end in time; m43 ended it "
         "{arrived}.",
         hint="look at the network and the hub's status page",
         cause="Whether the hub, the storage, the network or the transport stood still is not "

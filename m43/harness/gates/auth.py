@@ -70,8 +70,7 @@ def _whole(outcome: Outcome, profile: Profile) -> Asked:
     else:
         text, causes = f"{CHILD_ENDED}: {ending_words(outcome)}", (CHILD_ENDED,)
     error = visible(text)[:LONGEST_ERROR]
-    sent = failed is None
-    late = HubResponse(step=asked.asking, status=0, error=error, causes=causes, sent=sent)
+    late = HubResponse(step=asked.asking, status=0, error=error, causes=causes, sent=asked.sent)
     return replace(asked, asking="", responses=(*asked.responses, late))
 
 

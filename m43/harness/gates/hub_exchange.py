@@ -40,6 +40,7 @@ class Asked:
     """What the hub has said so far; printed after each step, so that a kill loses none of it."""
 
     asking: Asking  # the step under way; empty at the end
+    sent: bool = False  # whether a request of that step went out
     responses: tuple[HubResponse, ...] = field(repr=False)
     unasked: tuple[UnaskedRequest, ...] = field(repr=False)
     account: str

@@ -78,6 +78,7 @@ class _Ladder:
         """What is known now."""
         return Asked(
             asking=self.step,
+            sent=self.sent,
             responses=tuple(self.responses),
             unasked=self.others.requests,
             account=self.account,
@@ -91,6 +92,7 @@ class _Ladder:
         """Note a request that is none of the steps'; it is the client's own."""
         if self._is_mine(request):
             self.sent = True
+            self.tell(self.asked)
         else:
             self.others.sent(request)
 

@@ -130,6 +130,17 @@ def test_the_gate_ends_in_time_whatever_is_sent(
         record = auth.measure(replace(hub_access, endpoint=endpoint), quick)
     assert time.monotonic() - begun < deadline_s + 10.0
     assert failing(auth_checks(record, profile))[0].failure_class is failure_class
+    assert record.responses[-1].sent
+
+
+def test_a_child_that_is_ended_before_it_asks_has_sent_nothing(
+    start_world: StartWorld, profile: Profile
+) -> None:
+    """The deadline may come while it still imports: that is no silence of the hub."""
+    hub_access, _ = start_world()
+    soon = replace(profile, deadlines=replace(profile.deadlines, auth_s=0.05))
+    (response,) = auth.measure(hub_access, soon).responses
+    assert (response.step, response.status, response.sent) == ("whoami", 0, False)
 
 
 @pytest.mark.parametrize("say", [flood, bomb])
