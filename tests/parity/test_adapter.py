@@ -21,6 +21,7 @@ from m43.training.trainer import lora_settings
 from m43.training.weights.config_json import read_model_config
 from m43.training.weights.peft import write_adapter
 from m43.training.weights.read_write import read_weights, write_weights
+from tests.parity.sizes import SIZES, WINDOW
 
 # PEFT 0.21 asks transformers 5 for an attribute by the name it had before.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")
@@ -28,21 +29,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:Futu
 TABLE = LoraTable(rank=4, alpha=6.0)
 SOME = LoraTable(rank=3, alpha=3.0, targets=("v_proj", "down_proj"))
 SHARED = {
-    "vocab_size": 300,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 32,
-    "max_position_embeddings": 64,
+    **SIZES,
     "num_hidden_layers": 3,
     "attn_implementation": "eager",
 }
-LOCAL = {"sliding_window": 8, "query_pre_attn_scalar": 24}
 CONFIGS = {
     "gemma": transformers.GemmaConfig(**SHARED),
-    "gemma2": transformers.Gemma2Config(**SHARED | LOCAL),
-    "gemma3_text": transformers.Gemma3TextConfig(**SHARED | LOCAL),
+    "gemma2": transformers.Gemma2Config(**SHARED | WINDOW),
+    "gemma3_text": transformers.Gemma3TextConfig(**SHARED | WINDOW),
 }
 TOKENS = torch.arange(2, 42)[None, :]
 

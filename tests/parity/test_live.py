@@ -21,29 +21,23 @@ from m43.core.gemma import Gemma
 from m43.core.step import completion_loss
 from m43.training.weights.config_json import read_model_config
 from m43.training.weights.read_write import read_weights, write_weights
+from tests.parity.sizes import SIZES, WINDOW
 
 LENGTH, ROWS, NEW = 40, 3, 12
 
 SHARED = {
-    "vocab_size": 300,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 32,
-    "max_position_embeddings": 64,
+    **SIZES,
     "attn_implementation": "eager",
 }
-LOCAL = {"sliding_window": 8, "query_pre_attn_scalar": 24}
 CONFIGS = {
     "gemma": transformers.GemmaConfig(**SHARED, num_hidden_layers=3),
     "gemma2": transformers.Gemma2Config(
-        **SHARED | LOCAL,
+        **SHARED | WINDOW,
         num_hidden_layers=4,
         attn_logit_softcapping=2.0,
         final_logit_softcapping=5.0,
     ),
-    "gemma3_text": transformers.Gemma3TextConfig(**SHARED | LOCAL, num_hidden_layers=7),
+    "gemma3_text": transformers.Gemma3TextConfig(**SHARED | WINDOW, num_hidden_layers=7),
 }
 
 

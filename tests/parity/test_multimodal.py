@@ -22,22 +22,16 @@ from m43.training.weights.checks import count_left_out
 from m43.training.weights.config_json import read_model_config
 from m43.training.weights.peft import write_adapter
 from m43.training.weights.read_write import read_weights, write_weights
+from tests.parity.sizes import SIZES, WINDOW
 
 # PEFT 0.21 asks transformers 5 for an attribute by the name it had before.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")
 
 LENGTH = 60
 TEXT = {
-    "vocab_size": 300,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 32,
-    "max_position_embeddings": 64,
+    **SIZES,
     "num_hidden_layers": 7,
-    "sliding_window": 8,
-    "query_pre_attn_scalar": 24,
+    **WINDOW,
     "rope_scaling": {"rope_type": "linear", "factor": 8.0},
 }
 VISION = {
