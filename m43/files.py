@@ -8,7 +8,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from m43.errors import FailureClass, M43Error
@@ -58,7 +58,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             where=str(folder),
             action="name a folder that is not there",
         )
-    partial = folder.with_name(f".{folder.name}.partial")
+    partial = partial_folder(folder)
     if partial.exists():
         shutil.rmtree(partial)
     partial.mkdir(parents=True)
@@ -72,6 +72,11 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         raise
     partial.replace(folder)
     sync(folder.parent)
+
+
+def partial_folder(folder: Path) -> Path:
+    """Return what a folder is called until it is whole."""
+    return folder.with_name(f".{folder.name}.partial")
 
 
 def sync(path: Path) -> None:
@@ -166,6 +171,20 @@ def one_at_a_time(path: Path) -> Iterator[None]:
     try:
         _lock(descriptor, wait=True)
         yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def written_together(path: Path) -> Iterator[int]:
+    """Open a file that is there, into which several processes write, each bytes of its own."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        # Of a file without a lock an NFS client writes whole pages, and with them its old copy of
+        # the neighbours' bytes. A lock of lockf would go when any other descriptor is closed.
+        with suppress(OSError):
+            _lock(descriptor, wait=False, shared=True)
+        yield descriptor
     finally:
         os.close(descriptor)
 

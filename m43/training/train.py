@@ -1,5 +1,6 @@
 """The training run: from the pinned files and the rows to a saved model and its record."""
 
+import functools
 import gc
 import hashlib
 import socket
@@ -50,7 +51,6 @@ from m43.training.weights import (
     count_left_out,
     count_moved,
     count_stored,
-    give_shares,
     read_model_config,
     require_finite,
     round_trip_digest,
@@ -240,11 +240,11 @@ def _save(trainer: Trainer, base: _Base, run: RunDir, beats: Heartbeats) -> None
     contract, lora = profile.contract, profile.lora
     with beats.phase("save"):
         model = trainer.model()
-        if jax.process_index():
-            give_shares(model, base.folder)
-            return
-        write_weights(model, run.model, source=base.folder)
-        if lora is not None:
+        meet = functools.partial(told_by_all, text="", within_s=profile.deadlines.silence_s)
+        several = contract.processes > 1
+        write_weights(model, run.model, source=base.folder, meet=meet if several else None)
+        # Adapters are small, and whole on every device.
+        if lora is not None and jax.process_index() == 0:
             write_adapter(
                 model,
                 run.adapter,

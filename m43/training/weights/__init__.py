@@ -1,6 +1,7 @@
 """A model folder: its config.json and its safetensors, read, checked, written and read again.
 
-Which tensors there must be, and of which shapes, stands in folder; checks looks at their values.
+Which tensors there must be, and of which shapes, stands in folder; checks looks at their values,
+and shares writes what this process's devices hold of them.
 Of a multimodal folder the text part is a model of its own, and is saved as one.
 Outsiders use `read_model_config` (config_json), `open_weight_folder` (folder), `read_weights` and
 `write_weights` (read_write), `require_finite` (checks) and `write_adapter` (peft).
@@ -22,7 +23,6 @@ from m43.training.weights.config_json import (
 from m43.training.weights.folder import PROJECTIONS
 from m43.training.weights.peft import write_adapter
 from m43.training.weights.read_write import (
-    give_shares,
     model_digest,
     read_weights,
     round_trip_digest,
@@ -37,7 +37,6 @@ __all__ = [
     "count_stored",
     "declared_dtype",
     "describes_more",
-    "give_shares",
     "model_digest",
     "read_model_config",
     "read_weights",

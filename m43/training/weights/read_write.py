@@ -1,12 +1,13 @@
 """A model's weights as a Hugging Face folder of safetensors: read, written, read again."""
 
-import functools
+import contextlib
 import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +15,12 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Sharding
 
-from m43.core import Gemma, GemmaConfig, Projection, abstract_gemma
-from m43.files import ModelFolderError, weights_sha256, whole_folder
+from m43.core import Gemma, GemmaConfig, abstract_gemma
+from m43.files import ModelFolderError, partial_folder, weights_sha256, whole_folder
 from m43.training.device import give_back_memory
 from m43.training.mesh import whole
 from m43.training.weights.companions import write_companions
 from m43.training.weights.folder import (
-    EMBEDDING,
-    HEAD,
     StoredWeights,
     TensorPlace,
     blocks_of,
@@ -38,6 +37,12 @@ from m43.training.weights.safetensors_file import (
     common_dtype,
     make_header,
     read_into,
+)
+from m43.training.weights.shares import (
+    places_by_name,
+    require_arrived,
+    tensor_of,
+    write_shares,
 )
 
 Leaf = tuple[Any, ...]
@@ -135,7 +140,12 @@ def _handed_over(buffer: np.ndarray, owned: bool, device: jax.Device | None) -> 
 
 
 def write_weights(
-    model: Gemma, folder: Path, *, source: Path, dtype: jnp.dtype | type | None = None
+    model: Gemma,
+    folder: Path,
+    *,
+    source: Path,
+    dtype: jnp.dtype | type | None = None,
+    meet: Callable[[str], object] | None = None,
 ) -> None:
     """Write a model as the folder it was read from is written: same files, names and order.
 
@@ -146,16 +156,45 @@ def write_weights(
     Of a multimodal source it is a text model's folder: with that model's names and config.json,
     without the other parts and without a file that holds nothing else.
 
+    Where several processes hold the model, each calls this: the first begins the files and renames
+    their folder, and each writes what its own devices hold, and reads that back when all have.
+
     Args:
         model: as it is to be stored.
-        folder: that is not there yet.
+        folder: that is not there yet; the same one for all processes.
         source: the folder that the model was read from.
         dtype: of every tensor; None stores each as the source does.
+        meet: waits until the other processes are at this point as well, which has a name of its
+            own; None where there are none.
 
     Raises:
-        ModelFolderError: if the folder is there already, or the dtype is not one to store.
+        ModelFolderError: if the folder is there already, the dtype is not one to store, or what
+            this process wrote is not what lies there.
         WeightsError: if the source is not a folder of this model.
     """
+    code = _code_of(dtype, folder)
+    stored = open_weight_folder(source, tuple(tensor_places(model.config)))
+    files = list(filter(stored.kept, stored.files))
+    first = jax.process_index() == 0
+    # The others ask for no name before it is there: NFS remembers for a while what was not.
+    named = whole_folder(folder) if first else contextlib.nullcontext(partial_folder(folder))
+    with named as partial:
+        paths = [partial / file.path.name for file in files]
+        if first:
+            for file, path in zip(files, paths, strict=True):
+                _begin_file(path, file, stored.kept(file), code)
+            write_companions(source, partial, stored, code)
+        if meet is None:
+            write_shares(model, paths)
+            return
+        meet(f"{folder.name} begun")
+        write_shares(model, paths)
+        meet(f"{folder.name} written")
+        require_arrived(model, paths)
+        meet(f"{folder.name} compared")
+
+
+def _code_of(dtype: jnp.dtype | type | None, folder: Path) -> str | None:
     codes = {numpy_dtype: name for name, numpy_dtype in DTYPES.items()}
     code = None if dtype is None else codes.get(np.dtype(dtype))
     if code is None and dtype is not None:
@@ -165,64 +204,21 @@ def write_weights(
             where=str(folder),
             action="name another dtype",
         )
-    stored = open_weight_folder(source, tuple(tensor_places(model.config)))
-    places = {place.name: place for place in tensor_places(model.config)}
-    places[HEAD] = places[EMBEDDING]
-    with whole_folder(folder) as partial:
-        for file in filter(stored.kept, stored.files):
-            with (partial / file.path.name).open("wb") as out:
-                _write_file(out, file, stored.kept(file), code, model, places)
-        write_companions(source, partial, stored, code)
+    return code
 
 
-def _write_file(
-    out: BinaryIO,
-    file: SafetensorsFile,
-    kept: tuple[StoredTensor, ...],
-    code: str | None,
-    model: Gemma,
-    places: dict[str, TensorPlace],
+def _begin_file(
+    path: Path, file: SafetensorsFile, kept: tuple[StoredTensor, ...], code: str | None
 ) -> None:
+    """Write a file's header, and give it its length."""
     changed = code is not None and any(tensor.dtype != code for tensor in kept)
     # The source's own header where it still holds: other writers pad and order differently.
     other = changed or kept != file.tensors
     header = make_header(kept, code, file.metadata) if other else file.header
-    out.write(len(header).to_bytes(LENGTH_BYTES, "little") + header)
-    for tensor in kept:
-        values = tensor_of(model, places[tensor.name])
-        # As bytes: NumPy gives bfloat16 no buffer of its own.
-        # What float16 cannot hold becomes infinite there, which who reads it back will name.
-        with np.errstate(over="ignore"):
-            values = values.astype(DTYPES[code or tensor.dtype], copy=False)
-        values = np.ascontiguousarray(values)
-        out.write(values.reshape(-1).view(np.uint8).data)
-
-
-def tensor_of(model: Gemma, place: TensorPlace) -> np.ndarray:
-    """Return one tensor of the files from a model; an adapter is merged into its projection.
-
-    Where several processes hold the model, all of them ask for it.
-    """
-    holder = functools.reduce(getattr, place.leaf[:-1], model)
-    if isinstance(holder, Projection) and place.layer is not None:
-        return whole(holder.merged(place.layer))
-    leaf = getattr(holder, place.leaf[-1])[...]
-    return whole(leaf if place.layer is None else leaf[place.layer])
-
-
-def give_shares(model: Gemma, source: Path) -> None:
-    """Give the process that writes a model this one's shares, in the order that it asks for them.
-
-    Args:
-        model: as `write_weights` has it there.
-        source: as there.
-    """
-    places = {place.name: place for place in tensor_places(model.config)}
-    places[HEAD] = places[EMBEDDING]
-    stored = open_weight_folder(source, tuple(tensor_places(model.config)))
-    for file in stored.files:
-        for tensor in stored.kept(file):
-            tensor_of(model, places[tensor.name])
+    sizes = (math.prod(each.shape) * DTYPES[code or each.dtype].itemsize for each in kept)
+    with path.open("wb") as out:
+        out.write(len(header).to_bytes(LENGTH_BYTES, "little") + header)
+        out.truncate(LENGTH_BYTES + len(header) + sum(sizes))
 
 
 def weights_digest(folder: Path) -> str:
@@ -277,11 +273,9 @@ def model_digest(model: Gemma, folder: Path) -> str:
         model: in dtypes that hold every tensor exactly.
         folder: that says which tensor lies where in which file.
     """
-    places = tuple(tensor_places(model.config))
-    place_of = {place.name: place for place in places}
-    place_of[HEAD] = place_of[EMBEDDING]
+    places = places_by_name(model.config)
     lines = []
-    stored = open_weight_folder(folder, places)
+    stored = open_weight_folder(folder, tuple(tensor_places(model.config)))
     for file in stored.files:
         digest = hashlib.sha256(len(file.header).to_bytes(LENGTH_BYTES, "little") + file.header)
         for tensor in file.tensors:
@@ -289,7 +283,7 @@ def model_digest(model: Gemma, folder: Path) -> str:
                 for block in blocks_of(file, tensor):
                     digest.update(block)
                 continue
-            values = tensor_of(model, place_of[name])
+            values = whole(tensor_of(model, places[name]))
             exact = np.ascontiguousarray(values.astype(DTYPES[tensor.dtype], copy=False))
             digest.update(exact.reshape(-1).view(np.uint8).data)
         lines.append(f"{digest.hexdigest()}  {file.path.name}\n")

@@ -211,7 +211,7 @@ def read_into(
 def _runs(
     target: np.ndarray, tensor: StoredTensor, within: Sequence[range] | None
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield what is read in one go: its first number in the tensor, and where it goes."""
+    """Yield what lies in one run: its first number in the tensor, and its place in the array."""
     if within is None:
         yield 0, target.reshape(-1)
         return
@@ -223,6 +223,21 @@ def _runs(
         return
     for row, place in zip(rows, target, strict=True):
         yield row * width + columns[0].start, place
+
+
+def bytes_of(
+    values: np.ndarray, tensor: StoredTensor, within: Sequence[range]
+) -> Iterator[tuple[int, memoryview]]:
+    """Yield a part of a tensor as it lies in its file: runs of bytes, each with its first byte.
+
+    Args:
+        values: of the part, contiguous and in the tensor's dtype.
+        tensor: of one or two axes.
+        within: the part of each axis.
+    """
+    for first, flat in _runs(values, tensor, within):
+        # As bytes: NumPy gives bfloat16 no buffer of its own.
+        yield tensor.start_byte + first * values.itemsize, flat.view(np.uint8).data
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -130,16 +130,6 @@ def test_four_devices_give_the_answers_of_one(said: list[dict[str, Any]]) -> Non
     assert (found["devices"], found["rows_of_a_device"]) == (4, [2, 2, 2, 2])
 
 
-def test_weights_are_read_by_shares_and_written_bit_for_bit(said: list[dict[str, Any]]) -> None:
-    """No byte is read that no device holds; the digests are those of the files, before and after.
-
-    Norms, keys and values lie on several devices, and are read for each.
-    """
-    (found,) = (each for each in said if each["case"] == "weights")
-    assert found["arrays"] == found["written"] == found["files"]
-    assert found["read"] == found["shares"] < 1.1 * found["whole"]
-
-
 def profile_on(mesh: MeshTable) -> Profile:
     """Give the rehearsal's profile on another mesh."""
     profile = profile_check.load(REPOSITORY / "acceptance" / "rehearsal.toml")

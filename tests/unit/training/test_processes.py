@@ -136,16 +136,6 @@ def test_two_processes_give_the_answers_of_one_device(said: list[dict[str, objec
     assert (found["devices"], found["rows_of_a_device"]) == (DEVICES, [2, 2])
 
 
-def test_each_process_reads_its_share_and_the_first_writes_all(
-    said: list[dict[str, object]],
-) -> None:
-    """The bytes that come back are those of the files; half of them was read here."""
-    found = next(each for each in said if each["case"] == "weights")
-    assert found["arrays"] == found["written"] == found["files"]
-    assert found["read"] == found["shares"]
-    assert found["read"] < 0.6 * found["whole"]  # type: ignore[operator]
-
-
 def test_two_processes_train_and_answer(tmp_path: Path, toy: Path, bundled: Profile) -> None:
     """Each says what it did, as it left it; the first keeps the records of the run."""
     write_data(tmp_path)
