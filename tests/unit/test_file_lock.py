@@ -1,6 +1,8 @@
 """The hold: one writer at a time, and none after its process has died."""
 
+import errno
 import fcntl
+import os
 import subprocess
 import sys
 import threading
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from m43.files import FileLock, HeldError, is_held, one_at_a_time
+from m43.files import FileLock, HeldError, is_held, one_at_a_time, written_together
 
 TAKE = (
     "import sys, time; from pathlib import Path; from m43.files import FileLock; "
@@ -86,3 +88,32 @@ def test_two_wait_for_each_other(tmp_path: Path) -> None:
         thread.join()
     assert [text.split()[1] for text in order] == ["in", "out", "in", "out"]
     assert [text.split()[0] for text in order[::2]] == [text.split()[0] for text in order[1::2]]
+
+
+def test_several_write_into_one_file_and_none_has_it_alone(tmp_path: Path) -> None:
+    """Each holds it shared for as long as it writes, at bytes of its own."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(4))
+    with written_together(path) as one, written_together(path) as two:
+        os.pwrite(one, b"1", 0)
+        os.pwrite(two, b"2", 2)
+        with pytest.raises(HeldError):
+            FileLock.take(path)
+    assert path.read_bytes() == b"1\x002\x00"
+    FileLock.take(path).release()
+
+
+def test_a_file_that_cannot_be_locked_is_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some shared file systems know no locks."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    path = tmp_path / "file"
+    path.write_bytes(bytes(2))
+    with written_together(path) as descriptor:
+        os.pwrite(descriptor, b"1", 1)
+    assert path.read_bytes() == b"\x001"
