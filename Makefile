@@ -95,6 +95,10 @@ faults-inside: $(READY)
 bench: $(READY) $(BENCH)/.ready $(TUNIX)/.ready  ## speed and memory beside rivals: M43_GEMMA_270M=FOLDER make bench
 	$(BIN)/python -m tests.benchmarks --out bench.json
 
+.PHONY: bench-many
+bench-many: $(READY)  ## one model over two processes beside one: make bench-many MODEL=FOLDER of Gemma 3 270M
+	M43_GEMMA_270M="$(MODEL)" $(BIN)/python -m pytest -s tests/benchmarks/test_many.py
+
 faults-quick: $(READY)  ## the part of the matrix that CI has time for, and needs no rights
 	@rm -rf .fault-record
 	@status=0; \

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -50,26 +50,60 @@ def run(contender: Contender, cls: type[T]) -> T:
 
     Raises: ContenderError.
     """
-    interpreter = _interpreter(contender.home)
+    (value,) = run_together(contender, cls, ({},))
+    return value
+
+
+def run_together(
+    contender: Contender, cls: type[T], places: Sequence[Mapping[str, str]]
+) -> tuple[T, ...]:
+    """Run a contender as several processes at once, and read what each measured.
+
+    Args:
+        contender: what each of them is.
+        cls: what each prints.
+        places: the variables that tell each process which one it is.
+
+    Raises: ContenderError.
+    """
     module = f"tests.benchmarks.contenders.{contender.script}"
+    command = [str(_interpreter(contender.home)), "-m", module, *contender.arguments]
     began = time.monotonic()
-    done = subprocess.run(
-        [str(interpreter), "-m", module, *contender.arguments],
-        cwd=REPOSITORY,
-        env=_environment(contender),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    lines = done.stdout.strip().splitlines()
-    if done.returncode != 0 or not lines:
+    processes = [
+        subprocess.Popen(
+            command,
+            cwd=REPOSITORY,
+            env={**_environment(contender), **place},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for place in places
+    ]
+    try:
+        said = [process.communicate() for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    wrong = [
+        f"exit status {process.returncode}: {error.strip()[-2000:]}"
+        for process, (out, error) in zip(processes, said, strict=True)
+        if process.returncode != 0 or not out.strip()
+    ]
+    if wrong:
         raise ContenderError(
-            found=f"exit status {done.returncode}: " + done.stderr.strip()[-2000:],
+            found="; ".join(wrong),
             expected="a contender that ends with what it measured",
             where=contender.name,
             action="read its error",
         )
-    value, problems = typed_json.parse(cls, lines[-1], contender.name)
+    values = tuple(_measured(contender, cls, out) for out, _ in said)
+    sys.stderr.write(f"{time.monotonic() - began:6.0f} s  {contender.name}\n")
+    return values
+
+
+def _measured(contender: Contender, cls: type[T], out: str) -> T:
+    value, problems = typed_json.parse(cls, out.strip().splitlines()[-1], contender.name)
     if value is None:
         raise ContenderError(
             found="; ".join(map(str, problems)),
@@ -77,7 +111,6 @@ def run(contender: Contender, cls: type[T]) -> T:
             where=contender.name,
             action="correct the contender",
         )
-    sys.stderr.write(f"{time.monotonic() - began:6.0f} s  {contender.name}\n")
     return value
 
 

@@ -15,6 +15,7 @@ class Steps:
         losses_nats: the mean over the supervised tokens of each step.
         real_tokens: of all steps together.
         peak_bytes: the most that the process held.
+        supervised_tokens: of each step, where they were counted.
     """
 
     ready_s: float
@@ -24,6 +25,7 @@ class Steps:
     losses_nats: tuple[float, ...]
     real_tokens: int
     peak_bytes: int
+    supervised_tokens: tuple[int, ...] = ()
 
     @property
     def first_s(self) -> float:
@@ -34,6 +36,35 @@ class Steps:
     def later_s(self) -> float:
         """Seconds a step, the first left out."""
         return sum(self.step_s[1:]) / len(self.step_s[1:])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchanged:
+    """Collectives of one kind and size in a compiled step, and one of them by itself.
+
+    Attributes:
+        count: in a step of the length that most steps have, all chunks of its loss included.
+        each_bytes: of the whole array that one gathers or sums.
+        alone_s: one of as many bytes, with nothing else to do.
+    """
+
+    kind: str
+    count: int
+    each_bytes: int
+    alone_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joint:
+    """A training, as one of the processes that took it saw it; alone it has nothing to exchange.
+
+    Attributes:
+        lengths: of each step, in tokens.
+    """
+
+    steps: Steps
+    lengths: tuple[int, ...]
+    exchanged: tuple[Exchanged, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,8 @@ from m43 import typed_json
 from tests.benchmarks.measured import Steps
 
 if TYPE_CHECKING:
+    from m43.training.data.training_data import TrainingData
+    from m43.training.trainer import Trainer
     from tests.benchmarks.contenders.training_rows import Assignment, Method
 
 
@@ -28,22 +30,28 @@ def take_steps(given: Assignment, masters: str, *, began: float) -> Steps:
     import jax.numpy as jnp
     import numpy as np
 
-    from m43.training.device import peak_host_bytes
     from m43.training.trainer import build_trainer
 
-    data = given.data
     trainer = build_trainer(
         given.profile, given.folder, given.config, masters=np.dtype(getattr(jnp, masters))
     )
+    return train(trainer, given.data, began=began)
+
+
+def train(trainer: Trainer, data: TrainingData, *, began: float) -> Steps:
+    """Compile every length, and take the steps that are planned."""
+    from m43.training.device import peak_host_bytes
+
     loaded = time.monotonic()
     for planned in {planned.length: planned for planned in data.plan}.values():
         trainer.compile(data.batch(planned))
     compiled = time.monotonic()
-    durations, processor, losses = [], [], []
+    durations, processor, losses, counts = [], [], [], []
     for planned in data.plan:
         start, used = time.monotonic(), time.process_time()
         metrics = trainer.step(data.batch(planned))
-        losses.append(float(metrics.loss_sum_nats) / int(metrics.supervised_tokens))
+        counts.append(int(metrics.supervised_tokens))
+        losses.append(float(metrics.loss_sum_nats) / counts[-1])
         durations.append(time.monotonic() - start)
         processor.append(time.process_time() - used)
     return Steps(
@@ -54,6 +62,7 @@ def take_steps(given: Assignment, masters: str, *, began: float) -> Steps:
         losses_nats=tuple(losses),
         real_tokens=sum(data.real_tokens(planned) for planned in data.plan),
         peak_bytes=peak_host_bytes(),
+        supervised_tokens=tuple(counts),
     )
 
 
