@@ -72,6 +72,13 @@ def check(run: RunDir, *, without_weights: bool = False) -> tuple[Problem, ...]:
     return tuple(problems)
 
 
+def missing_weights(run: RunDir) -> tuple[str, ...]:
+    """Name the files of weights that were sealed and are not in the run folder."""
+    return tuple(
+        name for name in sorted(read(run)) if is_weights(name) and not (run.path / name).is_file()
+    )
+
+
 def read(run: RunDir) -> Mapping[str, str]:
     """Give the sealed files with their digests; what is no line of a manifest is left out."""
     return _listed(run)[0]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 from m43.errors import M43Error, Problem, ProblemsError, problem
 from m43.evidence.contract import home, package
 from m43.records import RunDir, require_run, write_atomically
-from m43.text import counted, is_weight_file
+from m43.text import counted, is_weight_file, visible
 
 if TYPE_CHECKING:
     from m43.evidence.verify import Findings, Unpacked
@@ -50,6 +50,7 @@ def verify(
     Returns: 0 if every claim is supported and the run was accepted, 1 if a claim is not supported,
         3 if all are and the run was not accepted.
     """
+    from m43.evidence.journal import missing_weights
     from m43.evidence.verify import examine
 
     with _opened(path, runs, public_key) as (run, shown, handed_on):
@@ -61,9 +62,12 @@ def verify(
         if replay > 0 and not problems:
             replayed, problems = _replay(run, home(repository), replay)
         out.write(f"{shown}: {verdict_words(found, supported=not problems)}\n")
-        if left_out:
+        # What has no verdict was not fit to be read.
+        missing = missing_weights(run) if without and found.verdict else ()
+        if missing:
             out.write(
-                f"{shown}: handed on without its weights; what is said of them stands alone\n"
+                f"{shown}: handed on without its weights: nothing that it says of "
+                f"{visible(' and '.join(missing))} was held against the file\n"
             )
         for line in found.contract:
             out.write(f"ANOTHER CONTRACT  {line}\n")
@@ -77,10 +81,7 @@ def verify(
             out.write(f"{shown}: {counted(len(problems), 'claim')} not supported\n")
             return 1
         out.write(f"{_signed(run, handed_on, public_key)}\n")
-    if not found.accepted:
-        out.write(f"{shown}: the records support this account of a run that was NOT ACCEPTED\n")
-    else:
-        out.write(f"{shown}: every claim of this folder is supported by its records\n")
+    out.write(f"{shown}: {_supported(found, unseen=missing)}\n")
     return 0 if found.accepted else 3
 
 
@@ -103,6 +104,14 @@ def _is_signed_around(run: RunDir, handed_on: "Unpacked | None") -> bool:
     """Tell whether a bundle is signed as a whole, and the folder in it is not once more."""
     around = handed_on is not None and handed_on.stated.signature.is_file()
     return around and not run.signature.exists()
+
+
+def _supported(found: "Findings", *, unseen: tuple[str, ...]) -> str:
+    """Say what it comes to where no claim fails; files of weights may be missing."""
+    if not found.accepted:
+        return "the records support this account of a run that was NOT ACCEPTED"
+    words = "every claim of this folder is supported by its records"
+    return f"{words}; its weights were not there to be held against them" if unseen else words
 
 
 def verdict_words(found: "Findings", *, supported: bool) -> str:

@@ -70,6 +70,8 @@ def test_a_bundle_verifies_as_its_folder_does(
     shown = capsys.readouterr().out
     assert shown.startswith(f"{made.path}: ACCEPTED")
     assert ("handed on without its weights" in shown) is not with_weights
+    last = shown.splitlines()[-1]
+    assert last.endswith("its weights were not there to be held against them") is not with_weights
     assert not list(tmp_path.glob("m43-bundle-*"))
 
 

@@ -228,6 +228,30 @@ def test_the_verdict_is_said_first_and_a_failed_run_never_reads_as_success(
     assert last.endswith("every claim of this folder is supported by its records")
 
 
+def test_weights_that_are_not_there_are_named_and_no_claim_about_them_is_made(
+    tmp_path: Path, good: RunDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The flag alone leaves nothing out: weights that are there are held against the records."""
+    run = Path(shutil.copytree(good.path, tmp_path / good.path.name))
+    flagged = ["verify", "--without-weights", str(run)]
+    assert main(flagged) == 0
+    whole = capsys.readouterr().out
+    assert "weights were" not in whole
+    assert "without its weights" not in whole
+
+    (run / "model" / "model.safetensors").unlink()
+    assert main(flagged) == 0
+    _, told, *_, last = capsys.readouterr().out.splitlines()
+    assert told == (
+        f"{run}: handed on without its weights: nothing that it says of model/model.safetensors "
+        "was held against the file"
+    )
+    assert last == (
+        f"{run}: every claim of this folder is supported by its records; its weights were not "
+        "there to be held against them"
+    )
+
+
 def test_a_failed_run_with_the_reports_of_an_accepted_one_is_named(
     tmp_path: Path, good: RunDir, capsys: pytest.CaptureFixture[str]
 ) -> None:
