@@ -69,7 +69,7 @@ def test_a_good_run_is_verified_and_everybody_can_read_it(
     assert page.evaluate("document.documentElement.scrollWidth") == width
     SCREENSHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"verifier-{width}-{scheme}.png")
-    assert seen.said == []
+    assert seen.complaints == []
     assert all(url.startswith((address, "blob:" + address)) for url in seen.asked)
 
 
@@ -96,8 +96,18 @@ def test_a_link_within_the_report_leads_to_its_place_and_one_to_a_file_nowhere(
 
     assert frame.locator("h1").inner_text() == "\u2713 ACCEPTED (rehearsal)"
     assert seen.head == "\u2713 ACCEPTED (rehearsal)"
-    # What Playwright runs to look into the frame is blocked there, as any script is.
-    assert [each for each in seen.said if not each.startswith("Blocked script execution")] == []
+    assert seen.complaints == []
+
+
+def test_the_report_of_a_second_folder_is_drawn_as_the_first_is(seen: Seen, run: Path) -> None:
+    """Whatever was looked at before, a report or what was no run."""
+    for path in (EXAMPLE, run / "model", run):
+        seen.verify(path)
+    seen.page.locator("#frame").scroll_into_view_if_needed()
+    heading = seen.page.frame_locator("#frame").locator("h1")
+    heading.wait_for(state="visible")
+    assert heading.inner_text() == "\u2713 ACCEPTED (rehearsal)"
+    assert seen.page.locator("iframe").count() == 1
 
 
 def _damage(run: Path, damage: str) -> None:
@@ -162,7 +172,7 @@ def test_a_hostile_folder_does_nothing(seen: Seen, run: Path, address: str) -> N
     assert seen.page.locator("#details img, #details b").count() == 0
     frame = seen.page.frame_locator("#frame")
     assert frame.locator("script, img").count() == 0
-    assert seen.said == []
+    assert seen.complaints == []
     assert all(url.startswith((address, "blob:" + address)) for url in seen.asked)
 
 
@@ -236,7 +246,13 @@ def test_a_dropped_folder_is_verified_and_anything_else_refused(seen: Seen, run:
     assert seen.page.inner_text("#tally") == "20 of 20 hold"
 
     _drop(seen, run / "report.html")
-    assert "expected a zip file" in seen.page.inner_text("#verdict p")
+    words = "found one file, report.html, expected a run folder"
+    assert words in seen.page.inner_text("#verdict p")
+
+    seen.verify(EXAMPLE)
+    # What a browser says of an empty folder.
+    seen.page.evaluate("document.getElementById('files').dispatchEvent(new Event('change'))")
+    assert "found no file, expected a run folder" in seen.page.inner_text("#verdict p")
 
     _drop(seen, run, run / "model")
     assert "found 2 things, expected one run folder" in seen.page.inner_text("#verdict p")
@@ -256,7 +272,7 @@ def test_a_bundle_is_opened_by_verify_itself(seen: Seen, run: Path, tmp_path: Pa
     seen.verify(made.path)
     assert seen.head == "\u2717 Nothing was verified"
     assert "found 1 compressed file" in seen.page.inner_text("#verdict p")
-    assert seen.said == []
+    assert seen.complaints == []
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_each_file_damaged_is_told_as_verify_tells_it(
                 wrong[f"{damage.__name__} {name}"] = differs
             assert seen.head.startswith("\u2717"), f"{damage.__name__} {name}"
     assert wrong == {}
-    assert seen.said == []
+    assert seen.complaints == []
 
 
 @pytest.fixture(scope="module")

@@ -67,6 +67,11 @@ class Seen:
         self.page.wait_for_selector("#pick:enabled", timeout=ANSWER_MS)
 
     @property
+    def complaints(self) -> list[str]:
+        """What stood in the console, but for Playwright's own looks into the frame."""
+        return [each for each in self.said if not each.startswith("Blocked script execution")]
+
+    @property
     def head(self) -> str:
         """What the verdict says first."""
         return self.page.inner_text("#verdict h2")

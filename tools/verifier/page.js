@@ -78,7 +78,10 @@ const hear = {
   answer({ answer, bytes }) { show(answer, bytes); },
   report({ page }) {
     by("rendered").hidden = !page;
-    by("frame").srcdoc = page;
+    // One of its own for each report: Chromium leaves a frame blank that was hidden meanwhile.
+    const frame = by("frame").cloneNode();
+    frame.srcdoc = page;
+    by("frame").replaceWith(frame);
     finish();
   },
   failed({ words }) {
@@ -125,6 +128,11 @@ function take(name, files, isBundle = false) {
 }
 
 function takeBundle(data) {
+  if (!data.name.toLowerCase().endsWith(".zip")) {
+    by("answer").hidden = true;
+    return refuse(`found one file, ${shown(data.name)}, expected a run folder, or a bundle of one, ` +
+      "which is a zip file: drop the whole folder");
+  }
   if (data.size > MOST_BUNDLE) {
     return refuse(`found a bundle of ${size(data.size)}, expected ${size(MOST_BUNDLE)} at most: ` +
       "unpack it and drop the folder, or run `python -m m43 verify` on it");
@@ -242,7 +250,7 @@ function row(claim) {
 for (const [button, input] of [["pick", "files"], ["pick-bundle", "bundle"]]) {
   by(button).addEventListener("click", () => by(input).click());
   by(input).addEventListener("change", event => {
-    if (event.target.files.length) picked(event.target.files);
+    picked(event.target.files);
     event.target.value = "";
   });
 }
