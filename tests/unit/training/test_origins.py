@@ -45,19 +45,23 @@ def test_start_up_files_that_were_run_are_named(tmp_path: Path) -> None:
     """By an interpreter that is not isolated: both modules, and what a .pth imported."""
     venv.create(tmp_path / "env", symlinks=True)
     (site,) = (tmp_path / "env" / "lib").glob("*/site-packages")
-    for name in ("sitecustomize", "usercustomize", "by_a_line"):
-        (site / f"{name}.py").write_text("")
+    # Debian's Python has a sitecustomize of its own, which comes before that of site-packages.
+    first = tmp_path / "first"
+    first.mkdir()
+    for folder, name in ((first, "sitecustomize"), (site, "usercustomize"), (site, "by_a_line")):
+        (folder / f"{name}.py").write_text("")
     interpreter = tmp_path / "env" / "bin" / "python"
 
     def said() -> tuple[list[str], list[str]]:
         done = subprocess.run(
             [interpreter, "-c", SAYS],
-            env={"PYTHONPATH": str(REPOSITORY)},
+            env={"PYTHONPATH": f"{first}:{REPOSITORY}"},
             capture_output=True,
             check=True,
         )
         startup, modules = json.loads(done.stdout)
-        return startup, [Path(file).stem for file in modules if file.startswith(str(site))]
+        here = (Path(file) for file in modules if file.startswith(str(tmp_path)))
+        return startup, sorted(file.stem for file in here)
 
     assert said() == (["sitecustomize"], ["sitecustomize"])
     (site / "first.pth").write_text("import by_a_line, usercustomize\n")
