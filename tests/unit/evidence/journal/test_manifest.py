@@ -243,8 +243,10 @@ def test_the_refusal_of_a_link_says_why(run: RunDir) -> None:
 
 
 def test_a_folder_handed_on_without_weights_misses_only_them(run: RunDir) -> None:
-    """And only when that is said."""
+    """And only when that is said; which they are, is told."""
+    assert manifest.missing_weights(run) == ()
     (run.model / "model.safetensors").unlink()
+    assert manifest.missing_weights(run) == ("model/model.safetensors",)
     missed = ("no file", "the file that was sealed", "model/model.safetensors")
     assert told(run) == [missed]
     assert manifest.check(run, without_weights=True) == ()
@@ -252,3 +254,4 @@ def test_a_folder_handed_on_without_weights_misses_only_them(run: RunDir) -> Non
     (run.model / "config.json").unlink()
     (problem,) = manifest.check(run, without_weights=True)
     assert problem.where.endswith("model/config.json")
+    assert manifest.missing_weights(run) == ("model/model.safetensors",)
