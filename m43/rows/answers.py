@@ -57,6 +57,7 @@ where a comma is between three digits, and for sets: given to a list, "100,200" 
 given to a number, one number; expected, it is one number, unless brackets are around it.
 """
 
+import functools
 import re
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -134,6 +135,8 @@ def agree(expected: str, given: str) -> bool:
     return wanted is not None and any(_same(wanted, found) for found in _readings(given))
 
 
+# A row is asked for in each of its groups, and again by each gate that reads the run.
+@functools.lru_cache(maxsize=8192)
 def is_answer(expected: str, given: str) -> bool:
     """Return whether an answer is of the kind that is asked for, be it right or wrong.
 

@@ -8,6 +8,7 @@ public, and what is public (`sync_global_devices`) waits for ever.
 Source: jax 0.10.2, `_src/distributed.py` and `_src/clusters/`.
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import ipaddress
@@ -28,6 +29,8 @@ from m43.records import LaunchTable, Profile, RunDir
 
 # Beside the limit of a person: jax's own ends the process without a word.
 _LATER_S = 30
+# For the others to read what all have told already.
+_READ_S = 10.0
 _FROM_OUTSIDE = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
 
@@ -245,12 +248,17 @@ def told_by_all(topic: str, text: str, within_s: float) -> tuple[str, ...]:
 def require_alike(topic: str, facts: Mapping[str, str], within_s: float) -> None:
     """Hold the facts of all processes against each other.
 
+    Who finds that they differ waits until the others have found it: to one that is still asking,
+    the end of this process would be a process that was lost.
+
     Raises:
         ProcessesDisagreeError: with every fact in which they differ.
     """
     told = [json.loads(text) for text in told_by_all(topic, json.dumps(facts), within_s)]
     differing = [name for name in facts if len({each.get(name) for each in told}) > 1]
     if differing:
+        with contextlib.suppress(ProcessesMissingError, jax.errors.JaxRuntimeError):
+            told_by_all(f"{topic} differ", "", min(within_s, _READ_S))
         name = differing[0]
         raise ProcessesDisagreeError(
             found="; ".join(f"process {n}: {each.get(name)}" for n, each in enumerate(told)),

@@ -51,7 +51,7 @@ PARTS: Mapping[str, Callable[[Place, float, Keep], Part]] = MappingProxyType(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Check; the status is 1 where a bar was missed or a part did not get to its end."""
+    """Check; the status is 1 where a part did not get to its end, or a card missed a bar."""
     options = _parser().parse_args(arguments)
     begun = time.monotonic()
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -119,9 +119,13 @@ class Report:
 
     @property
     def missed(self) -> int:
-        """How many bars were not reached, and how many parts did not get to their end."""
+        """How many parts did not get to their end, and on a card how many bars were not reached.
+
+        A dry run's bars are of a toy: its report says so, and its end says whether every line ran.
+        """
+        ends = sum(part.ended != "done" for part in self.parts)
         lines = sum(each is False for part in self.parts for each in part.holds)
-        return lines + sum(part.ended != "done" for part in self.parts)
+        return ends if self.header.dry else ends + lines
 
 
 def write(report: Report, folder: Path) -> None:

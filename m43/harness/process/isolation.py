@@ -9,6 +9,7 @@ runs.
 The child reads this very file so, before it can import anything else: standard library only.
 """
 
+import errno
 import functools
 import hashlib
 import importlib
@@ -17,8 +18,9 @@ import importlib.util
 import os
 import sys
 import tempfile
+import time
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +31,8 @@ TRAINING = "m43.training.__main__"
 
 _PACKAGE = "m43"
 _THIS = "m43/harness/process/isolation.py"
+# How long a file of a child may be busy before that is an error.
+_BUSY_S = 5.0
 # What code of a .pth file, or of a module called sitecustomize, is run by does nothing here.
 PACKAGES_ALONE = """import site
 for name in ("addpackage", "execsitecustomize", "execusercustomize"):
@@ -128,11 +132,29 @@ def sealed_file(data: bytes) -> Iterator[int]:
         while view:
             view = view[os.write(descriptor, view) :]
         seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+        _seal(lambda: fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals))
         os.lseek(descriptor, 0, os.SEEK_SET)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _seal(add: Callable[[], object]) -> None:
+    """Seal a file, as soon as nobody holds a page of it.
+
+    The kernel itself may hold one, to move it or to learn how often it is used; it waits 150 ms for
+    that, and then calls the file busy. Source: Linux, mm/memfd.c, memfd_wait_for_pins.
+    """
+    until = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            add()
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > until:
+                raise
+            time.sleep(_BUSY_S / 100)
+        else:
+            return
 
 
 # --- in the child ------------------------------------------------------------------------------

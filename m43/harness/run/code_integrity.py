@@ -85,7 +85,7 @@ def _strays(
 def _of_module(name: str, module: types.ModuleType, path: Path) -> Iterator[str]:
     try:
         text = path.read_bytes()
-        tree, code = ast.parse(text), compile(text, str(path), "exec", dont_inherit=True)
+        tree, code = ast.parse(text), _compile(text, str(path))
     except (OSError, SyntaxError, ValueError) as error:
         # What cannot be compared is not taken for equal.
         yield f"{name} (no source: {error})"
@@ -99,6 +99,12 @@ def _of_module(name: str, module: types.ModuleType, path: Path) -> Iterator[str]
             yield from _of_import(name, node, module)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             yield from _of_constant(name, node, module)
+
+
+# Both checks of a module need it, and the closing needs it again.
+@functools.cache
+def _compile(text: bytes, path: str) -> types.CodeType:
+    return compile(text, path, "exec", dont_inherit=True)
 
 
 def _functions(code: types.CodeType, prefix: str) -> dict[str, types.CodeType]:
@@ -300,11 +306,11 @@ def _is_exchanged(of_source: _Seen, of_compiled: _Seen, *, rewritten: bool) -> b
         return False
     try:
         kept: object = marshal.loads(data[16:])
-        written: bytes | ast.Module = text
-        if rewritten:
-            written = tree = ast.parse(text)
-            importlib.import_module(_REWRITER).rewrite_asserts(tree, text, str(source))
-        return bool(kept != compile(written, str(source), "exec", dont_inherit=True))
+        if not rewritten:
+            return bool(kept != _compile(text, str(source)))
+        tree = ast.parse(text)
+        importlib.import_module(_REWRITER).rewrite_asserts(tree, text, str(source))
+        return bool(kept != compile(tree, str(source), "exec", dont_inherit=True))
     except (EOFError, SyntaxError, TypeError, ValueError):
         # What cannot be compared is not taken for equal.
         return True

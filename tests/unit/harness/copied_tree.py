@@ -27,6 +27,15 @@ class CopiedTree:
         """Tell the quick child what to do wrong."""
         (self.root / "m43" / "training" / "misbehaviour").write_text(how)
 
+    @property
+    def enough(self) -> Path:
+        """The file whose coming ends a training that `train_until_enough` made long."""
+        return self.root.with_name("enough")
+
+    def train_until_enough(self) -> None:
+        """Have the quick child take its steps slowly until it is told that it is enough."""
+        self.misbehave(f"until {self.enough}")
+
     def command(self, *arguments: str) -> list[str]:
         """Give the command line of a run."""
         # These plugins of the machine have nothing to do with a run and cost half a second.

@@ -171,15 +171,16 @@ def plan(request: PlanRequest, how: str) -> int:
     return 0
 
 
-def train(run: RunDir, how: str) -> int:
-    """Write a training that went well, or the wished failure."""
-    profile = run.read_profile()
-    folder = read_record(run.download, DownloadRecord).folder
-    beat(run, "train", "train", 300)
-    if how == "slow":
-        for done in range(0, 301, 20):
-            loss = 3.0 - done / 200
+def tarry(run: RunDir, how: str) -> None:
+    """Train for a while, if that is wished."""
+    if how.startswith("until "):
+        # As long as the test looks on, however slow it is; a minute at most.
+        enough = Path(how.removeprefix("until "))
+        for done in range(300):
+            loss = 3.0 * 0.98**done
             beat(run, "train", "train", done, total=300, loss_nats=loss, host_bytes=2 * 10**9)
+            if enough.exists():
+                break
             time.sleep(0.2)
     if how == "silent":
         time.sleep(7.0)
@@ -187,6 +188,14 @@ def train(run: RunDir, how: str) -> int:
         # A grandchild of the same group, which must not outlive the run either.
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
         time.sleep(300)
+
+
+def train(run: RunDir, how: str) -> int:
+    """Write a training that went well, or the wished failure."""
+    profile = run.read_profile()
+    folder = read_record(run.download, DownloadRecord).folder
+    beat(run, "train", "train", 300)
+    tarry(run, how)
     if how.startswith("talk "):
         # What a library may print, byte by byte, and what it may say at the end.
         said = bytes.fromhex(how.removeprefix("talk "))

@@ -203,12 +203,15 @@ def test_a_part_without_time_is_not_begun(
     assert made.missed == len(LIMITS_S)
 
 
-def test_a_missed_bar_counts_and_one_without_a_bar_does_not(header: Header) -> None:
-    """As does a part that was cut off."""
+@pytest.mark.parametrize(("dry", "bars"), [(False, 1), (True, 0)], ids=["card", "dry"])
+def test_a_missed_bar_counts_on_a_card_and_an_end_that_was_not_reached_everywhere(
+    header: Header, dry: bool, bars: int
+) -> None:
+    """A figure without a bar counts nowhere, and a toy misses none."""
     done = Part(name="a", ended="done", lines=(line(1.0), line(0.9), line(0.0, bar=None)))
-    whole = Report(header=header, budget_s=1.0, parts=(done,))
-    assert whole.missed == 1
-    assert replace(whole, parts=(replace(done, ended="cut off"),)).missed == 2
+    whole = Report(header=replace(header, dry=dry), budget_s=1.0, parts=(done,))
+    assert whole.missed == bars
+    assert replace(whole, parts=(replace(done, ended="cut off"),)).missed == bars + 1
 
 
 @pytest.mark.parametrize(("device", "status"), [(None, 2), ("NVIDIA H200", 0)])

@@ -10,19 +10,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from m43.errors import FailureClass, M43Error
+from m43.errors import FailureClass
 from m43.records.evaluation_record import EvaluationRecord
 from m43.records.profile import LaunchTable, MeshTable, Profile
 from m43.records.run_dir import RunDir, read_record
 from m43.records.run_records import ChildError, TrainRecord, steps_sha256
 from m43.rehearsal.toy_gemma import write_toy_gemma
-from m43.training import child, meeting
+from m43.training import child
 from tests.unit.training.test_mesh import Step
 from tests.unit.training.test_runs import QUESTIONS, bundled, make_run, write_data
 
@@ -227,73 +227,3 @@ def test_a_peer_that_is_killed_is_noticed(run: RunDir) -> None:
         assert first.wait(60) != 0
         assert time.monotonic() - begun < 40.0
     assert not run.train.exists()
-
-
-@pytest.fixture
-def variables(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """An environment in which no launcher has left a trace."""
-    for name in list(os.environ):
-        if name.startswith(("JAX_", "SLURM_", "OMPI_", "PMI")):
-            monkeypatch.delenv(name)
-    return monkeypatch  # type: ignore[return-value]
-
-
-# As srun 22.05 and mpirun 4.1 set them; the third as JobSet and Kubeflow do.
-OF_SLURM = {
-    "SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "gpu-[01-02]", "SLURM_NTASKS": "2",
-    "SLURM_PROCID": "1", "SLURM_LOCALID": "0",
-}  # fmt: skip
-OF_OPEN_MPI = {
-    "OMPI_MCA_orte_hnp_uri": "1531576320.0;tcp://10.96.0.1,10.148.0.1:34911",
-    "OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_LOCAL_RANK": "0",
-}  # fmt: skip
-BY_HAND = {
-    "JAX_COORDINATOR_ADDRESS": "run-0.run:1234", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "1",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("told", "coordinator"),
-    [(OF_SLURM, "gpu-01:61447"), (OF_OPEN_MPI, "10.96.0.1:"), (BY_HAND, "run-0.run:1234")],
-    ids=["Slurm", "Open MPI 4", "by hand"],
-)
-def test_a_process_finds_its_place(
-    variables: pytest.MonkeyPatch, told: dict[str, str], coordinator: str
-) -> None:
-    """By what the launcher says, as jax reads it; before they meet the same number counts."""
-    for name, text in {**told, child.LAUNCHED: "1"}.items():
-        variables.setenv(name, text)
-    place = meeting.find_place(LaunchTable(), os.environ)
-    assert (place.process, place.processes) == (1, 2)
-    assert place.coordinator.startswith(coordinator)
-    assert child.own_number() == 1
-
-
-def test_a_process_that_nobody_placed_is_refused(variables: pytest.MonkeyPatch) -> None:
-    """A launcher that says nothing of itself: what it would have to say is named."""
-    with pytest.raises(meeting.ProcessesMissingError, match="JAX_COORDINATOR_ADDRESS"):
-        meeting.find_place(LaunchTable(command=("ssh", "host")), os.environ)
-
-
-def test_open_mpi_5_is_asked_for_what_jax_needs(variables: pytest.MonkeyPatch) -> None:
-    """It says which process this is; where the first one is, mpi4py would tell, or a person."""
-    told = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1"}
-    with pytest.raises(meeting.ProcessesMissingError, match="for Open MPI 5 install mpi4py"):
-        meeting.find_place(LaunchTable(), told)
-    place = meeting.find_place(LaunchTable(), {**told, "JAX_COORDINATOR_ADDRESS": "host:1"})
-    assert (place.process, place.processes, place.coordinator) == (1, 2, "host:1")
-
-
-def test_a_first_process_that_only_its_host_reaches_is_refused(
-    variables: pytest.MonkeyPatch, bundled: Profile
-) -> None:
-    """On two hosts each would wait for itself, until the time is over."""
-    told = {**BY_HAND, "JAX_COORDINATOR_ADDRESS": "127.0.1.1:1234"}
-    hosts = {"OMPI_COMM_WORLD_LOCAL_SIZE": "1"}
-    with pytest.raises(meeting.ProcessesMissingError, match="each host would wait for itself"):
-        meeting.join(by_two(bundled, MeshTable(fsdp=4)), given_up, {**told, **hosts})
-
-
-def given_up(error: M43Error) -> None:
-    """Stand for what ends a process."""
-    raise AssertionError(error)

@@ -1,5 +1,7 @@
 """Isolation: what lies about, on a path or in an environment, is not run by a child."""
 
+import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from m43.harness.process import isolation
 from m43.harness.process.isolation import OwnCode, own_code, sealed_file
 
 # What a child says: which files its modules came from, and what was run before it.
@@ -167,4 +170,30 @@ def test_nobody_can_write_to_what_is_handed_over() -> None:
             os.ftruncate(descriptor, 0)
         with pytest.raises(OSError), Path(f"/proc/self/fd/{descriptor}").open("wb") as file:  # noqa: PT011
             file.write(b"x")
+        assert os.read(descriptor, 9) == b"m43"
+
+
+@pytest.mark.parametrize("busy", [0, 3, 10**6], ids=["free", "for a moment", "for good"])
+def test_a_file_whose_pages_the_kernel_holds_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, busy: int
+) -> None:
+    """Whoever moves pages holds them for a moment; one that is held for good ends in the error."""
+    left, add_seals = busy, fcntl.fcntl
+
+    def held(*call: int) -> int:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        return add_seals(*call)
+
+    monkeypatch.setattr(fcntl, "fcntl", held)
+    monkeypatch.setattr(isolation, "_BUSY_S", 0.5)
+    if busy > 3:
+        with pytest.raises(OSError, match="busy"), sealed_file(b"m43"):
+            pass
+        return
+    with sealed_file(b"m43") as descriptor:
+        seals = add_seals(descriptor, fcntl.F_GET_SEALS)
+        assert seals & fcntl.F_SEAL_WRITE
         assert os.read(descriptor, 9) == b"m43"

@@ -17,8 +17,7 @@ PATIENCE_S = 60.0
 def start(copied_tree: CopiedTree) -> Callable[..., Emulator]:
     """Start a rehearsal of the copy in a terminal of a width."""
 
-    def rehearse(columns: int, how: str, *options: str) -> Emulator:
-        copied_tree.misbehave(how)
+    def rehearse(columns: int, *options: str) -> Emulator:
         environment = copied_tree.environment()
         for name in ("CI", "NO_COLOR", "COLUMNS"):
             environment.pop(name, None)
@@ -33,15 +32,19 @@ def shows(pattern: str) -> Callable[[list[str]], bool]:
     return lambda lines: any(re.search(pattern, line) for line in lines)
 
 
-def test_the_gates_and_one_line_move_and_leave_no_trace(start: Callable[..., Emulator]) -> None:
+def test_the_gates_and_one_line_move_and_leave_no_trace(
+    start: Callable[..., Emulator], copied_tree: CopiedTree
+) -> None:
     """While it trains: each gate's state and where the steps are; afterwards only what stays."""
-    with start(120, "slow") as terminal:
+    copied_tree.train_until_enough()
+    with start(120) as terminal:
         strip = r"^auth kept   venv kept   train-300 \d+ s   eval to come$"
         assert terminal.until(shows(strip), PATIENCE_S)
         line = r"^  step \d+ of 300, loss \d\.\d{3} falling, 1 tokens/s, \d+ s left, 1\.86 GiB mem"
         assert terminal.until(shows(line), PATIENCE_S)
         assert len([text for text in terminal.lines if text.startswith("auth kept")]) == 1
 
+        copied_tree.enough.touch()
         assert terminal.to_the_end(PATIENCE_S) == 0
 
         assert shows(r"ACCEPTED \(rehearsal\)$")(terminal.lines)
@@ -52,9 +55,12 @@ def test_the_gates_and_one_line_move_and_leave_no_trace(start: Callable[..., Emu
         assert b"\x1b[32m  kept" in terminal.raw
 
 
-def test_on_a_narrow_screen_nothing_is_broken_in_two(start: Callable[..., Emulator]) -> None:
+def test_on_a_narrow_screen_nothing_is_broken_in_two(
+    start: Callable[..., Emulator], copied_tree: CopiedTree
+) -> None:
     """What moves is cut, what stays is wrapped between words; Ctrl-C ends with the last words."""
-    with start(60, "hang") as terminal:
+    copied_tree.misbehave("hang")
+    with start(60) as terminal:
         assert terminal.until(shows(r"^  train, \d s"), PATIENCE_S)
         (strip,) = (text for text in terminal.lines if text.startswith("auth kept"))
         assert len(strip) <= 60
@@ -76,9 +82,11 @@ def test_a_terminal_that_goes_away_breaks_no_promise(
     start: Callable[..., Emulator], copied_tree: CopiedTree
 ) -> None:
     """The connection breaks while it trains: the run goes on to its summary, and ends with it."""
-    with start(80, "slow") as terminal:
+    copied_tree.train_until_enough()
+    with start(80) as terminal:
         assert terminal.until(shows(r"^  step \d+ of 300"), PATIENCE_S)
         terminal.hang_up()
+        copied_tree.enough.touch()
         assert terminal.process.wait(timeout=PATIENCE_S) == 0
         (run,) = (path for path in copied_tree.runs.iterdir() if path.is_dir())
         assert (run / "m43_summary.md").exists()
@@ -87,7 +95,7 @@ def test_a_terminal_that_goes_away_breaks_no_promise(
 
 def test_quietly_nothing_moves(start: Callable[..., Emulator]) -> None:
     """One line for each gate, in a terminal as in a log, and the last words."""
-    with start(80, "", "-q") as terminal:
+    with start(80, "-q") as terminal:
         assert terminal.to_the_end(PATIENCE_S) == 0
         assert b"\x1b[?25l" not in terminal.raw
         assert shows(r"^  train-300: (\d+) of \1 promises kept")(terminal.lines)
