@@ -61,7 +61,7 @@ def test_on_a_narrow_screen_nothing_is_broken_in_two(
     """What moves is cut, what stays is wrapped between words; Ctrl-C ends with the last words."""
     copied_tree.misbehave("hang")
     with start(60) as terminal:
-        assert terminal.until(shows(r"^  train, \d s"), PATIENCE_S)
+        assert terminal.until(shows(r"^  train, \d+ s"), PATIENCE_S)
         (strip,) = (text for text in terminal.lines if text.startswith("auth kept"))
         assert len(strip) <= 60
         terminal.process.send_signal(signal.SIGINT)
