@@ -147,14 +147,40 @@ def _code() -> dict[str, bytes]:
 
 
 def _listings() -> Iterator[str]:
-    """List the code of each commit whose runs this version judges: those of its minor version."""
-    project = _project(REPOSITORY.joinpath("pyproject.toml").read_bytes())
-    known = git(REPOSITORY, "rev-list", "HEAD")
-    for commit in (known or b"").decode().split():
-        then = git(REPOSITORY, "show", f"{commit}:pyproject.toml")
-        if then is None or _minor(_project(then)) != _minor(project):
+    """List the code of each commit whose runs this version judges: those of its minor version.
+
+    Raises:
+        SystemExit: if git does not answer in the middle: a run of a commit that is not listed would
+            be held against the code of another, and an honest one called changed.
+    """
+    minor = _minor(_project(REPOSITORY.joinpath("pyproject.toml").read_bytes()))
+    if not REPOSITORY.joinpath(".git").exists():
+        # A copy without a history knows no commit, and says so on the page.
+        return
+    for commit in _ask("HEAD", "rev-list", "HEAD").decode().split():
+        file = _ask(commit, "ls-tree", "--name-only", commit, "pyproject.toml").decode().strip()
+        if not file:
             break
-        yield listed_commit(commit, checkout_of(REPOSITORY, commit).digests)
+        if _minor(_project(_ask(commit, "show", f"{commit}:{file}"))) != minor:
+            break
+        code = checkout_of(REPOSITORY, commit)
+        if code.place != f"commit {commit[:12]}":
+            raise _unanswered(commit)
+        yield listed_commit(commit, code.digests)
+
+
+def _ask(commit: str, *words: str) -> bytes:
+    answer = git(REPOSITORY, *words)
+    if answer is None:
+        raise _unanswered(commit)
+    return answer
+
+
+def _unanswered(commit: str) -> SystemExit:
+    return SystemExit(
+        f"found no answer of git about {commit[:12]} in {REPOSITORY}, expected its files; "
+        "see what `git status` says there, and make it again"
+    )
 
 
 def _project(data: bytes) -> str:

@@ -15,7 +15,8 @@ from types import ModuleType
 import pytest
 
 from m43.evidence.run import load_run
-from m43.evidence.verify import LISTINGS, checkout_of, examine, listed_commit, write_bundle
+from m43.evidence.verify import LISTINGS, checkout_of, examine, git, listed_commit, write_bundle
+from m43.evidence.verify import code as code_module
 from m43.evidence.verify.claims import CLAIMS
 from m43.records import RunDir
 from tests.unit.evidence.good_records import REPOSITORY
@@ -169,6 +170,27 @@ def test_the_code_that_is_packed_knows_the_examples_commit(archive: bytes, tmp_p
 
     assert checkout_of(tmp_path / "copy", commit).place == f"commit {commit[:12]}"
     assert examine(EXAMPLE, tmp_path / "copy", without_weights=True).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("silent", "after"), [("rev-list", 0), ("ls-tree", 2), ("show", 2), ("cat-file", 2)]
+)
+def test_a_git_that_does_not_answer_lists_no_half_of_the_commits(
+    monkeypatch: pytest.MonkeyPatch, silent: str, after: int
+) -> None:
+    """At once or in the middle: a run of a commit that is not listed would be called changed."""
+    asked: list[str] = []
+
+    def answers(repository: Path, *words: str, given: bytes = b"") -> bytes | None:
+        asked.append(words[0])
+        if words[0] == silent and asked.count(silent) > after:
+            return None
+        return git(repository, *words, given=given)
+
+    for module in (verifier, code_module):
+        monkeypatch.setattr(module, "git", answers)
+    with pytest.raises(SystemExit, match=r"found no answer of git about ([0-9a-f]{12}|HEAD) in"):
+        list(verifier._listings())
 
 
 def test_what_is_loaded_is_compiled_and_nothing_is_lost(
