@@ -56,8 +56,10 @@ def test_a_bundle_is_answered_as_its_folder_is(tmp_path: Path) -> None:
     """Report included; what is no bundle is told as that, and lets the next be asked for."""
     made = write_bundle(RunDir(EXAMPLE), load_run(RunDir(EXAMPLE)), tmp_path / "run.zip")
     (tmp_path / "other.zip").write_text("no zip")
+    # Alone, as on the page: beside the example lies a ledger, where runs were made in this tree.
+    alone = shutil.copytree(EXAMPLE, tmp_path / "alone" / EXAMPLE.name)
     looking = checker()
-    folder = json.loads(looking.check(str(EXAMPLE), without_weights=True))
+    folder = json.loads(looking.check(str(alone), without_weights=True))
     page = looking.report()
 
     assert json.loads(looking.check(str(made.path), without_weights=False)) == folder
